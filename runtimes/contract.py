@@ -1,0 +1,90 @@
+"""All that serving knows of a model: tensor specs, how to load it, how to run a batch.
+
+A runtime is one module of this package that implements `Runtime` for one file format. It knows no
+server: arrays in, arrays out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from runtimes.datatypes import Datatype
+from runtimes.devices import Device
+
+Array = np.ndarray[Any, np.dtype[Any]]
+"""A tensor of any shape and dtype."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """Name, datatype and full shape of a tensor; -1 stands for a free dimension."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """What a runtime needs to load one model file.
+
+    `declared_inputs` and `declared_outputs` are what the model's configuration claims, full shapes
+    with the batch dimension; empty where it claims nothing. Formats without specs of their own
+    (TorchScript) take names, datatypes and shapes from here; others refuse a contradiction.
+    """
+
+    file: Path
+    device: Device
+    threads: int
+    declared_inputs: tuple[TensorSpec, ...] = ()
+    declared_outputs: tuple[TensorSpec, ...] = ()
+
+
+class LoadedModel(Protocol):
+    """A model in memory on its device. Not thread-safe: one caller at a time."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Specs of the inputs, in the model's order."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Specs of the outputs, in the model's order."""
+
+    def run(self, feeds: Sequence[Array | None]) -> list[Array]:
+        """Run one batch.
+
+        Args:
+            feeds: One array per input, in the order of `inputs`, C-contiguous and aligned; None
+                for an optional input that was left out.
+
+        Returns:
+            One C-contiguous array per output, in the order of `outputs`, in host memory.
+
+        Raises:
+            InvalidArgumentError: The engine refused the values or shapes of this batch.
+            EngineError: The engine failed.
+        """
+
+    def close(self) -> None:
+        """Give back what the model holds; it cannot run afterwards."""
+
+
+class Runtime(Protocol):
+    """Loads and runs one format."""
+
+    platform: str
+    """Triton's word for the format, as in model metadata: `onnxruntime_onnx`, …"""
+    backend: str
+    """Triton's backend name: `onnxruntime`, `pytorch`."""
+
+    def load(self, request: LoadRequest) -> LoadedModel:
+        """Load a model file.
+
+        Raises:
+            ModelLoadError: It cannot work here; the message says why and what to do.
+        """

@@ -1,0 +1,73 @@
+"""The root of Bascule's one error tree, and the branch that a runtime may raise.
+
+::
+
+    BasculeError                     code fixed by the class
+    ├── InvalidArgumentError         invalid_argument: what the caller sent cannot be run
+    ├── UnsupportedError             unsupported: a part that this installation does not serve
+    ├── EngineError                  internal: the engine failed while it ran a batch
+    ├── ModelLoadError               preflight_failed: this model cannot work on this machine
+    └── (serving.errors adds the serving branch)
+
+A message says what happened, the value with its limit, and what to do.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Code(StrEnum):
+    """What kind of failure it is; `serving.errors.WIRE` maps each to HTTP and gRPC."""
+
+    INVALID_ARGUMENT = "invalid_argument"
+    UNAUTHENTICATED = "unauthenticated"
+    PERMISSION_DENIED = "permission_denied"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    ALREADY_EXISTS = "already_exists"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    UNSUPPORTED_CODING = "unsupported_coding"
+    PREFLIGHT_FAILED = "preflight_failed"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+    UNSUPPORTED = "unsupported"
+    QUEUE_FULL = "queue_full"
+    QUEUE_TIMEOUT = "queue_timeout"
+    NOT_READY = "not_ready"
+    DRAINING = "draining"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+
+
+class BasculeError(Exception):
+    """Anything that Bascule reports to a caller or an operator on purpose."""
+
+    code: ClassVar[Code] = Code.INTERNAL
+
+    def __init__(self, message: str) -> None:
+        """Keep the message: what happened, the value and its limit, what to do."""
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidArgumentError(BasculeError):
+    """The caller sent something that cannot be run."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class UnsupportedError(BasculeError):
+    """A part of the protocol, or a format, that this installation does not serve."""
+
+    code = Code.UNSUPPORTED
+
+
+class EngineError(BasculeError):
+    """The engine failed while it ran a batch; the message is the engine's, without paths."""
+
+    code = Code.INTERNAL
+
+
+class ModelLoadError(BasculeError):
+    """A model cannot be loaded here; the message names the cause and the remedy."""
+
+    code = Code.PREFLIGHT_FAILED

@@ -1,0 +1,143 @@
+"""What the front desk knows of the cluster (`Snapshot`), and what it may ask of the controller.
+
+The snapshot is published with the routes, so metadata, configuration and readiness are answered
+without the controller; only changes (load, promote, …) need it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from serving.edge.routes import RouteTable
+from serving.ids import VersionKey
+from serving.registry.version import ServedVersion, VersionState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRecord:
+    """A version as the cluster sees it."""
+
+    model: str
+    version: int
+    state: VersionState
+    reason: str = ""
+    """Why it is not READY, or what was noticed about it; empty otherwise."""
+    pool: str | None = None
+    isolation: str = ""
+    """`shared` or `dedicated`, with the reason when it was not the operator's wish."""
+    origin: str = ""
+    config_text: str = ""
+    served: ServedVersion | None = None
+
+    @property
+    def key(self) -> VersionKey:
+        """The version's key."""
+        return VersionKey(self.model, self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the controller publishes to every edge; a new one replaces the old one as a whole."""
+
+    routes: RouteTable = field(default_factory=RouteTable)
+    versions: Mapping[VersionKey, VersionRecord] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    known_models: frozenset[str] = frozenset()
+    """Models that exist in a repository or the registry, loaded or not."""
+    ready: bool = False
+    """True exactly when every wanted version is READY."""
+    settled: bool = False
+    """True when every wanted version is READY or has failed: nothing is on its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """One worker process, for operators."""
+
+    worker: str
+    pool: str
+    node: str
+    pid: int
+    state: str
+    """`starting`, `ready`, `restarting`, `draining` or `failed`."""
+    restart_count: int = 0
+    last_exit: str = ""
+    """How the process before this one ended: `killed by signal 9`, `exit status 1`, …"""
+    rss_bytes: int = 0
+    devices: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeStatus:
+    """One edge, for operators."""
+
+    node: str
+    haproxy_pid: int
+    revision: int
+    restart_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """Everything that `bascule status` shows."""
+
+    mode: str
+    """`standalone` or `ray`."""
+    home: str
+    model_control: str
+    revision: int
+    ready: bool
+    settled: bool
+    live: Mapping[str, int | None]
+    versions: tuple[VersionRecord, ...]
+    workers: tuple[WorkerStatus, ...]
+    edges: tuple[EdgeStatus, ...]
+    http: str
+    grpc: str
+    metrics: str
+
+
+class Control(Protocol):
+    """The controller, as the front desk and the admin API see it.
+
+    Every method returns when the change is done and acknowledged by every living edge, or raises.
+    """
+
+    async def status(self) -> ClusterStatus:
+        """Everything that `bascule status` shows."""
+
+    async def load(self, model: str) -> None:
+        """Load a model of the repository (explicit mode), or reload it when its files changed.
+
+        Raises:
+            NotFoundError: The repository has no such model.
+            NotReadyError: Explicit loading is off in this mode.
+            ModelLoadError: It failed to load; a version that served before still serves.
+        """
+
+    async def unload(self, model: str) -> None:
+        """Unload every version of a repository model (explicit mode); absent models succeed.
+
+        Raises:
+            NotReadyError: Explicit unloading is off in this mode.
+        """
+
+    async def promote(self, model: str, version: int) -> int:
+        """Make a version the live one; return the route revision that every edge acknowledged.
+
+        Raises:
+            NotFoundError: No such model or version.
+            NotReadyError: The version is not READY: the live version stays as it was.
+        """
+
+    async def sync(self) -> None:
+        """Read the catalog and the repository again, and return when the change has settled."""
+
+    async def retire(self, model: str, version: int | None) -> None:
+        """Operator's unload, in every mode: one version, or all of a model.
+
+        Raises:
+            NotFoundError: Nothing of that name is wanted.
+        """

@@ -1,0 +1,67 @@
+"""Names and keys: parse, compare, print; nothing else."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from runtimes.errors import InvalidArgumentError
+
+# No `/` (clients do not escape it), no control characters (they would reach a header), and no
+# leading dot (a path).
+MODEL_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\.|][^\x00-\x1f\x7f/\\|]{0,254}")
+RESERVED_MODEL_NAMES: Final = frozenset({"stats"})  # `/v2/models/stats` is a route of its own
+MAX_VERSION: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VersionKey:
+    """A version of a model: what routes, pools and statistics are keyed by."""
+
+    model: str
+    version: int
+
+    def __str__(self) -> str:
+        """Print as operators write it: `model:version`."""
+        return f"{self.model}:{self.version}"
+
+
+def model_name(text: str) -> str:
+    """Return a model's name if it is one.
+
+    Raises:
+        InvalidArgumentError: It is empty, too long, reserved, or has a character that cannot be
+            routed.
+    """
+    if text in RESERVED_MODEL_NAMES:
+        raise InvalidArgumentError(f"model name '{text}' is reserved: choose another name")
+    if not MODEL_NAME.fullmatch(text):
+        raise InvalidArgumentError(
+            f"invalid model name '{text[:80]}': 1 to 255 characters, none of them a control "
+            "character, '/', '\\' or '|', and no leading '.'"
+        )
+    return text
+
+
+def version_number(text: str) -> int:
+    """Return a version's number: a positive integer in decimal.
+
+    Raises:
+        InvalidArgumentError: It is not a positive 64-bit integer.
+    """
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) <= MAX_VERSION:
+        raise InvalidArgumentError(
+            f"invalid version '{text[:40]}': a positive integer up to {MAX_VERSION} is expected"
+        )
+    return int(text)
+
+
+def version_key(text: str) -> VersionKey:
+    """Parse `model:version`.
+
+    Raises:
+        InvalidArgumentError: There is no version, or one of the parts is invalid.
+    """
+    name, colon, version = text.rpartition(":")
+    if not colon:
+        raise InvalidArgumentError(f"'{text}' names no version: write it as MODEL:VERSION")
+    return VersionKey(model_name(name), version_number(version))

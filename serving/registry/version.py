@@ -1,0 +1,108 @@
+"""What a version is, as the controller hands it to a worker, and what became of it there.
+
+These records cross process boundaries as JSON (msgspec reads and writes frozen dataclasses), from
+our own processes only: untrusted input was checked before it became one of them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runtimes.contract import TensorSpec
+from serving.ids import VersionKey
+
+
+class Isolation(StrEnum):
+    """Who shares a worker process with whom."""
+
+    AUTO = "auto"
+    DEDICATED = "dedicated"
+    SHARED = "shared"
+
+
+class VersionState(StrEnum):
+    """A version's state, in Triton's words."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"  # failed or unloaded: the reason says which
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """How calls wait and which of them run together."""
+
+    preferred_batch_rows: tuple[int, ...] = ()
+    max_queue_delay_s: float = 0.0
+    max_queue_rows: int = 4096
+    default_timeout_s: float = 0.0
+    """Queue time after which a call is refused; 0 means no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingPolicy:
+    """What a model's configuration says of how to serve it.
+
+    `inputs` and `outputs` are the configured tensors *without* the batch dimension (Triton's
+    `dims`); empty where the configuration lists none and the model itself is the authority.
+    """
+
+    max_batch_rows: int | None = None
+    """0: no batch dimension; n: the first dimension of every tensor is the batch, at most n rows;
+    None: unsaid, found out from the model at load."""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    queue: QueuePolicy = QueuePolicy()
+    replica_count: int = 1
+    device: str = "cpu"
+    """`cpu` or `cuda`; a replica that was given devices counts them from 0."""
+    threads: int = 0
+    """Intra-op threads of the engine; 0: from the node's CPUs and the replicas on it."""
+    isolation: Isolation = Isolation.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSpec:
+    """One version to load: everything a worker needs, and where it came from."""
+
+    model: str
+    version: int
+    file: str
+    """Absolute path of the model file, inside its immutable directory."""
+    format: str
+    """A name of `runtimes.catalogue`: `onnx`, `torchscript`, `echo`."""
+    size_bytes: int
+    digest: str
+    """Changes when anything of the version changes; a worker reloads on a new digest."""
+    origin: str
+    """`registry` or `repository`, with the place: for people."""
+    policy: ServingPolicy = ServingPolicy()
+    config_text: str = ""
+    """The model's configuration as protobuf text (config.pbtxt), canonical; may be empty."""
+
+    @property
+    def key(self) -> VersionKey:
+        """The version's key."""
+        return VersionKey(self.model, self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedVersion:
+    """A loaded version as the worker describes it.
+
+    `inputs` and `outputs` are what metadata shows: with a leading -1 exactly if `max_batch_rows`
+    is at least 1.
+    """
+
+    platform: str
+    backend: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch_rows: int
+    device: str
+    threads: int
+    load_s: float
+    run_s: float
+    """Median seconds of one warm run of one row; 0 where nothing could be run at load."""
+    notes: tuple[str, ...] = ()
+    """What was inferred or could not be, for people."""

@@ -1,0 +1,196 @@
+"""`BASCULE_*` and flags become one frozen settings object: the only reader of the environment.
+
+Order: flag > environment > default. An unknown `BASCULE_*` variable is an error that names the
+nearest known one, so that a typo cannot silently do nothing.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtimes.errors import InvalidArgumentError
+
+# Set by Bascule for the processes that it starts; never read as a setting.
+INTERNAL_VARIABLES: Final = frozenset({"BASCULE_INSTANCE"})
+MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of a unix socket, less its end mark
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Print as it is written on the command line."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def host_port(text: str) -> HostPort:
+    """Parse `HOST:PORT` or `[IPV6]:PORT`.
+
+    Raises:
+        InvalidArgumentError: It is not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise InvalidArgumentError(f"'{text}' is no address: write HOST:PORT, as in 127.0.0.1:8000")
+    return HostPort(host, int(port))
+
+
+def _checked_address(text: str) -> str:
+    try:
+        host_port(text)
+    except InvalidArgumentError as error:
+        raise ValueError(error.message) from error
+    return text
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
+
+
+class _Environment(BaseSettings):
+    """The variables and their bounds; `to_settings` gives the inner record."""
+
+    model_config = SettingsConfigDict(env_prefix="BASCULE_", extra="forbid", frozen=True)
+
+    home: Path = Field(Path("~/.bascule"), description="the one folder of state")
+    http: Address = Field("127.0.0.1:8000", description="HTTP listener")
+    grpc: Address = Field("127.0.0.1:8001", description="gRPC listener")
+    metrics: Address = Field("127.0.0.1:8002", description="metrics listener")
+    model_repository: Path | None = Field(None, description="models in Triton's layout")
+    model_control_mode: Literal["none", "explicit", "poll"] = Field(
+        "none", description="what of the repository is loaded, and by whom"
+    )
+    load_model: tuple[str, ...] = Field((), description="explicit mode: loaded at start; * is all")
+    repository_poll_s: float = Field(15.0, gt=0, le=86_400, description="poll mode: seconds")
+    server_id: str = Field("triton", min_length=1, description="name in server metadata")
+    max_request_bytes: int = Field(
+        1 << 30, ge=1 << 10, le=(1 << 31) - 1, description="largest body that is read"
+    )
+    shared_pool_versions: int = Field(
+        512, ge=1, le=10_000, description="versions that one shared worker hosts at most"
+    )
+    shared_model_bytes: int = Field(
+        16 << 20, ge=0, description="isolation auto: larger model files get their own worker"
+    )
+    slow_run_s: float = Field(
+        0.005, gt=0, description="isolation auto: a slower single row gets its own worker"
+    )
+    pool_slots: int = Field(256, ge=4, le=4096, description="pools that the edge can route to")
+    haproxy: Path | None = Field(None, description="HAProxy binary instead of the packaged one")
+    haproxy_threads: int = Field(1, ge=1, le=64, description="HAProxy's threads")
+    drain_s: float = Field(30.0, ge=0, le=3600, description="longest wait for calls in flight")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
+
+    def to_settings(self) -> "Settings":
+        """Return the inner record."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        for name in ("http", "grpc", "metrics"):
+            values[name] = host_port(values[name])
+        values["home"] = self.home.expanduser().absolute()
+        if self.model_repository is not None:
+            values["model_repository"] = self.model_repository.expanduser().absolute()
+        return Settings(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Effective settings of one instance."""
+
+    home: Path
+    http: HostPort
+    grpc: HostPort
+    metrics: HostPort
+    model_repository: Path | None
+    model_control_mode: str
+    load_model: tuple[str, ...]
+    repository_poll_s: float
+    server_id: str
+    max_request_bytes: int
+    shared_pool_versions: int
+    shared_model_bytes: int
+    slow_run_s: float
+    pool_slots: int
+    haproxy: Path | None
+    haproxy_threads: int
+    drain_s: float
+    log_level: str
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets, pid files, route maps of the running instance."""
+        return self.home / "run"
+
+    @property
+    def log_dir(self) -> Path:
+        """Log files, one per process."""
+        return self.home / "logs"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where the admin API listens: only the owner of `home` can connect."""
+        return self.run_dir / "admin.sock"
+
+
+def load_settings(**flags: object) -> Settings:
+    """Build the settings from flags (None: not given) and the environment.
+
+    Raises:
+        InvalidArgumentError: A value is out of bounds, a variable is unknown, or `home` is too
+            long for the unix sockets in it.
+    """
+    _refuse_unknown(os.environ)
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = _Environment(**given).to_settings()  # type: ignore[arg-type]  # checked there
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidArgumentError(
+            f"setting '{name}': {first['msg']}, got {str(first['input'])[:80]!r} "
+            f"(flag --{name.replace('_', '-')} or BASCULE_{name.upper()})"
+        ) from error
+    longest = len(str(settings.run_dir).encode()) + len("/w/s1234567-1234.sock")
+    if longest > MAX_SOCKET_PATH_BYTES:
+        raise InvalidArgumentError(
+            f"BASCULE_HOME '{settings.home}' is too long for unix sockets ({longest} of "
+            f"{MAX_SOCKET_PATH_BYTES} bytes): choose a shorter path"
+        )
+    return settings
+
+
+def inherited_environment() -> dict[str, str]:
+    """A copy of this process's environment, for building a child's."""
+    return dict(os.environ)
+
+
+def instance_id() -> str:
+    """The id of the instance that started this process; empty for a process started by hand."""
+    return os.environ.get("BASCULE_INSTANCE", "")
+
+
+def described_settings() -> tuple[tuple[str, str, str], ...]:
+    """(variable, default, meaning) of every setting: the README's table is made from it."""
+    return tuple(
+        (f"BASCULE_{name.upper()}", str(field.default), field.description or "")
+        for name, field in _Environment.model_fields.items()
+    )
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {f"BASCULE_{name.upper()}" for name in _Environment.model_fields} | INTERNAL_VARIABLES
+    for variable in environment:
+        if variable.startswith("BASCULE_") and variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise InvalidArgumentError(f"unknown setting {variable}{hint}")

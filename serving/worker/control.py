@@ -1,0 +1,50 @@
+"""What is said on a worker's control channel: its own unix socket, never an edge's route.
+
+::
+
+    POST /worker/apply   ApplyRequest → one JSON line (`HostedLine`) per version whose state
+                         changed, as it happens, then an empty object when all is done
+    GET  /worker/state   `WorkerReport`
+    GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
+    POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
+
+`apply` is declarative: the versions named are what the worker shall host; missing ones are loaded,
+those with a new digest reloaded, all others unloaded. A worker is ready (`GET /v2/health/ready`)
+when its first `apply` is done, and stays so during later ones.
+"""
+
+from dataclasses import dataclass
+
+from serving.registry.version import ServedVersion, VersionSpec, VersionState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyRequest:
+    """The versions that a worker shall host from now on."""
+
+    versions: tuple[VersionSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedLine:
+    """One version's state in one worker."""
+
+    model: str
+    version: int
+    state: VersionState
+    reason: str = ""
+    digest: str = ""
+    served: ServedVersion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """A worker about itself."""
+
+    worker: str
+    pid: int
+    ready: bool
+    draining: bool
+    queued_rows: int
+    rss_bytes: int
+    versions: tuple[HostedLine, ...]
