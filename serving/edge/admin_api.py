@@ -1,0 +1,148 @@
+"""What operators may ask for: JSON over the admin socket, which only the owner of home can open.
+
+::
+
+    GET  /v1/status                             → 200 ClusterStatus (serving.edge.control) as JSON:
+         {"mode", "home", "model_control", "revision", "ready", "settled",
+          "live": {model: version | null},
+          "versions": [{"model", "version", "state", "reason", "pool", "isolation", "origin",
+                        "config_text", "served": {…} | null}],
+          "workers": [{"worker", "pool", "node", "pid", "state", "restart_count", "last_exit",
+                       "rss_bytes", "devices"}],
+          "edges": [{"node", "haproxy_pid", "revision", "restart_count"}],
+          "http", "grpc", "metrics"}
+    POST /v1/sync                               → 200 {}
+    POST /v1/models/{model}/promote {"version": n}         → 200 {"revision": n}
+    POST /v1/models/{model}/retire  {"version": n | null}  → 200 {}
+    POST /v1/models/{model}/load                → 200 {}
+
+`{model}` is percent-encoded by the caller (`urllib.parse.quote(model, safe="")`). A reply comes
+when the change is done and every living edge has acknowledged it, so callers wait without a limit
+of their own or with a generous one. Every failure is `{"error": text, "code": code}` with the HTTP
+status that `serving.errors.WIRE` gives the code; an unknown path or method has the codes
+`not_found` and `method_not_allowed`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runtimes.errors import BasculeError, Code, InvalidArgumentError
+from serving.edge.control import Control
+from serving.errors import WIRE
+from serving.ids import MAX_VERSION, model_name
+
+log = structlog.get_logger(__name__)
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class PromoteBody(BaseModel):
+    """Which version becomes the live one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(gt=0, le=MAX_VERSION, strict=True)
+
+
+class RetireBody(BaseModel):
+    """Which version goes; None: all versions of the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int | None = Field(None, gt=0, le=MAX_VERSION, strict=True)
+
+
+def admin_app(control: Control) -> Starlette:
+    """Build the admin API over a controller."""
+    operations = _Operations(control)
+    return Starlette(
+        routes=[
+            Route("/v1/status", _answered(operations.status), methods=["GET"]),
+            Route("/v1/sync", _answered(operations.sync), methods=["POST"]),
+            Route("/v1/models/{model}/promote", _answered(operations.promote), methods=["POST"]),
+            Route("/v1/models/{model}/retire", _answered(operations.retire), methods=["POST"]),
+            Route("/v1/models/{model}/load", _answered(operations.load), methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _refuse_route},
+    )
+
+
+class _Operations:
+    """One method per route: parse, call the controller, give the reply's record."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def status(self, _: Request) -> object:
+        return await self._control.status()
+
+    async def sync(self, _: Request) -> object:
+        await self._control.sync()
+        return {}
+
+    async def promote(self, request: Request) -> object:
+        body = await _body(request, PromoteBody)
+        return {"revision": await self._control.promote(_model(request), body.version)}
+
+    async def retire(self, request: Request) -> object:
+        body = await _body(request, RetireBody)
+        await self._control.retire(_model(request), body.version)
+        return {}
+
+    async def load(self, request: Request) -> object:
+        await self._control.load(_model(request))
+        return {}
+
+
+def _model(request: Request) -> str:
+    return model_name(request.path_params["model"])
+
+
+async def _body(request: Request, shape: type[Body]) -> Body:
+    try:
+        return shape.model_validate_json(await request.body() or b"{}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidArgumentError(
+            f"{field}: {first['msg']}, got {str(first['input'])[:80]!r}; "
+            "see the shapes in serving/edge/admin_api.py"
+        ) from error
+
+
+def _answered(
+    operation: Callable[[Request], Awaitable[object]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return _json(200, await operation(request))
+        except BasculeError as error:
+            return _failure(error.code, error.message)
+        except Exception:
+            log.exception("admin_call_failed", path=request.url.path)
+            return _failure(Code.INTERNAL, "internal error: see the log of this process")
+
+    return endpoint
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    wrong_method = getattr(error, "status_code", 404) == WIRE[Code.METHOD_NOT_ALLOWED].http
+    code = Code.METHOD_NOT_ALLOWED if wrong_method else Code.NOT_FOUND
+    return _failure(code, f"{request.method} {request.url.path} is no admin call")
+
+
+def _failure(code: Code, message: str) -> Response:
+    return _json(WIRE[code].http, {"error": message, "code": code.value})
+
+
+def _json(status: int, body: object) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
