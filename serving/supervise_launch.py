@@ -1,0 +1,39 @@
+"""Prepare a fresh process and become the real program. Standard library only; runs with `-I -S`.
+
+    supervise_launch.py PARENT PROGRAM [ARGUMENT...]
+
+PARENT is the supervisor's process id, or `-` for a program that shall outlive it. Sheds what Ray's
+processes hand down: niceness, the out-of-memory killer's preference, blocked and ignored signals.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Prepare, then exec."""
+    parent, *argv = sys.argv[1:]
+    if parent != "-":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):  # it died before prctl took effect
+            sys.exit("the supervisor has gone")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with suppress(OSError):  # both need rights that not every user has
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  no site
+        file.write("0")
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606  no shell, on purpose
+    except OSError as error:
+        sys.exit(f"cannot run {argv[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()
