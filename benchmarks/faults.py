@@ -1,0 +1,248 @@
+"""Break parts of a running instance under load and count what callers saw.
+
+    python -m benchmarks.faults --home DIR [--http HOST:PORT] [--grpc HOST:PORT] SCENARIO …
+
+Scenarios: `kill-workers` (ten times kill -9 of one worker of `steady`, a model with two replicas),
+`kill-haproxy`, `kill-controller` (Ray mode: its actor), `flip` (twenty times `bascule promote` of
+`versioned` between its versions 1 and 2). Each runs 8 HTTP and 8 gRPC clients, checks every answer
+and prints one line with the counts. `python -m benchmarks.faults --write-repository DIR` makes the
+models that the scenarios ask. Exits 1 when a request failed that should not have.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.ledger import Ledger, Target, during
+
+COLUMNS: Final = 16
+KILL_COUNT: Final = 10
+FLIP_COUNT: Final = 20
+RECOVERY_LIMIT_S: Final = 60.0
+
+
+def write_repository(root: Path) -> None:
+    """Write `steady` (one version, two replicas) and `versioned` (versions 1 and 2)."""
+    for model, versions, replicas in (("steady", (1,), 2), ("versioned", (1, 2), 1)):
+        for version in versions:
+            folder = root / model / str(version)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "model.onnx").write_bytes(_adds(version))
+        (root / model / "config.pbtxt").write_text(
+            f'name: "{model}"\nbackend: "onnxruntime"\nmax_batch_size: 64\n'
+            "version_policy { all {} }\n"
+            f"instance_group [ {{ count: {replicas} kind: KIND_CPU }} ]\n"
+        )
+
+
+def _adds(version: int) -> bytes:
+    """A model whose answer tells its version: y = x + version."""
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", COLUMNS]) for name in "xy"
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "v"], ["y"])],
+        "adds",
+        tensors[:1],
+        tensors[1:],
+        [numpy_helper.from_array(np.array([version], np.float32), "v")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running instance, as its operator sees it."""
+
+    home: Path
+    http: str
+    grpc: str
+
+    def bascule(self, *arguments: str) -> str:
+        """Run one `bascule` command on this instance; return what it printed."""
+        command = ["env", f"BASCULE_HOME={self.home}", "bascule", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"bascule {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def status(self) -> Any:
+        """`bascule status --json`."""
+        return json.loads(self.bascule("status", "--json"))
+
+    def target(self, model: str) -> Target:
+        """What the clients ask of one of the repository's models."""
+        value = np.arange(COLUMNS, dtype=np.float32)[None]
+        return Target(
+            http=self.http,
+            grpc=self.grpc,
+            model=model,
+            input_name="x",
+            output_name="y",
+            value=value,
+            expected={str(v): value + np.float32(v) for v in (1, 2)},
+        )
+
+    def workers(self, model: str) -> list[Any]:
+        """The ready workers of a model's pool."""
+        status = self.status()
+        pools = {v["pool"] for v in status["versions"] if v["model"] == model}
+        return [w for w in status["workers"] if w["pool"] in pools and w["state"] == "ready"]
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, as long as recovery may take at most."""
+    end_s = time.monotonic() + RECOVERY_LIMIT_S
+    while not condition():
+        if time.monotonic() > end_s:
+            sys.exit(f"{what}: not within {RECOVERY_LIMIT_S:.0f} s")
+        time.sleep(0.05)
+
+
+def kill_workers(instance: Instance) -> tuple[Ledger, str]:
+    """Kill one of two workers, wait until both are ready, and so on."""
+
+    def kill_one(turn: int) -> None:
+        workers = instance.workers("steady")
+        killed = workers[turn % len(workers)]["pid"]
+        os.kill(killed, signal.SIGKILL)
+
+        def whole_again() -> bool:
+            pids = {w["pid"] for w in instance.workers("steady")}
+            return killed not in pids and len(pids) == len(workers)
+
+        until(whole_again, "two ready workers")
+
+    def act() -> None:
+        for turn in range(KILL_COUNT):
+            kill_one(turn)
+
+    return asyncio.run(during(instance.target("steady"), act)), f"{KILL_COUNT} kills"
+
+
+def kill_haproxy(instance: Instance) -> tuple[Ledger, str]:
+    """Kill HAProxy and wait until its supervisor has another one."""
+
+    def act() -> None:
+        before = instance.status()["edges"][0]["haproxy_pid"]
+        os.kill(before, signal.SIGKILL)
+        until(lambda: instance.status()["edges"][0]["haproxy_pid"] != before, "a new HAProxy")
+
+    return asyncio.run(during(instance.target("steady"), act, after_s=3.0)), "1 kill"
+
+
+def kill_controller(instance: Instance) -> tuple[Ledger, str]:
+    """Kill the controller's actor and wait until a new one answers."""
+
+    def controllers() -> set[int]:
+        listed = subprocess.run(
+            ["pgrep", "-f", "ServeReplica:bascule-controller"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return {int(pid) for pid in listed.stdout.split() if _belongs(int(pid), instance.home)}
+
+    def act() -> None:
+        before = controllers()
+        if not before:
+            sys.exit("no controller actor found: is this instance one of `bascule up`?")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: bool(controllers() - before), "a new controller actor")
+        until(lambda: bool(instance.status()["ready"]), "a controller that answers")
+
+    return asyncio.run(during(instance.target("steady"), act, after_s=3.0)), "1 kill"
+
+
+def _belongs(pid: int, home: Path) -> bool:
+    try:
+        return f"BASCULE_HOME={home}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
+def flip(instance: Instance) -> tuple[Ledger, str]:
+    """Promote back and forth; no answer of the old version to a request sent after the command."""
+    flips: list[tuple[str, float, float]] = []
+
+    def act() -> None:
+        for turn in range(FLIP_COUNT):
+            to = str(1 + turn % 2)
+            instance.bascule("promote", "versioned", "--to", to)
+            done_s = time.monotonic()
+            time.sleep(0.3)
+            flips.append((str(2 - turn % 2), done_s, time.monotonic()))
+
+    ledger = asyncio.run(during(instance.target("versioned"), act))
+    stale = [
+        e
+        for old, since_s, until_s in flips
+        for e in ledger.stale(old, since_s)
+        if e.sent_s < until_s
+    ]
+    return ledger, f"{FLIP_COUNT} flips, {len(stale)} stale answers"
+
+
+SCENARIOS: Final[dict[str, Callable[[Instance], tuple[Ledger, str]]]] = {
+    "kill-workers": kill_workers,
+    "kill-haproxy": kill_haproxy,
+    "kill-controller": kill_controller,
+    "flip": flip,
+}
+
+
+def report(name: str, ledger: Ledger, what: str) -> bool:
+    """Print what callers saw; True when nobody saw a failure."""
+    failed = ledger.failed()
+    p50_ms = [
+        f"{transport} p50 {median(ledger.latencies_s(transport)) * 1e3:.2f} ms"
+        for transport in ("http", "grpc")
+        if ledger.latencies_s(transport)
+    ]
+    print(
+        f"{name}: {what}, {len(ledger.entries)} requests, {len(failed)} failed, longest gap "
+        f"{ledger.longest_gap_s() * 1e3:.0f} ms, {', '.join(p50_ms)}",
+        flush=True,
+    )
+    for entry in failed[:3]:
+        print(f"  {entry.transport}: {entry.error[:200]}")
+    return not failed and (" stale" not in what or " 0 stale" in what)
+
+
+def main() -> int:
+    """Run the scenarios in the order given."""
+    parser = argparse.ArgumentParser(description="break parts under load, count what callers saw")
+    parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []])
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--http", default="127.0.0.1:8000")
+    parser.add_argument("--grpc", default="127.0.0.1:8001")
+    parser.add_argument("--write-repository", type=Path)
+    options = parser.parse_args()
+    if options.write_repository:
+        write_repository(options.write_repository)
+        return 0
+    instance = Instance(home=options.home, http=options.http, grpc=options.grpc)
+    outcomes = [report(name, *SCENARIOS[name](instance)) for name in options.scenarios]
+    return 0 if all(outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
