@@ -1,0 +1,51 @@
+# Everything that is run by hand, and all that CI runs. `make` alone lists the targets.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+E2E := $(wildcard tests/e2e)
+CODE := serving runtimes protos benchmarks tests
+
+.PHONY: help install demo test test-long check format protos bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+install: $(INSTALLED) ## make .venv with Bascule and its tools, once
+
+# pip throughout: other installers look for packages in other places, and may then choose a build of
+# torch that brings gigabytes of CUDA libraries to a machine without a GPU.
+$(INSTALLED): pyproject.toml constraints.txt
+	@python="$$(.ci/find-python)" && "$$python" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+demo: $(INSTALLED) ## serve real models, flip a version and kill a worker under load; a short report
+	$(BIN)/python -m benchmarks.demo
+
+test: $(INSTALLED) ## all tests but the long ones
+	$(BIN)/python -m pytest tests/unit tests/integration $(E2E) -m "not long and not gpu"
+
+test-long: $(INSTALLED) ## the tests that take minutes each
+	$(BIN)/python -m pytest tests/unit tests/integration $(E2E) -m long
+
+check: $(INSTALLED) ## lint, format, types, layers, generated code
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m protos.generate --check
+
+format: $(INSTALLED) ## rewrite the code as `make check` wants it
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+protos: $(INSTALLED) ## make the stubs in protos/generated again
+	$(BIN)/python -m protos.generate
+
+bench: $(INSTALLED) ## what the edge costs, against peers: needs wrk and h2load
+	$(BIN)/python -m benchmarks.edge_overhead
+
+clean: ## remove what these targets made, .venv included
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
