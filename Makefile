@@ -9,7 +9,7 @@ CODE := serving runtimes protos benchmarks tests
 .PHONY: help install demo test test-long check format protos bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv with Bascule and its tools, once
 
