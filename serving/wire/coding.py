@@ -1,0 +1,81 @@
+"""Fast path. Compression of messages: gzip and deflate, in and out, within a size limit."""
+
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+from runtimes.errors import InvalidArgumentError
+from serving.errors import UnsupportedCodingError
+
+Buffer = bytes | memoryview
+
+_GZIP_WBITS: Final = 31
+_ZLIB_WBITS: Final = 15
+_RAW_WBITS: Final = -15
+_LEVEL: Final = 1  # replies are built while a client waits: speed before size
+_CODINGS: Final = {"gzip": _GZIP_WBITS, "deflate": _ZLIB_WBITS}
+_ZLIB_METHOD: Final = 8
+
+
+def is_plain(coding: str) -> bool:
+    """Say whether a `Content-Encoding` or `grpc-encoding` value means: not compressed."""
+    return coding.strip().lower() in {"", "identity"}
+
+
+def inflate(body: Buffer, coding: str, max_bytes: int) -> bytes:
+    """Decompress a whole body; stops at `max_bytes`, so that a bomb costs no more than that.
+
+    `deflate` is zlib's format, and raw deflate is taken as well.
+
+    Raises:
+        UnsupportedCodingError: The coding is neither gzip nor deflate.
+        InvalidArgumentError: The stream is corrupt, cut, followed by something, or inflates to
+            more than `max_bytes`.
+    """
+    wbits = _CODINGS.get(coding.strip().lower())
+    if wbits is None:
+        raise UnsupportedCodingError("Unsupported compression type")
+    if not len(body):
+        raise InvalidArgumentError("nothing to be decompressed")
+    if wbits == _ZLIB_WBITS and body[0] & 0x0F != _ZLIB_METHOD:
+        wbits = _RAW_WBITS
+    stream = zlib.decompressobj(wbits)
+    try:
+        text = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise _corrupt() from error
+    if len(text) > max_bytes:
+        raise InvalidArgumentError(
+            f"Decompressed data size exceeds the maximum allowed value of {max_bytes} bytes. "
+            "Use --http-max-input-size to increase the limit."
+        )
+    if not stream.eof or stream.unused_data:
+        raise _corrupt()
+    return text
+
+
+def deflate(parts: Iterable[Buffer], coding: str) -> bytes:
+    """Compress buffers into one body; `coding` is what `reply_coding` gave."""
+    stream = zlib.compressobj(_LEVEL, wbits=_CODINGS[coding])
+    return b"".join([*(stream.compress(part) for part in parts), stream.flush()])
+
+
+def reply_coding(accept_encoding: str) -> str | None:
+    """Choose the coding of an infer reply: only one that was asked for alone, hence on purpose.
+
+    HTTP libraries announce lists (`gzip, deflate, br`) unasked; obeying those would cost more
+    than most models.
+    """
+    name, _, quality = accept_encoding.partition(";")
+    name = name.strip().lower()
+    if name not in _CODINGS:  # a list has a comma in it
+        return None
+    key, _, value = quality.replace(" ", "").partition("=")
+    return None if key == "q" and value.rstrip("0") in {"", "."} | {"0", "0."} and value else name
+
+
+def _corrupt() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "encountered inconsistent stream state during decompression: "
+        "the body is not a complete stream of its Content-Encoding"
+    )

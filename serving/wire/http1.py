@@ -1,0 +1,79 @@
+"""Fast path. Heads of HTTP/1.1 replies: status lines made once, infer replies, errors."""
+
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+
+from runtimes.errors import BasculeError, Code
+from serving.errors import WIRE
+from serving.wire.v2_json import JsonReply
+
+Buffer = bytes | memoryview
+
+JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
+
+
+def _status_line(status: int) -> bytes:
+    phrase = "Client Closed Request" if status == 499 else HTTPStatus(status).phrase  # noqa: PLR2004  nginx's number, in no registry
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+STATUS_LINES: Final = MappingProxyType(
+    {status: _status_line(status) for status in {200, *(wire.http for wire in WIRE.values())}}
+)
+_OK: Final = STATUS_LINES[200]
+_CLOSE: Final = b"connection: close\r\n"
+
+
+def infer_reply(reply: JsonReply, *, close: bool = False) -> list[Buffer]:
+    """Build the whole reply to an infer call.
+
+    Returns:
+        Buffers to write one after the other: a single one when the reply is small.
+    """
+    head, tail = reply.head, reply.tail
+    size = len(head) + sum(map(len, tail))
+    ending = _CLOSE if close else b""
+    if reply.header_length is None:
+        start = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
+            _OK, size, ending
+        )  # fmt: skip
+    else:
+        start = (
+            b"%bcontent-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
+            b"content-length: %d\r\n%b\r\n" % (_OK, reply.header_length, size, ending)
+        )
+    if size < JOIN_BYTES:
+        return [b"".join((start, head, *tail))]
+    return [start + head, *tail]
+
+
+def packed_infer_reply(
+    body: bytes, *, coding: str, header_length: int | None, close: bool = False
+) -> list[Buffer]:
+    """Build the reply around a compressed body; `coding` is `gzip` or `deflate`."""
+    kind = b"application/json" if header_length is None else b"application/octet-stream"
+    extra = (
+        b""
+        if header_length is None
+        else (b"inference-header-content-length: %d\r\n" % header_length)
+    )
+    head = b"%bcontent-type: %b\r\ncontent-encoding: %b\r\n%bcontent-length: %d\r\n%b\r\n" % (
+        _OK, kind, coding.encode("ascii"), extra, len(body), _CLOSE if close else b""
+    )  # fmt: skip
+    return [head, body]
+
+
+def error_reply(error: BasculeError, *, close: bool = False) -> bytes:
+    """Build the whole reply for a call that failed, with the body `{"error": …}`."""
+    wire = WIRE[error.code]
+    text = error.message.encode("utf-8", "replace").decode("utf-8")
+    body = orjson.dumps({"error": text})
+    extra = b"retry-after: 1\r\n" if wire.retry else b""
+    if error.code is Code.UNSUPPORTED_CODING:
+        extra += b"accept-encoding: gzip, deflate\r\n"
+    return b"%bcontent-type: application/json\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+        STATUS_LINES[wire.http], extra, len(body), _CLOSE if close else b"", body
+    )  # fmt: skip
