@@ -5,37 +5,372 @@ what was asked. `config_message` and `config_json` give the configuration as cli
 completed with what the worker found out about the model (Triton's model configuration extension).
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Final
 
-from serving.registry.version import ServedVersion, ServingPolicy
+from google.protobuf import text_format
+
+from protos.generated import model_config_pb2 as pb
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.devices import device
+from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.registry.formats import FORMATS, format_of_backend
+from serving.registry.proto_json import message_json
+from serving.registry.version import Isolation, QueuePolicy, ServedVersion, ServingPolicy
+
+MAX_CONFIG_CHARACTERS: Final = 1 << 20
+MAX_REPLICAS: Final = 256
+MAX_THREADS: Final = 1024
+DEFAULT_POLICY: Final = ServingPolicy()
+
+# Fields whose meaning Bascule cannot honour: a model that sets one is refused, with the reason.
+UNSERVED_FIELDS: Final = {
+    "ensemble_scheduling": "ensembles are not served: call the models one after the other",
+    "sequence_batching": "sequence batching (server-side state) is not served: pass the state as "
+    "inputs and outputs",
+    "batch_input": "generated batch inputs are not served",
+    "batch_output": "batch outputs are not served",
+    "cc_model_filenames": "files by compute capability are not served: name one file as "
+    "default_model_filename",
+    "model_operations": "custom operator libraries are native code and are not loaded",
+    "model_repository_agents": "repository agents are not run",
+}
+UNSERVED_TENSOR_FIELDS: Final = {
+    "reshape": "reshape is not served yet: list the shape that the model itself takes as dims",
+    "allow_ragged_batch": "ragged batches are not served: pad the rows",
+    "is_shape_tensor": "shape tensors are not served",
+    "is_non_linear_format_io": "non-linear tensor formats are not served",
+}
+
+# A quoted string, a comment, or the field's name as a word of its own.
+SAYS_MAX_BATCH: Final = re.compile(
+    r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*)|(\bmax_batch_size\b)"""
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionChoice:
+    """Which versions of a repository model are served: the highest `latest`, or `specific` ones."""
+
+    latest: int | None = 1
+    """None: all that exist."""
+    specific: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfiguration:
     """What a model's configuration says."""
 
-    policy: ServingPolicy
-    text: str
+    policy: ServingPolicy = DEFAULT_POLICY
+    text: str = ""
     """The configuration as protobuf text, canonical: `parse_config` of it gives the same."""
     format: str | None = None
     """A name of `runtimes.catalogue`; None: unsaid, to be told from the model file."""
     model_file: str = ""
     """File name inside the version's folder; empty: the format's default."""
+    versions: VersionChoice = VersionChoice()
 
 
 def parse_config(
     text: str, *, model: str, source: str = "config.pbtxt", gpu: bool = False
 ) -> ModelConfiguration:
-    """Read a config.pbtxt; `gpu`: the node's engines can use a GPU (what KIND_AUTO means)."""
-    raise NotImplementedError
+    """Read a configuration.
+
+    Args:
+        text: Protobuf text of an `inference.ModelConfig`; empty text says nothing.
+        model: The model's name, which the text must not contradict.
+        source: What to call the text in messages: a path.
+        gpu: The node's engines can use a GPU: what KIND_AUTO, and saying nothing, mean.
+
+    Raises:
+        InvalidArgumentError: It is no model configuration, or contradicts itself.
+        UnsupportedError: It asks for something that Bascule does not serve.
+    """
+    message = _read(text, source)
+    try:
+        return _configuration(message, text, model, gpu=gpu)
+    except (InvalidArgumentError, UnsupportedError) as error:
+        raise type(error)(f"{source}: {error.message}") from error
 
 
-def config_message(config_text: str, model: str, served: ServedVersion) -> Any:
-    """Return the completed configuration as a protobuf `inference.ModelConfig`."""
-    raise NotImplementedError
+def config_message(config_text: str, model: str, served: ServedVersion) -> pb.ModelConfig:
+    """Return the completed configuration of a loaded version.
+
+    Args:
+        config_text: `VersionSpec.config_text`; may be empty.
+        model: The model's name.
+        served: What the worker says of the loaded version.
+    """
+    message = pb.ModelConfig()
+    message.CopyFrom(_completed(config_text, model, served))
+    return message
 
 
 def config_json(config_text: str, model: str, served: ServedVersion) -> dict[str, object]:
-    """Return the completed configuration in the protocol's JSON form, ready to be encoded."""
-    raise NotImplementedError
+    """Return the completed configuration of a loaded version in the protocol's JSON form."""
+    return message_json(_completed(config_text, model, served))
+
+
+def _read(text: str, source: str) -> pb.ModelConfig:
+    if len(text) > MAX_CONFIG_CHARACTERS:
+        raise InvalidArgumentError(
+            f"{source}: {len(text)} characters are too many for a model configuration, at most "
+            f"{MAX_CONFIG_CHARACTERS}"
+        )
+    message = pb.ModelConfig()
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        detail = re.sub(r"^\d+:\d+ : ", "", str(error))
+        place = f"line {error.GetLine()}" if error.GetLine() else "at its end"
+        raise InvalidArgumentError(
+            f"{source}, {place}: no model configuration in protobuf text: {detail}"
+        ) from error
+    except (RecursionError, UnicodeError) as error:
+        raise InvalidArgumentError(
+            f"{source}: no model configuration in protobuf text: {type(error).__name__}"
+        ) from error
+    return message
+
+
+def _configuration(
+    message: pb.ModelConfig, text: str, model: str, *, gpu: bool
+) -> ModelConfiguration:
+    if message.name and message.name != model:
+        raise InvalidArgumentError(
+            f"its name is '{message.name[:80]}' and the model's is '{model}': make them equal, or "
+            "leave the name out"
+        )
+    _refuse_unserved(message)
+    found = format_of_backend(message.backend, message.platform)
+    rows = message.max_batch_size if message.max_batch_size or _says_max_batch(text) else None
+    if rows is not None and rows < 0:
+        raise InvalidArgumentError(f"max_batch_size is {rows}: 0 or more is expected")
+    replica_count, on_gpu = _instances(message.instance_group, gpu=gpu)
+    policy = ServingPolicy(
+        max_batch_rows=rows,
+        inputs=_specs(message.input, "input"),
+        outputs=_specs(message.output, "output"),
+        queue=_queue_policy(message, rows),
+        replica_count=replica_count,
+        device="cuda" if on_gpu else "cpu",
+        threads=_count_parameter(message, "intra_op_thread_count", MAX_THREADS),
+        isolation=_isolation(message),
+    )
+    message.name = model
+    # Proto3 text cannot tell an explicit 0 from silence, so it is written out.
+    batch_line = "max_batch_size: 0\n" if rows == 0 else ""
+    return ModelConfiguration(
+        policy=policy,
+        text=text_format.MessageToString(message) + batch_line,
+        format=found.name if found else None,
+        model_file=_model_file(message.default_model_filename),
+        versions=_version_choice(message.version_policy),
+    )
+
+
+def _says_max_batch(text: str) -> bool:
+    return any(match[1] for match in SAYS_MAX_BATCH.finditer(text))
+
+
+def _refuse_unserved(message: pb.ModelConfig) -> None:
+    for field, _ in message.ListFields():
+        if field.name in UNSERVED_FIELDS:
+            raise UnsupportedError(f"{field.name}: {UNSERVED_FIELDS[field.name]}")
+    if message.model_transaction_policy.decoupled:
+        raise UnsupportedError("model_transaction_policy: decoupled models are not served")
+    tensors: Iterable[pb.ModelInput | pb.ModelOutput] = (*message.input, *message.output)
+    for tensor in tensors:
+        for field, _ in tensor.ListFields():
+            if field.name in UNSERVED_TENSOR_FIELDS:
+                reason = UNSERVED_TENSOR_FIELDS[field.name]
+                raise UnsupportedError(f"tensor '{tensor.name[:80]}': {reason}")
+
+
+def _specs(
+    tensors: Sequence[pb.ModelInput] | Sequence[pb.ModelOutput], role: str
+) -> tuple[TensorSpec, ...]:
+    specs = tuple(_spec(tensor, role) for tensor in tensors)
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name in seen:
+            raise InvalidArgumentError(f"{role} '{spec.name[:80]}' is listed twice")
+        seen.add(spec.name)
+    return specs
+
+
+def _spec(tensor: pb.ModelInput | pb.ModelOutput, role: str) -> TensorSpec:
+    if not tensor.name:
+        raise InvalidArgumentError(f"an {role} has no name")
+    kind = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+    if kind == "INVALID":
+        raise InvalidArgumentError(
+            f"{role} '{tensor.name[:80]}' needs a data_type, as in data_type: TYPE_FP32"
+        )
+    for dim in tensor.dims:
+        if dim == 0 or dim < -1:
+            raise InvalidArgumentError(
+                f"{role} '{tensor.name[:80]}' has {dim} in dims: a positive size, or -1 for a free "
+                "one, is expected"
+            )
+    return TensorSpec(
+        name=tensor.name,
+        datatype=Datatype.BYTES if kind == "STRING" else Datatype(kind),
+        shape=tuple(tensor.dims),
+        optional=isinstance(tensor, pb.ModelInput) and tensor.optional,
+    )
+
+
+def _queue_policy(message: pb.ModelConfig, max_batch_rows: int | None) -> QueuePolicy:
+    batching = message.dynamic_batching
+    for rows in batching.preferred_batch_size:
+        if rows < 1 or (max_batch_rows is not None and rows > max_batch_rows):
+            raise InvalidArgumentError(
+                f"dynamic_batching: preferred_batch_size {rows} is not between 1 and "
+                f"max_batch_size {max_batch_rows if max_batch_rows is not None else '(unsaid)'}"
+            )
+    queue = batching.default_queue_policy
+    policies = (queue, *batching.priority_queue_policy.values())
+    if any(policy.timeout_action == pb.ModelQueuePolicy.DELAY for policy in policies):
+        raise UnsupportedError(
+            "dynamic_batching: timeout_action DELAY is not served: a call that waited too long is "
+            "refused (REJECT)"
+        )
+    return QueuePolicy(
+        preferred_batch_rows=tuple(sorted(set(batching.preferred_batch_size))),
+        max_queue_delay_s=batching.max_queue_delay_microseconds / 1e6,
+        max_queue_rows=queue.max_queue_size or QueuePolicy().max_queue_rows,
+        default_timeout_s=queue.default_timeout_microseconds / 1e6,
+    )
+
+
+def _instances(groups: Sequence[pb.ModelInstanceGroup], *, gpu: bool) -> tuple[int, bool]:
+    """Return how many replicas, and whether they run on GPUs."""
+    group = pb.ModelInstanceGroup
+    if not groups:
+        return 1, gpu
+    kinds = {_instance_kind(item, gpu=gpu) for item in groups}
+    if len(kinds) > 1:
+        raise UnsupportedError(
+            "instance_group: replicas on both CPU and GPU are not served: keep one kind"
+        )
+    count = sum(max(item.count, 1) * max(len(item.gpus), 1) for item in groups)
+    if min(item.count for item in groups) < 0 or count > MAX_REPLICAS:
+        raise InvalidArgumentError(
+            f"instance_group: {count} replicas asked for: 1 to {MAX_REPLICAS} are expected"
+        )
+    return count, kinds == {group.KIND_GPU}
+
+
+def _instance_kind(group: pb.ModelInstanceGroup, *, gpu: bool) -> int:
+    if group.kind == pb.ModelInstanceGroup.KIND_MODEL:
+        raise UnsupportedError(
+            "instance_group: KIND_MODEL is not served: write KIND_CPU, KIND_GPU or KIND_AUTO"
+        )
+    if group.secondary_devices or group.passive:
+        raise UnsupportedError("instance_group: secondary devices or passive groups are not served")
+    if group.kind == pb.ModelInstanceGroup.KIND_AUTO:
+        on_gpu = gpu or bool(group.gpus)
+        return pb.ModelInstanceGroup.KIND_GPU if on_gpu else pb.ModelInstanceGroup.KIND_CPU
+    return group.kind
+
+
+def _count_parameter(message: pb.ModelConfig, name: str, most: int) -> int:
+    if name not in message.parameters:
+        return 0
+    text = message.parameters[name].string_value.strip()
+    if not text.isascii() or not text.isdigit() or int(text[:9]) > most:
+        raise InvalidArgumentError(
+            f"parameters: {name} is '{text[:40]}': a number from 0 (automatic) to {most} is "
+            "expected"
+        )
+    return int(text)
+
+
+def _isolation(message: pb.ModelConfig) -> Isolation:
+    if "isolation" not in message.parameters:
+        return Isolation.AUTO
+    text = message.parameters["isolation"].string_value.strip().lower()
+    try:
+        return Isolation(text)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"parameters: isolation is '{text[:40]}': write auto, dedicated or shared"
+        ) from error
+
+
+def _model_file(name: str) -> str:
+    if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
+        raise InvalidArgumentError(
+            f"default_model_filename '{name[:80]}' must be the name of a file in the version's "
+            "folder"
+        )
+    return name
+
+
+def _version_choice(policy: pb.ModelVersionPolicy) -> VersionChoice:
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return VersionChoice(latest=None)
+    if choice == "specific":
+        if not policy.specific.versions or min(policy.specific.versions) < 1:
+            raise InvalidArgumentError("version_policy: specific needs versions from 1 upwards")
+        return VersionChoice(specific=tuple(sorted(set(policy.specific.versions))))
+    # A latest without a number means one, as it does for Triton.
+    return VersionChoice(latest=max(policy.latest.num_versions, 1))
+
+
+@lru_cache(maxsize=512)
+def _completed(config_text: str, model: str, served: ServedVersion) -> pb.ModelConfig:
+    """Build the completed message; it is shared, so callers must not change it."""
+    message = _read(config_text, f"configuration of model '{model}'")
+    message.name = model
+    message.platform = served.platform
+    message.backend = served.backend
+    message.max_batch_size = served.max_batch_rows
+    if message.version_policy.WhichOneof("policy_choice") is None:
+        message.version_policy.latest.num_versions = 1
+    _complete_tensors(message, served)
+    # Batches form by themselves wherever rows may be stacked: the scheduler in force is dynamic.
+    if served.max_batch_rows > 1 and message.WhichOneof("scheduling_choice") is None:
+        message.dynamic_batching.SetInParent()
+    _complete_instances(message, served)
+    if not message.default_model_filename:
+        files = [item.default_file for item in FORMATS if item.backend == served.backend]
+        message.default_model_filename = files[0] if files else ""
+    return message
+
+
+def _complete_tensors(message: pb.ModelConfig, served: ServedVersion) -> None:
+    """List exactly the tensors of the metadata, with what was configured for each."""
+    inputs = {tensor.name: tensor for tensor in message.input}
+    outputs = {tensor.name: tensor for tensor in message.output}
+    fed = [inputs.get(spec.name, pb.ModelInput(name=spec.name)) for spec in served.inputs]
+    given_back = [outputs.get(spec.name, pb.ModelOutput(name=spec.name)) for spec in served.outputs]
+    tensors: tuple[pb.ModelInput | pb.ModelOutput, ...] = (*fed, *given_back)
+    for tensor, spec in zip(tensors, (*served.inputs, *served.outputs), strict=True):
+        name = "STRING" if spec.datatype is Datatype.BYTES else spec.datatype.value
+        tensor.data_type = pb.DataType.Value(f"TYPE_{name}")
+        tensor.dims[:] = spec.shape[1:] if served.max_batch_rows else spec.shape
+    for given, spec in zip(fed, served.inputs, strict=True):
+        given.optional = spec.optional
+    built = pb.ModelConfig(input=fed, output=given_back)
+    del message.input[:], message.output[:]
+    message.MergeFrom(built)
+
+
+def _complete_instances(message: pb.ModelConfig, served: ServedVersion) -> None:
+    where = device(served.device)
+    kind = pb.ModelInstanceGroup.KIND_CPU if where.kind == "cpu" else pb.ModelInstanceGroup.KIND_GPU
+    if not message.instance_group:
+        message.instance_group.add()
+    for index, group in enumerate(message.instance_group):
+        group.name = group.name or f"{message.name}_{index}"
+        group.kind = kind
+        group.count = max(group.count, 1)
+        if where.kind == "cuda" and not group.gpus:
+            group.gpus.append(where.index)

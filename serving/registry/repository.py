@@ -1,0 +1,314 @@
+"""A folder of models in Triton's layout, read into versions: MODEL/VERSION/model.onnx|model.pt.
+
+::
+
+    MODEL/config.pbtxt     optional
+    MODEL/VERSION/…        VERSION is a positive number without leading zeros; other folders and
+                           names that begin with a dot are left alone
+
+One bad model never hides another: each has its own result, with the reason why nothing of it, or
+of a version, can be served. File contents are not read; a changed size or time is a change.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
+from serving.errors import NotFoundError
+from serving.ids import MAX_VERSION, model_name
+from serving.registry.formats import (
+    FORMATS,
+    REFUSED_SUFFIXES,
+    SUPPORTED,
+    ModelFormat,
+    format_named,
+    format_of_file,
+)
+from serving.registry.triton_config import ModelConfiguration, VersionChoice, parse_config
+from serving.registry.version import VersionSpec
+
+CONFIG_FILE = "config.pbtxt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedVersion:
+    """A version that cannot be served, and why."""
+
+    model: str
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScan:
+    """What the repository says of one model."""
+
+    model: str
+    versions: tuple[VersionSpec, ...] = ()
+    """What its version policy chooses, rising."""
+    failed: tuple[FailedVersion, ...] = ()
+    """Chosen versions that cannot be served, rising."""
+    reason: str = ""
+    """Why there is no version at all, not even a failed one; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryScan:
+    """What the repository holds at one moment."""
+
+    models: Mapping[str, ModelScan] = field(default_factory=lambda: MappingProxyType({}))
+    problems: tuple[str, ...] = ()
+    """Folders that cannot be models, with the reason: for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    """Relative to the version's folder."""
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedConfig:
+    stamp: tuple[int, int, int]
+    """Size, time and inode of the file that was read."""
+    result: ModelConfiguration | BasculeError
+
+
+class Repository:
+    """One folder of models. Blocking; one caller at a time. Keeps the configurations it read."""
+
+    def __init__(self, root: Path, *, gpu: bool = False) -> None:
+        """Remember the folder.
+
+        Args:
+            root: The folder that holds the models' folders.
+            gpu: The node's engines can use a GPU.
+        """
+        self._root = root.absolute()
+        self._gpu = gpu
+        self._configs: dict[str, _CachedConfig] = {}
+
+    def scan(self) -> RepositoryScan:
+        """Read the whole folder.
+
+        Raises:
+            NotFoundError: The folder does not exist.
+            InvalidArgumentError: It is no folder, or cannot be read.
+        """
+        models: dict[str, ModelScan] = {}
+        problems: list[str] = []
+        for entry in self._folders():
+            problem = _name_problem(entry.name)
+            if problem:
+                problems.append(f"{entry.path!r} is not served: {problem}")
+                continue
+            models[entry.name] = self._scan_model(entry.name)
+        for gone in self._configs.keys() - models.keys():
+            del self._configs[gone]
+        return RepositoryScan(models=MappingProxyType(models), problems=tuple(problems))
+
+    def scan_model(self, model: str) -> ModelScan:
+        """Read one model's folder.
+
+        Raises:
+            NotFoundError: There is no such folder.
+        """
+        if not (self._root / model_name(model)).is_dir():
+            raise NotFoundError(f"model '{model}' is not found in repository {self._root}")
+        return self._scan_model(model)
+
+    def model_names(self) -> frozenset[str]:
+        """Return the names of all models, loadable or not.
+
+        Raises:
+            NotFoundError: The repository's folder does not exist.
+            InvalidArgumentError: It is no folder, or cannot be read.
+        """
+        return frozenset(entry.name for entry in self._folders() if not _name_problem(entry.name))
+
+    def _folders(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._root) as entries:
+                found = [
+                    item for item in entries if not item.name.startswith(".") and item.is_dir()
+                ]
+        except FileNotFoundError as error:
+            raise NotFoundError(f"model repository {self._root} does not exist") from error
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"model repository {self._root} cannot be read: {error.strerror}"
+            ) from error
+        return sorted(found, key=lambda item: item.name)
+
+    def _scan_model(self, model: str) -> ModelScan:
+        folder = self._root / model
+        try:
+            existing = _version_numbers(folder)
+        except OSError as error:
+            return ModelScan(model=model, reason=f"{folder} cannot be read: {error.strerror}")
+        try:
+            config = self._config(model)
+        except BasculeError as error:
+            config = ModelConfiguration()
+            broken = error.message
+        else:
+            broken = ""
+        chosen = _chosen(existing, config.versions)
+        if not chosen:
+            return ModelScan(
+                model=model,
+                reason=broken
+                or f"{folder} holds no version: put the model at {folder}/1/model.onnx or model.pt",
+            )
+        versions: list[VersionSpec] = []
+        failed: list[FailedVersion] = []
+        for number in chosen:
+            try:
+                if broken:
+                    raise InvalidArgumentError(broken)
+                versions.append(self._version(model, number, config))
+            except BasculeError as error:
+                failed.append(FailedVersion(model=model, version=number, reason=error.message))
+        return ModelScan(model=model, versions=tuple(versions), failed=tuple(failed))
+
+    def _config(self, model: str) -> ModelConfiguration:
+        path = self._root / model / CONFIG_FILE
+        try:
+            status = path.stat()
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            known = self._configs.get(model)
+            if known is None or known.stamp != stamp:
+                known = _CachedConfig(stamp, self._parsed(path, model))
+                self._configs[model] = known
+        except FileNotFoundError:
+            self._configs.pop(model, None)
+            return parse_config("", model=model, gpu=self._gpu)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
+        if isinstance(known.result, BasculeError):
+            raise known.result
+        return known.result
+
+    def _parsed(self, path: Path, model: str) -> ModelConfiguration | BasculeError:
+        try:
+            text = path.read_text(encoding="utf-8")
+            return parse_config(text, model=model, source=str(path), gpu=self._gpu)
+        except BasculeError as error:
+            return error.with_traceback(None)
+
+    def _version(self, model: str, number: int, config: ModelConfiguration) -> VersionSpec:
+        folder = self._root / model / str(number)
+        try:
+            files = tuple(_files(folder))
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"version {number} is asked for by version_policy and {folder} does not exist"
+            ) from error
+        except OSError as error:
+            raise InvalidArgumentError(f"{folder} cannot be read: {error.strerror}") from error
+        model_file, found = _model_file(folder, files, config)
+        return VersionSpec(
+            model=model,
+            version=number,
+            file=str(folder / model_file),
+            format=found.name,
+            size_bytes=sum(item.size_bytes for item in files),
+            digest=_digest(files, config.text),
+            origin=f"repository {self._root}",
+            policy=config.policy,
+            config_text=config.text,
+        )
+
+
+def _name_problem(name: str) -> str:
+    try:
+        model_name(name).encode()
+    except InvalidArgumentError as error:
+        return error.message
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    return ""
+
+
+def _version_numbers(folder: Path) -> tuple[int, ...]:
+    with os.scandir(folder) as entries:
+        return tuple(
+            sorted(
+                int(item.name)
+                for item in entries
+                if item.name.isascii()
+                and item.name.isdigit()
+                and not item.name.startswith("0")
+                and int(item.name[:20]) <= MAX_VERSION
+                and item.is_dir()
+            )
+        )
+
+
+def _chosen(existing: tuple[int, ...], choice: VersionChoice) -> tuple[int, ...]:
+    if choice.specific:
+        return choice.specific
+    return existing if choice.latest is None else existing[-choice.latest :]
+
+
+def _files(folder: Path, prefix: str = "") -> Iterator[_File]:
+    """Every file below a folder, by path; linked files are followed, linked folders are not."""
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda item: item.name)
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file():
+            status = entry.stat()
+            yield _File(prefix + entry.name, status.st_size, status.st_mtime_ns)
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
+
+
+def _model_file(
+    folder: Path, files: tuple[_File, ...], config: ModelConfiguration
+) -> tuple[str, ModelFormat]:
+    names = [item.path for item in files if "/" not in item.path]
+    wanted = format_named(config.format) if config.format else None
+    if config.model_file or wanted is not None:
+        name = config.model_file or (wanted.default_file if wanted else "")
+        if name not in names:
+            raise NotFoundError(_missing(folder, name, names))
+        return name, wanted or format_of_file(name)
+    candidates = [item.default_file for item in FORMATS if item.default_file in names]
+    suffixes = tuple(item.suffix for item in FORMATS)
+    candidates = candidates or [name for name in names if name.lower().endswith(suffixes)]
+    if len(candidates) == 1:
+        return candidates[0], format_of_file(candidates[0])
+    if candidates:
+        raise InvalidArgumentError(
+            f"{folder} holds {', '.join(sorted(candidates)[:5])}: name one as "
+            f"default_model_filename in {CONFIG_FILE}"
+        )
+    raise NotFoundError(_missing(folder, "a model file", names))
+
+
+def _missing(folder: Path, wanted: str, names: list[str]) -> str:
+    for name in sorted(names):
+        if Path(name).suffix in REFUSED_SUFFIXES:
+            try:
+                format_of_file(name)
+            except UnsupportedError as error:
+                return f"{folder}: {error.message}"
+    held = ", ".join(sorted(names)[:5]) or "no file"
+    return f"{folder} holds {held}, and not {wanted}: {SUPPORTED}"
+
+
+def _digest(files: tuple[_File, ...], config_text: str) -> str:
+    digest = hashlib.sha256(config_text.encode())
+    for item in files:
+        digest.update(
+            f"\0{item.path}\0{item.size_bytes}\0{item.mtime_ns}".encode("utf-8", "replace")
+        )
+    return digest.hexdigest()
