@@ -1,0 +1,24 @@
+"""What is wanted, from all sources together: the record that the controller works towards. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec
+
+NO_VERSION = 0
+"""Stands for the version in the key of a model that failed before any version was known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """The versions that shall be loaded, and what the sources said besides."""
+
+    versions: Mapping[VersionKey, VersionSpec] = field(default_factory=lambda: MappingProxyType({}))
+    pinned_live: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Model → the version that was promoted."""
+    failed: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What is wanted and cannot even be read, with the reason (version `NO_VERSION`: all of it)."""
+    known_models: frozenset[str] = frozenset()
+    """Models that exist, wanted or not."""

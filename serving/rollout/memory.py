@@ -1,0 +1,104 @@
+"""What the controller remembers between two passes. Pure records.
+
+Nothing here is written to disk: a restarted controller learns again from what it observes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from serving.edge.routes import RouteTable
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec
+from serving.rollout.ports import PoolSpec, WorkerState
+
+Observed = Mapping[str, Sequence[WorkerState]]
+"""Pool → its workers, as last heard of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The operator's bounds on placement."""
+
+    shared_pool_versions: int = 512
+    shared_model_bytes: int = 16 << 20
+    slow_run_s: float = 0.005
+    pool_slots: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolShape:
+    """What cannot be changed in a pool; another shape is another pool."""
+
+    dedicated: bool
+    replica_count: int
+    gpu_count: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A pool, and the versions that it was last asked to host."""
+
+    shape: PoolShape
+    versions: Mapping[VersionKey, VersionSpec] = field(default_factory=lambda: MappingProxyType({}))
+
+    def spec(self, pool: str) -> PoolSpec:
+        """Write it as the cluster port takes it."""
+        return PoolSpec(
+            pool=pool,
+            dedicated=self.shape.dedicated,
+            replica_count=self.shape.replica_count,
+            gpu_count=self.shape.gpu_count,
+            versions=tuple(self.versions.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Something learnt of a version; it holds for this digest only."""
+
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the controller knows besides desired and observed."""
+
+    pools: Mapping[str, Pool] = field(default_factory=lambda: MappingProxyType({}))
+    placement: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The pool that each version belongs to; one that is on its way is still routed elsewhere."""
+    unplaced: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Wanted versions for which there is no pool at present, with the reason."""
+    failures: Mapping[VersionKey, Verdict] = field(default_factory=lambda: MappingProxyType({}))
+    """Versions that cannot be loaded, until their digest changes or they are asked for again."""
+    moves: Mapping[VersionKey, Verdict] = field(default_factory=lambda: MappingProxyType({}))
+    """Versions that must not share a worker any more, and why."""
+    unloaded: frozenset[VersionKey] = frozenset()
+    """Versions that were wanted once: the index lists them as `unloaded`."""
+    crash_counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Worker → its restart whose crash has been judged."""
+    pool_count: int = 0
+    """Pools made so far: ids are never reused."""
+    in_force: tuple[RouteTable, ...] = (RouteTable(),)
+    """Every table that an edge may obey at this moment; the last one is the newest."""
+
+    @property
+    def routes(self) -> RouteTable:
+        """The newest table."""
+        return self.in_force[-1]
+
+    def routed_pool(self, key: VersionKey) -> str | None:
+        """Return the pool that the newest table names for a version."""
+        route = self.routes.versions.get(key)
+        return None if route is None else route.pool
+
+    def failure(self, spec: VersionSpec) -> str:
+        """Say why this very version cannot be loaded; empty if that is not known."""
+        verdict = self.failures.get(spec.key)
+        return verdict.reason if verdict is not None and verdict.digest == spec.digest else ""
+
+    def move(self, spec: VersionSpec) -> str:
+        """Say why this very version may not share a worker; empty if it may."""
+        verdict = self.moves.get(spec.key)
+        return verdict.reason if verdict is not None and verdict.digest == spec.digest else ""

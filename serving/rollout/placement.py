@@ -1,0 +1,126 @@
+"""Which version belongs to which pool. Pure, and stable: what has a fitting pool stays there.
+
+==============  ==================================================================
+isolation       pool
+==============  ==================================================================
+``dedicated``   its own
+``shared``      a shared one, unless it was at work when a shared worker died
+``auto``        a shared one for small, fast, CPU-only versions of `SHAREABLE_FORMATS` with one
+                replica; its own for all others, and for what turned out slow or deadly
+==============  ==================================================================
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from serving.ids import VersionKey
+from serving.registry.version import Isolation, VersionSpec
+from serving.rollout.desired import Desired
+from serving.rollout.memory import Limits, Memory, Pool, PoolShape
+
+SHAREABLE_FORMATS: Final = frozenset({"onnx", "echo"})
+"""Formats whose engine is small and does not leak one model's trouble into another's."""
+
+
+def place(memory: Memory, desired: Desired, limits: Limits) -> Memory:
+    """Give every wanted version that has not failed a pool, new pools included.
+
+    A version that finds no pool (all slots are taken) stands in `unplaced` with the reason.
+    """
+    plan = _Plan.of(memory, limits)
+    waiting: list[VersionSpec] = []
+    for key, spec in desired.versions.items():
+        if memory.failure(spec):
+            continue
+        pool = memory.placement.get(key) or memory.routed_pool(key)
+        if pool is None or not plan.fits(pool, spec, pool_shape(spec, memory.move(spec), limits)):
+            waiting.append(spec)
+        else:
+            plan.put(key, pool)
+    plan.count_guests(memory)
+    for spec in waiting:
+        plan.find(spec, pool_shape(spec, memory.move(spec), limits))
+    return replace(
+        memory,
+        pools=plan.pools,
+        placement=plan.placement,
+        unplaced=plan.unplaced,
+        pool_count=plan.pool_count,
+    )
+
+
+def pool_shape(spec: VersionSpec, move: str, limits: Limits) -> PoolShape:
+    """Say what kind of pool a version needs; `move` is why it may not share, if so."""
+    policy = spec.policy
+    gpu_count = 1.0 if policy.device.startswith("cuda") else 0.0
+    may_share = policy.isolation is Isolation.SHARED or (
+        policy.isolation is Isolation.AUTO
+        and gpu_count == 0
+        and policy.replica_count == 1
+        and spec.format in SHAREABLE_FORMATS
+        and spec.size_bytes <= limits.shared_model_bytes
+    )
+    if may_share and not move:
+        return PoolShape(dedicated=False, replica_count=1, gpu_count=gpu_count)
+    return PoolShape(dedicated=True, replica_count=policy.replica_count, gpu_count=gpu_count)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The placement while it grows."""
+
+    limits: Limits
+    pools: dict[str, Pool]
+    pool_count: int
+    placement: dict[VersionKey, str] = field(default_factory=dict)
+    unplaced: dict[VersionKey, str] = field(default_factory=dict)
+    load: Counter[str] = field(default_factory=Counter)
+    """Versions that each pool will host, guests on their way out included."""
+
+    @classmethod
+    def of(cls, memory: Memory, limits: Limits) -> "_Plan":
+        return cls(limits, dict(memory.pools), memory.pool_count)
+
+    def fits(self, pool: str, spec: VersionSpec, shape: PoolShape) -> bool:
+        known = self.pools.get(pool)
+        if known is None or known.shape != shape:
+            return False
+        return not shape.dedicated or known.versions.keys() <= {spec.key}
+
+    def put(self, key: VersionKey, pool: str) -> None:
+        self.placement[key] = pool
+        self.load[pool] += 1
+
+    def count_guests(self, memory: Memory) -> None:
+        """Count what a pool still hosts because an edge may route to it."""
+        for pool, known in memory.pools.items():
+            self.load[pool] += sum(self.placement.get(key) != pool for key in known.versions)
+
+    def find(self, spec: VersionSpec, shape: PoolShape) -> None:
+        pool = None if shape.dedicated else self._shared_pool(shape)
+        if pool is None and len(self.pools) < self.limits.pool_slots:
+            self.pool_count += 1
+            pool = f"{'d' if shape.dedicated else 's'}{self.pool_count}"
+            self.pools[pool] = Pool(shape=shape)
+        if pool is None:
+            self.unplaced[spec.key] = (
+                f"no pool is free: {len(self.pools)} of {self.limits.pool_slots} are in use; "
+                "unload a model, let it share a worker (isolation), or raise BASCULE_POOL_SLOTS"
+            )
+            return
+        self.put(spec.key, pool)
+
+    def _shared_pool(self, shape: PoolShape) -> str | None:
+        for pool, known in self.pools.items():
+            if known.shape == shape and self.load[pool] < self.limits.shared_pool_versions:
+                return pool
+        return None
+
+
+def isolation_text(pool: Pool | None, move: str) -> str:
+    """Say `shared` or `dedicated`, with the reason when the version had to move."""
+    if pool is None:
+        return ""
+    kind = "dedicated" if pool.shape.dedicated else "shared"
+    return f"{kind}: {move}" if move and pool.shape.dedicated else kind

@@ -1,0 +1,90 @@
+"""(desired, observed, memory) → ordered actions. Pure; the controller carries them out.
+
+Order of a pass: pools are started and added to, then the snapshot is published, then pools end.
+What makes a swing free of gaps is one rule: *a pool hosts what belongs to it and what any table in
+force routes to it*. So a version enters its new pool before its route changes, and leaves the old
+one in the pass after every edge has acknowledged that change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from serving.edge.control import Snapshot
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec
+from serving.rollout.desired import Desired
+from serving.rollout.learning import learn
+from serving.rollout.memory import Limits, Memory, Observed, Pool
+from serving.rollout.placement import place
+from serving.rollout.ports import PoolSpec
+from serving.rollout.routing import next_routes, snapshot_of, views_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actions:
+    """What to do now, in this order: `ensure`, publish `snapshot` if there is one, `stop`."""
+
+    memory: Memory
+    """To be kept if all of it is carried out."""
+    ensure: tuple[PoolSpec, ...]
+    snapshot: Snapshot | None
+    stop: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.ensure and not self.stop and self.snapshot is None
+
+
+def reconcile(
+    memory: Memory, desired: Desired, observed: Observed, limits: Limits, published: Snapshot
+) -> Actions:
+    """Compute the next steps towards what is wanted.
+
+    Args:
+        memory: As the last pass left it, with the tables that are in force now.
+        desired: What is wanted.
+        observed: The workers of every pool, as last heard of.
+        limits: Bounds on placement.
+        published: The newest snapshot that the edges were given.
+    """
+    memory = learn(memory, desired, observed, limits)
+    memory = place(memory, desired, limits)
+    views = views_of(observed)
+    routes = next_routes(memory, desired, views)
+    snapshot = snapshot_of(memory, desired, views, routes)
+    before = memory.pools
+    after = _pools(memory, desired)
+    kept = {pool: known for pool, known in after.items() if known.versions}
+    memory = replace(memory, pools=kept)
+    return Actions(
+        memory=memory,
+        ensure=tuple(known.spec(pool) for pool, known in kept.items() if known is not before[pool]),
+        snapshot=None if snapshot == published else snapshot,
+        stop=tuple(pool for pool in after if pool not in kept),
+    )
+
+
+def _pools(memory: Memory, desired: Desired) -> dict[str, Pool]:
+    """Return every pool with what it shall host; a pool that need not change stays the same."""
+    hosting: dict[str, dict[VersionKey, VersionSpec]] = {pool: {} for pool in memory.pools}
+    for table in memory.in_force:
+        for key, route in table.versions.items():
+            if route.pool in hosting and key in memory.pools[route.pool].versions:
+                hosting[route.pool][key] = memory.pools[route.pool].versions[key]
+    for key, pool in memory.placement.items():
+        hosting[pool][key] = desired.versions[key]
+    return {
+        pool: known
+        if _is_same(known.versions, hosting[pool])
+        else replace(known, versions=hosting[pool])
+        for pool, known in memory.pools.items()
+    }
+
+
+def _is_same(
+    one: Mapping[VersionKey, VersionSpec], other: Mapping[VersionKey, VersionSpec]
+) -> bool:
+    return one.keys() == other.keys() and all(
+        spec.digest == other[key].digest for key, spec in one.items()
+    )

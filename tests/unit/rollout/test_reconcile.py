@@ -1,0 +1,273 @@
+"""Reconciling, driven against a cluster in memory that refuses every gap."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.edge.control import Snapshot
+from serving.ids import VersionKey
+from serving.registry.version import Isolation, ServingPolicy, VersionSpec, VersionState
+from serving.rollout.desired import Desired
+from serving.rollout.memory import Limits, Memory
+from serving.rollout.reconcile import Actions, reconcile
+from tests.fakes.cluster import FakeCluster, FakeEdges, version_spec
+
+LIMITS = Limits(shared_pool_versions=3, shared_model_bytes=10_000, slow_run_s=0.005, pool_slots=12)
+A1, A2, B1 = VersionKey("a", 1), VersionKey("a", 2), VersionKey("b", 1)
+
+
+def wanted(*specs: VersionSpec, pinned: dict[str, int] | None = None) -> Desired:
+    """Specs as what is wanted; every model exists."""
+    models = frozenset(spec.model for spec in specs) | {"a", "b"}
+    return Desired(
+        versions={spec.key: spec for spec in specs}, pinned_live=pinned or {}, known_models=models
+    )
+
+
+@dataclass
+class World:
+    """A controller's state around a fake cluster; each call is one step of one of them."""
+
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    memory: Memory = field(default_factory=Memory)
+    desired: Desired = field(default_factory=Desired)
+    edges: FakeEdges = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.edges = FakeEdges(self.cluster)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the edges obey."""
+        return self.edges.snapshot
+
+    def controller_pass(self) -> Actions:
+        """Reconcile once and carry it out."""
+        before = self.snapshot
+        actions = reconcile(
+            self.memory, self.desired, self.cluster.observe(), LIMITS, self.snapshot
+        )
+        self.memory = actions.memory
+        for spec in actions.ensure:
+            self.cluster.ensure(spec)
+        if actions.snapshot is not None:
+            self.refuse_gaps(before, actions.snapshot)
+            self.edges.obey(actions.snapshot)
+            self.memory = replace(self.memory, in_force=(actions.snapshot.routes,))
+        for pool in actions.stop:
+            self.cluster.stop(pool)
+        return actions
+
+    def refuse_gaps(self, before: Snapshot, after: Snapshot) -> None:
+        """A wanted version that was READY and still is must not lose its route."""
+        observed = self.cluster.observe()
+        for key, route in before.routes.versions.items():
+            is_served = route.pool in observed and any(
+                key in w.versions and w.versions[key].state is VersionState.READY
+                for w in observed[route.pool]
+            )
+            if is_served and key in self.desired.versions:
+                assert after.routes.versions[key].pool is not None, f"{key} lost its route"
+
+    def settle(self) -> None:
+        """Step until nothing happens any more."""
+        for _ in range(500):
+            is_quiet = self.controller_pass().is_empty
+            if not self.cluster.advance() and is_quiet:
+                return
+        pytest.fail("it never settles")
+
+    def state(self, key: VersionKey) -> VersionState:
+        """The state that the edges show."""
+        return self.snapshot.versions[key].state
+
+    def pool(self, key: VersionKey) -> str | None:
+        """Where the edges send a version's calls."""
+        return self.snapshot.routes.versions[key].pool
+
+
+def test_small_versions_share_a_pool() -> None:
+    """Small ONNX versions share one worker, and the highest one of a model is live."""
+    world = World(desired=wanted(version_spec(A1), version_spec(A2), version_spec(B1)))
+    world.settle()
+    assert world.snapshot.ready
+    assert world.cluster.pools.keys() == {"s1"}
+    assert world.snapshot.routes.live["a"].version == 2
+
+
+def test_pools_are_not_overfilled() -> None:
+    """A shared pool takes as many versions as the limit says, the next one goes elsewhere."""
+    keys = [VersionKey("a", number) for number in range(1, 8)]
+    world = World(desired=wanted(*(version_spec(key) for key in keys)))
+    world.settle()
+    assert [len(pool[0].hosted) for pool in world.cluster.pools.values()] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"format": "torchscript"}, id="torchscript"),
+        pytest.param({"size_bytes": 20_000}, id="large"),
+        pytest.param({"policy": ServingPolicy(replica_count=2)}, id="replicas"),
+        pytest.param({"policy": ServingPolicy(device="cuda")}, id="gpu"),
+        pytest.param({"policy": ServingPolicy(isolation=Isolation.DEDICATED)}, id="wish"),
+    ],
+)
+def test_others_get_their_own_worker(changes: dict[str, object]) -> None:
+    """What is no small, CPU-only ONNX version with one replica gets a pool of its own."""
+    world = World(desired=wanted(version_spec(A1, **changes), version_spec(B1)))
+    world.settle()
+    assert world.pool(A1) != world.pool(B1)
+    assert world.snapshot.versions[A1].isolation == "dedicated"
+
+
+def test_a_broken_version_fails_alone() -> None:
+    """A version that cannot be loaded is UNAVAILABLE with the reason; others are served."""
+    world = World(desired=wanted(version_spec(A1, "bad"), version_spec(B1)))
+    world.cluster.broken = {"bad"}
+    world.settle()
+    record = world.snapshot.versions[A1]
+    assert (record.state, record.reason) == (VersionState.UNAVAILABLE, "bad file")
+    assert world.state(B1) is VersionState.READY
+    assert world.snapshot.settled
+    assert not world.snapshot.ready
+    assert A1 not in world.cluster.pools["s1"][0].wanted
+
+
+def test_a_failed_version_comes_back_with_a_new_digest() -> None:
+    """A corrected file is tried again without being asked."""
+    world = World(desired=wanted(version_spec(A1, "bad")))
+    world.cluster.broken = {"bad"}
+    world.settle()
+    world.desired = wanted(version_spec(A1, "good"))
+    world.settle()
+    assert world.snapshot.ready
+
+
+def test_a_refused_reload_keeps_the_former_version() -> None:
+    """When a changed file cannot be loaded, what was served goes on and the reason is told."""
+    world = World(desired=wanted(version_spec(A1)))
+    world.settle()
+    world.cluster.broken = {"bad"}
+    world.desired = wanted(version_spec(A1, "bad"))
+    world.settle()
+    record = world.snapshot.versions[A1]
+    assert record.state is VersionState.READY
+    assert "bad file" in record.reason
+    assert world.pool(A1) is not None
+
+
+def test_a_promoted_version_is_live_while_it_is_routed() -> None:
+    """A pin decides who is live, as long as that version has a route."""
+    both = (version_spec(A1), version_spec(A2))
+    world = World(desired=wanted(*both, pinned={"a": 1}))
+    world.settle()
+    assert world.snapshot.routes.live["a"].version == 1
+
+
+def test_a_restarting_worker_keeps_its_routes() -> None:
+    """While a worker restarts, its versions stay routed and live: no other version answers."""
+    world = World(desired=wanted(version_spec(A1), version_spec(A2)))
+    world.settle()
+    revision = world.snapshot.routes.revision
+    world.cluster.crash("s1", None)
+    world.controller_pass()
+    assert world.state(A2) is VersionState.LOADING
+    assert "killed by signal 11" in world.snapshot.versions[A2].reason
+    assert world.snapshot.routes.revision == revision
+
+
+def test_a_version_that_crashed_a_shared_worker_moves_out() -> None:
+    """What was at work when a shared worker died gets its own worker, and status says why."""
+    world = World(desired=wanted(version_spec(A1), version_spec(B1)))
+    world.settle()
+    world.cluster.crash("s1", A1)
+    world.settle()
+    assert world.pool(A1) == "d2"
+    assert "killed by signal 11" in world.snapshot.versions[A1].isolation
+    assert world.cluster.pools["s1"][0].wanted.keys() == {B1}
+
+
+def test_a_slow_version_moves_out() -> None:
+    """A version that turns out slow leaves the shared worker without a gap."""
+    world = World(desired=wanted(version_spec(A1), version_spec(B1)))
+    world.cluster.slow = {A1}
+    world.settle()
+    assert world.pool(A1) == "d2"
+    assert "50 ms" in world.snapshot.versions[A1].isolation
+
+
+def test_no_free_pool_is_told() -> None:
+    """With all slots taken a version is UNAVAILABLE, and the reason names the remedy."""
+    keys = [VersionKey("a", number) for number in range(1, 14)]
+    world = World(desired=wanted(*(version_spec(key, format="torchscript") for key in keys)))
+    world.settle()
+    assert "BASCULE_POOL_SLOTS" in world.snapshot.versions[keys[-1]].reason
+
+
+def test_unloaded_versions_are_listed_as_such() -> None:
+    """A version that is no longer wanted is unrouted first, then dropped, then `unloaded`."""
+    world = World(desired=wanted(version_spec(A1)))
+    world.settle()
+    world.desired = wanted()
+    world.settle()
+    record = world.snapshot.versions[A1]
+    assert (record.state, record.reason) == (VersionState.UNAVAILABLE, "unloaded")
+    assert world.snapshot.routes.live["a"].version is None
+    assert world.cluster.pools == {}
+
+
+def test_same_inputs_same_actions() -> None:
+    """Reconciling is pure."""
+    desired = wanted(version_spec(A1), version_spec(B1, format="torchscript"))
+    calls = [reconcile(Memory(), desired, {}, LIMITS, Snapshot()) for _ in range(2)]
+    assert calls[0] == calls[1]
+
+
+KEYS = [VersionKey(model, number) for model in "ab" for number in (1, 2)]
+SPECS = st.builds(
+    lambda key, digest, kind, isolation: version_spec(
+        key, digest, format=kind, policy=ServingPolicy(isolation=isolation)
+    ),
+    st.sampled_from(KEYS),
+    st.sampled_from(["1", "2", "bad"]),
+    st.sampled_from(["onnx", "torchscript"]),
+    st.sampled_from(list(Isolation)),
+)
+EVENTS = st.one_of(
+    st.lists(SPECS, max_size=4, unique_by=lambda spec: spec.key),
+    st.sampled_from(["pass", "advance", "crash"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(events=st.lists(EVENTS, max_size=25), slow=st.sets(st.sampled_from(KEYS)))
+def test_it_reaches_the_goal_and_rests(
+    events: list[list[VersionSpec] | str], slow: set[VersionKey]
+) -> None:
+    """Whatever happens: no gap on the way, every good version READY in the end, then silence."""
+    world = World()
+    world.cluster.broken, world.cluster.slow = {"bad"}, slow
+    for event in events:
+        happen(world, event)
+    world.settle()
+    for key, spec in world.desired.versions.items():
+        assert world.state(key) is VersionState.READY or spec.digest == "bad"
+    hosted = {key for pool in world.cluster.pools.values() for w in pool for key in w.hosted}
+    assert hosted <= world.desired.versions.keys()
+    assert world.controller_pass().is_empty
+
+
+def happen(world: World, event: list[VersionSpec] | str) -> None:
+    """Let one event of a story happen."""
+    if isinstance(event, list):
+        world.desired = wanted(*event)
+    elif event == "pass":
+        world.controller_pass()
+    elif event == "advance":
+        world.cluster.advance()
+    else:
+        for pool, workers in world.cluster.pools.items():
+            world.cluster.crash(pool, next(iter(workers[0].wanted)))
