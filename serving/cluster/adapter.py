@@ -1,0 +1,172 @@
+"""`rollout.ports.Cluster` and `Edges` over Ray Serve.
+
+What pools should be is kept in `run/pools.json`, written before Serve is asked for anything: a
+controller that was killed finds there what runs, and asks for nothing twice. Versions travel by
+the boards' channel; Serve hears of a pool only when it is new or its replica count changed.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from serving.clock import Clock
+from serving.cluster.boards import EdgeBoard, PoolBoard
+from serving.edge.control import EdgeStatus, Snapshot
+from serving.errors import NotReadyError
+from serving.rollout.ports import PoolSpec, WorkerState
+
+RETRY_S: Final = 1.0
+CHANGED_LIMIT_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class PoolApps(Protocol):
+    """Serve, as far as pools need it; its calls block and run in a thread."""
+
+    def running(self) -> frozenset[str]:
+        """The pools that Serve has an application for."""
+
+    def deploy(self, specs: Sequence[PoolSpec]) -> None:
+        """Start pools or change their replica counts; returns without waiting for them.
+
+        Raises:
+            NotReadyError: Serve did not take it.
+        """
+
+    def delete(self, pool: str) -> None:
+        """Drain and end a pool; returns when it is gone.
+
+        Raises:
+            NotReadyError: It is not gone.
+        """
+
+
+class RayPools:
+    """Pools as Serve applications. `run` must be running for anything to happen."""
+
+    def __init__(self, apps: PoolApps, board: PoolBoard, file: Path) -> None:
+        """Use `recall` before the first call.
+
+        Args:
+            apps: Serve.
+            board: What replicas report to.
+            file: Where the pools' specs outlive this process.
+        """
+        self._apps = apps
+        self._board = board
+        self._file = file
+        self._specs: dict[str, PoolSpec] = {}
+        self._deployed: dict[str, int] = {}
+        self._is_saved = True
+        self._wake = asyncio.Event()
+        self._serve_lock = asyncio.Lock()
+
+    async def recall(self) -> Mapping[str, PoolSpec]:
+        """Learn which pools an earlier controller started, and return them."""
+        specs = await asyncio.to_thread(self._read)
+        running = await asyncio.to_thread(self._apps.running)
+        for spec in specs:
+            self._specs[spec.pool] = spec
+            self._board.order(spec.pool, spec.versions)
+            if spec.pool in running:
+                self._deployed[spec.pool] = spec.replica_count
+        self._wake.set()
+        return dict(self._specs)
+
+    async def ensure_pool(self, spec: PoolSpec) -> None:
+        """Start a pool, or change its versions or its replica count in place."""
+        if self._specs.get(spec.pool) == spec:
+            return
+        self._specs[spec.pool] = spec
+        self._is_saved = False
+        self._board.order(spec.pool, spec.versions)
+        self._wake.set()
+
+    async def stop_pool(self, pool: str) -> None:
+        """Drain and end a pool; returns when it is gone."""
+        if self._specs.pop(pool, None) is None:
+            return
+        async with self._serve_lock:  # not while it is being deployed
+            is_deployed = self._deployed.pop(pool, None) is not None
+        if is_deployed:
+            await asyncio.to_thread(self._apps.delete, pool)
+        self._board.forget(pool)
+        self._is_saved = False
+        self._wake.set()
+
+    def observe(self) -> Mapping[str, Sequence[WorkerState]]:
+        """Return the workers of every pool, as last heard of."""
+        return self._board.observe()
+
+    async def changed(self) -> None:
+        """Return when `observe` may give something new."""
+        await self._board.news.wait(CHANGED_LIMIT_S)
+
+    async def run(self) -> None:
+        """Carry wishes to the disk and to Serve, for as long as the controller lives."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            async with self._serve_lock:
+                await self._save()
+                await self._deploy()
+
+    async def _save(self) -> None:
+        if self._is_saved:
+            return
+        self._is_saved = True
+        await asyncio.to_thread(self._write, tuple(self._specs.values()))
+
+    async def _deploy(self) -> None:
+        due = [
+            spec
+            for spec in self._specs.values()
+            if self._deployed.get(spec.pool) != spec.replica_count
+        ]
+        if not due:
+            return
+        try:
+            await asyncio.to_thread(self._apps.deploy, due)
+        except NotReadyError as error:
+            log.warning("pools_not_deployed", reason=error.message)
+            await asyncio.sleep(RETRY_S)
+            self._wake.set()
+        else:
+            self._deployed |= {spec.pool: spec.replica_count for spec in due}
+
+    def _read(self) -> tuple[PoolSpec, ...]:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=tuple[PoolSpec, ...])
+        except FileNotFoundError:
+            return ()
+
+    def _write(self, specs: tuple[PoolSpec, ...]) -> None:
+        fresh = self._file.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(specs))
+        fresh.replace(self._file)
+
+
+class RayEdges:
+    """Edges by their long poll."""
+
+    def __init__(self, board: EdgeBoard) -> None:
+        """Use the board that edges report to."""
+        self._board = board
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot to every edge; returns when all living ones acknowledged it."""
+        await self._board.publish(snapshot)
+
+    def observe(self) -> Sequence[EdgeStatus]:
+        """Return every living edge and the revision it has applied."""
+        return self._board.observe()
+
+
+def clock_revision(clock: Clock) -> int:
+    """A first revision above those of every earlier controller: milliseconds since 1970."""
+    return int(clock.utc_now().timestamp() * 1000)

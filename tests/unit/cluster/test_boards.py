@@ -1,0 +1,212 @@
+"""The channels between controller, pools and edges: who hears what, and who is forgotten."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from serving.cluster.boards import SILENCE_S, EdgeBoard, PoolBoard
+from serving.edge.control import EdgeStatus, Snapshot
+from serving.edge.routes import RouteTable, WorkerAddress
+from serving.registry.version import VersionSpec
+from serving.rollout.ports import WorkerState
+
+
+@dataclass
+class HandClock:
+    """A clock that moves when it is told to."""
+
+    now_s: float = 100.0
+
+    def monotonic_s(self) -> float:
+        """The time as it was set."""
+        return self.now_s
+
+    def utc_now(self) -> datetime:
+        """A fixed day, for what needs a date."""
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def spec(version: int = 1) -> VersionSpec:
+    """A version to host."""
+    return VersionSpec(
+        model="m",
+        version=version,
+        file="/models/m/1/model.onnx",
+        format="onnx",
+        size_bytes=1,
+        digest=f"digest-{version}",
+        origin="repository",
+    )
+
+
+def worker(name: str = "s1-a", state: str = "ready", rss_bytes: int = 0) -> WorkerState:
+    """A worker of pool s1 as its replica reports it."""
+    address = WorkerAddress(name, "node", f"/run/w/{name}.sock")
+    return WorkerState(
+        address=address,
+        pool="s1",
+        pid=1,
+        state=state,
+        versions=MappingProxyType({}),
+        rss_bytes=rss_bytes,
+    )
+
+
+def edge(revision: int, node: str = "node") -> EdgeStatus:
+    """An edge that has applied a revision."""
+    return EdgeStatus(node=node, haproxy_pid=1, revision=revision)
+
+
+def snapshot(revision: int) -> Snapshot:
+    """A snapshot with nothing but a revision."""
+    return Snapshot(routes=RouteTable(revision=revision))
+
+
+def pool_board(clock: HandClock) -> PoolBoard:
+    """A board with one pool that has an order."""
+    board = PoolBoard(clock, first_revision=7)
+    board.order("s1", (spec(),))
+    return board
+
+
+def test_a_replica_hears_its_order_at_once() -> None:
+    """A replica that knows no order gets it without waiting."""
+    board = pool_board(HandClock())
+    order = asyncio.run(board.exchange("s1", worker(), -1, 60.0))
+    assert order is not None
+    assert order.versions == (spec(),)
+
+
+def test_a_waiting_replica_hears_a_new_order() -> None:
+    """A long poll ends when the pool's versions change."""
+
+    async def changed() -> object:
+        board = pool_board(HandClock())
+        first = await board.exchange("s1", worker(), -1, 0.0)
+        assert first is not None
+        async with asyncio.TaskGroup() as group:
+            poll = group.create_task(board.exchange("s1", worker(), first.revision, 60.0))
+            await asyncio.sleep(0)
+            board.order("s1", (spec(1), spec(2)))
+        return poll.result()
+
+    order = asyncio.run(changed())
+    assert getattr(order, "versions", None) == (spec(1), spec(2))
+
+
+def test_an_unchanged_order_keeps_its_revision() -> None:
+    """Saying the same versions again disturbs no replica."""
+
+    async def again() -> object:
+        board = pool_board(HandClock())
+        first = await board.exchange("s1", worker(), -1, 0.0)
+        assert first is not None
+        board.order("s1", (spec(),))
+        return await board.exchange("s1", worker(), first.revision, 0.0)
+
+    assert asyncio.run(again()) is None
+
+
+def test_a_report_is_observed() -> None:
+    """What a replica reports is what the controller observes."""
+    board = pool_board(HandClock())
+    asyncio.run(board.exchange("s1", worker(), -1, 0.0))
+    assert board.observe() == {"s1": (worker(),)}
+
+
+def test_a_report_of_an_unknown_pool_is_ignored() -> None:
+    """A late replica of a stopped pool does not bring the pool back."""
+    board = PoolBoard(HandClock(), first_revision=1)
+    asyncio.run(board.exchange("s1", worker(), -1, 0.0))
+    assert board.observe() == {}
+
+
+def test_a_silent_worker_is_forgotten() -> None:
+    """A worker whose replica no longer calls leaves the observation; its pool stays."""
+    clock = HandClock()
+    board = pool_board(clock)
+    asyncio.run(board.exchange("s1", worker(), -1, 0.0))
+    clock.now_s += SILENCE_S + 1
+    assert board.observe() == {"s1": ()}
+
+
+def test_a_worker_that_leaves_is_forgotten_at_once() -> None:
+    """A replica that says goodbye is not waited for."""
+    board = pool_board(HandClock())
+    asyncio.run(board.exchange("s1", worker(), -1, 0.0))
+    board.leave("s1", "s1-a")
+    assert board.observe() == {"s1": ()}
+
+
+def test_memory_alone_is_no_news() -> None:
+    """A report that differs in memory only wakes nobody, and is observed all the same."""
+
+    async def rings() -> bool:
+        board = pool_board(HandClock())
+        await board.exchange("s1", worker(), -1, 0.0)
+        async with asyncio.TaskGroup() as group:
+            news = group.create_task(board.news.wait(60.0))
+            await asyncio.sleep(0)
+            await board.exchange("s1", worker(rss_bytes=5), -1, 0.0)
+            await asyncio.sleep(0)
+            is_done = news.done()
+            news.cancel()
+        assert board.observe()["s1"][0].rss_bytes == 5
+        return is_done
+
+    assert asyncio.run(rings()) is False
+
+
+def test_an_edge_gets_a_snapshot_that_it_lacks() -> None:
+    """An edge that joins hears the newest snapshot at once."""
+
+    async def joined() -> Snapshot | None:
+        board = EdgeBoard(HandClock())
+        await board.publish(snapshot(5))
+        return await board.exchange(edge(0), 60.0)
+
+    assert asyncio.run(joined()) == snapshot(5)
+
+
+def test_publish_waits_for_every_living_edge() -> None:
+    """A snapshot counts as published when the slowest living edge has applied it."""
+
+    async def publish() -> bool:
+        board = EdgeBoard(HandClock())
+        await board.exchange(edge(1, "a"), 0.0)
+        await board.exchange(edge(1, "b"), 0.0)
+        async with asyncio.TaskGroup() as group:
+            done = group.create_task(board.publish(snapshot(2)))
+            await board.exchange(edge(2, "a"), 0.0)
+            await asyncio.sleep(0)
+            was_early = done.done()
+            await board.exchange(edge(2, "b"), 0.0)
+        return was_early
+
+    assert asyncio.run(publish()) is False
+
+
+def test_publish_does_not_wait_for_a_dead_edge() -> None:
+    """An edge that fell silent holds nobody up."""
+
+    async def publish() -> None:
+        clock = HandClock()
+        board = EdgeBoard(clock)
+        await board.exchange(edge(1, "dead"), 0.0)
+        clock.now_s += SILENCE_S + 1
+        await board.exchange(edge(2, "b"), 0.0)
+        await board.publish(snapshot(2))
+
+    asyncio.run(publish())
+
+
+def test_an_edge_with_the_newest_snapshot_waits() -> None:
+    """An edge that has everything gets nothing when its wait is over."""
+
+    async def poll() -> Snapshot | None:
+        board = EdgeBoard(HandClock())
+        await board.publish(snapshot(2))
+        return await board.exchange(replace(edge(2)), 0.0)
+
+    assert asyncio.run(poll()) is None
