@@ -1,0 +1,288 @@
+"""One worker process and the versions that it shall host: start, apply, watch, restart, stop.
+
+States of a worker, as its host sees them::
+
+    starting ── first apply done ──► ready ── process ended ──► restarting ──► ready
+        │                              │                            │
+        └── keeps ending quickly ──► failed ◄───────────────────────┘
+            (tried again after the longest pause)        any ── stop ──► draining
+
+A host belongs to one event loop. It is used by the standalone adapter and by a replica in Ray
+alike; it knows neither pools' placement nor routes.
+"""
+
+import asyncio
+import resource
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from serving.clock import Clock
+from serving.edge.routes import WorkerAddress
+from serving.errors import NotReadyError
+from serving.ids import VersionKey
+from serving.local_http import LocalHttp
+from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.ports import HostedVersion, WorkerState
+from serving.supervise import Child, ChildSpec, RestartPolicy
+from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
+from serving.worker.recorder import suspects
+
+log = structlog.get_logger(__name__)
+
+CONNECT_PAUSE_S: Final = 0.02
+APPLY_LIMIT_S: Final = 3600.0
+STOP_GRACE_S: Final = 5.0
+PAGE_BYTES: Final = resource.getpagesize()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLaunch:
+    """How one worker is started, and where it listens."""
+
+    address: WorkerAddress
+    pool: str
+    child: ChildSpec
+    recorder: Path
+    """The worker's flight recorder: names what was at work when it died."""
+    devices: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a host waits for what."""
+
+    look_s: float = 1.0
+    """Between two questions after a worker's health."""
+    answer_s: float = 20.0
+    """A worker that is silent for so long hangs, and is killed."""
+    loading_answer_s: float = 180.0
+    """The same while it loads: engines may hold the interpreter's lock meanwhile."""
+    quick_end_count: int = 5
+    """A worker that ends so often without having been stable has failed."""
+    restart: RestartPolicy = RestartPolicy(longest_pause_s=30.0)
+
+
+class WorkerHost:
+    """Supervises one worker process; `run` is its life, the other methods steer it."""
+
+    def __init__(
+        self,
+        launch: WorkerLaunch,
+        *,
+        clock: Clock,
+        on_change: Callable[[], None],
+        patience: Patience | None = None,
+    ) -> None:
+        """Remember what to start; `run` starts it.
+
+        Args:
+            launch: The process.
+            clock: Tells quick ends from late ones.
+            on_change: Called on the loop whenever `observe` would give something new.
+            patience: Limits; the defaults if None.
+        """
+        self._launch = launch
+        self._clock = clock
+        self._on_change = on_change
+        self._patience = patience or Patience()
+        self._wanted: dict[VersionKey, VersionSpec] = {}
+        self._hosted: dict[VersionKey, HostedVersion] = {}
+        self._apply_wanted = asyncio.Event()
+        self._stop_wanted = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._child: Child | None = None
+        self._is_applying = False
+        self._hung_s = 0.0
+        self._drain_s = 0.0
+        self._quick_end_count = 0
+        self._state = WorkerState(
+            address=launch.address,
+            pool=launch.pool,
+            pid=0,
+            state="starting",
+            devices=launch.devices,
+        )
+
+    def observe(self) -> WorkerState:
+        """Describe the worker as last heard of."""
+        return replace(self._state, versions=dict(self._hosted), rss_bytes=self._rss_bytes())
+
+    def set_versions(self, specs: Sequence[VersionSpec]) -> None:
+        """Say what the worker shall host from now on; returns at once."""
+        self._wanted = {spec.key: spec for spec in specs}
+        for key, spec in self._wanted.items():
+            said = self._hosted.get(key)
+            if said is None or said.state is not VersionState.READY:
+                self._hosted[key] = _loading(spec)
+        self._apply_wanted.set()
+
+    async def run(self) -> None:
+        """Keep a worker process running until `stop`."""
+        while not self._stop_wanted.is_set():
+            await self._run_once()
+            if not self._stop_wanted.is_set():
+                await self._pause()
+        self._stopped.set()
+
+    async def stop(self, drain_s: float) -> None:
+        """Let the worker finish what it has, end it, and return when it is gone."""
+        self._drain_s = drain_s
+        self._stop_wanted.set()
+        self._change(state="draining")
+        await self._stopped.wait()
+
+    async def _run_once(self) -> None:
+        """One life of the process, from its start to its noted end."""
+        started_s = self._clock.monotonic_s()
+        Path(self._launch.address.socket).unlink(missing_ok=True)
+        try:
+            self._child = child = Child.start(self._launch.child)
+        except NotReadyError as error:
+            self._note_end(started_s, error.message)
+            return
+        self._hung_s = 0.0
+        self._change(pid=child.pid)
+        async with LocalHttp(self._launch.address.socket) as http, asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._apply_always(http)),
+                group.create_task(self._watch_health(http, child)),
+                group.create_task(self._stop_when_wanted(http, child)),
+            ]
+            ending = await child.wait()
+            for task in tasks:
+                task.cancel()
+        hung = f" (no answer for {self._hung_s:g} s)" if self._hung_s else ""
+        self._note_end(started_s, ending.text + hung)
+
+    def _note_end(self, started_s: float, ending: str) -> None:
+        """Draw the conclusions from the end of the process."""
+        self._child = None
+        if self._stop_wanted.is_set():
+            self._hosted.clear()
+            self._change(pid=0)
+            return
+        has_been_stable = self._clock.monotonic_s() - started_s >= self._patience.restart.stable_s
+        self._quick_end_count = 1 if has_been_stable else self._quick_end_count + 1
+        culprits = suspects(self._launch.recorder, self._hosted)
+        self._hosted = {key: _loading(spec) for key, spec in self._wanted.items()}
+        has_failed = self._quick_end_count >= self._patience.quick_end_count
+        self._change(
+            pid=0,
+            state="failed" if has_failed else "restarting",
+            last_exit=ending,
+            crashed_on=culprits[0] if culprits else None,
+            restart_count=self._state.restart_count + 1,
+        )
+        log.warning(
+            "worker_ended",
+            worker=self._launch.address.worker,
+            ending=ending,
+            at_work=[str(key) for key in culprits],
+            log_file=str(self._launch.child.log_file),
+        )
+
+    async def _pause(self) -> None:
+        """Wait before the next start, the longer the more often it ended quickly."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.restart.pause_s(self._quick_end_count)):
+                await self._stop_wanted.wait()
+
+    async def _apply_always(self, http: LocalHttp) -> None:
+        """Hand every change of the list to the worker, the whole list first."""
+        self._apply_wanted.set()
+        while True:
+            await self._apply_wanted.wait()
+            self._apply_wanted.clear()
+            self._is_applying = True
+            try:
+                await self._apply(http)
+            except NotReadyError as error:
+                # Not listening yet, or on its way out: the next try, or the next life, tells.
+                log.debug("worker_apply_failed", error=error.message)
+                self._apply_wanted.set()
+                await asyncio.sleep(CONNECT_PAUSE_S)
+            else:
+                self._is_applying = False
+
+    async def _apply(self, http: LocalHttp) -> None:
+        asked = dict(self._wanted)
+        body = msgspec.json.encode(ApplyRequest(versions=tuple(asked.values())))
+        lines = http.lines("POST", "/worker/apply", body, timeout_s=APPLY_LIMIT_S)
+        is_done = False
+        async for line in lines:
+            is_done = line == b"{}"
+            if line and not is_done:
+                self._note(msgspec.json.decode(line, type=HostedLine))
+                self._on_change()
+        if not is_done:
+            raise NotReadyError("the worker broke off in the middle of its report")
+        if any(said.state is VersionState.LOADING for said in self._hosted.values()):
+            await self._ask_for_all(http)
+        for key in [key for key in self._hosted if key not in asked and key not in self._wanted]:
+            del self._hosted[key]
+        if self._state.state not in {"ready", "draining"}:
+            log.info("worker_ready", worker=self._launch.address.worker, versions=len(asked))
+        self._change(state="draining" if self._stop_wanted.is_set() else "ready")
+
+    async def _ask_for_all(self, http: LocalHttp) -> None:
+        """Read the whole state: a version whose state did not change has no line of its own."""
+        reply = await http.ask("GET", "/worker/state")
+        for line in msgspec.json.decode(reply.body, type=WorkerReport).versions:
+            self._note(line)
+
+    def _note(self, line: HostedLine) -> None:
+        key = VersionKey(line.model, line.version)
+        spec = self._wanted.get(key)
+        if spec is None and line.state is VersionState.UNAVAILABLE:
+            self._hosted.pop(key, None)
+            return
+        self._hosted[key] = HostedVersion(
+            state=line.state, reason=line.reason, digest=line.digest, served=line.served
+        )
+
+    async def _watch_health(self, http: LocalHttp, child: Child) -> None:
+        """Kill a worker that does not answer any more: its end starts the next one."""
+        silent_since_s = self._clock.monotonic_s()
+        while True:
+            await asyncio.sleep(self._patience.look_s)
+            limit_s = (
+                self._patience.loading_answer_s if self._is_applying else self._patience.answer_s
+            )
+            try:
+                await http.ask("GET", "/v2/health/live", timeout_s=limit_s)
+                silent_since_s = self._clock.monotonic_s()
+            except NotReadyError:
+                silent_s = self._clock.monotonic_s() - silent_since_s
+                if silent_s >= limit_s:
+                    self._hung_s = silent_s
+                    await child.stop(0)
+
+    async def _stop_when_wanted(self, http: LocalHttp, child: Child) -> None:
+        await self._stop_wanted.wait()
+        if self._drain_s > 0:
+            with suppress(NotReadyError):  # it has not come up yet, or hangs: nothing to finish
+                await http.ask("POST", "/worker/drain", timeout_s=self._drain_s)
+        await child.stop(STOP_GRACE_S)
+
+    def _change(self, **changes: object) -> None:
+        self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # names are ours
+        self._on_change()
+
+    def _rss_bytes(self) -> int:
+        if self._child is None or self._child.ended is not None:
+            return 0
+        try:
+            statm = Path(f"/proc/{self._child.pid}/statm").read_text()
+        except OSError:
+            return 0  # it is ending at this moment
+        return int(statm.split()[1]) * PAGE_BYTES
+
+
+def _loading(spec: VersionSpec) -> HostedVersion:
+    return HostedVersion(state=VersionState.LOADING, digest=spec.digest)
