@@ -106,9 +106,9 @@ class Manifest(_Strict):
         return hashlib.sha256(self.canonical()).hexdigest()
 
     def content_digest(self) -> str:
-        """Return a digest of what is served alone: equal when only the packing differed."""
+        """Return a digest of what is served: equal when only the number or the packing differs."""
         values = self.model_dump(
-            mode="json", include={"name", "version", "format", "model_file", "files", "config"}
+            mode="json", include={"name", "format", "model_file", "files", "config"}
         )
         values["files"] = sorted(values["files"], key=lambda file: str(file["path"]))
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))

@@ -354,7 +354,7 @@ def _complete_tensors(message: pb.ModelConfig, served: ServedVersion) -> None:
     tensors: tuple[pb.ModelInput | pb.ModelOutput, ...] = (*fed, *given_back)
     for tensor, spec in zip(tensors, (*served.inputs, *served.outputs), strict=True):
         name = "STRING" if spec.datatype is Datatype.BYTES else spec.datatype.value
-        tensor.data_type = pb.DataType.Value(f"TYPE_{name}")
+        tensor.data_type = getattr(pb, f"TYPE_{name}")
         tensor.dims[:] = spec.shape[1:] if served.max_batch_rows else spec.shape
     for given, spec in zip(fed, served.inputs, strict=True):
         given.optional = spec.optional

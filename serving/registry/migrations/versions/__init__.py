@@ -1,0 +1,1 @@
+"""One module a migration; a published one is never changed."""
