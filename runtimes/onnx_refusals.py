@@ -1,0 +1,62 @@
+"""Pure: why ONNX Runtime refused a model file, and what to do about it."""
+
+import re
+from typing import Final
+
+from runtimes.engine_messages import clean_engine_message
+
+NEWER_OPSET: Final = (
+    "it needs opset {0} of {1}, and ONNX Runtime {version} knows up to {2}: export it with opset "
+    "{2} or lower, or install a newer onnxruntime"
+)
+NEWER_IR: Final = (
+    "its ONNX IR version is {0}, and ONNX Runtime {version} reads up to {1}: export it with IR "
+    "version {1} or lower, or install a newer onnxruntime"
+)
+UNKNOWN_OPERATOR: Final = (
+    "operator {0} is not part of ONNX Runtime: export the model with standard operators"
+)
+EXTERNAL_MISSING: Final = (
+    "its external data file {0} is missing: put it beside the model file, under that name"
+)
+EXTERNAL_OUTSIDE: Final = (
+    "it names external data outside of its own folder, which is refused: keep the data file beside "
+    "the model file"
+)
+EXTERNAL_BROKEN: Final = (
+    "its external data cannot be used: copy the model file and its data file again"
+)
+NO_MODEL: Final = "it is empty, cut off or no ONNX model: copy it again and compare sizes"
+NO_KERNEL: Final = (
+    "ONNX Runtime has no kernel for one of its operators on this device: use another device, "
+    "datatype or opset"
+)
+
+# What the engine says → the remedy, filled with the pattern's groups. The first match counts.
+REMEDIES: Final = (
+    (r"Opset (\d+) is under development.*domain ([\w.]+) is till opset (\d+)", NEWER_OPSET),
+    (r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", NEWER_IR),
+    (r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op", UNKNOWN_OPERATOR),
+    (r"External data path does not exist: \"?(?:…/)?([^\"]*)", EXTERNAL_MISSING),
+    (r"External data path escapes model directory", EXTERNAL_OUTSIDE),
+    (r"[Ee]xternal data|out of bounds.*initializer|initializer.*out of bounds", EXTERNAL_BROKEN),
+    (r"Protobuf parsing failed|No graph was found", NO_MODEL),
+    (r"Could not find an implementation|NOT_IMPLEMENTED", NO_KERNEL),
+)
+
+
+def explain_load_failure(text: str, file_name: str, engine_version: str) -> str:
+    """Return why the engine refused a file, with the remedy where it is known.
+
+    Args:
+        text: The engine's message; opset and IR version are read from it.
+        file_name: The model file's name, without its folder.
+        engine_version: ONNX Runtime's version.
+    """
+    clean = clean_engine_message(text)
+    for pattern, remedy in REMEDIES:
+        found = re.search(pattern, clean, re.DOTALL)
+        if found is not None:
+            why = remedy.format(*found.groups(), version=engine_version)
+            return f"'{file_name}' cannot be loaded: {why} (ONNX Runtime says: {clean})"
+    return f"'{file_name}' cannot be loaded: {clean}"

@@ -1,0 +1,228 @@
+"""ONNX models by ONNX Runtime, on the CPU or a CUDA device.
+
+A model that asks for CUDA gets CUDA or is refused: ONNX Runtime lists the CUDA provider as
+available on machines without a GPU and then falls back in silence, so what counts is what the
+session itself reports.
+"""
+
+import contextlib
+import ctypes
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as engine
+
+from runtimes.contract import LoadedModel, LoadRequest, TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.devices import Device
+from runtimes.errors import ModelLoadError
+from runtimes.onnx_refusals import explain_load_failure
+from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel
+
+CPU_PROVIDER: Final = "CPUExecutionProvider"
+CUDA_PROVIDER: Final = "CUDAExecutionProvider"
+
+TYPES: Final[MappingProxyType[str, Datatype]] = MappingProxyType(
+    {
+        "tensor(bool)": Datatype.BOOL,
+        "tensor(uint8)": Datatype.UINT8,
+        "tensor(uint16)": Datatype.UINT16,
+        "tensor(uint32)": Datatype.UINT32,
+        "tensor(uint64)": Datatype.UINT64,
+        "tensor(int8)": Datatype.INT8,
+        "tensor(int16)": Datatype.INT16,
+        "tensor(int32)": Datatype.INT32,
+        "tensor(int64)": Datatype.INT64,
+        "tensor(float16)": Datatype.FP16,
+        "tensor(bfloat16)": Datatype.BF16,
+        "tensor(float)": Datatype.FP32,
+        "tensor(double)": Datatype.FP64,
+        "tensor(string)": Datatype.BYTES,
+    }
+)
+
+
+class OnnxRuntime:
+    """Loads `.onnx` files."""
+
+    platform = "onnxruntime_onnx"
+    backend = "onnxruntime"
+
+    def load(self, request: LoadRequest) -> LoadedModel:
+        """Load a model; external data is looked for beside it.
+
+        Of the model's outputs those are computed that the configuration declares, and of its
+        optional inputs those are shown; all of them where it declares none.
+
+        Raises:
+            ModelLoadError: The file or the device cannot be used; the message says why.
+        """
+        session = open_session(request)
+        inputs = [_spec("input", node, request.file) for node in session.get_inputs()]
+        wanted = {spec.name for spec in request.declared_inputs}
+        inputs += [
+            _spec("input", node, request.file, optional=True)
+            for node in session.get_overridable_initializers()
+            if not wanted or node.name in wanted
+        ]
+        names = {spec.name for spec in request.declared_outputs}
+        nodes = session.get_outputs()
+        kept = [node for node in nodes if node.name in names] or nodes
+        outputs = [_spec("output", node, request.file) for node in kept]
+        return _model(session, tuple(inputs), tuple(outputs), request.device)
+
+
+def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
+    """Create the engine's session on exactly the device that was asked for.
+
+    Raises:
+        ModelLoadError: The engine refuses the file, or did not get the device.
+    """
+    if not request.file.is_file():
+        raise ModelLoadError(f"model file '{request.file.name}' does not exist or cannot be read")
+    if request.device.kind == "cuda":
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
+            onnxruntime.preload_dlls(msvc=False)
+    try:
+        session = onnxruntime.InferenceSession(
+            request.file,
+            session_options(request.threads),
+            providers=providers_for(request.device),
+            enable_fallback=0,  # else a failure prints to stdout and is tried again on the CPU
+        )
+    except LOAD_FAILURES as error:
+        raise ModelLoadError(
+            explain_load_failure(str(error), request.file.name, onnxruntime.__version__)
+        ) from error
+    session.disable_fallback()
+    problem = provider_problem(request.device, session.get_providers())
+    if problem is not None:
+        raise ModelLoadError(f"{problem}: {missing_cuda_part()}")
+    return session
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return the options of every session: `threads` in an operator, one operator at a time."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = QUIET
+    # A pattern is planned for each shape and kept: batches and lengths vary, and memory grew
+    # by a fifth over real models while no run became measurably faster.
+    options.enable_mem_pattern = False
+    # Threads that spin between operators steal the CPUs of the event loops and other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def providers_for(device: Device) -> list[Any]:
+    """Return the execution providers to ask for, in order."""
+    if device.kind == "cpu":
+        return [CPU_PROVIDER]
+    options = {"device_id": str(device.index), "arena_extend_strategy": "kSameAsRequested"}
+    return [(CUDA_PROVIDER, options), CPU_PROVIDER]
+
+
+def provider_problem(device: Device, got: Sequence[str]) -> str | None:
+    """Return what is wrong with the providers that a session got, or None."""
+    wanted = CUDA_PROVIDER if device.kind == "cuda" else CPU_PROVIDER
+    if got and got[0] == wanted:
+        return None
+    return (
+        f"the model asks for {device}, and ONNX Runtime {onnxruntime.__version__} would run it "
+        f"with {', '.join(got)}"
+    )
+
+
+def missing_cuda_part() -> str:
+    """Ask the dynamic loader which library the CUDA provider lacks, and say what to do."""
+    library = Path(engine.__file__).parent / "libonnxruntime_providers_cuda.so"
+    if not library.exists():
+        return (
+            "this ONNX Runtime was built without CUDA; install onnxruntime-gpu instead of "
+            "onnxruntime, or serve the model with device cpu"
+        )
+    for name in ("libcuda.so.1", str(library)):
+        try:
+            ctypes.CDLL(name)
+        except OSError as error:
+            if "cannot open shared object" in str(error):
+                lacking = str(error).partition(":")[0]
+                return (
+                    f"library {Path(lacking).name} is missing; "
+                    + (
+                        "install the NVIDIA driver"
+                        if name == "libcuda.so.1"
+                        else "install bascule[gpu]"
+                    )
+                    + ", or serve the model with device cpu"
+                )
+    return "the NVIDIA driver shows no such device to this process; run `nvidia-smi`, or use cpu"
+
+
+def missing_library(name: str) -> str | None:
+    """Return the library that keeps `name` from being loaded (itself or a need of it), or None."""
+    try:
+        ctypes.CDLL(name)
+    except OSError as error:
+        library, _, reason = str(error).partition(": ")
+        return Path(library).name if reason.startswith("cannot open shared object") else None
+    return None
+
+
+def _spec(
+    role: str, node: onnxruntime.NodeArg, file: Path, *, optional: bool = False
+) -> TensorSpec:
+    """Read one tensor's spec.
+
+    An unknown rank reads as rank 0, since the engine does not tell them apart and accepts any
+    shape for both.
+    """
+    datatype = TYPES.get(node.type)
+    if datatype is None:
+        raise ModelLoadError(
+            f"'{file.name}' cannot be served: {role} '{node.name}' is {node.type}, and only plain "
+            f"tensors of {', '.join(Datatype)} travel over the protocol; "
+            + (
+                "leave it out of the configuration's outputs, or export the model without it"
+                if role == "output"
+                else "export the model with a tensor in its place"
+            )
+        )
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in node.shape)
+    return TensorSpec(name=node.name, datatype=datatype, shape=shape, optional=optional)
+
+
+def _model(
+    session: onnxruntime.InferenceSession,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    device: Device,
+) -> LoadedModel:
+    if device.kind == "cuda":
+        return BoundModel(session, inputs, outputs, device)
+    if any(spec.datatype is Datatype.BF16 for spec in (*inputs, *outputs)):
+        return OrtValueModel(session, inputs, outputs)
+    return PlainModel(session, inputs, outputs)
+
+
+LOAD_FAILURES: Final = (
+    engine.Fail,
+    engine.InvalidArgument,
+    engine.NoSuchFile,
+    engine.NoModel,
+    engine.InvalidProtobuf,
+    engine.InvalidGraph,
+    engine.NotImplemented,
+    engine.RuntimeException,
+    engine.EngineError,
+    engine.EPFail,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
