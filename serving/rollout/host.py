@@ -15,7 +15,7 @@ import asyncio
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,7 @@ class Patience:
     """The same while it loads: engines may hold the interpreter's lock meanwhile."""
     quick_end_count: int = 5
     """A worker that ends so often without having been stable has failed."""
-    restart: RestartPolicy = RestartPolicy(longest_pause_s=30.0)
+    restart: RestartPolicy = field(default_factory=lambda: RestartPolicy(longest_pause_s=30.0))
 
 
 class WorkerHost:
@@ -140,9 +140,8 @@ class WorkerHost:
     async def _run_once(self) -> None:
         """One life of the process, from its start to its noted end."""
         started_s = self._clock.monotonic_s()
-        Path(self._launch.address.socket).unlink(missing_ok=True)
         try:
-            self._child = child = Child.start(self._launch.child)
+            self._child = child = self._start()
         except NotReadyError as error:
             self._note_end(started_s, error.message)
             return
@@ -159,6 +158,10 @@ class WorkerHost:
                 task.cancel()
         hung = f" (no answer for {self._hung_s:g} s)" if self._hung_s else ""
         self._note_end(started_s, ending.text + hung)
+
+    def _start(self) -> Child:
+        Path(self._launch.address.socket).unlink(missing_ok=True)
+        return Child.start(self._launch.child)
 
     def _note_end(self, started_s: float, ending: str) -> None:
         """Draw the conclusions from the end of the process."""

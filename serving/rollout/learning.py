@@ -35,16 +35,18 @@ def _forgotten(memory: Memory, desired: Desired) -> Memory:
             if key in wanted and wanted[key].digest == verdict.digest
         }
 
-    once = memory.unloaded.union(memory.placement, memory.failures, memory.routes.versions)
+    once = dict.fromkeys((*memory.placement, *memory.routes.versions), "unloaded")
+    once |= memory.unloaded
+    once |= {key: verdict.reason for key, verdict in memory.failures.items()}
     return replace(
         memory,
         failures=current(memory.failures),
         moves=current(memory.moves),
-        unloaded=frozenset(
-            key
-            for key in once
+        unloaded={
+            key: reason
+            for key, reason in once.items()
             if key.version and key not in wanted and key.model in desired.known_models
-        ),
+        },
     )
 
 

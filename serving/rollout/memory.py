@@ -74,8 +74,9 @@ class Memory:
     """Versions that cannot be loaded, until their digest changes or they are asked for again."""
     moves: Mapping[VersionKey, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     """Versions that must not share a worker any more, and why."""
-    unloaded: frozenset[VersionKey] = frozenset()
-    """Versions that were wanted once: the index lists them as `unloaded`."""
+    unloaded: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Versions that were wanted once, with what the index says of them: `unloaded`, or why they
+    had failed."""
     crash_counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Worker → its restart whose crash has been judged."""
     pool_count: int = 0

@@ -77,8 +77,8 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
         pool = _pool_of(memory, key, views)
         versions[key] = VersionRoute(pool, "" if pool else _absence(memory, spec))
     versions |= {key: VersionRoute(None, why) for key, why in desired.failed.items() if key.version}
-    for key in memory.unloaded:
-        versions.setdefault(key, VersionRoute(None, "unloaded"))
+    for key, why in memory.unloaded.items():
+        versions.setdefault(key, VersionRoute(None, why))
     used = {route.pool for route in versions.values() if route.pool is not None}
     table = RouteTable(
         revision=memory.routes.revision,
@@ -182,15 +182,15 @@ def _wanted(memory: Memory, spec: VersionSpec, views: Views, routes: RouteTable)
 
 def _unwanted(memory: Memory, desired: Desired, views: Views) -> Iterator[VersionRecord]:
     hosted = {key for view in views.values() for w in view.workers for key in w.versions}
-    for key in memory.unloaded:
+    for key, why in memory.unloaded.items():
         is_going = key in hosted
         yield VersionRecord(
             model=key.model,
             version=key.version,
             state=VersionState.UNLOADING if is_going else VersionState.UNAVAILABLE,
-            reason="" if is_going else "unloaded",
+            reason="" if is_going else why,
         )
-    for key in hosted - desired.versions.keys() - memory.unloaded:
+    for key in hosted - desired.versions.keys() - memory.unloaded.keys():
         yield VersionRecord(model=key.model, version=key.version, state=VersionState.UNLOADING)
 
 
