@@ -49,21 +49,27 @@ class PoolApps(Protocol):
 class RayPools:
     """Pools as Serve applications. `run` must be running for anything to happen."""
 
-    def __init__(self, apps: PoolApps, board: PoolBoard, file: Path) -> None:
+    def __init__(
+        self, apps: PoolApps, board: PoolBoard, file: Path, *, retry_s: float = RETRY_S
+    ) -> None:
         """Use `recall` before the first call.
 
         Args:
             apps: Serve.
             board: What replicas report to.
             file: Where the pools' specs outlive this process.
+            retry_s: Pause after Serve did not take a wish.
         """
         self._apps = apps
         self._board = board
         self._file = file
+        self._retry_s = retry_s
         self._specs: dict[str, PoolSpec] = {}
         self._deployed: dict[str, int] = {}
         self._is_saved = True
+        self._observed_count = 0
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
         self._serve_lock = asyncio.Lock()
 
     async def recall(self) -> Mapping[str, PoolSpec]:
@@ -75,7 +81,7 @@ class RayPools:
             self._board.order(spec.pool, spec.versions)
             if spec.pool in running:
                 self._deployed[spec.pool] = spec.replica_count
-        self._wake.set()
+        self._ring()
         return dict(self._specs)
 
     async def ensure_pool(self, spec: PoolSpec) -> None:
@@ -85,7 +91,7 @@ class RayPools:
         self._specs[spec.pool] = spec
         self._is_saved = False
         self._board.order(spec.pool, spec.versions)
-        self._wake.set()
+        self._ring()
 
     async def stop_pool(self, pool: str) -> None:
         """Drain and end a pool; returns when it is gone."""
@@ -97,15 +103,21 @@ class RayPools:
             await asyncio.to_thread(self._apps.delete, pool)
         self._board.forget(pool)
         self._is_saved = False
-        self._wake.set()
+        self._ring()
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every pool, as last heard of."""
+        self._observed_count = self._board.news.count
         return self._board.observe()
 
     async def changed(self) -> None:
         """Return when `observe` may give something new."""
-        await self._board.news.wait(CHANGED_LIMIT_S)
+        if self._board.news.count == self._observed_count:
+            await self._board.news.wait(CHANGED_LIMIT_S)
+
+    async def settled(self) -> None:
+        """Return when every wish so far is on the disk and with Serve."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Carry wishes to the disk and to Serve, for as long as the controller lives."""
@@ -115,6 +127,13 @@ class RayPools:
             async with self._serve_lock:
                 await self._save()
                 await self._deploy()
+            if not self._wake.is_set():
+                self._idle.set()
+
+    def _ring(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
 
     async def _save(self) -> None:
         if self._is_saved:
@@ -134,8 +153,8 @@ class RayPools:
             await asyncio.to_thread(self._apps.deploy, due)
         except NotReadyError as error:
             log.warning("pools_not_deployed", reason=error.message)
-            await asyncio.sleep(RETRY_S)
-            self._wake.set()
+            await asyncio.sleep(self._retry_s)
+            self._ring()
         else:
             self._deployed |= {spec.pool: spec.replica_count for spec in due}
 

@@ -36,9 +36,12 @@ class Bell:
     def __init__(self) -> None:
         """Start silent."""
         self._rung = asyncio.Event()
+        self.count = 0
+        """How often it has rung."""
 
     def ring(self) -> None:
         """Wake all who wait now."""
+        self.count += 1
         self._rung.set()
         self._rung = asyncio.Event()
 
@@ -148,6 +151,7 @@ class EdgeBoard:
         self._edges: dict[str, tuple[EdgeStatus, float]] = {}
         self._news_for_edges = Bell()
         self._heard = Bell()
+        self._acknowledged: Snapshot | None = None
 
     async def exchange(self, status: EdgeStatus, wait_s: float) -> Snapshot | None:
         """Take an edge's report, which acknowledges its revision; return a snapshot it lacks."""
@@ -169,6 +173,19 @@ class EdgeBoard:
         self._news_for_edges.ring()
         while any(edge.revision < snapshot.routes.revision for edge in self.observe()):
             await self._heard.wait(LOOK_S)
+        self._acknowledged = snapshot
+        self._heard.ring()
+
+    async def until_unrouted(self, worker: str, limit_s: float) -> None:
+        """Return when no edge sends calls to a worker any more, or after the limit."""
+        end_s = self._clock.monotonic_s() + limit_s
+        while self._is_routed(worker) and (left_s := end_s - self._clock.monotonic_s()) > 0:
+            await self._heard.wait(min(left_s, LOOK_S))
+
+    def _is_routed(self, worker: str) -> bool:
+        in_force = self._acknowledged or self._snapshot
+        pools = in_force.routes.pools.values() if in_force else ()
+        return any(address.worker == worker for pool in pools for address in pool)
 
     def observe(self) -> Sequence[EdgeStatus]:
         """Return every edge that reported lately."""

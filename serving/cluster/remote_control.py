@@ -1,0 +1,86 @@
+"""`Control` for the front desk of an edge: the controller's methods through its Serve handle.
+
+A failure that the controller raised on purpose arrives as the same error. Anything else that Ray
+says means that the controller is away for the moment: it comes back by itself, so the caller is
+told to try again.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+import ray
+from ray import serve
+from ray.serve.exceptions import RayServeException
+
+from runtimes.errors import BasculeError
+from serving.cluster.names import CONTROLLER_APP
+from serving.edge.control import ClusterStatus
+from serving.errors import NotReadyError
+
+STATUS_LIMIT_S: Final = 10.0
+CHANGE_LIMIT_S: Final = 900.0
+
+R = TypeVar("R")
+
+
+class RemoteControl:
+    """Implements `serving.edge.control.Control`; the handle is looked up once."""
+
+    def __init__(self) -> None:
+        """Nothing is connected yet: the controller may be started later than the edge."""
+        self._handle: serve.handle.DeploymentHandle | None = None
+
+    async def status(self) -> ClusterStatus:
+        """Return everything that `bascule status` shows."""
+        return await answered(self._controller().status.remote(), STATUS_LIMIT_S)
+
+    async def load(self, model: str) -> None:
+        """Load or reload a model of the repository."""
+        await answered(self._controller().load.remote(model), CHANGE_LIMIT_S)
+
+    async def unload(self, model: str) -> None:
+        """Unload every version of a repository model."""
+        await answered(self._controller().unload.remote(model), CHANGE_LIMIT_S)
+
+    async def promote(self, model: str, version: int) -> int:
+        """Make a version the live one."""
+        return await answered(self._controller().promote.remote(model, version), CHANGE_LIMIT_S)
+
+    async def sync(self) -> None:
+        """Read the catalog and the repository again."""
+        await answered(self._controller().sync.remote(), CHANGE_LIMIT_S)
+
+    async def retire(self, model: str, version: int | None) -> None:
+        """Unload one version, or all of a model, whatever the mode."""
+        await answered(self._controller().retire.remote(model, version), CHANGE_LIMIT_S)
+
+    def _controller(self) -> serve.handle.DeploymentHandle:
+        if self._handle is None:
+            try:
+                self._handle = serve.get_app_handle(CONTROLLER_APP)
+            except RayServeException as error:
+                raise NotReadyError("the controller has not started yet: try again") from error
+        return self._handle
+
+
+async def answered(response: Awaitable[R], limit_s: float) -> R:
+    """Wait for a reply of another actor.
+
+    Raises:
+        BasculeError: As that actor raised it.
+        NotReadyError: That actor is away, or gave no answer in time.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            return await response
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, BasculeError):
+            raise error.cause from error
+        raise NotReadyError(f"the controller failed: {error.cause!r}") from error
+    except (ray.exceptions.RayError, RayServeException) as error:
+        raise NotReadyError(
+            "the controller is restarting: predictions go on, try again in a few seconds"
+        ) from error
+    except TimeoutError as error:
+        raise NotReadyError(f"the controller gave no answer within {limit_s:.0f} s") from error

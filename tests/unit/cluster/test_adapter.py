@@ -1,0 +1,144 @@
+"""Pools over Serve: Serve hears of a pool once, and a new controller finds what runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from serving.clock import SystemClock
+from serving.cluster.adapter import RayPools
+from serving.cluster.boards import PoolBoard
+from serving.errors import NotReadyError
+from serving.ids import VersionKey
+from serving.rollout.ports import PoolSpec
+from tests.fakes.cluster import version_spec
+
+POOL = PoolSpec(
+    pool="s1",
+    dedicated=False,
+    replica_count=1,
+    gpu_count=0,
+    versions=(version_spec(VersionKey("m", 1)),),
+)
+
+
+@dataclass
+class FakeServe:
+    """Serve's applications in memory; the first deploy can be made to fail."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    deployed: list[str] = field(default_factory=list)
+    failure_count: int = 0
+
+    def running(self) -> frozenset[str]:
+        """Every pool that was deployed and not deleted."""
+        return frozenset(self.counts)
+
+    def deploy(self, specs: Sequence[PoolSpec]) -> None:
+        """Start pools, unless this call is one of those that fail."""
+        if self.failure_count:
+            self.failure_count -= 1
+            raise NotReadyError("Serve is away")
+        self.counts |= {spec.pool: spec.replica_count for spec in specs}
+        self.deployed += [spec.pool for spec in specs]
+
+    def delete(self, pool: str) -> None:
+        """End a pool."""
+        del self.counts[pool]
+
+
+def run(serve: FakeServe, file: Path, body: Callable[[RayPools], Awaitable[None]]) -> None:
+    """Run one controller's life: recall, then the body beside the pools' own task."""
+
+    async def life() -> None:
+        board = PoolBoard(SystemClock(), first_revision=1)
+        pools = RayPools(serve, board, file, retry_s=0.0)
+        await pools.recall()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(pools.run())
+            async with asyncio.timeout(5):
+                await body(pools)
+                await pools.settled()
+            task.cancel()
+
+    asyncio.run(life())
+
+
+def test_a_new_pool_is_deployed(tmp_path: Path) -> None:
+    """A pool that was never there becomes an application."""
+    serve = FakeServe()
+    run(serve, tmp_path / "pools.json", lambda pools: pools.ensure_pool(POOL))
+    assert serve.counts == {"s1": 1}
+
+
+def test_changed_versions_do_not_reach_serve(tmp_path: Path) -> None:
+    """Versions travel by the replicas' own channel: Serve would restart the workers."""
+    serve = FakeServe()
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        await pools.settled()
+        await pools.ensure_pool(replace(POOL, versions=()))
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.deployed == ["s1"]
+
+
+def test_a_changed_count_reaches_serve(tmp_path: Path) -> None:
+    """Replicas are Serve's to start and to end."""
+    serve = FakeServe()
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        await pools.settled()
+        await pools.ensure_pool(replace(POOL, replica_count=3))
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.counts == {"s1": 3}
+
+
+def test_a_refused_deployment_is_tried_again(tmp_path: Path) -> None:
+    """Serve may be away for a moment; the wish stays."""
+    serve = FakeServe(failure_count=2)
+    run(serve, tmp_path / "pools.json", lambda pools: pools.ensure_pool(POOL))
+    assert serve.counts == {"s1": 1}
+
+
+def test_a_stopped_pool_is_deleted(tmp_path: Path) -> None:
+    """Nothing of a stopped pool stays, in Serve or in what is observed."""
+    serve = FakeServe()
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        await pools.settled()
+        await pools.stop_pool("s1")
+        assert pools.observe() == {}
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.counts == {}
+
+
+def test_a_new_controller_finds_running_pools(tmp_path: Path) -> None:
+    """After a restart the pool is observed again, and Serve is asked for nothing."""
+    serve = FakeServe()
+    run(serve, tmp_path / "pools.json", lambda pools: pools.ensure_pool(POOL))
+
+    async def body(pools: RayPools) -> None:
+        assert pools.observe() == {"s1": ()}
+        await pools.ensure_pool(POOL)
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.deployed == ["s1"]
+
+
+def test_a_pool_that_was_lost_is_deployed_again(tmp_path: Path) -> None:
+    """A controller that died between its note and its call to Serve makes good for it."""
+    serve = FakeServe()
+    run(serve, tmp_path / "pools.json", lambda pools: pools.ensure_pool(POOL))
+    serve.counts.clear()
+
+    async def body(_: RayPools) -> None:
+        """Nobody asks again."""
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.counts == {"s1": 1}
