@@ -27,6 +27,8 @@ class CallSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch_rows: int
+    labels: tuple[tuple[str, ...], ...] = ()
+    """Class names per output, for classification; empty where there are none."""
 
 
 class OutputAsk(msgspec.Struct, frozen=True):
@@ -36,6 +38,8 @@ class OutputAsk(msgspec.Struct, frozen=True):
     """Position in `CallSpec.outputs`."""
     binary: bool
     """Raw bytes after the JSON, or JSON data; always True on gRPC."""
+    classification: int = 0
+    """k > 0: instead of the tensor, its k largest values a row, as `value:index[:label]`."""
 
 
 class InferCall(msgspec.Struct, frozen=True):

@@ -4,15 +4,35 @@
 
     request  = JSON header, then the raw tensors of the inputs that carry `binary_data_size`
     reply    = JSON head, then the raw outputs that were asked for as binary
+
+A client sends the same header again and again when its shapes do not change, so what a header means
+is kept by its bytes; a hit parses nothing.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
+import orjson
 
-from serving.wire.call import Array, CallSpec, InferCall
+from runtimes.datatypes import Datatype
+from runtimes.errors import EngineError, InvalidArgumentError
+from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
+from serving.wire.checks import CallChecks, InputPlan
+from serving.wire.json_data import tensor_to_json
+from serving.wire.json_request import RequestReader, raw_input
+from serving.wire.parameters import NONE, Parameters
+from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors
+from serving.wire.tensors import Buffer, raw_bytes
 
-Buffer = bytes | memoryview
+MAX_JSON_BYTES: Final = 64 << 20
+MAX_PLANS: Final = 128
+MAX_PLAN_HEADER_BYTES: Final = 2048
+MAX_HEADS: Final = 256
+_INT32: Final = range(-(2**31), 2**31)
+_DECIMAL: Final = re.compile(rb"[+-]?[0-9]+")
+_LENGTH_BYTES: Final = 4
 
 
 class JsonReply(msgspec.Struct, frozen=True):
@@ -24,13 +44,34 @@ class JsonReply(msgspec.Struct, frozen=True):
     """Value of `Inference-Header-Content-Length`; None when the body is all JSON."""
 
 
+class _Plan(msgspec.Struct, frozen=True):
+    """What a header means whose inputs are all in the binary tail."""
+
+    inputs: InputPlan
+    sizes: tuple[int, ...]
+    """Bytes of each input in the tail, in the order of the request."""
+    is_plain: bool
+    """One input, not BYTES: the tail is the tensor."""
+    outputs: tuple[OutputAsk, ...]
+    parameters: Parameters
+
+
 def header_length(text: bytes) -> int:
     """Read the value of a request's `Inference-Header-Content-Length`.
 
     Raises:
         InvalidArgumentError: It is not a 32-bit decimal number.
     """
-    raise NotImplementedError
+    shown = text[:40].decode("latin-1")
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidArgumentError(f"Unable to parse Inference-Header-Content-Length, got: {shown}")
+    value = int(text[:20])
+    if value not in _INT32:
+        raise InvalidArgumentError(
+            "Unable to parse Inference-Header-Content-Length, value is out of range "
+            f"[ {_INT32.start}, {_INT32.stop - 1} ], got: {shown}"
+        )
+    return value
 
 
 class V2JsonCodec:
@@ -39,8 +80,17 @@ class V2JsonCodec:
     One per hosted version, used by one thread.
     """
 
-    def __init__(self, spec: CallSpec) -> None:
-        """Prepare for calls that must fit `spec`."""
+    def __init__(self, spec: CallSpec, *, max_json_bytes: int = MAX_JSON_BYTES) -> None:
+        """Prepare for calls that must fit `spec`; longer JSON headers are refused unread."""
+        self._spec = spec
+        self._checks = CallChecks(spec)
+        self._reader = RequestReader(spec, self._checks, max_json_bytes)
+        self._start = b'"model_name":%b,"model_version":"%d","outputs":[' % (
+            orjson.dumps(spec.model),
+            spec.version,
+        )
+        self._plans: dict[bytes, _Plan] = {}
+        self._heads: dict[Any, _Head] = {}
 
     def decode_request(self, body: Buffer, header_length: int | None) -> InferCall:
         """Decode and check one request body (after decompression).
@@ -54,7 +104,51 @@ class V2JsonCodec:
             InvalidArgumentError: The body is malformed or does not fit the model.
             NotFoundError: It names a shared-memory region (none can be registered).
         """
-        raise NotImplementedError
+        if header_length is None:
+            return self._decode_header(body, memoryview(b""))
+        if not 0 < header_length <= len(body):
+            if header_length == 0:
+                return self._decode_raw(body)
+            raise InvalidArgumentError(
+                f"inference header size should be in range (0, {len(body)}), got: {header_length}"
+            )
+        header = bytes(body[:header_length])
+        tail = memoryview(body)[header_length:]
+        plan = self._plans.get(header)
+        if plan is None:
+            return self._decode_header(header, tail)
+        if not plan.is_plain:
+            tensors = self._checks.take_tensors(
+                plan.inputs, self._reader.cut(tail, plan.sizes, plan.inputs.names), ""
+            )
+        elif len(tail) == plan.sizes[0]:
+            tensors = (tail,)
+        else:
+            raise self._reader.tail_error(tail, plan.sizes, plan.inputs.names)
+        return _call("", plan.inputs, tensors, plan.outputs, plan.parameters)
+
+    def _decode_header(self, header: Buffer, tail: memoryview) -> InferCall:
+        read = self._reader.read(header, tail)
+        inputs = self._checks.plan_inputs(read.given, read.id)
+        tensors = self._checks.take_tensors(inputs, read.data, read.id)
+        if read.sizes and not read.id and len(header) <= MAX_PLAN_HEADER_BYTES:
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            is_plain = len(tensors) == 1 and inputs.sizes[0] >= 0
+            self._plans[bytes(header)] = _Plan(
+                inputs, read.sizes, is_plain, read.outputs, read.parameters
+            )
+        return _call(read.id, inputs, tensors, read.outputs, read.parameters)
+
+    def _decode_raw(self, body: Buffer) -> InferCall:
+        """Decode a request without JSON: the body is the one input, its shape follows from it."""
+        given = raw_input(self._spec, len(body))
+        data: Buffer = memoryview(body)
+        if given.datatype is Datatype.BYTES:
+            data = len(body).to_bytes(_LENGTH_BYTES, "little") + bytes(body)
+        inputs = self._checks.plan_inputs([given], "")
+        tensors = self._checks.take_tensors(inputs, [data], "")
+        return _call("", inputs, tensors, self._checks.all_outputs(binary=True), NONE)
 
     def encode_reply(self, call: InferCall, outputs: Sequence[Array]) -> JsonReply:
         """Encode the answer to a call.
@@ -68,4 +162,68 @@ class V2JsonCodec:
             InvalidArgumentError: A BYTES output asked for as JSON is not UTF-8.
             EngineError: An array does not fit its declared datatype.
         """
-        raise NotImplementedError
+        if call.id:
+            return self._encode(call, outputs)
+        key = (call.outputs, tuple([array.shape for array in outputs]))
+        head = self._heads.get(key)
+        if head is None:
+            reply = self._encode(call, outputs)
+            if has_constant_head(self._spec, call):
+                if len(self._heads) >= MAX_HEADS:
+                    self._heads.clear()
+                sizes = tuple(map(len, reply.tail))
+                self._heads[key] = _Head(reply.head, sizes, reply.header_length)
+            return reply
+        tail = tuple([raw_bytes(outputs[ask.index]) for ask in call.outputs])
+        if tuple(map(len, tail)) != head.sizes:
+            raise EngineError("an output changed its element size between two calls")
+        return JsonReply(head.text, tail, head.header_length)
+
+    def _encode(self, call: InferCall, outputs: Sequence[Array]) -> JsonReply:
+        tensors = reply_tensors(self._spec, call, outputs)
+        tail = tuple([tensor.raw() for tensor in tensors if tensor.binary])
+        raw = iter(tail)
+        entries = [
+            _entry(tensor, b'"parameters":{"binary_data_size":%d}' % len(next(raw)))
+            if tensor.binary
+            else _entry(tensor, b'"data":' + tensor_to_json(tensor.array, name=tensor.name))
+            for tensor in tensors
+        ]
+        start = b'{"id":%b,' % orjson.dumps(call.id) if call.id else b"{"
+        head = b"".join((start, self._start, b",".join(entries), b"]}"))
+        return JsonReply(head, tail, len(head) if any(map(len, tail)) else None)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    text: bytes
+    sizes: tuple[int, ...]
+    header_length: int | None
+
+
+def _entry(tensor: ReplyTensor, rest: bytes) -> bytes:
+    return b'{"name":%b,"datatype":"%b","shape":%b,%b}' % (
+        orjson.dumps(tensor.name),
+        tensor.datatype.encode("ascii"),
+        orjson.dumps(tensor.shape),
+        rest,
+    )
+
+
+def _call(
+    request_id: str,
+    inputs: InputPlan,
+    tensors: tuple[Any, ...],
+    outputs: tuple[OutputAsk, ...],
+    parameters: Parameters,
+) -> InferCall:
+    return InferCall(
+        request_id,
+        inputs.rows,
+        inputs.shapes,
+        inputs.stack_key,
+        tensors,
+        outputs,
+        parameters.timeout_s,
+        parameters.priority,
+        parameters.custom,
+    )

@@ -1,29 +1,53 @@
-"""Fast path. ModelInferRequest → `InferCall`, arrays → ModelInferResponse, by a hand-written walk."""
+"""Fast path. ModelInferRequest → `InferCall`, arrays → ModelInferResponse, without protobuf.
+
+Requests of one client and shape differ in their tensor bytes only. The rest of such a message, its
+*frame*, is kept by the length of the whole: a message that has the same bytes around the tensors
+means the same, and nothing of it is walked. A request id takes part in the frame, so requests with
+one are always walked.
+"""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
-from serving.wire.call import Array, CallSpec, InferCall
+from runtimes.errors import EngineError
+from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
+from serving.wire.checks import CallChecks, InputPlan
+from serving.wire.parameters import Parameters
+from serving.wire.proto_request import Span, read_request, read_target, take_data
+from serving.wire.protobuf import delimited, varint
+from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors
+from serving.wire.tensors import Buffer, raw_bytes
 
-Buffer = bytes | memoryview
+__all__ = ["V2ProtoCodec", "read_target"]
+
+MAX_PLANS: Final = 128
+MAX_FRAME_BYTES: Final = 2048
+MAX_HEADS: Final = 256
+JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
+_RAW_TAG: Final = b"\x32"  # raw_output_contents, field 6
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Whom a ModelInferRequest is for."""
+class _Gap(msgspec.Struct, frozen=True):
+    """Constant bytes between tensors, or after the last one."""
 
-    model: str
-    version_text: str
-    """As the client wrote it; empty when the server chooses."""
+    start: int
+    end: int
+    content: bytes
 
 
-def read_target(message: Buffer) -> Target:
-    """Read model and version of a ModelInferRequest: the first occurrence, as the edge does.
+class _Plan(msgspec.Struct, frozen=True):
+    """What a message means that has these bytes around its tensors."""
 
-    Raises:
-        InvalidArgumentError: The message is no protobuf.
-    """
-    raise NotImplementedError
+    prefix: bytes
+    gaps: tuple[_Gap, ...]
+    raws: tuple[Span, ...]
+    is_plain: bool
+    """One input, not BYTES, that reaches to the end of the message."""
+    inputs: InputPlan
+    outputs: tuple[OutputAsk, ...]
+    parameters: Parameters
 
 
 class V2ProtoCodec:
@@ -34,6 +58,11 @@ class V2ProtoCodec:
 
     def __init__(self, spec: CallSpec) -> None:
         """Prepare for calls that must fit `spec`."""
+        self._spec = spec
+        self._checks = CallChecks(spec)
+        self._start = delimited(1, spec.model.encode()) + delimited(2, b"%d" % spec.version)
+        self._plans: dict[int, _Plan] = {}
+        self._heads: dict[Any, _Head] = {}
 
     def decode_request(self, message: Buffer) -> InferCall:
         """Decode and check one ModelInferRequest (without frame, after decompression).
@@ -44,7 +73,79 @@ class V2ProtoCodec:
             InvalidArgumentError: The message is malformed or does not fit the model.
             NotFoundError: It names a shared-memory region (none can be registered).
         """
-        raise NotImplementedError
+        view = memoryview(message)
+        plan = self._plans.get(len(view))
+        if plan is None or view[: len(plan.prefix)] != plan.prefix or not _same_gaps(view, plan):
+            return self._decode(view)
+        inputs, parameters = plan.inputs, plan.parameters
+        tensors: tuple[Any, ...]
+        if plan.is_plain:
+            tensors = (view[len(plan.prefix) :],)
+        else:
+            data = [view[start:end] for start, end in plan.raws]
+            tensors = self._checks.take_tensors(inputs, data, "")
+        return InferCall(
+            "",
+            inputs.rows,
+            inputs.shapes,
+            inputs.stack_key,
+            tensors,
+            plan.outputs,
+            parameters.timeout_s,
+            parameters.priority,
+            parameters.custom,
+        )
+
+    def _decode(self, view: memoryview) -> InferCall:
+        request = read_request(view)
+        data = take_data(view, request, self._spec)
+        outputs = (
+            self._checks.listed_outputs(request.outputs, request.id)
+            if request.outputs
+            else self._checks.all_outputs(binary=True)
+        )
+        inputs = self._checks.plan_inputs(request.given, request.id)
+        tensors = self._checks.take_tensors(inputs, data, request.id)
+        parameters = request.parameters
+        if request.raws and not request.id:
+            self._remember(view, request.raws, inputs, outputs, parameters)
+        return InferCall(
+            request.id,
+            inputs.rows,
+            inputs.shapes,
+            inputs.stack_key,
+            tensors,
+            outputs,
+            parameters.timeout_s,
+            parameters.priority,
+            parameters.custom,
+        )
+
+    def _remember(
+        self,
+        view: memoryview,
+        raws: list[Span],
+        inputs: InputPlan,
+        outputs: tuple[OutputAsk, ...],
+        parameters: Parameters,
+    ) -> None:
+        """Keep the frame of a message that passed every check."""
+        size = len(view)
+        if size - sum([end - start for start, end in raws]) > MAX_FRAME_BYTES:
+            return
+        starts = [*(start for start, _ in raws[1:]), size]
+        gaps = tuple(
+            [
+                _Gap(end, start, bytes(view[end:start]))
+                for (_, end), start in zip(raws, starts, strict=True)
+                if end < start
+            ]
+        )
+        is_plain = len(inputs.shapes) == 1 and inputs.sizes[0] >= 0 and not gaps
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        prefix = bytes(view[: raws[0][0]])
+        self._plans[size] = _Plan(prefix, gaps, tuple(raws), is_plain, inputs, outputs, parameters)
 
     def encode_reply(self, call: InferCall, outputs: Sequence[Array]) -> list[Buffer]:
         """Encode a ModelInferResponse, always with raw contents, as buffers to concatenate.
@@ -55,4 +156,75 @@ class V2ProtoCodec:
         Raises:
             EngineError: An array does not fit its declared datatype.
         """
-        raise NotImplementedError
+        if call.id:
+            return self._encode(call, outputs)
+        key = (call.outputs, tuple([array.shape for array in outputs]))
+        head = self._heads.get(key)
+        if head is None:
+            if has_constant_head(self._spec, call):
+                self._keep_head(key, call, outputs)
+            return self._encode(call, outputs)
+        parts: list[Buffer] = [head.text]
+        for ask, raw_head in zip(call.outputs, head.raw_heads, strict=True):
+            raw = raw_bytes(outputs[ask.index])
+            if len(raw) != raw_head.size:
+                raise EngineError("an output changed its element size between two calls")
+            parts.append(raw_head.text)
+            parts.append(raw)
+        return _joined(parts)
+
+    def _keep_head(self, key: object, call: InferCall, outputs: Sequence[Array]) -> None:
+        if len(self._heads) >= MAX_HEADS:
+            self._heads.clear()
+        tensors = reply_tensors(self._spec, call, outputs)
+        raw_heads = tuple([_raw_head(tensor.array.nbytes) for tensor in tensors])
+        self._heads[key] = _Head(self._head("", tensors), raw_heads)
+
+    def _encode(self, call: InferCall, outputs: Sequence[Array]) -> list[Buffer]:
+        tensors = reply_tensors(self._spec, call, outputs)
+        parts: list[Buffer] = [self._head(call.id, tensors)]
+        for tensor in tensors:
+            raw = tensor.raw()
+            parts.append(_raw_head(len(raw)).text)
+            parts.append(raw)
+        return _joined(parts)
+
+    def _head(self, request_id: str, tensors: Sequence[ReplyTensor]) -> bytes:
+        entries = [_output(tensor) for tensor in tensors]
+        return b"".join((self._start, delimited(3, request_id.encode()), *entries))
+
+
+class _RawHead(msgspec.Struct, frozen=True):
+    """What stands before one raw output."""
+
+    text: bytes
+    size: int
+
+
+class _Head(msgspec.Struct, frozen=True):
+    text: bytes
+    raw_heads: tuple[_RawHead, ...]
+
+
+def _raw_head(size: int) -> _RawHead:
+    return _RawHead(_RAW_TAG + varint(size), size)
+
+
+def _output(tensor: ReplyTensor) -> bytes:
+    shape = b"".join([varint(dimension) for dimension in tensor.shape])
+    payload = b"".join(
+        (
+            delimited(1, tensor.name.encode()),
+            delimited(2, tensor.datatype.encode()),
+            delimited(3, shape),
+        )
+    )
+    return b"\x2a%b%b" % (varint(len(payload)), payload)
+
+
+def _same_gaps(view: memoryview, plan: _Plan) -> bool:
+    return not plan.gaps or all(view[gap.start : gap.end] == gap.content for gap in plan.gaps)
+
+
+def _joined(parts: list[Buffer]) -> list[Buffer]:
+    return [b"".join(parts)] if sum(map(len, parts)) < JOIN_BYTES else parts

@@ -1,0 +1,328 @@
+"""Fast path. Does a call fit the model? Both codecs ask here, and get the same order and texts.
+
+The order is that of the Open Inference Protocol's reference server: number of inputs, their names
+and equal batch, batch limit, then for each input datatype, shape and byte size. Texts are literal:
+clients and their tests look at them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.errors import InvalidArgumentError
+from serving.wire.call import Array, CallSpec, OutputAsk
+from serving.wire.tensors import (
+    ITEM_BYTES,
+    Buffer,
+    Tensor,
+    decode_strings,
+    element_count,
+    shape_text,
+)
+
+_BATCH_NOTE: Final = (
+    "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be "
+    "prepended to each input shape. If you want to specify the full shape including the batch dim "
+    "in your input dims config, try setting max_batch_size to zero. See the model configuration "
+    "docs for more info on max_batch_size."
+)
+_CLASSIFIABLE: Final = frozenset(Datatype) - {
+    Datatype.BOOL,
+    Datatype.FP16,
+    Datatype.BF16,
+    Datatype.BYTES,
+}
+_NO_JSON: Final = frozenset({Datatype.FP16, Datatype.BF16})
+
+
+class GivenInput(msgspec.Struct):
+    """What a request says of one input."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+
+
+class GivenOutput(msgspec.Struct):
+    """What a request says of one output that it wants."""
+
+    name: str
+    binary: bool
+    classification: int = 0
+
+
+class InputPlan(msgspec.Struct, frozen=True):
+    """Where the inputs of a request that fits go; the same for all requests of its form."""
+
+    rows: int
+    shapes: tuple[tuple[int, ...] | None, ...]
+    stack_key: Any
+    order: tuple[int, ...]
+    """Position in the model of the n-th input of the request."""
+    sizes: tuple[int, ...]
+    """Bytes of the n-th input of the request; -1 for BYTES, which say it themselves."""
+    names: tuple[str, ...]
+    """In the order of the request."""
+
+
+class CallChecks:
+    """The checks of one version."""
+
+    def __init__(self, spec: CallSpec) -> None:
+        """Index the tensors of `spec` by name."""
+        self._spec = spec
+        self._inputs = {tensor.name: index for index, tensor in enumerate(spec.inputs)}
+        self._outputs = {tensor.name: index for index, tensor in enumerate(spec.outputs)}
+        self._required = sum(not tensor.optional for tensor in spec.inputs)
+        self._batched = spec.max_batch_rows > 0
+        self._all_binary = tuple(OutputAsk(k, True) for k in range(len(spec.outputs)))  # noqa: FBT003  positional Struct fields
+
+    def plan_inputs(self, given: Sequence[GivenInput], request_id: str) -> InputPlan:
+        """Check names, datatypes and shapes.
+
+        Args:
+            given: In the order of the request, names unique (`refuse_duplicates`).
+            request_id: For the message.
+
+        Raises:
+            InvalidArgumentError: They do not fit the model.
+        """
+        try:
+            return self._plan_inputs(given)
+        except InvalidArgumentError as error:
+            raise with_request_id(error, request_id) from error
+
+    def _plan_inputs(self, given: Sequence[GivenInput]) -> InputPlan:
+        specs = self._spec.inputs
+        order = self._order(given)
+        rows = self._rows(given) if self._batched else 1
+        shapes: list[tuple[int, ...] | None] = [None] * len(specs)
+        sizes: list[int] = []
+        for index, tensor in zip(order, given, strict=True):
+            shape = self._fitting_shape(specs[index], tensor)
+            count = element_count(shape, tensor.name)
+            sizes.append(count * ITEM_BYTES[tensor.datatype] if _sized(tensor) else -1)
+            shapes[index] = shape
+        key = tuple([shape and shape[1:] for shape in shapes]) if self._batched else tuple(shapes)
+        names = tuple([tensor.name for tensor in given])
+        return InputPlan(rows, tuple(shapes), key, order, tuple(sizes), names)
+
+    def take_tensors(
+        self, plan: InputPlan, data: Sequence[Tensor], request_id: str
+    ) -> tuple[Tensor | None, ...]:
+        """Check byte sizes, decode BYTES, and put the tensors into the model's order.
+
+        Args:
+            plan: What `plan_inputs` gave.
+            data: Per input, in the order of the request: raw bytes, or for BYTES possibly a
+                finished object array.
+            request_id: For the message.
+
+        Raises:
+            InvalidArgumentError: A size or a BYTES element does not fit.
+        """
+        try:
+            return self._take_tensors(plan, data)
+        except InvalidArgumentError as error:
+            raise with_request_id(error, request_id) from error
+
+    def _take_tensors(self, plan: InputPlan, data: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        tensors: list[Tensor | None] = [None] * len(plan.shapes)
+        for index, size, raw, name in zip(plan.order, plan.sizes, data, plan.names, strict=True):
+            if size < 0:
+                tensors[index] = self._strings(raw, plan.shapes[index] or (), name)
+                continue
+            if len(raw) != size:
+                raise InvalidArgumentError(
+                    f"input byte size mismatch for input '{name}' for model '{self._spec.model}'. "
+                    f"Expected {size}, got {len(raw)}"
+                )
+            tensors[index] = raw
+        return tuple(tensors)
+
+    def _strings(self, raw: Tensor, shape: tuple[int, ...], name: str) -> Array:
+        if isinstance(raw, Buffer):
+            return decode_strings(raw, shape, name=name, model=self._spec.model)
+        return raw.reshape(shape)
+
+    def _order(self, given: Sequence[GivenInput]) -> tuple[int, ...]:
+        known, model = self._inputs, self._spec.model
+        if not self._required <= len(given) <= len(known):
+            raise self._count_error(given)
+        try:
+            order = tuple([known[tensor.name] for tensor in given])
+        except KeyError as error:
+            raise InvalidArgumentError(
+                f"unexpected inference input '{error.args[0]}' for model '{model}'"
+            ) from error
+        if len(order) < len(known) and self._missing(given):
+            raise self._count_error(given)
+        return order
+
+    def _missing(self, given: Sequence[GivenInput]) -> list[str]:
+        names = {tensor.name for tensor in given}
+        return [t.name for t in self._spec.inputs if not t.optional and t.name not in names]
+
+    def _count_error(self, given: Sequence[GivenInput]) -> InvalidArgumentError:
+        most, model = len(self._inputs), self._spec.model
+        number = (
+            f"expected {most} inputs"
+            if self._required == most
+            else f"expected number of inputs between {self._required} and {most}"
+        )
+        names = _quoted([tensor.name for tensor in given])
+        head = f"{number} but got {len(given)} inputs for model '{model}'. Got input(s) {names}"
+        missing = self._missing(given)
+        if missing:
+            return InvalidArgumentError(
+                f"{head}, but missing required input(s) {_quoted(missing)}. "
+                "Please provide all required input(s)."
+            )
+        surplus = [tensor.name for tensor in given if tensor.name not in self._inputs]
+        unexpected = surplus[0] if surplus else given[-1].name
+        return InvalidArgumentError(
+            f"{head}: unexpected inference input '{unexpected}' for model '{model}'"
+        )
+
+    def _rows(self, given: Sequence[GivenInput]) -> int:
+        model, limit = self._spec.model, self._spec.max_batch_rows
+        rows = -1
+        for tensor in given:
+            if not tensor.shape:
+                raise InvalidArgumentError(
+                    f"input '{tensor.name}' has no shape but model requires batch dimension "
+                    f"for '{model}'"
+                )
+            _refuse_negative(tensor, model)
+            if rows not in (-1, tensor.shape[0]):
+                raise InvalidArgumentError(
+                    f"input '{tensor.name}' batch size does not match other inputs for '{model}'"
+                )
+            rows = tensor.shape[0]
+        if rows > limit:
+            raise InvalidArgumentError(
+                f"inference request batch-size must be <= {limit} for '{model}', got {rows}"
+            )
+        if rows < 1:
+            raise InvalidArgumentError(
+                f"inference request batch-size must be <= {limit} and at least 1 for '{model}', "
+                f"got {max(rows, 0)}"
+            )
+        return rows
+
+    def _fitting_shape(self, spec: TensorSpec, given: GivenInput) -> tuple[int, ...]:
+        model = self._spec.model
+        if given.datatype != spec.datatype:
+            raise InvalidArgumentError(
+                f"inference input '{given.name}' data-type is '{given.datatype}', but model "
+                f"'{model}' expects '{spec.datatype}'"
+            )
+        _refuse_negative(given, model)
+        shape = _fitted(given.shape, spec.shape)
+        if shape is None:
+            note = _BATCH_NOTE if self._batched else ""
+            raise InvalidArgumentError(
+                f"unexpected shape for input '{given.name}' for model '{model}'. Expected "
+                f"{shape_text(spec.shape)}, got {shape_text(given.shape)}. {note}".rstrip()
+            )
+        return shape
+
+    def all_outputs(self, *, binary: bool) -> tuple[OutputAsk, ...]:
+        """Return the asks of a request that lists no outputs.
+
+        Raises:
+            InvalidArgumentError: An output cannot be sent as JSON.
+        """
+        if binary:
+            return self._all_binary
+        return tuple(
+            self._ask(k, GivenOutput(tensor.name, binary=False))
+            for k, tensor in enumerate(self._spec.outputs)
+        )
+
+    def listed_outputs(
+        self, given: Sequence[GivenOutput], request_id: str
+    ) -> tuple[OutputAsk, ...]:
+        """Check the outputs that a request lists.
+
+        Raises:
+            InvalidArgumentError: One is unknown or listed twice, or cannot be sent as asked.
+        """
+        asks: dict[int, OutputAsk] = {}
+        for output in given:
+            index = self._outputs.get(output.name)
+            if index is None:
+                raise InvalidArgumentError(
+                    f"unexpected inference output '{output.name}' for model '{self._spec.model}'"
+                )
+            if index in asks:
+                error = InvalidArgumentError(f"output '{output.name}' already exists in request")
+                raise with_request_id(error, request_id)
+            asks[index] = self._ask(index, output)
+        return tuple(asks[index] for index in sorted(asks))
+
+    def _ask(self, index: int, output: GivenOutput) -> OutputAsk:
+        datatype = self._spec.outputs[index].datatype
+        if output.classification:
+            if datatype not in _CLASSIFIABLE:
+                raise InvalidArgumentError(
+                    "class result not available for output due to unsupported type "
+                    f"'{datatype}': output '{output.name}'"
+                )
+        elif not output.binary and datatype in _NO_JSON:
+            raise InvalidArgumentError(
+                f"sending {datatype} data via JSON is not supported. Please use the binary data "
+                f"format for output {output.name}"
+            )
+        return OutputAsk(index, output.binary, output.classification)
+
+
+def refuse_duplicates(names: Sequence[str], request_id: str) -> None:
+    """Refuse a request that gives an input twice.
+
+    Raises:
+        InvalidArgumentError: It does.
+    """
+    if len(set(names)) == len(names):
+        return
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            error = InvalidArgumentError(f"input '{name}' already exists in request")
+            raise with_request_id(error, request_id)
+        seen.add(name)
+
+
+def with_request_id(error: InvalidArgumentError, request_id: str) -> InvalidArgumentError:
+    """Return the error with the request's id in front, as clients know it."""
+    return InvalidArgumentError(f"[request id: {request_id or '<id_unknown>'}] {error.message}")
+
+
+def _sized(given: GivenInput) -> bool:
+    return given.datatype is not Datatype.BYTES
+
+
+def _refuse_negative(given: GivenInput, model: str) -> None:
+    if given.shape and min(given.shape) < 0:
+        raise InvalidArgumentError(
+            f"All input dimensions should be specified for input '{given.name}' for model "
+            f"'{model}', got {shape_text(given.shape)}"
+        )
+
+
+def _fitted(given: tuple[int, ...], want: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape in the model's rank: one element may be a scalar or a vector of 1."""
+    if len(given) != len(want):
+        scalar = {given, want} == {(), (1,)}
+        return want if scalar else None
+    for dimension, expected in zip(given, want, strict=True):
+        if expected not in (-1, dimension):
+            return None
+    return given
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return "[" + ",".join([f"'{name}'" for name in names]) + "]"

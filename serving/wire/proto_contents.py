@@ -1,0 +1,110 @@
+"""Fast path. Typed `InferTensorContents` of a gRPC request → raw tensor bytes.
+
+Each field holds one kind of element; several datatypes share the 32-bit ones, and an element that
+does not fit its datatype is an error. FP16 and BF16 have no field.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from runtimes.datatypes import DTYPES, Datatype
+from runtimes.errors import InvalidArgumentError
+from serving.wire.call import Array
+from serving.wire.checks import GivenInput
+from serving.wire.protobuf import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    ProtobufError,
+    fields,
+    varint_array,
+)
+from serving.wire.tensors import Tensor, string_array, utf8
+
+# Field number → the datatype that it is named after, and the wire type of an unpacked element.
+_FIELDS: Final = MappingProxyType(
+    {
+        1: (Datatype.BOOL, VARINT),
+        2: (Datatype.INT32, VARINT),
+        3: (Datatype.INT64, VARINT),
+        4: (Datatype.UINT32, VARINT),
+        5: (Datatype.UINT64, VARINT),
+        6: (Datatype.FP32, FIXED32),
+        7: (Datatype.FP64, FIXED64),
+        8: (Datatype.BYTES, BYTES),
+    }
+)
+_FIELD_OF: Final = MappingProxyType(
+    {
+        **{datatype: number for number, (datatype, _) in _FIELDS.items()},
+        Datatype.INT8: 2,
+        Datatype.INT16: 2,
+        Datatype.UINT8: 4,
+        Datatype.UINT16: 4,
+    }
+)
+_VARINT_AS: Final = MappingProxyType(
+    {
+        1: np.dtype("?"),
+        2: np.dtype("<i4"),
+        3: np.dtype("<i8"),
+        4: np.dtype("<u4"),
+        5: np.dtype("<u8"),
+    }
+)
+
+
+def tensor_from_contents(
+    view: memoryview, spans: list[tuple[int, int]], given: GivenInput, *, model: str
+) -> Tensor:
+    """Read one input's typed contents.
+
+    Args:
+        view: The whole message.
+        spans: Where its `contents` messages are; several are one after the other.
+        given: What the request says of the input.
+        model: For the message.
+
+    Returns:
+        Raw little-endian bytes, or for BYTES an object array of `str`.
+
+    Raises:
+        InvalidArgumentError: They are of another datatype, out of range, or malformed.
+    """
+    pieces: list[memoryview] = []
+    wanted = _FIELD_OF.get(given.datatype, 0)
+    for start, end in spans:
+        for number, wire, first, last in fields(view, start, end):
+            kind = _FIELDS.get(number)
+            if kind is None or wire not in (kind[1], BYTES):
+                continue
+            if number != wanted:
+                raise InvalidArgumentError(
+                    f"unexpected explicit tensor data for input tensor '{given.name}' for model "
+                    f"'{model}' of type '{kind[0]}', expected datatype '{given.datatype}'"
+                )
+            pieces.append(view[first:last])
+    if given.datatype is Datatype.BYTES:
+        where = f"inference input '{given.name}' for model '{model}'"
+        elements = [utf8(piece, index=k, where=where) for k, piece in enumerate(pieces)]
+        return string_array(elements, given.shape, where=where)
+    packed = b"".join(pieces)
+    if wanted in _VARINT_AS:
+        return _from_varints(varint_array(packed), _VARINT_AS[wanted], given)
+    if len(packed) % DTYPES[given.datatype].itemsize:
+        raise ProtobufError("malformed protobuf message: cut element in tensor contents")
+    return packed
+
+
+def _from_varints(values: Array, field_dtype: np.dtype[np.generic], given: GivenInput) -> bytes:
+    wide = values != 0 if field_dtype.kind == "b" else values.astype(field_dtype)
+    narrow = wide.astype(DTYPES[given.datatype])
+    fits = narrow == wide
+    if not fits.all():
+        raise InvalidArgumentError(
+            f"element {wide[~fits][0]} of input '{given.name}' is out of range for {given.datatype}"
+        )
+    return narrow.tobytes()
