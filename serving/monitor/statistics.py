@@ -1,0 +1,238 @@
+"""A version's counters in Triton's cut: what one worker counts, and their sum over workers.
+
+Definitions follow Triton's statistics extension: `queue` and `compute_*` are charged per successful
+call, each call of a merged batch being charged the whole batch's duration; `batch_stats` is charged
+once per execution. The recorder is updated once per batch and reads no clock of its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from serving.ids import VersionKey
+
+
+class FailureReason(StrEnum):
+    """Why a call that passed validation got no result, in Triton's words."""
+
+    REJECTED = "REJECTED"  # the queue was full, or its time limit passed
+    CANCELED = "CANCELED"  # the client left, or its deadline passed
+    BACKEND = "BACKEND"  # the runtime failed
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurationSum:
+    """How often something happened, and how long it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def __add__(self, other: "DurationSum") -> "DurationSum":
+        """Add counts and durations."""
+        return DurationSum(count=self.count + other.count, ns=self.ns + other.ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatistics:
+    """Executions of one batch size."""
+
+    batch_rows: int
+    execution_count: int = 0
+    compute_input_ns: int = 0
+    compute_infer_ns: int = 0
+    compute_output_ns: int = 0
+
+    def __add__(self, other: "BatchStatistics") -> "BatchStatistics":
+        """Add the executions of the same batch size on another worker."""
+        return BatchStatistics(
+            batch_rows=self.batch_rows,
+            execution_count=self.execution_count + other.execution_count,
+            compute_input_ns=self.compute_input_ns + other.compute_input_ns,
+            compute_infer_ns=self.compute_infer_ns + other.compute_infer_ns,
+            compute_output_ns=self.compute_output_ns + other.compute_output_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionStatistics:
+    """Counters of one version since it was loaded; on the control channel they travel as JSON."""
+
+    model: str
+    version: int
+    inference_count: int = 0
+    """Rows of successful calls; 1 per call for a model without a batch dimension."""
+    execution_count: int = 0
+    """Successful runs of the runtime; a merged batch is one."""
+    last_inference_ms: int = 0
+    """Milliseconds since 1970 of the last execution; 0 before the first."""
+    success: DurationSum = DurationSum()
+    queue: DurationSum = DurationSum()
+    compute_input: DurationSum = DurationSum()
+    compute_infer: DurationSum = DurationSum()
+    compute_output: DurationSum = DurationSum()
+    fail_ns: int = 0
+    failures: Mapping[FailureReason, int]
+    """Failed calls by reason; every reason is present."""
+    batches: tuple[BatchStatistics, ...] = ()
+    """By batch size, ascending."""
+    pending_count: int = 0
+    """Calls that were accepted and do not run yet."""
+
+    @property
+    def key(self) -> VersionKey:
+        """The version's key."""
+        return VersionKey(self.model, self.version)
+
+    @property
+    def fail(self) -> DurationSum:
+        """Calls that passed validation and then failed, for any reason."""
+        return DurationSum(count=sum(self.failures.values()), ns=self.fail_ns)
+
+
+def merge_statistics(parts: Iterable[VersionStatistics]) -> tuple[VersionStatistics, ...]:
+    """Sum the counters of equal versions (over workers), ordered by model and version."""
+    merged: dict[VersionKey, VersionStatistics] = {}
+    for part in parts:
+        known = merged.get(part.key)
+        merged[part.key] = part if known is None else _sum(known, part)
+    return tuple(merged[key] for key in sorted(merged))
+
+
+def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
+    batches = {batch.batch_rows: batch for batch in one.batches}
+    for batch in other.batches:
+        known = batches.get(batch.batch_rows)
+        batches[batch.batch_rows] = batch if known is None else known + batch
+    return VersionStatistics(
+        model=one.model,
+        version=one.version,
+        inference_count=one.inference_count + other.inference_count,
+        execution_count=one.execution_count + other.execution_count,
+        last_inference_ms=max(one.last_inference_ms, other.last_inference_ms),
+        success=one.success + other.success,
+        queue=one.queue + other.queue,
+        compute_input=one.compute_input + other.compute_input,
+        compute_infer=one.compute_infer + other.compute_infer,
+        compute_output=one.compute_output + other.compute_output,
+        fail_ns=one.fail_ns + other.fail_ns,
+        failures={
+            reason: one.failures.get(reason, 0) + other.failures.get(reason, 0)
+            for reason in FailureReason
+        },
+        batches=tuple(batches[rows] for rows in sorted(batches)),
+        pending_count=one.pending_count + other.pending_count,
+    )
+
+
+class _BatchSums:
+    """Running sums of one batch size."""
+
+    __slots__ = ("execution_count", "infer_ns", "input_ns", "output_ns")
+
+    def __init__(self) -> None:
+        self.execution_count = 0
+        self.input_ns = 0
+        self.infer_ns = 0
+        self.output_ns = 0
+
+
+class StatisticsRecorder:
+    """Counts what one worker does with one version. Fast path: called once per batch.
+
+    All instants are nanoseconds of one monotonic clock that the caller reads.
+    """
+
+    def __init__(self, key: VersionKey) -> None:
+        """Start at zero."""
+        self._key = key
+        self._inference_count = 0
+        self._success_count = 0
+        self._success_ns = 0
+        self._queue_ns = 0
+        self._input_ns = 0
+        self._infer_ns = 0
+        self._output_ns = 0
+        self._last_end_ns = 0
+        self._fail_ns = 0
+        self._failures = dict.fromkeys(FailureReason, 0)
+        self._batches: dict[int, _BatchSums] = {}
+
+    def count_execution(self, batch_rows: int, phases_ns: tuple[int, int, int, int]) -> None:
+        """Count one successful run of the runtime.
+
+        Args:
+            batch_rows: Rows that ran together.
+            phases_ns: When the inputs began to be put together, when the runtime began, when it
+                ended, and when the replies were handed over.
+        """
+        begin_ns, infer_ns, split_ns, end_ns = phases_ns
+        sums = self._batches.get(batch_rows)
+        if sums is None:
+            sums = self._batches[batch_rows] = _BatchSums()
+        sums.execution_count += 1
+        sums.input_ns += infer_ns - begin_ns
+        sums.infer_ns += split_ns - infer_ns
+        sums.output_ns += end_ns - split_ns
+        self._last_end_ns = end_ns
+
+    def count_successes(
+        self, call_count: int, rows: int, enqueued_sum_ns: int, phases_ns: tuple[int, int, int, int]
+    ) -> None:
+        """Count the calls of one execution that were answered.
+
+        Args:
+            call_count: How many.
+            rows: Their rows in all.
+            enqueued_sum_ns: Sum of the instants at which they entered the queue.
+            phases_ns: As in `count_execution`.
+        """
+        begin_ns, infer_ns, split_ns, end_ns = phases_ns
+        self._inference_count += rows
+        self._success_count += call_count
+        self._success_ns += call_count * end_ns - enqueued_sum_ns
+        self._queue_ns += call_count * begin_ns - enqueued_sum_ns
+        self._input_ns += call_count * (infer_ns - begin_ns)
+        self._infer_ns += call_count * (split_ns - infer_ns)
+        self._output_ns += call_count * (end_ns - split_ns)
+
+    def count_failure(self, reason: FailureReason, duration_ns: int) -> None:
+        """Count a call that passed validation and got no result."""
+        self._failures[reason] += 1
+        self._fail_ns += duration_ns
+
+    def snapshot(self, *, now_ns: int, now_ms: int, pending_count: int) -> VersionStatistics:
+        """Return the counters as they are.
+
+        Args:
+            now_ns: The monotonic clock now.
+            now_ms: The wall clock now, in milliseconds since 1970.
+            pending_count: Calls that wait in the version's queue.
+        """
+        count = self._success_count
+        age_ms = (now_ns - self._last_end_ns) // 1_000_000
+        return VersionStatistics(
+            model=self._key.model,
+            version=self._key.version,
+            inference_count=self._inference_count,
+            execution_count=sum(sums.execution_count for sums in self._batches.values()),
+            last_inference_ms=now_ms - age_ms if self._last_end_ns else 0,
+            success=DurationSum(count=count, ns=self._success_ns),
+            queue=DurationSum(count=count, ns=self._queue_ns),
+            compute_input=DurationSum(count=count, ns=self._input_ns),
+            compute_infer=DurationSum(count=count, ns=self._infer_ns),
+            compute_output=DurationSum(count=count, ns=self._output_ns),
+            fail_ns=self._fail_ns,
+            failures=dict(self._failures),
+            batches=tuple(
+                BatchStatistics(
+                    batch_rows=rows,
+                    execution_count=sums.execution_count,
+                    compute_input_ns=sums.input_ns,
+                    compute_infer_ns=sums.infer_ns,
+                    compute_output_ns=sums.output_ns,
+                )
+                for rows, sums in sorted(self._batches.items())
+            ),
+            pending_count=pending_count,
+        )

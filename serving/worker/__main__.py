@@ -1,0 +1,110 @@
+"""The worker: one process, the versions of its pool, no Ray. START HERE for the data path.
+
+    python -m serving.worker --worker ID --socket PATH [--tcp HOST:PORT] [--parent PID] [FILE ...]
+
+Builds the parts, opens the sockets, serves until SIGTERM (or the end of its parent), drains, exits.
+The order of the end: not ready, new calls refused → what waits and runs is finished, up to a limit
+→ connections closed when their replies are written → exit status 0.
+"""
+
+import asyncio
+import gc
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import structlog
+import uvloop
+
+from runtimes.errors import BasculeError
+from serving.clock import SystemClock
+from serving.logs import configure_logs
+from serving.worker.app import Identity, WorkerApp
+from serving.worker.arguments import Arguments, parse_arguments
+from serving.worker.batcher import QueueBytes
+from serving.worker.exchange import Desk
+from serving.worker.executor import Executor
+from serving.worker.front import Front
+from serving.worker.hosting import Hosting
+from serving.worker.loaded import Shop
+from serving.worker.process import die_with, shed_inheritance, stop_events
+from serving.worker.recorder import FlightRecorder
+from serving.worker.targets import Targets
+
+# The loop gets the interpreter's lock back sooner from the batch threads (5 ms by default).
+SWITCH_INTERVAL_S = 1e-4
+GC_THRESHOLD = 50_000
+EXECUTOR_END_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a worker; returns the exit status."""
+    arguments = parse_arguments(argv)
+    if arguments.parent is not None:
+        die_with(arguments.parent)
+    shed_inheritance()
+    configure_logs(arguments.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        with (
+            FlightRecorder(arguments.recorder) as recorder,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(serve(arguments, recorder))
+    except BasculeError as error:
+        log.error("worker_failed", error=error.message)  # noqa: TRY400  its message says it all
+        return 1
+    return 0
+
+
+async def serve(arguments: Arguments, recorder: FlightRecorder) -> None:
+    """Serve until told to stop."""
+    loop = asyncio.get_running_loop()
+    executor = Executor(loop)
+    targets = Targets()
+    shop = Shop(
+        loop=loop,
+        executor=executor,
+        queue_bytes=QueueBytes(),
+        max_queue_bytes=arguments.max_queue_bytes,
+        now_ns=time.perf_counter_ns,
+    )
+    desk = Desk(
+        targets,
+        loop=loop,
+        now_ns=time.perf_counter_ns,
+        max_body_bytes=arguments.max_request_bytes,
+    )
+    hosting = Hosting(shop, targets, recorder)
+    identity = Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid())
+    front = Front(desk, hosting)
+    app = WorkerApp(
+        identity,
+        hosting=hosting,
+        targets=targets,
+        desk=desk,
+        clock=SystemClock(),
+        drain=front.drain,
+    )
+    stop = stop_events(loop, watch_stdin=arguments.parent is not None)
+    await front.open(app.asgi(), arguments)
+    async with asyncio.TaskGroup() as group:
+        host = group.create_task(hosting.run())
+        if arguments.versions:
+            hosting.want(arguments.versions)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 50)
+        log.info("worker_listening", worker=arguments.worker, addresses=front.addresses)
+        await stop.wait()
+        log.info("worker_stopping", worker=arguments.worker)
+        await front.close(arguments.drain_s)
+        host.cancel()
+    executor.close(EXECUTOR_END_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

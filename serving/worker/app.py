@@ -1,0 +1,234 @@
+"""The worker's other routes: health, metadata, statistics; and the control channel.
+
+Control routes answer only on the unix socket, which its owner alone can open. On any other
+connection they do not exist.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from runtimes.errors import BasculeError, InvalidArgumentError
+from serving.clock import Clock
+from serving.errors import WIRE, NotFoundError, NotReadyError
+from serving.ids import MAX_VERSION, VersionKey
+from serving.monitor.statistics import VersionStatistics
+from serving.monitor.triton_statistics import triton_statistics
+from serving.worker.admission import draining_error
+from serving.worker.control import ApplyRequest, WorkerReport
+from serving.worker.exchange import Desk
+from serving.worker.hosting import Hosting
+from serving.worker.loaded import LoadedVersion
+from serving.worker.process import rss_bytes
+from serving.worker.targets import PathTarget, Targets
+
+JSON: Final = "application/json"
+EXTENSIONS: Final = ("binary_tensor_data", "parameters", "statistics")
+PROTOCOL_VERSION: Final = "0.1.0"
+NOT_FOUND_STATUS: Final = 404
+
+Endpoint = Callable[[Request], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this worker is."""
+
+    worker: str
+    server_id: str
+    pid: int
+
+
+class WorkerApp:
+    """The routes, over the parts that they describe."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        hosting: Hosting,
+        targets: Targets,
+        desk: Desk,
+        clock: Clock,
+        drain: Callable[[], Any],
+    ) -> None:
+        """Take the parts; `drain` refuses new calls and returns when none is left."""
+        self._identity = identity
+        self._hosting = hosting
+        self._targets = targets
+        self._desk = desk
+        self._clock = clock
+        self._drain = drain
+
+    def asgi(self) -> Starlette:
+        """Return the application."""
+        model = "/v2/models/{model}"
+        version = model + "/versions/{version:int}"
+        return Starlette(
+            routes=[
+                Route("/v2/health/live", self._live),
+                Route("/v2/health/ready", self._ready),
+                Route("/v2", self._server),
+                Route("/v2/models/stats", self._all_statistics),
+                Route(model, self._metadata),
+                Route(version, self._metadata),
+                Route(model + "/ready", self._model_ready),
+                Route(version + "/ready", self._model_ready),
+                Route(model + "/stats", self._statistics),
+                Route(version + "/stats", self._statistics),
+                Route("/worker/apply", _local(self._apply), methods=["POST"]),
+                Route("/worker/state", _local(self._state)),
+                Route("/worker/statistics", _local(self._worker_statistics)),
+                Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
+            ],
+            exception_handlers={HTTPException: _http_error, BasculeError: _bascule_error},
+        )
+
+    async def _live(self, _: Request) -> Response:
+        if self._desk.is_draining:
+            return _json({"live": False, "error": "Server exiting"}, status=503)
+        return _json({"live": True})
+
+    async def _ready(self, _: Request) -> Response:
+        if self._desk.is_draining:
+            return _json({"ready": False, "live": False, "error": "Server exiting"}, status=503)
+        if not self._hosting.was_applied:
+            return _json({"ready": False, "live": True, "error": "server not ready"}, status=400)
+        return _json({"ready": True, "live": True})
+
+    async def _server(self, _: Request) -> Response:
+        return _json(
+            {
+                "name": self._identity.server_id,
+                "version": PROTOCOL_VERSION,
+                "extensions": EXTENSIONS,
+            }
+        )
+
+    async def _metadata(self, request: Request) -> Response:
+        loaded = self._asked(request)
+        served = loaded.served
+        versions = [loaded.spec.version]
+        if "version" not in request.path_params:
+            versions = sorted(
+                other.spec.version
+                for other in self._hosting.loaded
+                if other.spec.model == loaded.spec.model
+            )
+        return _json(
+            {
+                "name": loaded.spec.model,
+                "versions": [str(number) for number in versions],
+                "platform": served.platform,
+                "inputs": [_tensor(spec.name, spec.datatype, spec.shape) for spec in served.inputs],
+                "outputs": [
+                    _tensor(spec.name, spec.datatype, spec.shape) for spec in served.outputs
+                ],
+            }
+        )
+
+    async def _model_ready(self, request: Request) -> Response:
+        try:
+            loaded = self._asked(request)
+        except NotReadyError:
+            return _json({"error": "Model version not ready"}, status=400)
+        return _json({"name": loaded.spec.model, "ready": True})
+
+    async def _all_statistics(self, _: Request) -> Response:
+        return _json({"model_stats": [triton_statistics(self._count(each)) for each in self._hosting.loaded]})
+
+    async def _statistics(self, request: Request) -> Response:
+        return _json({"model_stats": [triton_statistics(self._count(self._asked(request)))]})
+
+    async def _apply(self, request: Request) -> Response:
+        if self._desk.is_draining:
+            raise draining_error()
+        try:
+            asked = msgspec.json.decode(await request.body(), type=ApplyRequest)
+        except msgspec.DecodeError as error:
+            raise InvalidArgumentError(f"invalid ApplyRequest: {error}") from error
+        self._hosting.want(asked.versions)
+        return StreamingResponse(self._apply_lines(), media_type=JSON)
+
+    async def _apply_lines(self) -> AsyncIterator[bytes]:
+        async for line in self._hosting.changes():
+            yield msgspec.json.encode(line) + b"\n"
+        yield b"{}\n"
+
+    async def _state(self, _: Request) -> Response:
+        report = WorkerReport(
+            worker=self._identity.worker,
+            pid=self._identity.pid,
+            ready=self._hosting.was_applied and not self._desk.is_draining,
+            draining=self._desk.is_draining,
+            queued_rows=sum(loaded.batcher.queued_rows for loaded in self._hosting.loaded),
+            rss_bytes=rss_bytes(),
+            versions=self._hosting.lines,
+        )
+        return Response(msgspec.json.encode(report), media_type=JSON)
+
+    async def _worker_statistics(self, _: Request) -> Response:
+        counted = [self._count(loaded) for loaded in self._hosting.loaded]
+        return Response(msgspec.json.encode(counted), media_type=JSON)
+
+    async def _drain_worker(self, _: Request) -> Response:
+        await self._drain()
+        return _json({})
+
+    def _asked(self, request: Request) -> LoadedVersion:
+        name: str = request.path_params["model"]
+        version: int | None = request.path_params.get("version")
+        target = PathTarget(
+            self._targets.model(name), None if version is None else min(version, MAX_VERSION)
+        )
+        loaded = target.loaded({})
+        if loaded is None:
+            raise self._targets.missing(target, {})
+        return loaded
+
+    def _count(self, loaded: LoadedVersion) -> VersionStatistics:
+        return loaded.statistics.snapshot(
+            now_ns=self._desk.now_ns(),
+            now_ms=int(self._clock.utc_now().timestamp() * 1e3),
+            pending_count=loaded.batcher.queued_count,
+        )
+
+
+def _local(endpoint: Endpoint) -> Endpoint:
+    """Hide a control route from connections that did not come over the unix socket."""
+
+    async def guarded(request: Request) -> Response:
+        if not request.scope["state"].get("is_local"):
+            raise NotFoundError("Not Found")
+        response: Response = await endpoint(request)
+        return response
+
+    return guarded
+
+
+def _json(content: object, *, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type=JSON)
+
+
+def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:
+    return {"name": name, "datatype": str(datatype), "shape": shape}
+
+
+async def _bascule_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, BasculeError):
+        raise error
+    return _json({"error": error.message}, status=WIRE[error.code].http)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else NOT_FOUND_STATUS
+    return _json({"error": HTTPStatus(status).phrase}, status=status)

@@ -1,0 +1,116 @@
+"""The worker's command line. It reads no settings: its supervisor hands it what it needs."""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.catalogue import format_of
+from runtimes.errors import BasculeError
+from serving.registry.version import ServingPolicy, VersionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Print as it is written on the command line."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What a worker is told at its start."""
+
+    worker: str
+    socket: Path | None
+    tcp: Address | None
+    parent: int | None
+    recorder: Path | None
+    max_request_bytes: int
+    max_queue_bytes: int
+    drain_s: float
+    log_level: str
+    server_id: str
+    versions: tuple[VersionSpec, ...]
+
+
+def parse_arguments(argv: Sequence[str] | None) -> Arguments:
+    """Parse the command line; ends the process with a usage error where it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m serving.worker", description=__doc__)
+    add = parser.add_argument
+    add("--worker", default="worker", help="this worker's name")
+    add("--socket", type=Path, help="unix socket: infer calls and the control channel")
+    add("--tcp", type=_address, help="HOST:PORT to listen on as well; port 0 chooses one")
+    add("--port", type=_local_port, dest="tcp", help="short for --tcp 127.0.0.1:PORT")
+    add("--parent", type=int, help="process to die with; its pipe is on standard input")
+    add("--recorder", type=Path, help="flight recorder: names what ran if this process dies")
+    add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
+    add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    add("--drain-s", type=float, default=30.0, help="longest wait for calls in flight at the end")
+    add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    add("--server-id", default="triton", help="name in server metadata")
+    add("--device", default="cpu", help="device of the model files named here: cpu, cuda, cuda:N")
+    add("--threads", type=int, default=0, help="their engine threads; 0: from this machine")
+    add("--max-batch-rows", type=int, help="their batch limit; by default found out at load")
+    add("models", nargs="*", type=Path, help="model files to serve at once")
+    given = parser.parse_args(argv)
+    if given.socket is None and given.tcp is None:
+        parser.error("nowhere to listen: give --socket PATH, --tcp HOST:PORT or both")
+    policy = ServingPolicy(
+        device=given.device, threads=given.threads, max_batch_rows=given.max_batch_rows
+    )
+    try:
+        versions = tuple(file_version(file, policy) for file in given.models)
+    except BasculeError as error:
+        parser.error(error.message)
+    except OSError as error:
+        parser.error(str(error))
+    return Arguments(
+        worker=given.worker,
+        socket=given.socket,
+        tcp=given.tcp,
+        parent=given.parent,
+        recorder=given.recorder,
+        max_request_bytes=given.max_request_bytes,
+        max_queue_bytes=given.max_queue_bytes,
+        drain_s=given.drain_s,
+        log_level=given.log_level,
+        server_id=given.server_id,
+        versions=versions,
+    )
+
+
+def file_version(file: Path, policy: ServingPolicy) -> VersionSpec:
+    """Describe a model file as a version: MODEL/VERSION/model.onnx, or NAME.onnx as version 1."""
+    file = file.absolute()
+    version = file.parent.name
+    is_layout = version.isdecimal() and int(version) > 0
+    return VersionSpec(
+        model=file.parent.parent.name if is_layout else file.stem,
+        version=int(version) if is_layout else 1,
+        file=str(file),
+        format=format_of(file),
+        size_bytes=file.stat().st_size,
+        digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+        origin=f"file {file}",
+        policy=policy,
+    )
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) >= 2**16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no address: write HOST:PORT")
+    return Address(host, int(port))
+
+
+def _local_port(text: str) -> Address:
+    return _address(f"127.0.0.1:{text}")

@@ -1,0 +1,275 @@
+"""Fast path. The queue of one version: calls in, batches out, results back to their calls.
+
+Natural batching: it never waits while the runtime is idle (unless the policy asks for a delay) and
+leaves nothing behind when it is busy. The first call of a loop turn arms one callback; the loop
+runs that after it has read every socket that was readable, so those calls become one batch. Calls
+that arrive while a batch runs in a thread form the next one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from runtimes.errors import BasculeError
+from serving.errors import DeadlineError, QueueTimeoutError
+from serving.monitor.statistics import FailureReason, StatisticsRecorder
+from serving.worker.admission import QueueLimits, refusal
+from serving.worker.batch_plan import BatchLimits, next_batch
+from serving.worker.executor import Executor, Ran, RunCosts, VersionRunner
+from serving.worker.queued import QueuedCall
+from serving.worker.recorder import LOOP_SLOT
+
+NS_PER_S: Final = 1_000_000_000
+MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
+
+
+class QueueBytes:
+    """Bytes that wait in all queues of the process."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        """Start at none."""
+        self.count = 0
+
+
+class Batcher:
+    """Queues, batches and runs the calls of one version. Belongs to one event loop."""
+
+    def __init__(  # noqa: PLR0913  the parts of one version, built in one place
+        self,
+        runner: VersionRunner,
+        *,
+        batch_limits: BatchLimits,
+        queue_limits: QueueLimits,
+        queue_bytes: QueueBytes,
+        executor: Executor,
+        statistics: StatisticsRecorder,
+        costs: RunCosts,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """Start idle."""
+        self._runner = runner
+        self._batch_limits = batch_limits
+        self._queue_limits = queue_limits
+        self._queue_bytes = queue_bytes
+        self._executor = executor
+        self._statistics = statistics
+        self._costs = costs
+        self._loop = loop
+        self._now_ns = now_ns
+        self._is_plain = not (batch_limits.preferred_rows or batch_limits.max_delay_ns)
+
+        self._queue: deque[QueuedCall] = deque()
+        self._queued_rows = 0
+        self._is_armed = False
+        self._is_running = False
+        self._delay_timer: asyncio.TimerHandle | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._next_deadline_ns = 0
+        self._idle_waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def queued_count(self) -> int:
+        """Calls that wait."""
+        return len(self._queue)
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait."""
+        return self._queued_rows
+
+    def submit(self, item: QueuedCall) -> None:
+        """Let a call wait for its batch.
+
+        Raises:
+            QueueFullError: It may not enter.
+        """
+        item.enqueued_ns = self._now_ns()
+        rows = item.rows
+        size_bytes = item.size_bytes
+        waiting = self._queue_bytes
+        error = refusal(self._queue_limits, self._queued_rows, rows, waiting.count, size_bytes)
+        if error is not None:
+            self._statistics.count_failure(FailureReason.REJECTED, 0)
+            raise error
+        self._queue.append(item)
+        self._queued_rows += rows
+        waiting.count += size_bytes
+        if item.deadline_ns:
+            self._watch_deadline(item.deadline_ns)
+        if not self._is_armed and not self._is_running:
+            self._is_armed = True
+            self._loop.call_soon(self._turn)
+
+    def cancel(self, item: QueuedCall) -> None:
+        """Forget a call whose client left; one that runs already is finished for nobody."""
+        if item.is_gone:
+            return
+        item.is_gone = True
+        if item in self._queue:
+            self._queue.remove(item)
+            self._forget(item)
+            self._fail(item, None, FailureReason.CANCELED)
+            self._wake_idle_waiters()
+
+    async def idle(self) -> None:
+        """Return when nothing waits and nothing runs."""
+        while self._queue or self._is_running:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    def close(self) -> None:
+        """Stop timers and give the model back; the batcher is idle."""
+        for timer in (self._delay_timer, self._deadline_timer):
+            if timer is not None:
+                timer.cancel()
+        self._runner.close()
+
+    def _turn(self) -> None:
+        """Form the next batch and run it here, or start it in a thread."""
+        self._is_armed = False
+        if self._is_running or not self._queue:
+            return
+        now_ns = self._now_ns()
+        if self._next_deadline_ns and now_ns >= self._next_deadline_ns:
+            self._expire(now_ns)
+        batch = self._take(now_ns)
+        if not batch:
+            return
+        key = batch[0].stack_key
+        rows = 0
+        size_bytes = 0
+        for item in batch:
+            rows += item.rows
+            size_bytes += item.size_bytes
+        self._queued_rows -= rows
+        self._queue_bytes.count -= size_bytes
+        if self._costs.is_short(key, rows):
+            ran = self._runner.run(batch, rows, LOOP_SLOT)
+            self._learn(ran)
+            self._settle(ran)
+            if self._queue:
+                self._arm()
+            elif self._idle_waiters:
+                self._wake_idle_waiters()
+        else:
+            self._is_running = True
+            runner = self._runner
+            self._executor.start(lambda slot: runner.run(batch, rows, slot), self._come_back)
+
+    def _take(self, now_ns: int) -> Sequence[QueuedCall]:
+        """Take the next batch off the queue; empty: wait for company."""
+        queue = self._queue
+        if (len(queue) == 1 and self._is_plain) or not self._runner.is_stackable:
+            return (queue.popleft(),)
+        plan = next_batch(queue, self._batch_limits, now_ns)
+        if not plan.skipped and len(plan.batch) == len(queue):
+            queue.clear()
+            return plan.batch
+        for _ in range(len(plan.batch) + len(plan.skipped)):
+            queue.popleft()
+        queue.extendleft(reversed(plan.skipped))
+        if not plan.batch and self._delay_timer is None:
+            delay_s = (plan.wait_until_ns - now_ns) / NS_PER_S
+            self._delay_timer = self._loop.call_later(max(delay_s, 0.0), self._end_delay)
+        return plan.batch
+
+    def _end_delay(self) -> None:
+        self._delay_timer = None
+        self._turn()
+
+    def _come_back(self, ran: list[Ran]) -> None:
+        """Take a batch back from its thread; the next one starts before replies are encoded."""
+        self._is_running = False
+        self._learn(ran)
+        self._turn()
+        self._settle(ran)
+        self._wake_idle_waiters()
+
+    def _learn(self, ran: list[Ran]) -> None:
+        """Take in what a batch cost; failing and halving says nothing about that."""
+        part = ran[0]
+        if part.error is None and len(ran) == 1:
+            self._costs.learn(part.batch[0].stack_key, part.rows, part.split_ns - part.begin_ns)
+
+    def _settle(self, ran: list[Ran]) -> None:
+        """Hand out the results of a batch and count them."""
+        for part in ran:
+            if part.error is None:
+                self._finish(part)
+                continue
+            for item in part.batch:
+                self._fail(item, part.error, FailureReason.BACKEND)
+
+    def _finish(self, part: Ran) -> None:
+        rows = call_count = enqueued_sum_ns = 0
+        for item, outputs in zip(part.batch, part.outputs, strict=True):
+            if item.is_gone or not item.finish(outputs):
+                self._fail(item, None, FailureReason.BACKEND)
+                continue
+            rows += item.rows
+            call_count += 1
+            enqueued_sum_ns += item.enqueued_ns
+        phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
+        self._statistics.count_execution(part.rows, phases_ns)
+        self._statistics.count_successes(call_count, rows, enqueued_sum_ns, phases_ns)
+
+    def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
+        reason = FailureReason.CANCELED if item.is_gone else reason
+        self._statistics.count_failure(reason, self._now_ns() - item.enqueued_ns)
+        if error is not None and not item.is_gone:
+            item.fail(error)
+
+    def _forget(self, item: QueuedCall) -> None:
+        self._queued_rows -= item.rows
+        self._queue_bytes.count -= item.size_bytes
+
+    def _arm(self) -> None:
+        if not self._is_armed:
+            self._is_armed = True
+            self._loop.call_soon(self._turn)
+
+    def _watch_deadline(self, deadline_ns: int) -> None:
+        """See to it that a call is refused at its time, even while a batch runs."""
+        if self._next_deadline_ns and self._next_deadline_ns <= deadline_ns:
+            return
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._next_deadline_ns = deadline_ns
+        delay_s = (deadline_ns - self._now_ns()) / NS_PER_S
+        self._deadline_timer = self._loop.call_later(
+            max(delay_s, MIN_TIMER_S), self._on_deadline_timer
+        )
+
+    def _on_deadline_timer(self) -> None:
+        self._expire(self._now_ns())
+        self._wake_idle_waiters()
+
+    def _expire(self, now_ns: int) -> None:
+        """Refuse what is too late, and watch for the next deadline."""
+        self._next_deadline_ns = 0
+        late = [item for item in self._queue if 0 < item.deadline_ns <= now_ns]
+        if late:
+            on_time = [item for item in self._queue if not 0 < item.deadline_ns <= now_ns]
+            self._queue.clear()
+            self._queue.extend(on_time)
+        for item in late:
+            self._forget(item)
+            if item.has_grpc_deadline:
+                self._fail(item, DeadlineError("Deadline Exceeded"), FailureReason.CANCELED)
+            else:
+                self._fail(item, QueueTimeoutError("Request timeout expired"), FailureReason.REJECTED)
+        deadlines = [item.deadline_ns for item in self._queue if item.deadline_ns]
+        if deadlines:
+            self._watch_deadline(min(deadlines))
+
+    def _wake_idle_waiters(self) -> None:
+        if self._idle_waiters and not self._queue and not self._is_running:
+            for waiter in self._idle_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._idle_waiters.clear()

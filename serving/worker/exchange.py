@@ -1,0 +1,331 @@
+"""Fast path. One infer request and its reply: decode → queue → encode. HTTP and gRPC differ here.
+
+An exchange is created when the headers are complete and writes its reply exactly once; the
+connection sends replies in the order of the requests.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from runtimes.contract import Array
+from runtimes.errors import BasculeError, EngineError
+from serving.wire import coding, grpc_frame, http1
+from serving.wire.call import InferCall
+from serving.wire.v2_json import JsonReply, header_length
+from serving.wire.v2_proto import read_target
+from serving.worker.admission import draining_error
+from serving.worker.batcher import NS_PER_S
+from serving.worker.body import GatheredBody, SizedBody, open_body
+from serving.worker.loaded import LoadedVersion
+from serving.worker.queued import QueuedCall
+from serving.worker.targets import PathTarget, Targets
+
+Buffer = bytes | memoryview
+Headers = dict[bytes, bytes]
+
+INLINE_PACK_BYTES: Final = 1 << 14  # larger replies are compressed in a thread
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """What all exchanges of the process share, and whether new calls are taken."""
+
+    __slots__ = ("is_draining", "loop", "max_body_bytes", "now_ns", "open_count", "targets")
+
+    def __init__(
+        self,
+        targets: Targets,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+        max_body_bytes: int,
+    ) -> None:
+        """Take calls."""
+        self.targets = targets
+        self.loop = loop
+        self.now_ns = now_ns
+        self.max_body_bytes = max_body_bytes
+        self.is_draining = False
+        self.open_count = 0
+        """Infer requests whose reply was not written yet."""
+
+
+class Line(Protocol):
+    """The connection, as an exchange sees it."""
+
+    def flush(self) -> None:
+        """Write the replies that are next in order."""
+
+
+class Exchange(QueuedCall):
+    """One infer request; see the subclasses for the two wires."""
+
+    __slots__ = (
+        "body",
+        "desk",
+        "early_error",
+        "headers",
+        "is_complete",
+        "is_written",
+        "keep_alive",
+        "line",
+        "loaded",
+        "reply",
+    )
+
+    def __init__(self, desk: Desk, line: Line, headers: Headers, *, keep_alive: bool) -> None:
+        """Begin with complete headers."""
+        self.desk = desk
+        self.line = line
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body: GatheredBody | SizedBody | None = None
+        self.early_error: BasculeError | None = None
+        self.is_complete = False
+        self.is_written = False
+        self.loaded: LoadedVersion | None = None
+        self.reply: Sequence[Buffer] | None = None
+        self.deadline_ns = 0
+        self.has_grpc_deadline = False
+        self.is_gone = False
+
+    def open_body(self) -> None:
+        """Prepare to receive the body. A bad header is answered when the body is complete.
+
+        Raises:
+            PayloadTooLargeError: The announced size is over the limit.
+        """
+        try:
+            header_bytes = self._read_headers()
+        except BasculeError as error:
+            self.early_error = error
+            header_bytes = 0
+        length = self.headers.get(b"content-length")
+        self.body = open_body(
+            None if length is None else int(length),
+            header_bytes=header_bytes,
+            max_bytes=self.desk.max_body_bytes,
+        )
+
+    def start(self) -> None:
+        """Decode the complete body and let the call wait for its batch."""
+        gathered = self.body
+        self.body = None
+        if self.reply is not None or self.is_gone or gathered is None:
+            return
+        try:
+            if self.desk.is_draining:
+                raise draining_error()
+            if self.early_error is not None:
+                raise self.early_error
+            body = gathered.whole()
+            if self._is_packed(body):
+                self._unpack_in_thread(body)
+            else:
+                self._enter(body)
+        except BasculeError as error:
+            self.fail(error)
+        except Exception:  # process edge: nothing that a client sends may end the connection
+            log.exception("call_failed")
+            self.fail(EngineError("internal error; the worker's log has it"))
+
+    def finish(self, outputs: Sequence[Array]) -> bool:
+        """Encode the result and send it in turn."""
+        try:
+            self._encode(outputs)
+        except BasculeError as error:
+            self.fail(error)
+            return False
+        except Exception:  # process edge: one call's reply must not take its batch-mates'
+            log.exception("reply_failed")
+            self.fail(EngineError("internal error; the worker's log has it"))
+            return False
+        return True
+
+    def fail(self, error: BasculeError) -> None:
+        """Send the error in turn."""
+        self._send((self._failure(error),))
+
+    def cancel(self) -> None:
+        """Forget the call: its client left."""
+        loaded = self.loaded
+        if loaded is None:
+            self.is_gone = True
+        else:
+            loaded.batcher.cancel(self)
+
+    @abstractmethod
+    def _read_headers(self) -> int:
+        """Take what the headers say of the call; return the size of its JSON header."""
+
+    @abstractmethod
+    def _is_packed(self, body: Buffer) -> bool:
+        """Whether the body is compressed."""
+
+    @abstractmethod
+    def _unpacked(self, body: Buffer) -> Buffer:
+        """Decompress the body; runs in a thread."""
+
+    @abstractmethod
+    def _decode(self, body: Buffer) -> InferCall:
+        """Choose the version and decode the body for it."""
+
+    @abstractmethod
+    def _encode(self, outputs: Sequence[Array]) -> None:
+        """Encode the result and send it."""
+
+    @abstractmethod
+    def _failure(self, error: BasculeError) -> bytes:
+        """Encode an error."""
+
+    def _enter(self, body: Buffer) -> None:
+        call = self._decode(body)
+        loaded = self.loaded
+        if loaded is None:  # decoding sets it or raises
+            raise EngineError("no version was chosen for a decoded call")
+        self.call = call
+        self.rows = call.rows
+        self.stack_key = call.stack_key
+        self.size_bytes = len(body)
+        if call.timeout_s or loaded.default_timeout_ns:
+            self._limit_queue_time(call.timeout_s, loaded.default_timeout_ns)
+        loaded.batcher.submit(self)
+
+    def _limit_queue_time(self, timeout_s: float, default_timeout_ns: int) -> None:
+        limits = [limit for limit in (int(timeout_s * NS_PER_S), default_timeout_ns) if limit > 0]
+        deadline_ns = self.desk.now_ns() + min(limits)
+        if not self.deadline_ns or deadline_ns < self.deadline_ns:
+            self.deadline_ns = deadline_ns
+            self.has_grpc_deadline = False
+
+    def _choose(self, target: PathTarget) -> LoadedVersion:
+        loaded = target.loaded(self.headers)
+        if loaded is None:
+            raise self.desk.targets.missing(target, self.headers)
+        self.loaded = loaded
+        return loaded
+
+    def _unpack_in_thread(self, body: Buffer) -> None:
+        """A decompression bomb must not stop the loop."""
+        future = self.desk.loop.run_in_executor(None, self._unpacked, body)
+        future.add_done_callback(self._on_unpacked)
+
+    def _on_unpacked(self, future: "asyncio.Future[Buffer]") -> None:
+        if self.is_gone:
+            future.exception()
+            return
+        try:
+            self._enter(future.result())
+        except BasculeError as error:
+            self.fail(error)
+        except Exception:  # process edge, as in `start`
+            log.exception("call_failed")
+            self.fail(EngineError("internal error; the worker's log has it"))
+
+    def _send(self, reply: Sequence[Buffer]) -> None:
+        if self.reply is None and not self.is_gone:
+            self.reply = reply
+            self.line.flush()
+
+
+class HttpExchange(Exchange):
+    """A call of the Open Inference Protocol over HTTP/1.1."""
+
+    __slots__ = ("header_length", "target")
+
+    def __init__(
+        self, desk: Desk, line: Line, headers: Headers, target: PathTarget, *, keep_alive: bool
+    ) -> None:
+        """Begin with complete headers; a bad header is an error of this call."""
+        super().__init__(desk, line, headers, keep_alive=keep_alive)
+        self.target = target
+        self.header_length: int | None = None
+
+    def _read_headers(self) -> int:
+        length = self.headers.get(b"inference-header-content-length")
+        if length is None:
+            return 0
+        self.header_length = header_length(length)
+        return self.header_length
+
+    def _is_packed(self, body: Buffer) -> bool:
+        packing = self.headers.get(b"content-encoding")
+        return packing is not None and not coding.is_plain(packing.decode("latin-1"))
+
+    def _unpacked(self, body: Buffer) -> Buffer:
+        packing = self.headers[b"content-encoding"].decode("latin-1")
+        return coding.inflate(body, packing, self.desk.max_body_bytes)
+
+    def _decode(self, body: Buffer) -> InferCall:
+        loaded = self._choose(self.target)
+        return loaded.json_codec.decode_request(body, self.header_length)
+
+    def _encode(self, outputs: Sequence[Array]) -> None:
+        if self.loaded is None:
+            raise EngineError("a call without a version was run")
+        reply = self.loaded.json_codec.encode_reply(self.call, outputs)
+        accepted = self.headers.get(b"accept-encoding")
+        packing = None
+        if accepted is not None and b"," not in accepted:
+            packing = coding.reply_coding(accepted.decode("latin-1"))
+        if packing is None:
+            self._send(http1.infer_reply(reply, close=not self.keep_alive))
+        elif len(reply.head) + sum(map(len, reply.tail)) < INLINE_PACK_BYTES:
+            self._send(self._packed(reply, packing))
+        else:
+            future = self.desk.loop.run_in_executor(None, self._packed, reply, packing)
+            future.add_done_callback(self._on_packed)
+
+    def _packed(self, reply: JsonReply, packing: str) -> list[Buffer]:
+        body = coding.deflate((reply.head, *reply.tail), packing)
+        return http1.packed_infer_reply(
+            body, coding=packing, header_length=reply.header_length, close=not self.keep_alive
+        )
+
+    def _on_packed(self, future: "asyncio.Future[list[Buffer]]") -> None:
+        self._send(future.result())
+
+    def _failure(self, error: BasculeError) -> bytes:
+        return http1.error_reply(error, close=not self.keep_alive)
+
+
+class GrpcExchange(Exchange):
+    """A ModelInfer call, as the edge carries gRPC over HTTP/1.1."""
+
+    __slots__ = ()
+
+    def _read_headers(self) -> int:
+        timeout = self.headers.get(b"grpc-timeout")
+        if timeout is not None:
+            self.deadline_ns = self.desk.now_ns() + int(grpc_frame.timeout_s(timeout) * NS_PER_S)
+            self.has_grpc_deadline = True
+        return 0
+
+    def _is_packed(self, body: Buffer) -> bool:
+        return body[:1] == b"\x01"
+
+    def _unpacked(self, body: Buffer) -> Buffer:
+        packing = self.headers.get(b"grpc-encoding", b"none").decode("latin-1")
+        frame = grpc_frame.deframe(body)
+        message = coding.inflate(frame.message, packing, self.desk.max_body_bytes)
+        return b"\0" + len(message).to_bytes(4, "big") + message
+
+    def _decode(self, body: Buffer) -> InferCall:
+        message = grpc_frame.deframe(body).message
+        named = read_target(message)
+        target = self.desk.targets.find_message(named.model, named.version_text)
+        return self._choose(target).proto_codec.decode_request(message)
+
+    def _encode(self, outputs: Sequence[Array]) -> None:
+        if self.loaded is None:
+            raise EngineError("a call without a version was run")
+        message = self.loaded.proto_codec.encode_reply(self.call, outputs)
+        self._send(grpc_frame.success(message, close=not self.keep_alive))
+
+    def _failure(self, error: BasculeError) -> bytes:
+        return grpc_frame.failure(error, close=not self.keep_alive)

@@ -1,0 +1,178 @@
+"""Fast path. The only caller of the runtime: on the loop if the run is short, else in a thread.
+
+A thread hop costs more than a short run, so what measuring showed to be short runs on the loop.
+Everything else takes a turn in the process-wide executor. A version has one batch outstanding at
+most and jobs run first in first out, so every version gets a fair turn, and no model is entered
+twice at a time.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+
+from runtimes.contract import Array, LoadedModel
+from runtimes.errors import BasculeError, EngineError
+from serving.worker.queued import QueuedCall
+from serving.worker.recorder import FIRST_THREAD_SLOT, SLOT_COUNT, Note
+from serving.worker.stacking import OutputRowsError, Stacker
+
+INLINE_NS: Final = 200_000  # a thread hop and back under load costs about as much
+OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into the thread
+LEARNING_RATE: Final = 0.1
+MAX_COSTS: Final = 4096
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """One run of the runtime: the calls, their outputs or why there are none, and when."""
+
+    batch: Sequence[QueuedCall]
+    rows: int
+    outputs: Sequence[Sequence[Array]]
+    """One entry per call; empty if it failed."""
+    error: BasculeError | None
+    begin_ns: int
+    infer_ns: int
+    split_ns: int
+
+
+class RunCosts:
+    """What runs cost, learnt per kind of call and power of two of rows."""
+
+    def __init__(self) -> None:
+        """Know nothing: unknown kinds count as long."""
+        self._costs_ns: dict[Any, float] = {}
+
+    def is_short(self, stack_key: Any, rows: int) -> bool:  # noqa: ANN401  any hashable
+        """Whether such a run may happen on the loop."""
+        return self._costs_ns.get((stack_key, rows.bit_length()), INLINE_NS) < INLINE_NS
+
+    def learn(self, stack_key: Any, rows: int, cost_ns: float) -> None:  # noqa: ANN401  any hashable
+        """Take in one measurement; outliers count as three times the average at most."""
+        costs = self._costs_ns
+        key = (stack_key, rows.bit_length())
+        known = costs.get(key)
+        if known is None:
+            if len(costs) >= MAX_COSTS:
+                costs.clear()
+            costs[key] = cost_ns
+        else:
+            costs[key] = known + LEARNING_RATE * (min(cost_ns, OUTLIER_RATIO * known) - known)
+
+
+class VersionRunner:
+    """Runs the batches of one version and isolates what fails."""
+
+    def __init__(
+        self, model: LoadedModel, stacker: Stacker, note: Note, now_ns: Callable[[], int]
+    ) -> None:
+        """Take the loaded model, and a clock in nanoseconds."""
+        self._model = model
+        self._stacker = stacker
+        self._note = note
+        self._now_ns = now_ns
+        self.is_stackable = True
+        """False once running calls together showed that the outputs do not follow the batch."""
+
+    def run(self, batch: Sequence[QueuedCall], rows: int, slot: int) -> list[Ran]:
+        """Run a batch; if it fails, halve it until only the culprit fails. Never raises.
+
+        Args:
+            batch: Calls that may be stacked.
+            rows: Their rows in all.
+            slot: The flight recorder's slot of this thread.
+        """
+        self._note.begin(slot)
+        try:
+            return self._run(batch, rows)
+        finally:
+            self._note.end(slot)
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._model.close()
+
+    def _run(self, batch: Sequence[QueuedCall], rows: int) -> list[Ran]:
+        clock = self._now_ns
+        begin_ns = infer_ns = clock()
+        error: BasculeError
+        try:
+            feeds = self._stacker.feeds(batch, rows)
+            infer_ns = clock()
+            outputs = self._model.run(feeds)
+            split_ns = clock()
+            parts = self._stacker.split(batch, rows, outputs)
+        except BasculeError as expected:
+            error = expected
+        except Exception:  # process edge: whatever an engine throws is one batch's failure
+            log.exception("run_failed")
+            error = EngineError("internal error while the model ran; the worker's log has it")
+        else:
+            return [Ran(batch, rows, parts, None, begin_ns, infer_ns, split_ns)]
+        if len(batch) == 1:
+            return [Ran(batch, rows, (), error, begin_ns, infer_ns, clock())]
+        if isinstance(error, OutputRowsError):
+            self.is_stackable = False
+        half = len(batch) // 2
+        first_rows = sum(item.rows for item in batch[:half])
+        return self._run(batch[:half], first_rows) + self._run(batch[half:], rows - first_rows)
+
+
+class Executor:
+    """The process's threads for runs that are too long for the loop.
+
+    Threads are started when jobs wait and none is idle, up to the limit: a worker that hosts one
+    version never has more than one.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, thread_count: int | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            loop: Where results are delivered.
+            thread_count: Limit; by default one per CPU.
+        """
+        wanted = thread_count or len(os.sched_getaffinity(0))
+        self._limit = max(1, min(wanted, SLOT_COUNT - FIRST_THREAD_SLOT))
+        self._loop = loop
+        self._jobs: SimpleQueue[tuple[Callable[[int], Any], Callable[[Any], None]] | None] = (
+            SimpleQueue()
+        )
+        self._threads: list[threading.Thread] = []
+        self._outstanding_count = 0
+
+    def start(self, job: Callable[[int], T], done: Callable[[T], None]) -> None:
+        """Run `job(slot)` in a thread, then `done(result)` on the loop. `job` must not raise."""
+        self._outstanding_count += 1
+        if len(self._threads) < min(self._limit, self._outstanding_count):
+            slot = FIRST_THREAD_SLOT + len(self._threads)
+            # A daemon: a model that hangs in native code must not keep a stopped worker alive.
+            thread = threading.Thread(target=self._work, args=(slot,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put((job, done))
+
+    def close(self, timeout_s: float) -> None:
+        """End the threads after what is queued; waits no longer than told for each."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(timeout_s)
+        self._threads.clear()
+
+    def _work(self, slot: int) -> None:
+        while (entry := self._jobs.get()) is not None:
+            job, done = entry
+            self._loop.call_soon_threadsafe(self._finish, done, job(slot))
+
+    def _finish(self, done: Callable[[T], None], result: T) -> None:
+        self._outstanding_count -= 1
+        done(result)

@@ -1,0 +1,124 @@
+"""The worker's sockets: opened, drained, closed."""
+
+import asyncio
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from runtimes.errors import InvalidArgumentError
+from serving.worker.arguments import Address, Arguments
+from serving.worker.exchange import Desk
+from serving.worker.hosting import Hosting
+from serving.worker.listener import AsgiApp, InferProtocol
+
+BACKLOG: Final = 4096
+IDLE_CONNECTION_S: Final = 3600  # after an ASGI reply; the edge keeps its connections for later
+POLL_S: Final = 0.02
+
+log = structlog.get_logger(__name__)
+
+
+class Front:
+    """All listening sockets of the process and the connections that they accepted."""
+
+    def __init__(self, desk: Desk, hosting: Hosting) -> None:
+        """Open nothing yet."""
+        self._desk = desk
+        self._hosting = hosting
+        self._state = ServerState()
+        self._servers: list[asyncio.AbstractServer] = []
+        self.addresses: list[str] = []
+
+    async def open(self, app: AsgiApp, arguments: Arguments) -> None:
+        """Listen where the arguments say.
+
+        Raises:
+            InvalidArgumentError: An address cannot be listened on.
+        """
+        config = Config(
+            app,
+            http=InferProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=IDLE_CONNECTION_S,
+            server_header=False,
+            date_header=False,
+        )
+        config.load()
+        if arguments.socket is not None:
+            await self._listen(config, _unix_socket(arguments.socket), is_local=True)
+            self.addresses.append(str(arguments.socket))
+        if arguments.tcp is not None:
+            opened = _tcp_socket(arguments.tcp)
+            host, port = opened.getsockname()[:2]
+            await self._listen(config, opened, is_local=False)
+            self.addresses.append(f"{host}:{port}")
+
+    async def drain(self) -> None:
+        """Refuse new calls; return when no accepted call is without its reply."""
+        self._desk.is_draining = True
+        await self._hosting.idle()
+        while self._desk.open_count:
+            await asyncio.sleep(POLL_S)
+
+    async def close(self, drain_s: float) -> None:
+        """Drain, then close the connections when their replies are written; both up to a limit."""
+        for server in self._servers:
+            server.close()
+        try:
+            async with asyncio.timeout(drain_s):
+                await self.drain()
+                for connection in list(self._state.connections):
+                    connection.shutdown()
+                while self._state.connections:
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            log.warning(
+                "drain_incomplete",
+                drain_s=drain_s,
+                open_calls=self._desk.open_count,
+                connections=len(self._state.connections),
+            )
+
+    async def _listen(self, config: Config, opened: socket.socket, *, is_local: bool) -> None:
+        loop = self._desk.loop
+        factory = partial(
+            InferProtocol, self._desk, config, self._state, {"is_local": is_local}, loop
+        )
+        self._servers.append(await loop.create_server(factory, sock=opened, backlog=BACKLOG))
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """Bind a socket that only its owner can open; one that a dead worker left is replaced."""
+    path.unlink(missing_ok=True)
+    opened = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        opened.bind(str(path))
+    except OSError as error:
+        opened.close()
+        raise InvalidArgumentError(f"cannot listen on '{path}': {error.strerror}") from error
+    finally:
+        os.umask(mask)
+    return opened
+
+
+def _tcp_socket(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    opened = socket.socket(family)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted sockets inherit it
+    try:
+        opened.bind((address.host, address.port))
+    except OSError as error:
+        opened.close()
+        raise InvalidArgumentError(f"cannot listen on {address}: {error.strerror}") from error
+    return opened

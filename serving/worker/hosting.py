@@ -1,0 +1,205 @@
+"""The versions that this worker hosts: loads, swaps and unloads them while others serve.
+
+Declarative: `want` says what shall be hosted, `run` works towards it one version at a time::
+
+    absent ──► LOADING ──► READY ──► UNLOADING ──► absent
+                  │          │ new digest: LOADING beside the old one, which serves until the
+                  ▼          ▼ new one replaces it at once; it goes on serving if that fails
+              UNAVAILABLE (the reason says why; tried again at the next `want`)
+
+Unloading ends the intake first, waits for what was accepted, and then gives the memory back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec, VersionState
+from serving.worker.control import HostedLine
+from serving.worker.loaded import LoadedVersion, Shop, open_version
+from serving.worker.loading import load_parts
+from serving.worker.recorder import FlightRecorder
+from serving.worker.targets import Targets
+
+UNLOADED: Final = "unloaded"
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Hosting:
+    """What is wanted, what there is, and the way between. Belongs to one event loop."""
+
+    def __init__(self, shop: Shop, targets: Targets, recorder: FlightRecorder) -> None:
+        """Host nothing."""
+        self._shop = shop
+        self._targets = targets
+        self._recorder = recorder
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._wanted: dict[VersionKey, VersionSpec] = {}
+        self._lines: dict[VersionKey, HostedLine] = {}
+        self._loaded: dict[VersionKey, LoadedVersion] = {}
+        self._failed_digests: dict[VersionKey, str] = {}
+        self._change = asyncio.Event()
+        self._revision = 0
+        self._settled_revision = 0
+        self._listeners: list[asyncio.Queue[HostedLine | None]] = []
+        self.was_applied = False
+        """Whether a `want` has been fulfilled, as far as it could."""
+
+    @property
+    def lines(self) -> tuple[HostedLine, ...]:
+        """The state of every version, hosted or wanted."""
+        return tuple(self._lines.values())
+
+    @property
+    def loaded(self) -> Sequence[LoadedVersion]:
+        """The versions that take calls."""
+        return tuple(self._loaded.values())
+
+    def loaded_version(self, key: VersionKey) -> LoadedVersion | None:
+        """Return a version that takes calls."""
+        return self._loaded.get(key)
+
+    def want(self, specs: Sequence[VersionSpec]) -> None:
+        """Say what shall be hosted from now on; what failed before is tried again."""
+        self._wanted = {spec.key: spec for spec in specs}
+        self._failed_digests.clear()
+        self._revision += 1
+        self._change.set()
+
+    async def changes(self) -> AsyncIterator[HostedLine]:
+        """Yield states as they change, until nothing is left to do."""
+        with self._listener() as queue:
+            if self._settled_revision == self._revision:
+                return
+            while (line := await queue.get()) is not None:
+                yield line
+
+    async def run(self) -> None:
+        """Work towards what is wanted, for ever."""
+        try:
+            while True:
+                await self._change.wait()
+                self._change.clear()
+                while await self._step():
+                    pass
+                self._settled_revision = self._revision
+                self.was_applied = True
+                for queue in self._listeners:
+                    queue.put_nowait(None)
+        finally:
+            self._loader.shutdown(wait=False)
+
+    async def idle(self) -> None:
+        """Return when no version has a call that waits or runs."""
+        for loaded in self.loaded:
+            await loaded.batcher.idle()
+
+    async def _step(self) -> bool:
+        """Do the next thing; False: there is none. What goes, goes first, for its memory."""
+        for key in self._lines.keys() - self._wanted.keys():
+            await self._unload(key)
+            return True
+        for key, spec in self._wanted.items():
+            here = self._loaded.get(key)
+            is_here = here is not None and here.spec.digest == spec.digest
+            if not is_here and self._failed_digests.get(key) != spec.digest:
+                await self._load(spec, here)
+                return True
+        return False
+
+    async def _load(self, spec: VersionSpec, old: LoadedVersion | None) -> None:
+        key = spec.key
+        if old is None:
+            self._targets.set_unready(key)
+            self._tell(spec, VersionState.LOADING)
+        note = self._recorder.note(key)
+        try:
+            parts = await self._in_loader(lambda: load_parts(spec, note))
+            loaded = open_version(self._shop, spec, parts.served, parts.model, note)
+        except BasculeError as error:
+            self._refuse(spec, old, error.message)
+            return
+        except Exception as error:  # process edge: a model that cannot load must not end others
+            log.exception("load_failed", model=spec.model, version=spec.version)
+            self._refuse(spec, old, f"internal error while loading: {type(error).__name__}")
+            return
+        self._loaded[key] = loaded
+        self._targets.put(loaded)
+        self._tell(spec, VersionState.READY, loaded=loaded)
+        if old is not None:
+            await self._close(old)
+
+    def _refuse(self, spec: VersionSpec, old: LoadedVersion | None, reason: str) -> None:
+        self._failed_digests[spec.key] = spec.digest
+        log.warning("version_refused", model=spec.model, version=spec.version, reason=reason)
+        if old is None:
+            self._tell(spec, VersionState.UNAVAILABLE, reason=reason)
+        else:
+            self._tell(old.spec, VersionState.READY, reason=reason, loaded=old)
+
+    async def _unload(self, key: VersionKey) -> None:
+        line = self._lines[key]
+        loaded = self._loaded.pop(key, None)
+        if loaded is not None:
+            self._targets.set_unready(key)
+            self._targets.drop(key)
+            self._tell(loaded.spec, VersionState.UNLOADING)
+            await self._close(loaded)
+        self._targets.clear_unready(key)
+        gone = HostedLine(
+            model=key.model,
+            version=key.version,
+            state=VersionState.UNAVAILABLE,
+            reason=UNLOADED,
+            digest=line.digest,
+        )
+        del self._lines[key]
+        self._publish(gone)
+
+    async def _close(self, loaded: LoadedVersion) -> None:
+        """Let a version finish what it accepted, and give its memory back."""
+        await loaded.batcher.idle()
+        await self._in_loader(loaded.batcher.close)
+
+    async def _in_loader(self, work: Callable[[], T]) -> T:
+        return await self._shop.loop.run_in_executor(self._loader, work)
+
+    def _tell(
+        self,
+        spec: VersionSpec,
+        state: VersionState,
+        *,
+        reason: str = "",
+        loaded: LoadedVersion | None = None,
+    ) -> None:
+        line = HostedLine(
+            model=spec.model,
+            version=spec.version,
+            state=state,
+            reason=reason,
+            digest=spec.digest,
+            served=None if loaded is None else loaded.served,
+        )
+        self._lines[spec.key] = line
+        self._publish(line)
+
+    def _publish(self, line: HostedLine) -> None:
+        for queue in self._listeners:
+            queue.put_nowait(line)
+
+    @contextmanager
+    def _listener(self) -> Iterator[asyncio.Queue[HostedLine | None]]:
+        queue: asyncio.Queue[HostedLine | None] = asyncio.Queue()
+        self._listeners.append(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners.remove(queue)

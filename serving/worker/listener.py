@@ -1,0 +1,255 @@
+"""Fast path. HTTP/1.1: infer calls leave before ASGI begins, everything else goes on to it.
+
+A subclass of uvicorn's protocol. An infer call never builds a scope, an event, a task or a timer.
+All requests of a connection, of both kinds, stand in one line in the order in which they came::
+
+    head of line            what happens
+    exchange with reply     written; next
+    exchange without reply  wait: it flushes the line when it has one
+    ASGI cycle              started when it becomes the head; next when uvicorn reports its end
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from runtimes.errors import BasculeError, InvalidArgumentError
+from serving.wire import http1
+from serving.worker.exchange import Desk, Exchange, GrpcExchange, HttpExchange
+from serving.worker.targets import GRPC_INFER
+
+MAX_IN_FLIGHT: Final = 32  # pipelined calls of one connection that may hold replies at a time
+LINGER_S: Final = 2.0  # how long the rest of a refused body is read before the connection closes
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+AsgiApp = Callable[..., Any]
+
+
+class AsgiTurn:
+    """A request for ASGI that stands in line."""
+
+    __slots__ = ("app", "cycle")
+
+    def __init__(self, cycle: RequestResponseCycle, app: AsgiApp) -> None:
+        """Remember what to start when its turn comes."""
+        self.cycle = cycle
+        self.app = app
+
+
+class InferProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Prepare for a connection."""
+        super().__init__(config, server_state, app_state, loop)
+        self._desk = desk
+        # Per connection
+        self._line: deque[Exchange | AsgiTurn] = deque()
+        self._running: AsgiTurn | None = None
+        self._parked: deque[Exchange] = deque()
+        self._is_unparking = False
+        # Per request
+        self._exchange: Exchange | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel what the client waited for."""
+        for turn in self._line:
+            if isinstance(turn, Exchange):
+                turn.cancel()
+                self._desk.open_count -= 1
+        self._line.clear()
+        self._parked.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a malformed request ends the connection with a JSON error."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request was served as if it had not asked; bytes after it are dropped
+        except httptools.HttpParserError as error:
+            refusal = InvalidArgumentError(f"malformed HTTP request: {error}")
+            self.transport.write(http1.error_reply(refusal, close=True))
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Start the next request; ASGI's part of the work is left until it is needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._exchange = None
+
+    def on_headers_complete(self) -> None:
+        """Decide whose request this is."""
+        exchange = self._open_exchange() if self.parser.get_method() == b"POST" else None
+        if exchange is None:
+            self._begin_asgi()
+            return
+        self._exchange = exchange
+        self._line.append(exchange)
+        self._desk.open_count += 1
+        try:
+            exchange.open_body()
+        except BasculeError as error:
+            self._refuse(exchange, error)
+            return
+        if self.expect_100_continue and self._line[0] is exchange:
+            self.transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the current request's body."""
+        exchange = self._exchange
+        if exchange is None:
+            super().on_body(body)
+        elif exchange.body is not None:
+            try:
+                exchange.body.add(body)
+            except BasculeError as error:
+                self._refuse(exchange, error)
+
+    def on_message_complete(self) -> None:
+        """Start the current request's call, unless the client reads too slowly."""
+        exchange = self._exchange
+        if exchange is None:
+            super().on_message_complete()
+            return
+        self._exchange = None
+        exchange.is_complete = True
+        if exchange.is_written:  # refused, and now read to its end
+            self.transport.close()
+        elif self.flow.write_paused or len(self._line) - len(self._parked) > MAX_IN_FLIGHT:
+            self._parked.append(exchange)
+            self.flow.pause_reading()
+        else:
+            exchange.start()
+
+    def flush(self) -> None:
+        """Write the replies that are next in line, and start the ASGI request that is."""
+        line = self._line
+        while line:
+            head = line[0]
+            if isinstance(head, AsgiTurn):
+                if head is not self._running:
+                    self._running = head
+                    self._unset_keepalive_if_required()
+                    super()._start_asgi_task(head.cycle, head.app)
+                return
+            if head.reply is None or not self._write(head):
+                return
+            line.popleft()
+        if self._parked:
+            self._unpark()
+
+    def resume_writing(self) -> None:
+        """Go on with parked calls: the client has read what it was sent."""
+        super().resume_writing()
+        if self._parked:
+            self._unpark()
+
+    def on_response_complete(self) -> None:
+        """Let the next in line go on after an ASGI reply."""
+        if self._running is not None and self._line and self._line[0] is self._running:
+            self._line.popleft()
+        self._running = None
+        super().on_response_complete()
+        self.flush()
+
+    def shutdown(self) -> None:
+        """End after the reply of what has been received; at once if nothing has."""
+        if not self._line:
+            self.transport.close()
+            return
+        last = self._line[-1]
+        if isinstance(last, Exchange):
+            last.keep_alive = False
+        else:
+            last.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: AsgiApp) -> None:
+        """Put a request for ASGI in line; uvicorn calls this when it knows of none before it."""
+        self._line.append(AsgiTurn(cycle, app))
+        self.flush()
+
+    def _open_exchange(self) -> Exchange | None:
+        desk = self._desk
+        if self.url == GRPC_INFER:
+            return GrpcExchange(
+                desk, self, dict(self.headers), keep_alive=self.parser.should_keep_alive()
+            )
+        target = desk.targets.find(self.url)
+        if target is None:
+            return None
+        return HttpExchange(
+            desk, self, dict(self.headers), target, keep_alive=self.parser.should_keep_alive()
+        )
+
+    def _begin_asgi(self) -> None:
+        """Rebuild what uvicorn expects at this point, and let it go on."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+        while self.pipeline:  # uvicorn queues what comes while its newest reply is unfinished
+            cycle, app = self.pipeline.pop()
+            self._line.append(AsgiTurn(cycle, app))
+
+    def _refuse(self, exchange: Exchange, error: BasculeError) -> None:
+        """Answer before the body was read; the connection ends, as the rest is not wanted."""
+        exchange.body = None
+        exchange.keep_alive = False
+        exchange.fail(error)
+
+    def _write(self, exchange: Exchange) -> bool:
+        """Write one reply; say whether the line may go on."""
+        parts = exchange.reply or ()
+        transport = self.transport
+        if transport.is_closing():
+            return False
+        if len(parts) == 1:
+            transport.write(parts[0])
+        else:
+            transport.writelines(parts)  # no copy of a large tensor into a joined reply
+        exchange.is_written = True
+        self._desk.open_count -= 1
+        if exchange.keep_alive:
+            return True
+        self._line.popleft()
+        if exchange.is_complete:
+            transport.close()
+        else:
+            self.loop.call_later(LINGER_S, transport.close)
+        return False
+
+    def _unpark(self) -> None:
+        """Start parked calls while the client reads; then read on.
+
+        A call that fails at once flushes the line, which comes back here: the outer loop goes on.
+        """
+        if self._is_unparking:
+            return
+        self._is_unparking = True
+        parked = self._parked
+        while (
+            parked
+            and not self.flow.write_paused
+            and len(self._line) - len(parked) < MAX_IN_FLIGHT
+        ):
+            parked.popleft().start()
+        self._is_unparking = False
+        if not self._parked and not self.flow.write_paused:
+            self.flow.resume_reading()

@@ -1,0 +1,84 @@
+"""A version that this worker can run: its specs, codecs, queue and counters, built at load."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runtimes.contract import LoadedModel
+from serving.monitor.statistics import StatisticsRecorder
+from serving.registry.version import ServedVersion, VersionSpec
+from serving.wire.call import CallSpec
+from serving.wire.v2_json import V2JsonCodec
+from serving.wire.v2_proto import V2ProtoCodec
+from serving.worker.admission import QueueLimits
+from serving.worker.batch_plan import BatchLimits
+from serving.worker.batcher import NS_PER_S, Batcher, QueueBytes
+from serving.worker.executor import Executor, RunCosts, VersionRunner
+from serving.worker.recorder import Note
+from serving.worker.stacking import Stacker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """What all versions of the process share."""
+
+    loop: asyncio.AbstractEventLoop
+    executor: Executor
+    queue_bytes: QueueBytes
+    max_queue_bytes: int
+    now_ns: Callable[[], int]
+    """Nanoseconds, monotonic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedVersion:
+    """One version, ready to take calls. Belongs to the loop's thread."""
+
+    spec: VersionSpec
+    served: ServedVersion
+    json_codec: V2JsonCodec
+    proto_codec: V2ProtoCodec
+    batcher: Batcher
+    statistics: StatisticsRecorder
+    default_timeout_ns: int
+    """Longest time in the queue that the policy allows; 0: no limit."""
+
+
+def open_version(
+    shop: Shop, spec: VersionSpec, served: ServedVersion, model: LoadedModel, note: Note
+) -> LoadedVersion:
+    """Put the parts around a model that was loaded and warmed up."""
+    call_spec = CallSpec(
+        model=spec.model,
+        version=spec.version,
+        inputs=served.inputs,
+        outputs=served.outputs,
+        max_batch_rows=served.max_batch_rows,
+    )
+    statistics = StatisticsRecorder(spec.key)
+    stacker = Stacker(served.inputs, served.outputs, max_batch_rows=served.max_batch_rows)
+    queue = spec.policy.queue
+    batcher = Batcher(
+        VersionRunner(model, stacker, note, shop.now_ns),
+        batch_limits=BatchLimits(
+            max_rows=served.max_batch_rows,
+            preferred_rows=queue.preferred_batch_rows,
+            max_delay_ns=int(queue.max_queue_delay_s * NS_PER_S),
+        ),
+        queue_limits=QueueLimits(max_rows=queue.max_queue_rows, max_bytes=shop.max_queue_bytes),
+        queue_bytes=shop.queue_bytes,
+        executor=shop.executor,
+        statistics=statistics,
+        costs=RunCosts(),
+        loop=shop.loop,
+        now_ns=shop.now_ns,
+    )
+    return LoadedVersion(
+        spec=spec,
+        served=served,
+        json_codec=V2JsonCodec(call_spec),
+        proto_codec=V2ProtoCodec(call_spec),
+        batcher=batcher,
+        statistics=statistics,
+        default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
+    )

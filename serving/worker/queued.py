@@ -1,0 +1,52 @@
+"""Fast path. A call on its way through the worker: what the batcher sees of it.
+
+The listener's exchanges are the real ones: they know the connection, and how to write a reply.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from runtimes.contract import Array
+from runtimes.errors import BasculeError
+from serving.wire.call import InferCall
+
+
+class QueuedCall(ABC):
+    """One call. It is finished or failed exactly once, on the loop, unless it was cancelled."""
+
+    __slots__ = (
+        "call",
+        "deadline_ns",
+        "enqueued_ns",
+        "has_grpc_deadline",
+        "is_gone",
+        "rows",
+        "size_bytes",
+        "stack_key",
+    )
+
+    call: InferCall
+    rows: int
+    stack_key: Any
+    size_bytes: int
+    """Bytes that it holds while it waits."""
+    enqueued_ns: int
+    deadline_ns: int
+    """When it is too late to begin; 0: never."""
+    has_grpc_deadline: bool
+    """Whether `deadline_ns` is the caller's deadline rather than a limit of the queue."""
+    is_gone: bool
+    """The client left: nobody wants the result."""
+
+    @abstractmethod
+    def finish(self, outputs: Sequence[Array]) -> bool:
+        """Take the result: one array per output of the model, with this call's rows only.
+
+        Returns:
+            Whether it could be sent; if not, the call has been failed with the reason.
+        """
+
+    @abstractmethod
+    def fail(self, error: BasculeError) -> None:
+        """Take the reason why there is no result."""
