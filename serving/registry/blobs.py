@@ -69,6 +69,14 @@ class Blobs:
             sync_folder(self._bundles)
         return Bundle(folder=target, manifest=staged.manifest, digest=staged.digest)
 
+    def discard(self, digest: str) -> None:
+        """Remove a bundle that no version of the catalog names."""
+        with self._staged() as staging:
+            try:
+                self.folder(digest).rename(staging / "discarded")
+            except FileNotFoundError:
+                return
+
     @contextmanager
     def _staged(self) -> Iterator[Path]:
         """A folder of our own, marked as in use by a lock that ends with this process."""

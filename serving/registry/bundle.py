@@ -16,7 +16,7 @@ import platform
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +53,10 @@ class Bundle:
         return sum(file.size_bytes for file in self.manifest.files)
 
 
+def _accept(_: Bundle) -> None:
+    """Check nothing more than what packing checks by itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackOrder:
     """What to pack."""
@@ -69,8 +73,15 @@ class PackOrder:
     notes: str = ""
 
 
-def pack_bundle(order: PackOrder, destination: Path) -> Bundle:
-    """Write a bundle; `destination` appears whole or not at all.
+def pack_bundle(
+    order: PackOrder, destination: Path, check: Callable[[Bundle], None] = _accept
+) -> Bundle:
+    """Write a bundle; `destination` appears whole and checked, or not at all.
+
+    Args:
+        order: What to pack.
+        destination: The bundle's folder.
+        check: Called with the bundle before it appears; raises to refuse it.
 
     Raises:
         AlreadyExistsError: `destination` exists.
@@ -99,12 +110,22 @@ def pack_bundle(order: PackOrder, destination: Path) -> Bundle:
         manifest = checked_manifest(order, found.name, model_name, files)
         write_file(staging / MANIFEST_FILE, manifest.pretty())
         sync_folder(staging)
+        check(Bundle(folder=staging, manifest=manifest, digest=manifest.digest()))
         staging.chmod(0o755)
         staging.rename(destination)
     except BaseException:
         shutil.rmtree(staging)
         raise
     sync_folder(destination.parent)
+    return Bundle(folder=destination, manifest=manifest, digest=manifest.digest())
+
+
+def renumber(bundle: Bundle, version: int, destination: Path) -> Bundle:
+    """Write a bundle's files once more, as another version of the model."""
+    manifest = bundle.manifest.model_copy(update={"version": version})
+    shutil.copytree(bundle.folder, destination)
+    (destination / MANIFEST_FILE).unlink()
+    write_file(destination / MANIFEST_FILE, manifest.pretty())
     return Bundle(folder=destination, manifest=manifest, digest=manifest.digest())
 
 

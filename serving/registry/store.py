@@ -17,7 +17,7 @@ from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError
 from serving.registry import catalog
 from serving.registry.blobs import Blobs
-from serving.registry.bundle import Bundle
+from serving.registry.bundle import read_bundle, read_manifest
 from serving.registry.catalog import Event, RegisteredVersion
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
@@ -88,13 +88,21 @@ class Registry:
             NotFoundError: `folder` is no bundle.
             InvalidArgumentError: The bundle is damaged.
         """
-        bundle = self._blobs.add(folder)
+        manifest = read_manifest(folder)
         with self._read() as connection:
-            there = catalog.read_version(connection, bundle.manifest.name, bundle.manifest.version)
-        if there is not None and there.wanted:
-            return self._pushed(bundle, there)
-        with self._change() as connection:
-            return self._push_row(connection, bundle, who)
+            there = catalog.read_version(connection, manifest.name, manifest.version)
+        if there is not None:
+            _require_same(manifest, there)
+        if there is None or there.digest == manifest.digest():
+            self._blobs.add(folder)
+        else:
+            read_bundle(folder)  # packed again: what is stored stays, and this one must be sound
+        try:
+            with self._change() as connection:
+                return self._push_row(connection, manifest, who)
+        except AlreadyExistsError:
+            self._blobs.discard(manifest.digest())  # another push took the number meanwhile
+            raise
 
     def change_counter(self) -> int:
         """Return a number that rises with every change: cheap, for polling."""
@@ -193,39 +201,24 @@ class Registry:
             catalog.begin_change(connection)
             yield connection
 
-    def _push_row(self, connection: sql.Connection, bundle: Bundle, who: str) -> Pushed:
-        name, version = bundle.manifest.name, bundle.manifest.version
+    def _push_row(self, connection: sql.Connection, manifest: Manifest, who: str) -> Pushed:
+        name, version = manifest.name, manifest.version
         there = catalog.read_version(connection, name, version)
         if there is None:
-            catalog.insert_version(
-                connection, bundle.manifest, bundle.digest, self._clock.utc_now()
-            )
-            self._record(connection, who, "push", name, version, bundle.digest)
-            return Pushed(
-                model=name,
-                version=version,
-                folder=bundle.folder,
-                digest=bundle.digest,
-                created=True,
-            )
-        pushed = self._pushed(bundle, there)
-        if catalog.set_wanted(connection, name, version, is_wanted=True):
-            self._record(connection, who, "want", name, version)
-        return pushed
-
-    def _pushed(self, bundle: Bundle, there: RegisteredVersion) -> Pushed:
-        if there.content_digest != bundle.manifest.content_digest():
-            raise AlreadyExistsError(
-                f"{there.model}:{there.version} exists with other content (digest "
-                f"{there.digest[:12]}, this bundle {bundle.digest[:12]}): a version never changes, "
-                "so push this as a new version"
-            )
+            digest = manifest.digest()
+            catalog.insert_version(connection, manifest, digest, self._clock.utc_now())
+            self._record(connection, who, "push", name, version, digest)
+        else:
+            _require_same(manifest, there)
+            digest = there.digest
+            if catalog.set_wanted(connection, name, version, is_wanted=True):
+                self._record(connection, who, "want", name, version)
         return Pushed(
-            model=there.model,
-            version=there.version,
-            folder=self._blobs.folder(there.digest),
-            digest=there.digest,
-            created=False,
+            model=name,
+            version=version,
+            folder=self._blobs.folder(digest),
+            digest=digest,
+            created=there is None,
         )
 
     def _record(
@@ -273,4 +266,13 @@ class Registry:
             origin=f"registry {folder}",
             policy=config.policy,
             config_text=config.text,
+        )
+
+
+def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:
+    if there.content_digest != manifest.content_digest():
+        raise AlreadyExistsError(
+            f"{there.model}:{there.version} exists with other content (digest {there.digest[:12]}, "
+            f"this bundle {manifest.digest()[:12]}): a version never changes, so push this as a "
+            "new version"
         )

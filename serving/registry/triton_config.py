@@ -147,7 +147,7 @@ def _configuration(
         )
     _refuse_unserved(message)
     found = format_of_backend(message.backend, message.platform)
-    rows = message.max_batch_size if message.max_batch_size or _says_max_batch(text) else None
+    rows = message.max_batch_size if message.max_batch_size or says_max_batch(text) else None
     if rows is not None and rows < 0:
         raise InvalidArgumentError(f"max_batch_size is {rows}: 0 or more is expected")
     replica_count, on_gpu = _instances(message.instance_group, gpu=gpu)
@@ -173,7 +173,8 @@ def _configuration(
     )
 
 
-def _says_max_batch(text: str) -> bool:
+def says_max_batch(text: str) -> bool:
+    """Whether a configuration sets max_batch_size, be it to 0 (which proto3 cannot tell)."""
     return any(match[1] for match in SAYS_MAX_BATCH.finditer(text))
 
 

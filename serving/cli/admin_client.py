@@ -1,0 +1,139 @@
+"""Talks to the running instance of one home: JSON over its admin socket, blocking."""
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from runtimes.errors import BasculeError
+from serving.edge.control import ClusterStatus
+from serving.errors import NotReadyError
+
+STATUS_LIMIT_S: Final = 10.0
+CHANGE_LIMIT_S: Final = 900.0
+"""Longest wait for a change to be done: a large model takes minutes to load."""
+
+
+class RefusedCallError(BasculeError):
+    """The instance refused a call; the message is its own."""
+
+
+class AdminClient:
+    """A client of one admin socket; each call has its own connection."""
+
+    def __init__(self, admin_socket: Path) -> None:
+        """Remember the socket; nothing is connected yet."""
+        self._socket = admin_socket
+
+    def is_running(self) -> bool:
+        """Whether something listens on the socket."""
+        try:
+            self.status_bytes()
+        except NotReadyError:
+            return False
+        return True
+
+    def status(self) -> ClusterStatus:
+        """Return everything that `bascule status` shows.
+
+        Raises:
+            NotReadyError: No instance runs.
+        """
+        return msgspec.json.decode(self.status_bytes(), type=ClusterStatus)
+
+    def status_bytes(self) -> bytes:
+        """Return the status as the instance wrote it: JSON.
+
+        Raises:
+            NotReadyError: No instance runs.
+        """
+        return self._call("GET", "/v1/status", None, STATUS_LIMIT_S)
+
+    def sync(self) -> None:
+        """Let the instance read its registry and repository again; return when all has settled.
+
+        Raises:
+            NotReadyError: No instance runs, or it took too long.
+            RefusedCallError: The instance could not do it.
+        """
+        self._call("POST", "/v1/sync", {}, CHANGE_LIMIT_S)
+
+    def promote(self, model: str, version: int) -> int:
+        """Make a version live; return the route revision that every edge acknowledged.
+
+        Raises:
+            NotReadyError: No instance runs, or it took too long.
+            RefusedCallError: The version does not exist or is not ready.
+        """
+        path = f"/v1/models/{quote(model, safe='')}/promote"
+        reply = self._call("POST", path, {"version": version}, CHANGE_LIMIT_S)
+        return msgspec.json.decode(reply, type=_Promoted).revision
+
+    def retire(self, model: str, version: int | None) -> None:
+        """Unload one version, or all of a model (None).
+
+        Raises:
+            NotReadyError: No instance runs, or it took too long.
+            RefusedCallError: Nothing of that name is loaded.
+        """
+        path = f"/v1/models/{quote(model, safe='')}/retire"
+        self._call("POST", path, {"version": version}, CHANGE_LIMIT_S)
+
+    def _call(
+        self, method: str, path: str, body: Mapping[str, object] | None, limit_s: float
+    ) -> bytes:
+        connection = _UnixConnection(self._socket, limit_s)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            reply = response.read()
+        except TimeoutError as error:
+            raise NotReadyError(
+                f"the instance at {self._socket} did not answer {method} {path} within "
+                f"{limit_s:.0f} s: look at bascule status and its logs"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReadyError(
+                f"no instance answers at {self._socket} ({type(error).__name__}): start one with "
+                "bascule serve or bascule up, or set BASCULE_HOME to its home"
+            ) from error
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise RefusedCallError(_refusal(reply, response.status))
+        return reply
+
+
+class _Promoted(msgspec.Struct, frozen=True):
+    revision: int
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: str
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, limit_s: float) -> None:
+        super().__init__("local", timeout=limit_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _refusal(reply: bytes, status: int) -> str:
+    try:
+        return msgspec.json.decode(reply, type=_Refusal).error
+    except msgspec.DecodeError:
+        return f"the instance answered with status {status}: {reply[:200].decode(errors='replace')}"

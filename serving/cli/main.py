@@ -1,0 +1,109 @@
+"""The `bascule` command: which words it knows, and how a failure reaches the terminal.
+
+Only the module of the word that was typed is imported: `bascule --help` stays quick, and `bascule
+serve` never imports Ray. A command's module has `register(app)`, which adds its commands.
+"""
+
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Final
+
+import typer
+
+from runtimes.errors import BasculeError
+
+EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and gRPC.
+
+Try: [bold]bascule serve model.onnx[/bold], then in another terminal
+[bold]bascule status[/bold] and [bold]bascule predict MODEL --generate[/bold].
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One command: where it lives, and its line of `bascule --help`."""
+
+    module: str
+    help: str
+
+
+WORDS: Final = {
+    "serve": Word("serving.cli.serve", "Run models on this machine: edge, controller, workers."),
+    "up": Word("serving.cli.up", "Start an instance on Ray Serve and return."),
+    "down": Word("serving.cli.up", "Drain and end the instance on Ray Serve."),
+    "pack": Word("serving.cli.pack", "Check a model and make a bundle of it."),
+    "push": Word("serving.cli.pack", "Put a bundle, or a model file, into the registry."),
+    "promote": Word("serving.cli.operate", "Make a version the one that answers by default."),
+    "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),
+    "status": Word("serving.cli.operate", "Show versions, workers and edges."),
+    "predict": Word("serving.cli.predict", "Call a model and print its outputs."),
+    "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
+    "config": Word("serving.cli.operate", "Show the settings in force and where each is from."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a failure is one sentence on stderr and exit status 1 (usage: 2)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a substitute, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        build_app(given)(args=given, prog_name="bascule")
+    except BasculeError as error:
+        typer.echo(f"bascule: {error.message}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer
+    if wanted:
+        typer.echo(f"bascule {version('bascule')}")
+        raise typer.Exit
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """Build the application for one command line: the command named there, and the others' names.
+
+    Args:
+        arguments: The command line without the program's name.
+    """
+    app = typer.Typer(
+        help=EXAMPLES,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    typed = next((text for text in arguments if not text.startswith("-")), None)
+    chosen = WORDS[typed].module if typed in WORDS else None
+    for name, word in WORDS.items():
+        if word.module != chosen:
+            app.command(name, help=word.help)(_elsewhere)
+    if chosen is not None:
+        import_module(chosen).register(app)
+    return app
+
+
+def _options(
+    *,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Stand for the options before the command."""
+
+
+def _elsewhere() -> None:
+    """Stand for a command that was not typed."""

@@ -1,0 +1,139 @@
+"""Day-to-day commands on the running instance: promote, unload, status; and config."""
+
+import time
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich.console import RenderableType
+
+from runtimes.errors import BasculeError
+from serving.cli.admin_client import AdminClient
+from serving.cli.render import console, print_json, status_view
+from serving.ids import model_name, version_key, version_number
+from serving.settings import Settings, described_settings, inherited_environment, load_settings
+
+WATCH_S: Final = 1.0
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog="Example: bascule promote resnet --to 3")(promote)
+    app.command(epilog="Examples: bascule unload resnet:2 · bascule unload resnet")(unload)
+    app.command(epilog="Examples: bascule status --watch · bascule status --json")(status)
+    app.command("config", epilog="Example: BASCULE_HTTP=0.0.0.0:8000 bascule config")(show_config)
+
+
+def promote(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="VERSION", help="The new live version.")],
+    as_json: Json = False,
+) -> None:
+    """Make a version the one that answers calls which name no version.
+
+    The version must be READY; calls in flight finish on the version that they started on.
+    """
+    version = version_number(to)
+    revision = _client().promote(model_name(model), version)
+    if as_json:
+        print_json({"model": model, "version": version, "revision": revision})
+    else:
+        typer.echo(f"{model}: version {version} is live (route revision {revision}, at every edge)")
+
+
+def unload(
+    target: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="What to unload.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Take a version, or every version of a model, out of service."""
+    model, version = _target(target)
+    _client().retire(model, version)
+    if as_json:
+        print_json({"model": model, "version": version})
+    else:
+        typer.echo(f"{target} is unloaded")
+
+
+def status(
+    *,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second.")] = False,
+) -> None:
+    """Show versions, workers and edges; exit status 1 when a version is not ready."""
+    client = _client()
+    if watch:
+        _watch(client)
+        return
+    if as_json:
+        raw = client.status_bytes()
+        print_json(msgspec.json.decode(raw))
+        is_ready = client.status().ready
+    else:
+        seen = client.status()
+        console().print(status_view(seen))
+        is_ready = seen.ready
+    if not is_ready:
+        raise typer.Exit(1)
+
+
+def show_config(*, as_json: Json = False) -> None:
+    """Show every setting in force, its value and where it is from."""
+    settings = load_settings()
+    rows = [
+        {
+            "setting": variable,
+            "value": _value(settings, variable),
+            "origin": "environment" if variable in inherited_environment() else "default",
+            "meaning": meaning,
+        }
+        for variable, _, meaning in described_settings()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    width = max(len(row["setting"]) for row in rows)
+    for row in rows:
+        typer.echo(
+            f"{row['setting']:<{width}}  {row['value']}  ({row['origin']}: {row['meaning']})"
+        )
+
+
+def _client() -> AdminClient:
+    return AdminClient(load_settings().admin_socket)
+
+
+def _target(text: str) -> tuple[str, int | None]:
+    if ":" not in text:
+        return model_name(text), None
+    key = version_key(text)
+    return key.model, key.version
+
+
+def _watch(client: AdminClient) -> None:
+    from rich.live import Live  # noqa: PLC0415  only watching pays for it
+
+    with Live(console=console(), screen=True, auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(_view(client), refresh=True)
+                time.sleep(WATCH_S)
+        except KeyboardInterrupt:
+            return
+
+
+def _view(client: AdminClient) -> RenderableType:
+    try:
+        return status_view(client.status())
+    except BasculeError as error:
+        return error.message
+
+
+def _value(settings: Settings, variable: str) -> str:
+    value = getattr(settings, variable.removeprefix("BASCULE_").lower())
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value) or "-"
+    return "-" if value is None else str(value)

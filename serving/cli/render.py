@@ -1,0 +1,140 @@
+"""How commands print: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from runtimes.contract import TensorSpec
+from serving.edge.control import ClusterStatus, VersionRecord
+from serving.registry.version import VersionState
+
+COLOURS: Final = {
+    "READY": "green",
+    "ready": "green",
+    "LOADING": "yellow",
+    "UNLOADING": "yellow",
+    "starting": "yellow",
+    "restarting": "yellow",
+    "draining": "yellow",
+    "UNAVAILABLE": "red",
+    "failed": "red",
+}
+
+
+def console() -> Console:
+    """Return the console of stdout; colours only on a terminal."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_json(value: object) -> None:
+    """Print any of our records as indented JSON."""
+    print(json.dumps(msgspec.to_builtins(value, enc_hook=str), indent=2))
+
+
+def tensor_text(spec: TensorSpec) -> str:
+    """Return a tensor spec in one line: `x FP32[-1,16]`."""
+    dims = ",".join(str(size) for size in spec.shape)
+    return f"{spec.name} {spec.datatype}[{dims}]{' optional' if spec.optional else ''}"
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for people."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004  the step between units
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"  # noqa: PLR2004  two digits are enough
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def duration_text(duration_s: float) -> str:
+    """Return a duration for people; 0 means that it was not measured."""
+    if duration_s <= 0:
+        return "-"
+    if duration_s < 1:
+        return f"{duration_s * 1000:.2f} ms"
+    return f"{duration_s:.1f} s"
+
+
+def status_view(status: ClusterStatus) -> RenderableType:
+    """Return what `bascule status` shows."""
+    return Group(_headline(status), _versions(status), _workers(status), _edges(status))
+
+
+def _headline(status: ClusterStatus) -> Text:
+    if status.ready:
+        state, colour = "ready", "green"
+    elif status.settled:
+        state, colour = "not ready: a version failed", "red"
+    else:
+        state, colour = "not ready yet", "yellow"
+    return Text.from_markup(
+        f"[bold {colour}]{state}[/]  {status.mode}  http {status.http}  grpc {status.grpc}  "
+        f"metrics {status.metrics}  home {escape(status.home)}  revision {status.revision}"
+    )
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=COLOURS.get(state, ""))
+
+
+def _versions(status: ClusterStatus) -> Table:
+    table = _table(
+        "versions", ("model", "version", "state", "live", "pool", "isolation", "run", "reason")
+    )
+    for item in sorted(status.versions, key=lambda record: record.key):
+        table.add_row(
+            Text(item.model),
+            str(item.version),
+            _state(item.state.value),
+            "live" if status.live.get(item.model) == item.version else "",
+            item.pool or "-",
+            Text(item.isolation),
+            duration_text(item.served.run_s if item.served else 0.0),
+            Text(_notes(item)),
+        )
+    return table
+
+
+def _notes(item: VersionRecord) -> str:
+    if item.reason or item.state is not VersionState.READY or item.served is None:
+        return item.reason
+    return "; ".join(item.served.notes)
+
+
+def _workers(status: ClusterStatus) -> Table:
+    table = _table(
+        "workers", ("worker", "pid", "state", "restarts", "memory", "devices", "last end")
+    )
+    for item in sorted(status.workers, key=lambda worker: worker.worker):
+        table.add_row(
+            item.worker,
+            str(item.pid),
+            _state(item.state),
+            str(item.restart_count),
+            size_text(item.rss_bytes),
+            item.devices,
+            Text(item.last_exit),
+        )
+    return table
+
+
+def _edges(status: ClusterStatus) -> Table:
+    table = _table("edges", ("node", "haproxy pid", "revision", "restarts"))
+    for item in status.edges:
+        table.add_row(item.node, str(item.haproxy_pid), str(item.revision), str(item.restart_count))
+    return table
