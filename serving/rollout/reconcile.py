@@ -17,7 +17,8 @@ from serving.rollout.learning import learn
 from serving.rollout.memory import Limits, Memory, Observed, Pool
 from serving.rollout.placement import place
 from serving.rollout.ports import PoolSpec
-from serving.rollout.routing import next_routes, snapshot_of, views_of
+from serving.rollout.records import snapshot_of
+from serving.rollout.routing import next_routes, views_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

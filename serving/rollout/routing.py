@@ -1,4 +1,4 @@
-"""From desired and observed to what every edge shall obey and show. Pure.
+"""From desired and observed to the table that every edge shall obey. Pure.
 
 The rules: a route appears when every ready worker of the pool that has an opinion serves the
 version, and one does. It stays while the version is wanted and any of its workers may still come
@@ -6,16 +6,14 @@ back: a restarting worker means 503 for a moment, never another version's answer
 version is no longer wanted, or every worker says that it cannot load it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
-from serving.rollout.desired import Desired
+from serving.rollout.desired import NO_VERSION, Desired
 from serving.rollout.memory import Memory, Observed
-from serving.rollout.placement import isolation_text
 from serving.rollout.ports import HostedVersion, WorkerState
 
 Views = Mapping[str, "PoolView"]
@@ -57,12 +55,18 @@ class PoolView:
             if worker.state != "draining" and not _is_useless(worker)
         )
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether none of the workers stays up."""
+        return all(worker.state == "failed" for worker in self.workers)
+
     def trouble(self) -> str:
-        """Why no worker of the pool serves at the moment, for people."""
-        for worker in self.workers:
-            if worker.last_exit:
-                return f"its worker is starting again after: {worker.last_exit}"
-        return "its worker is starting"
+        """Say why no worker of the pool serves at the moment, for people."""
+        endings = [worker.last_exit for worker in self.workers if worker.last_exit]
+        if not endings:
+            return "its worker is starting"
+        what = "does not stay up" if self.has_failed else "is starting again"
+        return f"its worker {what}: {endings[0]}"
 
 
 def views_of(observed: Observed) -> dict[str, PoolView]:
@@ -76,9 +80,9 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
     for key, spec in desired.versions.items():
         pool = _pool_of(memory, key, views)
         versions[key] = VersionRoute(pool, "" if pool else _absence(memory, spec))
-    versions |= {key: VersionRoute(None, why) for key, why in desired.failed.items() if key.version}
-    for key, why in memory.unloaded.items():
-        versions.setdefault(key, VersionRoute(None, why))
+    for key, why in (*desired.failed.items(), *memory.unloaded.items()):
+        if key.version != NO_VERSION:
+            versions.setdefault(key, VersionRoute(None, why))
     used = {route.pool for route in versions.values() if route.pool is not None}
     table = RouteTable(
         revision=memory.routes.revision,
@@ -89,26 +93,6 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
     if table == memory.routes:
         return memory.routes
     return RouteTable(table.revision + 1, table.pools, table.versions, table.live)
-
-
-def snapshot_of(memory: Memory, desired: Desired, views: Views, routes: RouteTable) -> Snapshot:
-    """Describe everything to the edges."""
-    records = {
-        record.key: record
-        for record in (
-            *_unwanted(memory, desired, views),
-            *_unreadable(desired),
-            *(_wanted(memory, spec, views, routes) for spec in desired.versions.values()),
-        )
-    }
-    wanted = [records[key] for key in desired.versions]
-    return Snapshot(
-        routes=routes,
-        versions=records,
-        known_models=desired.known_models.union(key.model for key in records),
-        ready=not desired.failed and all(r.state is VersionState.READY for r in wanted),
-        settled=all(r.state in {VersionState.READY, VersionState.UNAVAILABLE} for r in wanted),
-    )
 
 
 def _lost(workers: Sequence[WorkerState]) -> frozenset[VersionKey]:
@@ -153,52 +137,3 @@ def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict
         is_routed = promoted is not None and promoted.pool is not None
         live[model] = LiveRoute(pinned if is_routed else highest.get(model))
     return live
-
-
-def _wanted(memory: Memory, spec: VersionSpec, views: Views, routes: RouteTable) -> VersionRecord:
-    pool = routes.versions[spec.key].pool
-    failure = memory.failure(spec)
-    said = views[pool].ready.get(spec.key) if pool is not None else None
-    if said is not None:
-        state, reason = VersionState.READY, failure and f"still served as before: {failure}"
-    elif pool is not None:
-        state, reason = VersionState.LOADING, views[pool].trouble()
-    else:
-        gone = failure or memory.unplaced.get(spec.key, "")
-        state, reason = (VersionState.UNAVAILABLE if gone else VersionState.LOADING), gone
-    home = pool or memory.placement.get(spec.key)
-    return VersionRecord(
-        model=spec.model,
-        version=spec.version,
-        state=state,
-        reason=reason,
-        pool=pool,
-        isolation=isolation_text(memory.pools.get(home) if home else None, memory.move(spec)),
-        origin=spec.origin,
-        config_text=spec.config_text,
-        served=None if said is None else said.served,
-    )
-
-
-def _unwanted(memory: Memory, desired: Desired, views: Views) -> Iterator[VersionRecord]:
-    hosted = {key for view in views.values() for w in view.workers for key in w.versions}
-    for key, why in memory.unloaded.items():
-        is_going = key in hosted
-        yield VersionRecord(
-            model=key.model,
-            version=key.version,
-            state=VersionState.UNLOADING if is_going else VersionState.UNAVAILABLE,
-            reason="" if is_going else why,
-        )
-    for key in hosted - desired.versions.keys() - memory.unloaded.keys():
-        yield VersionRecord(model=key.model, version=key.version, state=VersionState.UNLOADING)
-
-
-def _unreadable(desired: Desired) -> Iterator[VersionRecord]:
-    for key, reason in desired.failed.items():
-        yield VersionRecord(
-            model=key.model,
-            version=key.version,
-            state=VersionState.UNAVAILABLE,
-            reason=reason,
-        )

@@ -1,0 +1,185 @@
+"""What operators and the front desk may ask of the controller; the work itself is `loop.py`'s."""
+
+import structlog
+
+from runtimes.errors import ModelLoadError
+from serving.edge.control import ClusterStatus, VersionRecord, WorkerStatus
+from serving.errors import NotFoundError, NotReadyError
+from serving.ids import VersionKey
+from serving.registry.repository import ModelScan
+from serving.registry.version import VersionState
+from serving.rollout.loop import ControlLoop, Ports
+from serving.rollout.memory import Limits
+from serving.rollout.ports import WorkerState
+from serving.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """`serving.edge.control.Control` around the loop."""
+
+    def __init__(self, ports: Ports, settings: Settings, *, mode: str) -> None:
+        """Build the loop.
+
+        Args:
+            ports: What is driven and read.
+            settings: The instance's settings.
+            mode: `standalone` or `ray`, for status.
+        """
+        self._ports = ports
+        self._settings = settings
+        self._mode = mode
+        self.loop = ControlLoop(
+            ports, limits_of(settings), repository_poll_s=settings.repository_poll_s
+        )
+
+    async def status(self) -> ClusterStatus:
+        """Everything that `bascule status` shows."""
+        snapshot = self.loop.snapshot
+        pools = self._ports.cluster.observe().values()
+        return ClusterStatus(
+            mode=self._mode,
+            home=str(self._settings.home),
+            model_control=self._ports.sources.mode,
+            revision=snapshot.routes.revision,
+            ready=snapshot.ready,
+            settled=snapshot.settled,
+            live={model: live.version for model, live in sorted(snapshot.routes.live.items())},
+            versions=tuple(snapshot.versions[key] for key in sorted(snapshot.versions)),
+            workers=tuple(worker_status(worker) for workers in pools for worker in workers),
+            edges=tuple(self._ports.edges.observe()),
+            http=str(self._settings.http),
+            grpc=str(self._settings.grpc),
+            metrics=str(self._settings.metrics),
+        )
+
+    async def load(self, model: str) -> None:
+        """Load a model of the repository, or reload it when its files changed.
+
+        Raises:
+            NotFoundError: The repository has no such model.
+            NotReadyError: Explicit loading is off in this mode.
+            InvalidArgumentError: It has no version that could be loaded.
+            ModelLoadError: It failed to load; a version that served before still serves.
+        """
+        sources = self._ports.sources
+        scan = await self.loop.change(lambda: sources.load(model), forget=model)
+        keys = [spec.key for spec in scan.versions]
+        await self.loop.until(lambda: not any(self.loop.is_on_its_way(key) for key in keys))
+        reasons = self._failures(scan)
+        if reasons:
+            if not any(self._is_ready(key) for key in keys):
+                await self.loop.change(lambda: sources.unload(model))
+            raise ModelLoadError(_load_failure(model, reasons))
+        log.info("model_loaded", model=model, versions=len(keys))
+
+    async def unload(self, model: str) -> None:
+        """Unload every version of a repository model (explicit mode); absent models succeed.
+
+        Raises:
+            NotReadyError: Explicit unloading is off in this mode.
+        """
+        await self.loop.change(lambda: self._ports.sources.unload(model))
+        log.info("model_unloaded", model=model)
+
+    async def promote(self, model: str, version: int) -> int:
+        """Make a version the live one; return the route revision that every edge acknowledged.
+
+        Raises:
+            NotFoundError: No such model or version.
+            NotReadyError: The version is not READY: the live version stays as it was.
+        """
+        key = VersionKey(model, version)
+        self._refuse_promotion(key)
+        await self.loop.change(lambda: self._ports.sources.pin_live(model, version))
+        if self._live(model) != version:  # it went away between the check and the swing
+            raise NotReadyError(
+                f"{key} is pinned as live and was lost before it could swing: "
+                f"'{model}' is answered by version {self._live(model)} until it is back"
+            )
+        log.info("version_promoted", model=model, version=version)
+        return self.loop.snapshot.routes.revision
+
+    async def sync(self) -> None:
+        """Read the catalog and the repository again, and return when the change has settled."""
+        await self.loop.change(lambda: None, rescan=True)
+        await self.loop.until(lambda: self.loop.is_settled)
+
+    async def retire(self, model: str, version: int | None) -> None:
+        """Operator's unload, in every mode: one version, or all of a model.
+
+        Raises:
+            NotFoundError: Nothing of that name is wanted.
+        """
+        await self.loop.change(lambda: self._ports.sources.retire(model, version))
+        log.info("version_retired", model=model, version=version)
+
+    def _failures(self, scan: ModelScan) -> dict[int, str]:
+        found = {one.version: one.reason for one in scan.failed}
+        for spec in scan.versions:
+            reason = self.loop.failure(spec.key)
+            if reason:
+                found[spec.version] = reason
+        return dict(sorted(found.items()))
+
+    def _refuse_promotion(self, key: VersionKey) -> None:
+        record = self._record(key)
+        if record is None:
+            known = sorted(k.version for k in self.loop.desired.versions if k.model == key.model)
+            if not known:
+                raise NotFoundError(f"Request for unknown model: '{key.model}' is not found")
+            raise NotFoundError(
+                f"Request for unknown model: '{key.model}' version {key.version} is not found; "
+                f"it has {', '.join(map(str, known))}"
+            )
+        if record.state is not VersionState.READY:
+            why = f" ({record.reason})" if record.reason else ""
+            raise NotReadyError(
+                f"{key} is {record.state}{why} and cannot be promoted: the live version stays "
+                f"{self._live(key.model) or 'none'}; promote it when it is READY"
+            )
+
+    def _record(self, key: VersionKey) -> VersionRecord | None:
+        return self.loop.snapshot.versions.get(key)
+
+    def _is_ready(self, key: VersionKey) -> bool:
+        record = self._record(key)
+        return record is not None and record.state is VersionState.READY
+
+    def _live(self, model: str) -> int | None:
+        live = self.loop.snapshot.routes.live.get(model)
+        return None if live is None else live.version
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Take the bounds on placement out of the settings."""
+    return Limits(
+        shared_pool_versions=settings.shared_pool_versions,
+        shared_model_bytes=settings.shared_model_bytes,
+        slow_run_s=settings.slow_run_s,
+        pool_slots=settings.pool_slots,
+    )
+
+
+def worker_status(worker: WorkerState) -> WorkerStatus:
+    """Describe a worker for operators."""
+    return WorkerStatus(
+        worker=worker.address.worker,
+        pool=worker.pool,
+        node=worker.address.node,
+        pid=worker.pid,
+        state=worker.state,
+        restart_count=worker.restart_count,
+        last_exit=worker.last_exit,
+        rss_bytes=worker.rss_bytes,
+        devices=worker.devices,
+    )
+
+
+def _load_failure(model: str, reasons: dict[int, str]) -> str:
+    states = " ".join(
+        f"version {version} is at UNAVAILABLE state: {reason};"
+        for version, reason in reasons.items()
+    )
+    return f"failed to load '{model}': load failed for model '{model}': {states}"

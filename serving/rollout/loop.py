@@ -1,0 +1,278 @@
+"""The controller's loop: observe, reconcile, act, record. It makes all changes, one pass at a time.
+
+Whoever wants a change hands it to `change`: the sources are changed and read again, and the call
+returns when a pass that began after that is done, every edge's acknowledgement included. What
+workers report is gathered for a moment, so that a thousand loading versions do not cause a
+thousand passes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.clock import Clock
+from serving.edge.control import Snapshot
+from serving.edge.routes import RouteTable
+from serving.ids import VersionKey
+from serving.registry.version import VersionState
+from serving.rollout.desired import Desired
+from serving.rollout.memory import Limits, Memory
+from serving.rollout.ports import Cluster, Edges
+from serving.rollout.reconcile import Actions, reconcile
+from serving.rollout.sources import Sources
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+GATHER_S: Final = 0.05
+"""Shortest pause between two passes that workers' news caused."""
+GATHER_PASSES: Final = 3.0
+"""And at least so many times what the last pass took: a quarter of one core while loading."""
+REGISTRY_POLL_S: Final = 1.0
+AFTER_ERROR_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the controller drives and reads."""
+
+    cluster: Cluster
+    edges: Edges
+    sources: Sources
+    clock: Clock
+
+
+class ControlLoop:
+    """Makes what is observed match what is wanted. Belongs to one event loop."""
+
+    def __init__(self, ports: Ports, limits: Limits, *, repository_poll_s: float) -> None:
+        """Remember the parts; `start` reads the sources, `run` works.
+
+        Args:
+            ports: What is driven and read.
+            limits: Bounds on placement.
+            repository_poll_s: Seconds between two looks at a repository that is polled.
+        """
+        self._ports = ports
+        self._limits = limits
+        self._repository_poll_s = repository_poll_s
+        revision = max((edge.revision for edge in ports.edges.observe()), default=0)
+        self._memory = Memory(in_force=(RouteTable(revision=revision),))
+        self._desired = Desired()
+        self._published = Snapshot()
+        self._served_digests: dict[VersionKey, str] = {}
+        self._reading = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._kick = asyncio.Event()
+        self._passed = asyncio.Condition()
+        self._ticket = 0
+        self._done_ticket = 0
+        self._stopping: set[str] = set()
+        self._is_idle = False
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What every edge has acknowledged last."""
+        return self._published
+
+    @property
+    def desired(self) -> Desired:
+        """What is wanted."""
+        return self._desired
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every wanted version is READY or has failed, and nothing is left to be done."""
+        return self._is_idle and self._published.settled and not self._stopping
+
+    def failure(self, key: VersionKey) -> str:
+        """Say why a wanted version cannot be loaded as it is now; empty if that is not so."""
+        spec = self._desired.versions.get(key)
+        learnt = self._memory.failure(spec) if spec is not None else ""
+        return learnt or self._desired.failed.get(key, "") or self._memory.unplaced.get(key, "")
+
+    def is_on_its_way(self, key: VersionKey) -> bool:
+        """Whether a wanted version is neither served in its newest form nor failed."""
+        spec = self._desired.versions.get(key)
+        if spec is None or self.failure(key):
+            return False
+        record = self._published.versions.get(key)
+        is_ready = record is not None and record.state is VersionState.READY
+        return not is_ready or self._served_digests.get(key) != spec.digest
+
+    async def start(self) -> None:
+        """Read all sources for the first time.
+
+        Raises:
+            BasculeError: The repository or the registry cannot be read.
+        """
+        async with self._reading:
+            self._desired = await asyncio.to_thread(self._ports.sources.read)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen_always())
+            group.create_task(self._poll_registry_always())
+            if self._ports.sources.is_polled:
+                group.create_task(self._poll_repository_always())
+            while True:
+                began_s = self._ports.clock.monotonic_s()
+                await self._pass_or_report(group)
+                took_s = self._ports.clock.monotonic_s() - began_s
+                await self._gather(max(GATHER_S, GATHER_PASSES * took_s))
+                await self._wake.wait()
+
+    async def change(
+        self, change: Callable[[], T], *, rescan: bool = False, forget: str | None = None
+    ) -> T:
+        """Change the sources, read them again, and return when all edges obey.
+
+        Args:
+            change: Blocking; called in a thread, alone.
+            rescan: Read the repository again.
+            forget: A model whose failures are forgotten, so that it is tried again.
+
+        Raises:
+            BasculeError: What `change` raised, or the sources cannot be read.
+        """
+        async with self._reading:
+            result = await asyncio.to_thread(change)
+            self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=rescan)
+            failures = {k: v for k, v in self._memory.failures.items() if k.model != forget}
+            self._memory = replace(self._memory, failures=failures)
+        self._ticket += 1
+        ticket = self._ticket
+        self._is_idle = False
+        self._wake.set()
+        self._kick.set()
+        await self.until(lambda: self._done_ticket >= ticket)
+        return result
+
+    async def until(self, is_done: Callable[[], bool]) -> None:
+        """Return when a condition holds; it is looked at after every pass."""
+        async with self._passed:
+            await self._passed.wait_for(is_done)
+
+    async def _pass_or_report(self, group: asyncio.TaskGroup) -> None:
+        """Make one pass; a failing one is logged and made again."""
+        ticket = self._ticket
+        self._wake.clear()
+        self._kick.clear()
+        try:
+            await self._make_pass(group)
+            self._done_ticket = ticket
+        except Exception as error:  # the loop is a process edge: it must outlive any one pass
+            is_known = isinstance(error, BasculeError)
+            log.warning("pass_failed", error=str(error), exc_info=not is_known)
+            await asyncio.sleep(AFTER_ERROR_S)
+            self._wake.set()
+        async with self._passed:
+            self._passed.notify_all()
+
+    async def _make_pass(self, group: asyncio.TaskGroup) -> None:
+        before, desired = self._memory, self._desired
+        observed = self._ports.cluster.observe()
+        actions = reconcile(before, desired, observed, self._limits, self._published)
+        self._memory = actions.memory
+        try:
+            for spec in actions.ensure:
+                await self._ports.cluster.ensure_pool(spec)
+        except BaseException:
+            self._memory = before  # as if nothing had been asked for: the next pass asks again
+            raise
+        if actions.snapshot is not None:
+            await self._publish(actions.snapshot)
+        for pool in actions.stop:
+            self._stopping.add(pool)
+            group.create_task(self._stop_pool(pool))
+        self._is_idle = actions.is_empty
+        if not actions.is_empty:
+            self._wake.set()  # what was done may be the condition of the next step
+        self._served_digests = {
+            key: said.digest
+            for workers in observed.values()
+            for worker in workers
+            for key, said in worker.versions.items()
+            if said.state is VersionState.READY
+        }
+        self._record(actions)
+
+    async def _publish(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot to all edges; until they have it, both tables may be obeyed."""
+        old = self._memory.in_force
+        new = snapshot.routes
+        both = old if old[-1] is new else (*old, new)
+        self._memory = replace(self._memory, in_force=both)
+        await self._ports.edges.publish(snapshot)
+        self._memory = replace(self._memory, in_force=(new,))
+        self._log_changes(self._published, snapshot)
+        self._published = snapshot
+
+    async def _stop_pool(self, pool: str) -> None:
+        try:
+            await self._ports.cluster.stop_pool(pool)
+            log.info("pool_stopped", pool=pool)
+        except BasculeError as error:
+            log.warning("pool_stop_failed", pool=pool, error=error.message)
+        self._stopping.discard(pool)
+        self._wake.set()
+
+    async def _gather(self, pause_s: float) -> None:
+        """Let news gather; a change that somebody waits for ends the pause."""
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._kick.wait()
+        except TimeoutError:
+            return
+
+    async def _listen_always(self) -> None:
+        while True:
+            await self._ports.cluster.changed()
+            self._wake.set()
+
+    async def _poll_registry_always(self) -> None:
+        while True:
+            await asyncio.sleep(REGISTRY_POLL_S)
+            try:
+                async with self._reading:
+                    if await asyncio.to_thread(self._ports.sources.has_registry_changed):
+                        self._desired = await asyncio.to_thread(self._ports.sources.read)
+                        self._wake.set()
+            except BasculeError as error:
+                log.warning("registry_not_read", error=error.message)
+
+    async def _poll_repository_always(self) -> None:
+        while True:
+            await asyncio.sleep(self._repository_poll_s)
+            try:
+                async with self._reading:
+                    self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=True)
+                    self._wake.set()
+            except BasculeError as error:
+                log.warning("repository_not_read", error=error.message)
+
+    def _record(self, actions: Actions) -> None:
+        for spec in actions.ensure:
+            log.info(
+                "pool_ensured",
+                pool=spec.pool,
+                replicas=spec.replica_count,
+                versions=len(spec.versions),
+            )
+
+    def _log_changes(self, before: Snapshot, after: Snapshot) -> None:
+        for key, record in after.versions.items():
+            old = before.versions.get(key)
+            if record.state is VersionState.UNAVAILABLE and (
+                old is None or (old.state, old.reason) != (record.state, record.reason)
+            ):
+                log.warning("version_unavailable", version=str(key), reason=record.reason)
+        if after.routes.revision != before.routes.revision:
+            ready = sum(r.state is VersionState.READY for r in after.versions.values())
+            log.info("routes_published", revision=after.routes.revision, ready=ready)

@@ -1,0 +1,94 @@
+"""From what is known to what people see of every version: the snapshot's records. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from serving.edge.control import Snapshot, VersionRecord
+from serving.edge.routes import RouteTable
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.desired import Desired
+from serving.rollout.memory import Memory
+from serving.rollout.placement import isolation_text
+from serving.rollout.routing import Views
+
+
+def snapshot_of(memory: Memory, desired: Desired, views: Views, routes: RouteTable) -> Snapshot:
+    """Describe everything to the edges."""
+    builder = _Records(memory, desired, views, routes)
+    records = {
+        record.key: record
+        for record in (
+            *builder.unwanted(),
+            *builder.unreadable(),
+            *(builder.wanted(spec) for spec in desired.versions.values()),
+        )
+    }
+    wanted = [records[key] for key in desired.versions]
+    return Snapshot(
+        routes=routes,
+        versions=records,
+        known_models=desired.known_models.union(key.model for key in records),
+        ready=not desired.failed and all(r.state is VersionState.READY for r in wanted),
+        settled=all(r.state in {VersionState.READY, VersionState.UNAVAILABLE} for r in wanted),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Writes records from what is known."""
+
+    memory: Memory
+    desired: Desired
+    views: Views
+    routes: RouteTable
+
+    def wanted(self, spec: VersionSpec) -> VersionRecord:
+        """Describe a version that shall be loaded."""
+        key, memory = spec.key, self.memory
+        pool = self.routes.versions[key].pool
+        view = self.views[pool] if pool is not None else None
+        said = view.ready.get(key) if view is not None else None
+        failure = memory.failure(spec) or self.desired.failed.get(key, "")
+        reason = failure or memory.unplaced.get(key, "")
+        state = VersionState.UNAVAILABLE if reason else VersionState.LOADING
+        if said is not None:
+            state = VersionState.READY
+            reason = failure and f"still served as before: {failure}"
+        elif view is not None:
+            state = VersionState.UNAVAILABLE if view.has_failed else VersionState.LOADING
+            reason = view.trouble()
+        home = pool or memory.placement.get(key)
+        return VersionRecord(
+            model=spec.model,
+            version=spec.version,
+            state=state,
+            reason=reason,
+            pool=pool,
+            isolation=isolation_text(memory.pools.get(home) if home else None, memory.move(spec)),
+            origin=spec.origin,
+            config_text=spec.config_text,
+            served=None if said is None else said.served,
+        )
+
+    def unwanted(self) -> Iterator[VersionRecord]:
+        """Describe what is on its way out, and what was wanted once."""
+        hosted = {key for view in self.views.values() for w in view.workers for key in w.versions}
+        for key, why in self.memory.unloaded.items():
+            is_going = key in hosted
+            yield _absent(
+                key,
+                VersionState.UNLOADING if is_going else VersionState.UNAVAILABLE,
+                "" if is_going else why,
+            )
+        for key in hosted - self.desired.versions.keys() - self.memory.unloaded.keys():
+            yield _absent(key, VersionState.UNLOADING, "")
+
+    def unreadable(self) -> Iterator[VersionRecord]:
+        """Describe what is wanted and cannot even be read."""
+        for key, reason in self.desired.failed.items():
+            yield _absent(key, VersionState.UNAVAILABLE, reason)
+
+
+def _absent(key: VersionKey, state: VersionState, reason: str) -> VersionRecord:
+    return VersionRecord(model=key.model, version=key.version, state=state, reason=reason)

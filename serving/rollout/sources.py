@@ -1,0 +1,260 @@
+"""Where wanted versions come from: the registry, a repository folder, and files named at start.
+
+Blocking (SQL and files) and for one caller at a time: the controller calls it in a thread.
+
+==========  =======================================================================
+mode        what of the repository is wanted
+==========  =======================================================================
+``none``    all of it, as it was when it was read last (at start, and by `sync`)
+``poll``    all of it, read again every few seconds
+``explicit``  what was named at start (`*`: all) or loaded since, as it was when it was loaded
+==========  =======================================================================
+
+Where the registry and the repository both have a model, the registry's versions are served.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import structlog
+
+from runtimes.errors import InvalidArgumentError
+from serving.errors import NotFoundError, NotReadyError
+from serving.ids import VersionKey
+from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.version import VersionSpec
+from serving.rollout.desired import NO_VERSION, Desired
+
+log = structlog.get_logger(__name__)
+
+ALL_MODELS: Final = "*"
+WHO: Final = "operator"
+CONTROL_IS_OFF: Final = "explicit model load / unload is not allowed if polling is enabled"
+
+
+class VersionRegistry(Protocol):
+    """What is needed of `serving.registry.store.Registry`."""
+
+    def change_counter(self) -> int:
+        """Return a number that rises with every change."""
+
+    def wanted(self) -> tuple[VersionSpec, ...]:
+        """Return every version that shall be loaded and can be."""
+
+    def failed(self) -> tuple[FailedVersion, ...]:
+        """Return every version that shall be loaded and cannot be."""
+
+    def models(self) -> frozenset[str]:
+        """Return the models that were ever pushed."""
+
+    def pinned_live(self) -> Mapping[str, int]:
+        """Return the promoted version of each model that has one."""
+
+    def pin_live(self, model: str, version: int, who: str) -> None:
+        """Store a promotion."""
+
+    def unwant(self, model: str, version: int | None, who: str) -> None:
+        """Archive one version, or all (None)."""
+
+
+class ModelFolder(Protocol):
+    """What is needed of `serving.registry.repository.Repository`."""
+
+    def scan(self) -> RepositoryScan:
+        """Read the whole folder."""
+
+    def scan_model(self, model: str) -> ModelScan:
+        """Read one model's folder."""
+
+    def model_names(self) -> frozenset[str]:
+        """Return the names of all models, loadable or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What was named at start."""
+
+    mode: str = "none"
+    load_model: tuple[str, ...] = ()
+    """Explicit mode: repository models to load at start; `*` is all."""
+    registry_versions: Mapping[str, int | None] | None = None
+    """Registry models to serve, with the one version or None for all; None: whatever is wanted."""
+    files: tuple[VersionSpec, ...] = ()
+    """Versions that are in neither of the two."""
+
+
+class Sources:
+    """All sources together, and what operators took out of them."""
+
+    def __init__(
+        self, registry: VersionRegistry, repository: ModelFolder | None, selection: Selection
+    ) -> None:
+        """Remember the sources; nothing is read yet."""
+        self._registry = registry
+        self._repository = repository
+        self._selection = selection
+        self._scans: dict[str, ModelScan] = {}
+        self._names: frozenset[str] = frozenset()
+        self._retired: dict[VersionKey, str] = {}
+        self._problems: tuple[str, ...] = ()
+        self._counter = -1
+        self._is_first = True
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the repository shall be read again and again."""
+        return self._repository is not None and self._selection.mode == "poll"
+
+    @property
+    def mode(self) -> str:
+        """Who loads what of the repository."""
+        return self._selection.mode
+
+    def has_registry_changed(self) -> bool:
+        """Whether the registry changed since it was read last."""
+        return self._registry.change_counter() != self._counter
+
+    def read(self, *, rescan: bool = False) -> Desired:
+        """Return what is wanted.
+
+        Args:
+            rescan: Read the repository again (not in explicit mode: what is loaded stays as it is,
+                and only the list of models is renewed).
+
+        Raises:
+            NotFoundError: The repository's folder does not exist.
+            InvalidArgumentError: It cannot be read, or a model named at start is not in it.
+        """
+        if self._repository is not None and (rescan or self._is_first):
+            self._rescan(self._repository)
+        self._is_first = False
+        self._counter = self._registry.change_counter()
+        return self._desired()
+
+    def load(self, model: str) -> ModelScan:
+        """Read a model of the repository afresh and want it (explicit mode).
+
+        Raises:
+            NotReadyError: The mode is not explicit.
+            NotFoundError: There is no such model.
+            InvalidArgumentError: There is no version to load; what was loaded stays.
+        """
+        scan = self._scan_one(model)
+        if not scan.versions and not scan.failed:
+            why = f": {scan.reason}" if scan.reason else ""
+            raise InvalidArgumentError(f"failed to load '{model}', no version is available{why}")
+        for key in [key for key in self._retired if key.model == model]:
+            del self._retired[key]
+        self._scans[model] = _kept(self._scans.get(model), scan)
+        return scan
+
+    def unload(self, model: str) -> None:
+        """Want nothing of a repository model any more (explicit mode); absent models succeed.
+
+        Raises:
+            NotReadyError: The mode is not explicit.
+        """
+        if self._selection.mode != "explicit":
+            raise NotReadyError(CONTROL_IS_OFF)
+        self._scans.pop(model, None)
+
+    def retire(self, model: str, version: int | None) -> None:
+        """Take out one version, or all of a model, wherever it comes from.
+
+        Raises:
+            NotFoundError: Nothing of that name is wanted.
+        """
+        specs = [
+            spec
+            for key, spec in self._desired().versions.items()
+            if key.model == model and version in {None, key.version}
+        ]
+        registered = {spec.key for spec in self._registry.wanted()}
+        if not specs or any(spec.key in registered for spec in specs):
+            self._registry.unwant(model, version, WHO)  # says so if there is nothing
+        self._retired |= {spec.key: spec.digest for spec in specs if spec.key not in registered}
+
+    def pin_live(self, model: str, version: int) -> None:
+        """Store a promotion."""
+        self._registry.pin_live(model, version, WHO)
+
+    def _rescan(self, repository: ModelFolder) -> None:
+        if self._selection.mode != "explicit":
+            scan = repository.scan()
+            self._scans = {
+                model: _kept(self._scans.get(model), found) for model, found in scan.models.items()
+            }
+            self._names = frozenset(self._scans)
+            self._report(scan.problems)
+            return
+        self._names = repository.model_names()
+        if self._is_first:
+            named = self._selection.load_model
+            models = sorted(self._names) if ALL_MODELS in named else list(dict.fromkeys(named))
+            self._scans = {model: self._scan_first(repository, model) for model in models}
+
+    def _scan_first(self, repository: ModelFolder, model: str) -> ModelScan:
+        try:
+            return repository.scan_model(model)
+        except NotFoundError as error:
+            return ModelScan(model=model, reason=error.message)
+
+    def _scan_one(self, model: str) -> ModelScan:
+        if self._selection.mode != "explicit":
+            raise NotReadyError(CONTROL_IS_OFF)
+        absent = f"failed to load '{model}', failed to poll from model repository"
+        if self._repository is None:
+            raise NotFoundError(absent)
+        try:
+            scan = self._repository.scan_model(model)
+        except (NotFoundError, InvalidArgumentError) as error:
+            raise NotFoundError(absent) from error
+        self._names |= {model}
+        return scan
+
+    def _report(self, problems: tuple[str, ...]) -> None:
+        for problem in set(problems).difference(self._problems):
+            log.warning("repository_folder_ignored", problem=problem)
+        self._problems = problems
+
+    def _desired(self) -> Desired:
+        registered = [
+            item for item in self._registry.wanted() if self._is_chosen(item.model, item.version)
+        ]
+        unreadable = [
+            item for item in self._registry.failed() if self._is_chosen(item.model, item.version)
+        ]
+        owned = {item.model for item in registered} | {item.model for item in unreadable}
+        scans = [scan for model, scan in self._scans.items() if model not in owned]
+        specs = [*registered, *self._selection.files]
+        specs += [spec for scan in scans for spec in scan.versions]
+        failed = {VersionKey(item.model, item.version): item.reason for item in unreadable}
+        for scan in scans:
+            failed |= {VersionKey(one.model, one.version): one.reason for one in scan.failed}
+            if scan.reason:
+                failed[VersionKey(scan.model, NO_VERSION)] = scan.reason
+        versions = {spec.key: spec for spec in specs if not self._is_retired(spec)}
+        known = self._names | self._registry.models() | {spec.model for spec in specs}
+        return Desired(
+            versions=versions,
+            pinned_live=self._registry.pinned_live(),
+            failed=failed,
+            known_models=known.union(key.model for key in failed),
+        )
+
+    def _is_chosen(self, model: str, version: int) -> bool:
+        chosen = self._selection.registry_versions
+        return chosen is None or (model in chosen and chosen[model] in {None, version})
+
+    def _is_retired(self, spec: VersionSpec) -> bool:
+        return self._retired.get(spec.key) == spec.digest
+
+
+def _kept(before: ModelScan | None, scan: ModelScan) -> ModelScan:
+    """Keep wanting the former form of a version whose new one cannot even be read."""
+    if before is None or not scan.failed:
+        return scan
+    broken = {one.version for one in scan.failed}
+    former = [spec for spec in before.versions if spec.version in broken]
+    return replace(scan, versions=(*scan.versions, *former))
