@@ -45,6 +45,8 @@ class Ports:
     edges: Edges
     sources: Sources
     clock: Clock
+    memory: Memory | None = None
+    """What a controller that was killed has left behind; None where nothing runs yet."""
 
 
 class ControlLoop:
@@ -62,7 +64,7 @@ class ControlLoop:
         self._limits = limits
         self._repository_poll_s = repository_poll_s
         revision = max((edge.revision for edge in ports.edges.observe()), default=0)
-        self._memory = Memory(in_force=(RouteTable(revision=revision),))
+        self._memory = ports.memory or Memory(in_force=(RouteTable(revision=revision),))
         self._desired = Desired()
         self._published = Snapshot()
         self._served_digests: dict[VersionKey, str] = {}
