@@ -1,0 +1,192 @@
+"""Start and end an instance of Bascule as an operator does: the command, a home of its own, ports.
+
+Nothing of it is left behind: at the end, a process that still runs with this home is an error.
+"""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from serving.settings import inherited_environment
+
+BASCULE: Final = Path(sys.executable).with_name("bascule")
+READY_LIMIT_S: Final = 180.0
+STOP_LIMIT_S: Final = 60.0
+LOOK_S: Final = 0.02
+LOG_TAIL_LINES: Final = 15
+
+
+class InstanceError(Exception):
+    """The instance did not start, did not answer, or left processes behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running instance, as its operator sees it."""
+
+    home: Path
+    http: str
+    grpc: str
+    metrics: str
+    environment: Mapping[str, str]
+    ready_s: float
+    """Seconds from the command to the first `ready` over HTTP."""
+
+    def bascule(self, *arguments: str) -> str:
+        """Run one `bascule` command on this instance; return what it printed.
+
+        Raises:
+            InstanceError: It failed.
+        """
+        return _bascule(self.environment, arguments)
+
+    def status(self) -> Any:
+        """`bascule status --json`."""
+        return json.loads(self.bascule("status", "--json"))
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this instance."""
+        return processes_of(self.home)
+
+
+@contextmanager
+def running_instance(
+    repository: Path, *, mode: str = "standalone", **settings: str
+) -> Iterator[Instance]:
+    """Serve a repository until the block ends; `mode` is `standalone` or `ray`.
+
+    Settings are names and values of `BASCULE_*` variables, in lower case.
+
+    Raises:
+        InstanceError: It did not become ready, or did not end as a whole.
+    """
+    home = Path(tempfile.mkdtemp(prefix="bascule-"))
+    http, grpc, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
+    variables = {"home": str(home), "http": http, "grpc": grpc, "metrics": metrics}
+    variables |= {"model_repository": str(repository), **settings}
+    environment = inherited_environment() | {
+        f"BASCULE_{name.upper()}": value for name, value in variables.items()
+    }
+    start = _standalone if mode == "standalone" else _ray
+    started_s = time.monotonic()
+    try:
+        with start(home, environment) as is_alive:
+            until(
+                lambda: _is_ready(http), READY_LIMIT_S, "ready", is_alive, lambda: _log_tail(home)
+            )
+            yield Instance(
+                home=home,
+                http=http,
+                grpc=grpc,
+                metrics=metrics,
+                environment=environment,
+                ready_s=time.monotonic() - started_s,
+            )
+        until(lambda: not processes_of(home), STOP_LIMIT_S, "all processes ended")
+    finally:
+        for process in processes_of(home):
+            process.kill()
+    shutil.rmtree(home)
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Every process with this home in its environment, but us and the commands that we run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("BASCULE_HOME") == str(home):
+                found.append(process)
+        except psutil.Error:
+            continue  # gone meanwhile, or another user's
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def until(
+    condition: Callable[[], bool],
+    limit_s: float,
+    what: str,
+    is_alive: Callable[[], bool] = lambda: True,
+    tell: Callable[[], str] = str,
+) -> None:
+    """Wait for a condition; `tell` gives more words for the error.
+
+    Raises:
+        InstanceError: It did not come true in time, or who should bring it about has ended.
+    """
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        alive = is_alive()
+        if not alive or time.monotonic() > end_s:
+            why = f"not within {limit_s:.0f} s" if alive else "the process has ended"
+            raise InstanceError(f"{what}: {why}\n{tell()}")
+        time.sleep(LOOK_S)
+
+
+@contextmanager
+def _standalone(home: Path, environment: Mapping[str, str]) -> Iterator[Callable[[], bool]]:
+    with (home / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [BASCULE, "serve"], env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield lambda: process.poll() is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _ray(home: Path, environment: Mapping[str, str]) -> Iterator[Callable[[], bool]]:
+    (home / "serve.log").write_text(_bascule(environment, ["up", "--no-dashboard"]))
+    try:
+        yield lambda: True
+    finally:
+        _bascule(environment, ["down"])
+
+
+def _bascule(environment: Mapping[str, str], arguments: Sequence[str]) -> str:
+    done = subprocess.run(
+        [BASCULE, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise InstanceError(f"bascule {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _is_ready(http: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{http}/v2/health/ready", timeout=2) as reply:
+            return bool(reply.status == 200)  # noqa: PLR2004  HTTP's OK
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _log_tail(home: Path) -> str:
+    return "\n".join((home / "serve.log").read_text().splitlines()[-LOG_TAIL_LINES:])

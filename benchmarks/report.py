@@ -1,0 +1,146 @@
+"""Turn rounds of measurements into tables: medians, ranges, and ratios within the same round.
+
+The load of a machine drifts, so two figures may only be compared when they come from one round: a
+ratio is the median of each round's ratio, never the ratio of two medians.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import psutil
+
+from benchmarks.load_tools import Measured
+
+SHOWN_PACKAGES: Final = ("bascule", "ray", "onnxruntime-gpu", "torch", "grpcio", "uvicorn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measurement: which system, which load, in which round."""
+
+    system: str
+    load: str
+    round: int
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """All rounds of one system under one load."""
+
+    system: str
+    load: str
+    requests_per_s: float
+    least_per_s: float
+    most_per_s: float
+    p50_s: float
+    p99_s: float
+    ratios: tuple[tuple[str, float], ...]
+    """Other system → how many times its requests/s this system gave, median over rounds."""
+    failures: tuple[str, ...]
+
+
+def rows(samples: Sequence[Sample]) -> list[Row]:
+    """Put the rounds together, in the order in which loads and systems first came."""
+    loads = dict.fromkeys(sample.load for sample in samples)
+    return [
+        _row([s for s in samples if s.load == load], system)
+        for load in loads
+        for system in dict.fromkeys(s.system for s in samples if s.load == load)
+    ]
+
+
+def _row(of_load: Sequence[Sample], system: str) -> Row:
+    own = [sample for sample in of_load if sample.system == system]
+    rates = [sample.measured.requests_per_s for sample in own]
+    others = dict.fromkeys(s.system for s in of_load if s.system != system)
+    ratios = [(other, _ratio(own, [s for s in of_load if s.system == other])) for other in others]
+    return Row(
+        system=system,
+        load=own[0].load,
+        requests_per_s=median(rates),
+        least_per_s=min(rates),
+        most_per_s=max(rates),
+        p50_s=median(sample.measured.p50_s for sample in own),
+        p99_s=median(sample.measured.p99_s for sample in own),
+        ratios=tuple(ratios),
+        failures=tuple(s.measured.failures for s in own if s.measured.failures),
+    )
+
+
+def _ratio(own: Sequence[Sample], other: Sequence[Sample]) -> float:
+    rates = {sample.round: sample.measured.requests_per_s for sample in other}
+    return median(
+        sample.measured.requests_per_s / rates[sample.round]
+        for sample in own
+        if rates.get(sample.round)
+    )
+
+
+def markdown(title: str, table: Sequence[Row], baseline: str) -> str:
+    """Return a page: the machine, the table with ratios to `baseline`, and every failure."""
+    lines = [f"# {title}", "", *machine_lines(), ""]
+    lines += [
+        f"| load | system | requests/s | (range) | p50 ms | p99 ms | times `{baseline}` |",
+        "|---|---|---:|---|---:|---:|---:|",
+    ]
+    lines += [_markdown_row(row, baseline) for row in table]
+    if broken := [row for row in table if row.failures]:
+        lines += ["", "## FAILED REQUESTS: the figures of these rows mean nothing", ""]
+        lines += [f"* {row.load}, {row.system}: {' / '.join(row.failures)}" for row in broken]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(row: Row, baseline: str) -> str:
+    ratio = dict(row.ratios).get(baseline)
+    cells = [
+        row.load,
+        f"{row.system} **FAILED**" if row.failures else row.system,
+        f"{row.requests_per_s:,.0f}",
+        f"{row.least_per_s:,.0f}..{row.most_per_s:,.0f}",
+        f"{row.p50_s * 1e3:.3f}",
+        f"{row.p99_s * 1e3:.3f}",
+        "" if ratio is None else f"{ratio:.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def machine_lines() -> list[str]:
+    """Say where and when: no figure stands without it."""
+    packages = ", ".join(f"{name} {version(name)}" for name in SHOWN_PACKAGES)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return [
+        f"* {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average at the end {load}",
+        f"* {_cpu_name()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, shared with the clients",
+        f"* Python {platform.python_version()}, {packages}",
+    ]
+
+
+def write(folder: Path, name: str, page: str, facts: object) -> None:
+    """Write NAME.md and NAME.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(page)
+    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    print(page)
+    print(f"written to {folder / name}.md and .json")
+
+
+def as_facts(table: Sequence[Row]) -> list[dict[str, object]]:
+    """Return the rows for JSON."""
+    return [{**asdict(row), "ratios": dict(row.ratios)} for row in table]
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
