@@ -12,7 +12,9 @@ alike; it knows neither pools' placement nor routes.
 """
 
 import asyncio
+import os
 import resource
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,6 +31,7 @@ from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.ports import HostedVersion, WorkerState
+from serving.settings import Settings
 from serving.supervise import Child, ChildSpec, RestartPolicy
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
 from serving.worker.recorder import suspects
@@ -66,6 +69,19 @@ class Patience:
     quick_end_count: int = 5
     """A worker that ends so often without having been stable has failed."""
     restart: RestartPolicy = field(default_factory=lambda: RestartPolicy(longest_pause_s=30.0))
+
+
+def worker_argv(settings: Settings, address: WorkerAddress, recorder: Path) -> tuple[str, ...]:
+    """Write a worker's command line, the way `serving.worker.arguments` reads it."""
+    tcp = ("--tcp", address.tcp) if address.tcp else ()
+    return (
+        *(sys.executable, "-m", "serving.worker", "--worker", address.worker),
+        *("--socket", address.socket, *tcp),
+        *("--parent", str(os.getpid()), "--recorder", str(recorder)),
+        *("--max-request-bytes", str(settings.max_request_bytes)),
+        *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
+        *("--server-id", settings.server_id),
+    )
 
 
 class WorkerHost:
@@ -131,7 +147,11 @@ class WorkerHost:
         self._stopped.set()
 
     async def stop(self, drain_s: float) -> None:
-        """Let the worker finish what it has, end it, and return when it is gone."""
+        """Let the worker finish what it has, end it, and return when it is gone.
+
+        Args:
+            drain_s: How long it may take; then it is killed.
+        """
         self._drain_s = drain_s
         self._stop_wanted.set()
         self._change(state="draining")
@@ -151,7 +171,7 @@ class WorkerHost:
             tasks = [
                 group.create_task(self._apply_always(http)),
                 group.create_task(self._watch_health(http, child)),
-                group.create_task(self._stop_when_wanted(http, child)),
+                group.create_task(self._stop_when_wanted(child)),
             ]
             ending = await child.wait()
             for task in tasks:
@@ -205,9 +225,9 @@ class WorkerHost:
             self._is_applying = True
             try:
                 await self._apply(http)
-            except NotReadyError as error:
+            except (NotReadyError, msgspec.DecodeError) as error:
                 # Not listening yet, or on its way out: the next try, or the next life, tells.
-                log.debug("worker_apply_failed", error=error.message)
+                log.debug("worker_apply_failed", error=str(error))
                 self._apply_wanted.set()
                 await asyncio.sleep(CONNECT_PAUSE_S)
             else:
@@ -266,12 +286,9 @@ class WorkerHost:
                     self._hung_s = silent_s
                     await child.stop(0)
 
-    async def _stop_when_wanted(self, http: LocalHttp, child: Child) -> None:
+    async def _stop_when_wanted(self, child: Child) -> None:
         await self._stop_wanted.wait()
-        if self._drain_s > 0:
-            with suppress(NotReadyError):  # it has not come up yet, or hangs: nothing to finish
-                await http.ask("POST", "/worker/drain", timeout_s=self._drain_s)
-        await child.stop(STOP_GRACE_S)
+        await child.stop(self._drain_s + STOP_GRACE_S)
 
     def _change(self, **changes: object) -> None:
         self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # names are ours

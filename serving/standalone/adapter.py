@@ -1,0 +1,130 @@
+"""`rollout.ports.Cluster` with worker processes that are children of this process."""
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from serving.clock import Clock
+from serving.edge.routes import WorkerAddress
+from serving.rollout.host import WorkerHost, WorkerLaunch, worker_argv
+from serving.rollout.ports import PoolSpec, WorkerState
+from serving.settings import Settings
+from serving.supervise import ChildSpec, child_environment
+
+log = structlog.get_logger(__name__)
+
+NEWS_LIMIT_S = 1.0
+
+
+class LocalCluster:
+    """Pools on this machine. All calls are made from one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance: str,
+        *,
+        group: asyncio.TaskGroup,
+        clock: Clock,
+        gpus: Sequence[str] = (),
+    ) -> None:
+        """Begin without pools.
+
+        Args:
+            settings: The instance's settings.
+            instance: Its id, for the children's environment.
+            group: The process's task group: every worker has one task in it.
+            clock: Tells quick ends of workers from late ones.
+            gpus: What is handed to workers that need a GPU, in turn.
+        """
+        self._settings = settings
+        self._instance = instance
+        self._group = group
+        self._clock = clock
+        self._gpus = tuple(gpus)
+        self._node = socket.gethostname()
+        self._pools: dict[str, list[WorkerHost]] = {}
+        self._worker_count: dict[str, int] = {}
+        self._gpu_worker_count = 0
+        self._news = asyncio.Event()
+
+    async def ensure_pool(self, spec: PoolSpec) -> None:
+        """Start a pool, or change its versions in place; returns at once."""
+        hosts = self._pools.setdefault(spec.pool, [])
+        for host in hosts:
+            host.set_versions(spec.versions)
+        while len(hosts) < spec.replica_count:
+            host = self._start_worker(spec)
+            host.set_versions(spec.versions)
+            hosts.append(host)
+        for host in hosts[spec.replica_count :]:
+            self._group.create_task(self._retire(spec.pool, host))
+        self._news.set()
+
+    async def stop_pool(self, pool: str) -> None:
+        """Drain and end a pool that no route names any more; returns when it is gone."""
+        async with asyncio.TaskGroup() as group:
+            for host in self._pools.get(pool, ()):
+                group.create_task(host.stop(self._settings.drain_s))
+        self._pools.pop(pool, None)
+        self._news.set()
+
+    async def close(self, drain_s: float) -> None:
+        """End every worker, all at once."""
+        async with asyncio.TaskGroup() as group:
+            for hosts in self._pools.values():
+                for host in hosts:
+                    group.create_task(host.stop(drain_s))
+        self._pools.clear()
+
+    def observe(self) -> Mapping[str, Sequence[WorkerState]]:
+        """The workers of every pool, as last heard of."""
+        return {pool: [host.observe() for host in hosts] for pool, hosts in self._pools.items()}
+
+    async def changed(self) -> None:
+        """Return when `observe` may give something new (or after a second at most)."""
+        try:
+            async with asyncio.timeout(NEWS_LIMIT_S):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    async def _retire(self, pool: str, host: WorkerHost) -> None:
+        await host.stop(self._settings.drain_s)
+        self._pools[pool].remove(host)
+        self._news.set()
+
+    def _start_worker(self, spec: PoolSpec) -> WorkerHost:
+        number = self._worker_count.get(spec.pool, 0)
+        self._worker_count[spec.pool] = number + 1
+        worker = f"{spec.pool}-{number}"
+        folder = self._settings.run_dir / "w"
+        address = WorkerAddress(worker, self._node, str(folder / f"{worker}.sock"))
+        recorder = folder / f"{worker}.recorder"
+        devices = self._devices(spec)
+        child = ChildSpec(
+            name=f"worker {worker}",
+            argv=worker_argv(self._settings, address, recorder),
+            env=child_environment(
+                self._settings.home, self._instance, CUDA_VISIBLE_DEVICES=devices
+            ),
+            log_file=self._settings.log_dir / f"{worker}.log",
+        )
+        launch = WorkerLaunch(
+            address=address, pool=spec.pool, child=child, recorder=recorder, devices=devices
+        )
+        host = WorkerHost(launch, clock=self._clock, on_change=self._news.set)
+        self._group.create_task(host.run())
+        log.info("worker_started", worker=worker, pool=spec.pool, devices=devices)
+        return host
+
+    def _devices(self, spec: PoolSpec) -> str:
+        """Choose what a worker sees: nothing without a GPU's need, else the GPUs in turn."""
+        if spec.gpu_count == 0 or not self._gpus:
+            return ""
+        chosen = self._gpus[self._gpu_worker_count % len(self._gpus)]
+        self._gpu_worker_count += 1
+        return chosen
