@@ -7,7 +7,7 @@ server: arrays in, arrays out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,6 +72,13 @@ class LoadedModel(Protocol):
 
     def close(self) -> None:
         """Give back what the model holds; it cannot run afterwards."""
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A loaded model that has something to say of itself, for people."""
+
+    notes: tuple[str, ...]
 
 
 class Runtime(Protocol):
