@@ -23,6 +23,7 @@ from serving.wire.tensors import (
     shape_text,
 )
 
+MAX_PLANS: Final = 128
 _BATCH_NOTE: Final = (
     "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be "
     "prepended to each input shape. If you want to specify the full shape including the batch dim "
@@ -38,7 +39,7 @@ _CLASSIFIABLE: Final = frozenset(Datatype) - {
 _NO_JSON: Final = frozenset({Datatype.FP16, Datatype.BF16})
 
 
-class GivenInput(msgspec.Struct):
+class GivenInput(msgspec.Struct, frozen=True):
     """What a request says of one input."""
 
     name: str
@@ -46,7 +47,7 @@ class GivenInput(msgspec.Struct):
     shape: tuple[int, ...]
 
 
-class GivenOutput(msgspec.Struct):
+class GivenOutput(msgspec.Struct, frozen=True):
     """What a request says of one output that it wants."""
 
     name: str
@@ -69,7 +70,7 @@ class InputPlan(msgspec.Struct, frozen=True):
 
 
 class CallChecks:
-    """The checks of one version."""
+    """The checks of one version; keeps the verdicts on the forms of request that it saw last."""
 
     def __init__(self, spec: CallSpec) -> None:
         """Index the tensors of `spec` by name."""
@@ -77,6 +78,7 @@ class CallChecks:
         self._inputs = {tensor.name: index for index, tensor in enumerate(spec.inputs)}
         self._outputs = {tensor.name: index for index, tensor in enumerate(spec.outputs)}
         self._required = sum(not tensor.optional for tensor in spec.inputs)
+        self._plans: dict[tuple[GivenInput, ...], InputPlan] = {}
         self._batched = spec.max_batch_rows > 0
         self._all_binary = tuple(OutputAsk(k, True) for k in range(len(spec.outputs)))  # noqa: FBT003  positional Struct fields
 
@@ -90,10 +92,18 @@ class CallChecks:
         Raises:
             InvalidArgumentError: They do not fit the model.
         """
+        key = tuple(given)
+        plan = self._plans.get(key)
+        if plan is not None:
+            return plan
         try:
-            return self._plan_inputs(given)
+            plan = self._plan_inputs(given)
         except InvalidArgumentError as error:
             raise with_request_id(error, request_id) from error
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
 
     def _plan_inputs(self, given: Sequence[GivenInput]) -> InputPlan:
         specs = self._spec.inputs
@@ -286,7 +296,7 @@ def refuse_duplicates(names: Sequence[str], request_id: str) -> None:
     Raises:
         InvalidArgumentError: It does.
     """
-    if len(set(names)) == len(names):
+    if len(names) < 2 or len(set(names)) == len(names):  # noqa: PLR2004  one cannot be twice
         return
     seen: set[str] = set()
     for name in names:

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import Final
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ from serving.errors import WIRE
 
 Buffer = bytes | memoryview
 
-FRAME_BYTES: Final = 5
+_FRAME: Final = Struct(">BI")
+FRAME_BYTES: Final = _FRAME.size
 JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n"
@@ -51,8 +53,8 @@ def deframe(body: Buffer) -> Frame:
     if size < FRAME_BYTES:
         raise InvalidArgumentError(f"gRPC frame of {size} bytes: at least {FRAME_BYTES} expected")
     view = memoryview(body)
-    flag = view[0]
-    end = FRAME_BYTES + int.from_bytes(view[1:FRAME_BYTES], "big")
+    flag, length = _FRAME.unpack_from(view)
+    end = FRAME_BYTES + length
     if flag > 1:
         raise InvalidArgumentError(f"gRPC frame with flag {flag}: 0 or 1 expected")
     if size < end:

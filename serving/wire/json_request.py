@@ -24,6 +24,7 @@ _ONE_FIELD: Final = (
     "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
     "'shared_memory_region' in 'parameters'. But "
 )
+_ABSENT: Final = msgspec.Raw()
 _Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -37,7 +38,7 @@ class _Input(msgspec.Struct):
     shape: Annotated[tuple[_Size, ...], msgspec.Meta(max_length=MAX_RANK)]
     datatype: str
     parameters: _InputParameters | None = None
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = _ABSENT
 
 
 class _OutputParameters(msgspec.Struct):
@@ -269,7 +270,7 @@ def _tail_bytes(entry: _Input, tree: object) -> int | None:
     parameters = entry.parameters
     size = parameters.binary_data_size if parameters else None
     region = parameters.shared_memory_region if parameters else None
-    is_json = tree is not None or bytes(entry.data) not in {b"", b"null"}
+    is_json = tree is not None or (entry.data is not _ABSENT and bytes(entry.data) != b"null")
     if is_json + (size is not None) + (region is not None) == 1:
         if region is not None:
             raise _no_region(region)

@@ -29,8 +29,11 @@ from serving.wire.tensors import DATATYPES, MAX_RANK, Buffer, Tensor
 Span = tuple[int, int]
 """Start and end of a payload in the message."""
 
-_NAME, _VERSION, _ID, _PARAMETERS, _INPUTS, _OUTPUTS, _RAW = range(1, 8)
+_NAME: Final = 1
+_VERSION: Final = 2
 _DOUBLE: Final = struct.Struct("<d")
+_NAME_TAG: Final = 0x0A
+_VERSION_TAG: Final = 0x12
 _SINGLE_BYTE: Final = 0x80
 
 
@@ -61,6 +64,30 @@ def read_target(message: Buffer) -> Target:
         InvalidArgumentError: The message is no protobuf.
     """
     view = memoryview(message)
+    # As clients write it: name and version first, each shorter than 128 bytes.
+    name = _short_text(view, _NAME_TAG, 0)
+    if name is None:
+        return _walked_target(view)
+    end = 2 + view[1]
+    version = _short_text(view, _VERSION_TAG, end)
+    if version is not None:
+        return Target(name, version)
+    if end < len(view) and view[end] > _VERSION_TAG:
+        return Target(name, "")
+    return _walked_target(view)
+
+
+def _short_text(view: memoryview, tag: int, at: int) -> str | None:
+    start = at + 2
+    if start > len(view) or view[at] != tag:
+        return None
+    size = view[at + 1]
+    if size >= _SINGLE_BYTE or start + size > len(view):
+        return None
+    return text(view, start, start + size)
+
+
+def _walked_target(view: memoryview) -> Target:
     found: dict[int, str] = {}
     for number, wire, start, end in fields(view, 0, len(view)):
         if wire == BYTES and number in (_NAME, _VERSION):
@@ -81,20 +108,21 @@ def read_request(view: memoryview) -> ProtoRequest:
     request = ProtoRequest()
     parameters: dict[str, Scalar] = {}
     for number, wire, start, end in fields(view, 0, len(view)):
-        if wire != BYTES or number <= _VERSION:
-            continue
-        if number == _RAW:
-            request.raws.append((start, end))
-        elif number == _INPUTS:
-            given, contents = _read_input(view, start, end)
-            request.given.append(given)
-            request.contents.append(contents)
-        elif number == _OUTPUTS:
-            request.outputs.append(_read_output(view, start, end))
-        elif number == _ID:
-            request.id = text(view, start, end)
-        elif number == _PARAMETERS:
-            _read_parameter(view, start, end, parameters)
+        match number, wire:
+            case 7, 2:
+                request.raws.append((start, end))
+            case 5, 2:
+                given, contents = _read_input(view, start, end)
+                request.given.append(given)
+                request.contents.append(contents)
+            case 6, 2:
+                request.outputs.append(_read_output(view, start, end))
+            case 3, 2:
+                request.id = text(view, start, end)
+            case 4, 2:
+                _read_parameter(view, start, end, parameters)
+            case _:
+                pass  # model and version, or a field that we do not know
     if parameters:
         request.parameters = read_parameters(parameters, grpc=True)
     refuse_duplicates([given.name for given in request.given], request.id)
@@ -112,21 +140,25 @@ def take_data(view: memoryview, request: ProtoRequest, spec: CallSpec) -> list[T
             _typed(view, spans, given, spec.model)
             for given, spans in zip(request.given, request.contents, strict=True)
         ]
+    if any(request.contents):
+        _refuse_contents(request, spec)
+    if len(request.raws) < len(request.given):
+        raise _no_data(request.given[len(request.raws)], spec.model)
+    if len(request.raws) != len(request.given):
+        raise InvalidArgumentError(
+            f"unexpected additional input data for model '{spec.model}': {len(request.raws)} "
+            f"raw_input_contents for {len(request.given)} inputs"
+        )
+    return [view[start:end] for start, end in request.raws]
+
+
+def _refuse_contents(request: ProtoRequest, spec: CallSpec) -> None:
     for given, spans in zip(request.given, request.contents, strict=True):
         if any(start < end for start, end in spans):
             raise InvalidArgumentError(
                 "contents field must not be specified when using raw_input_contents for "
                 f"'{given.name}' for model '{spec.model}'"
             )
-    missing = request.given[len(request.raws) :]
-    if missing:
-        raise _no_data(missing[0], spec.model)
-    if len(request.raws) > len(request.given):
-        raise InvalidArgumentError(
-            f"unexpected additional input data for model '{spec.model}': {len(request.raws)} "
-            f"raw_input_contents for {len(request.given)} inputs"
-        )
-    return [view[start:end] for start, end in request.raws]
 
 
 def _typed(view: memoryview, spans: list[Span], given: GivenInput, model: str) -> Tensor:
