@@ -12,7 +12,7 @@ from rich.console import Console
 from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.inspection import Inspection, inspect_bundle
-from serving.cli.render import print_json, size_text, tensor_text
+from serving.cli.render import duration_text, print_json, size_text, tensor_text
 from serving.clock import SystemClock
 from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
@@ -179,13 +179,18 @@ def _print_bundle(bundle: Bundle, seen: Inspection) -> None:
         f"{manifest.name}:{manifest.version}  {manifest.format}  {size_text(bundle.size_bytes)}",
         *(f"  input   {tensor_text(spec)}" for spec in seen.inputs),
         *(f"  output  {tensor_text(spec)}" for spec in seen.outputs),
-        f"  batch   {seen.batch_text()}",
+        f"  batch   {_batch_text(seen.max_batch_rows)}",
+        f"  run     {duration_text(seen.run_s)} for one row on this CPU",
         *(f"  file    {file.path}  {size_text(file.size_bytes)}" for file in manifest.files),
         *(f"  note    {note}" for note in seen.notes),
         f"  bundle  {bundle.folder}",
         f"  digest  {bundle.digest}",
     ]
     typer.echo("\n".join(lines))
+
+
+def _batch_text(rows: int) -> str:
+    return f"up to {rows} rows along the first dimension" if rows else "none: one call, one run"
 
 
 def _config_text(path: Path | None, max_batch_size: int | None) -> str:

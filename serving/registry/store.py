@@ -97,6 +97,8 @@ class Registry:
             self._blobs.add(folder)
         else:
             read_bundle(folder)  # packed again: what is stored stays, and this one must be sound
+        if there is not None and there.wanted:
+            return self._pushed(manifest, there.digest, created=False)
         try:
             with self._change() as connection:
                 return self._push_row(connection, manifest, who)
@@ -213,12 +215,15 @@ class Registry:
             digest = there.digest
             if catalog.set_wanted(connection, name, version, is_wanted=True):
                 self._record(connection, who, "want", name, version)
+        return self._pushed(manifest, digest, created=there is None)
+
+    def _pushed(self, manifest: Manifest, digest: str, *, created: bool) -> Pushed:
         return Pushed(
-            model=name,
-            version=version,
+            model=manifest.name,
+            version=manifest.version,
             folder=self._blobs.folder(digest),
             digest=digest,
-            created=there is None,
+            created=created,
         )
 
     def _record(

@@ -1,0 +1,137 @@
+"""Tensors of a call that is typed at a terminal: from JSON, from .npy files, or made up."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from runtimes.contract import Array, TensorSpec
+from runtimes.datatypes import DTYPES, Datatype
+from runtimes.errors import InvalidArgumentError
+
+SEED: Final = 20_240_229
+"""Made-up values are the same each time, so that two answers can be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTensor:
+    """An input or output with its values."""
+
+    name: str
+    datatype: Datatype
+    array: Array
+
+
+def tensors_from_json(text: str, specs: Sequence[TensorSpec]) -> tuple[NamedTensor, ...]:
+    """Read `{"x": [[1, 2]]}`, or a request of the protocol: `{"inputs": [{"name", "data", …}]}`.
+
+    Raises:
+        InvalidArgumentError: It is neither, or names an input that the model does not have.
+    """
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidArgumentError(f"the input is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidArgumentError('the input must be a JSON object, as {"x": [[1, 2]]}')
+    listed = found.get("inputs")
+    if isinstance(listed, list):
+        return tuple(_protocol_tensor(item, specs) for item in listed)
+    return tuple(_tensor(name, value, None, specs) for name, value in found.items())
+
+
+def tensors_from_files(
+    files: Mapping[str, Path], specs: Sequence[TensorSpec]
+) -> tuple[NamedTensor, ...]:
+    """Read .npy files, by input.
+
+    Raises:
+        InvalidArgumentError: A file is no array, or the model has no such input.
+    """
+    return tuple(_tensor(name, _load(path), None, specs) for name, path in files.items())
+
+
+def made_up_tensors(specs: Sequence[TensorSpec], rows: int) -> tuple[NamedTensor, ...]:
+    """Make values that fit the specs; a free first dimension becomes `rows`, any other 1."""
+    random = np.random.default_rng(SEED)
+    tensors = []
+    for spec in specs:
+        free = [index for index, size in enumerate(spec.shape) if size < 0]
+        shape = tuple(
+            size if size >= 0 else (rows if index == 0 and free else 1)
+            for index, size in enumerate(spec.shape)
+        )
+        array = _made_up(random, spec.datatype, shape)
+        tensors.append(NamedTensor(name=spec.name, datatype=spec.datatype, array=array))
+    return tuple(tensors)
+
+
+def read_text(place: str) -> str:
+    """Return the text of a file, or of stdin for `-`.
+
+    Raises:
+        InvalidArgumentError: It cannot be read.
+    """
+    if place == "-":
+        return sys.stdin.read()
+    try:
+        return Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{place} cannot be read: {error}") from error
+
+
+class _ProtocolInput(msgspec.Struct, frozen=True):
+    name: str
+    data: list[object]
+    shape: list[int] | None = None
+
+
+def _protocol_tensor(item: object, specs: Sequence[TensorSpec]) -> NamedTensor:
+    try:
+        given = msgspec.convert(item, _ProtocolInput)
+    except msgspec.ValidationError as error:
+        raise InvalidArgumentError(f"inputs: {error}") from error
+    return _tensor(given.name, given.data, given.shape, specs)
+
+
+def _tensor(
+    name: str, value: object, shape: Sequence[int] | None, specs: Sequence[TensorSpec]
+) -> NamedTensor:
+    spec = next((item for item in specs if item.name == name), None)
+    if spec is None:
+        known = ", ".join(item.name for item in specs)
+        raise InvalidArgumentError(f"the model has no input '{name}': it takes {known}")
+    try:
+        array = np.asarray(value, dtype=DTYPES[spec.datatype])
+        array = array if shape is None else array.reshape(tuple(shape))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidArgumentError(
+            f"input '{name}' is no {spec.datatype} tensor: {error}"
+        ) from error
+    return NamedTensor(name=name, datatype=spec.datatype, array=np.ascontiguousarray(array))
+
+
+def _load(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidArgumentError(f"{path} is no .npy array: {error}") from error
+    if array.dtype.kind in "SU":
+        return array.astype(np.str_).astype(object)
+    return array
+
+
+def _made_up(random: np.random.Generator, datatype: Datatype, shape: tuple[int, ...]) -> Array:
+    if datatype is Datatype.BYTES:
+        texts = np.empty(shape, dtype=object)
+        texts.fill("text")
+        return texts
+    if datatype in {Datatype.FP16, Datatype.BF16, Datatype.FP32, Datatype.FP64}:
+        return np.asarray(random.standard_normal(shape)).astype(DTYPES[datatype])
+    most = 2 if datatype is Datatype.BOOL else 10
+    return np.asarray(random.integers(0, most, shape)).astype(DTYPES[datatype])
