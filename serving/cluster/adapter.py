@@ -15,6 +15,7 @@ import structlog
 
 from serving.clock import Clock
 from serving.cluster.boards import EdgeBoard, PoolBoard
+from serving.cluster.recall import RoutesFile
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
 from serving.rollout.ports import PoolSpec, WorkerState
@@ -67,7 +68,7 @@ class RayPools:
         self._specs: dict[str, PoolSpec] = {}
         self._deployed: dict[str, int] = {}
         self._is_saved = True
-        self._observed_count = 0
+        self._seen_count = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._serve_lock = asyncio.Lock()
@@ -107,13 +108,13 @@ class RayPools:
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every pool, as last heard of."""
-        self._observed_count = self._board.news.count
         return self._board.observe()
 
     async def changed(self) -> None:
         """Return when `observe` may give something new."""
-        if self._board.news.count == self._observed_count:
+        if self._board.news.count == self._seen_count:
             await self._board.news.wait(CHANGED_LIMIT_S)
+        self._seen_count = self._board.news.count
 
     async def settled(self) -> None:
         """Return when every wish so far is on the disk and with Serve."""
@@ -133,7 +134,6 @@ class RayPools:
     def _ring(self) -> None:
         self._idle.clear()
         self._wake.set()
-
 
     async def _save(self) -> None:
         if self._is_saved:
@@ -173,12 +173,14 @@ class RayPools:
 class RayEdges:
     """Edges by their long poll."""
 
-    def __init__(self, board: EdgeBoard) -> None:
-        """Use the board that edges report to."""
+    def __init__(self, board: EdgeBoard, file: RoutesFile) -> None:
+        """Use the board that edges report to, and the file for the next controller."""
         self._board = board
+        self._file = file
 
     async def publish(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to every edge; returns when all living ones acknowledged it."""
+        await asyncio.to_thread(self._file.save, snapshot.routes)
         await self._board.publish(snapshot)
 
     def observe(self) -> Sequence[EdgeStatus]:

@@ -6,6 +6,7 @@ all end, and `raise_if_failed` lets the actor's health check say why, so that Se
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -18,9 +19,20 @@ class Background:
     def __init__(self) -> None:
         """Nothing runs yet."""
         self._root: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
         self._failure = ""
 
-    def start(self, *bodies: Callable[[], Coroutine[None, None, None]]) -> None:
+    def spawn(self, body: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start one more task in the group; only from a task of the group.
+
+        Raises:
+            RuntimeError: The group does not run.
+        """
+        if self._group is None:
+            raise RuntimeError("nothing runs in the background yet")
+        return self._group.create_task(body)
+
+    def start(self, *bodies: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run these functions in one task group, on the running loop."""
         # The group's own task: the actor has no main coroutine that could hold it.
         self._root = asyncio.get_running_loop().create_task(self._run(bodies))
@@ -53,11 +65,11 @@ class Background:
             self._root.cancel()
             await asyncio.wait({self._root})
 
-    async def _run(self, bodies: tuple[Callable[[], Coroutine[None, None, None]], ...]) -> None:
+    async def _run(self, bodies: tuple[Callable[[], Coroutine[Any, Any, None]], ...]) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as self._group:
                 for body in bodies:
-                    group.create_task(body())
+                    self._group.create_task(body())
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
             log.exception("actor_failed")

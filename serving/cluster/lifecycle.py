@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from serving.cluster.instance_processes import end_instance, processes_of
-from serving.cluster.names import Errand, Instance, encode_errand
+from serving.cluster.names import Errand, Instance, encode_errand, ending_mark
 from serving.cluster.ray_process import (
     RayInstance,
     is_answering,
@@ -86,6 +86,7 @@ def end_instance_of(settings: Settings) -> int | None:
     if record is None:
         return None
     if record.address and is_answering(record.address):
+        ending_mark(settings).touch()
         try:
             _run_errand("down", settings, record, settings.drain_s + SHUTDOWN_LIMIT_S)
         except NotReadyError as error:

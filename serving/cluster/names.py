@@ -43,6 +43,11 @@ def decode_errand(text: bytes) -> Errand:
     return msgspec.json.decode(text, type=Errand, dec_hook=lambda _, value: Path(value))
 
 
+def ending_mark(settings: Settings) -> Path:
+    """Exists while the whole instance ends: then no replica need take leave of the edges."""
+    return settings.run_dir / "ending"
+
+
 def pool_app_name(pool: str) -> str:
     """The Serve application of a pool."""
     return POOL_PREFIX + pool

@@ -1,0 +1,184 @@
+"""The controller's replica: a Serve actor around `rollout.controller.Controller`.
+
+There is one. When it is killed, Serve starts it again with the same arguments; what it needs to
+know is in the registry and in `run/`, and comes in again with the next reports of replicas and
+edges. It makes no change before it has heard those that should be there: it would take their
+routes away.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Final
+
+import ray
+import structlog
+from ray import serve
+
+from serving.clock import SystemClock
+from serving.cluster.actor_logs import log_to_file
+from serving.cluster.adapter import RayEdges, RayPools, clock_revision
+from serving.cluster.apps import application
+from serving.cluster.background import Background
+from serving.cluster.boards import EdgeBoard, PoolBoard, PoolOrder
+from serving.cluster.names import EDGE_APP, Instance
+from serving.cluster.recall import RoutesFile, remembered
+from serving.cluster.records import portable_snapshot, portable_status
+from serving.cluster.serve_apps import ServePoolApps
+from serving.edge.control import ClusterStatus, EdgeStatus, Snapshot
+from serving.errors import NotReadyError
+from serving.registry.repository import Repository
+from serving.registry.store import Registry
+from serving.rollout.controller import Controller
+from serving.rollout.loop import Ports
+from serving.rollout.ports import PoolSpec, WorkerState
+from serving.rollout.sources import Selection, Sources
+from serving.settings import Settings
+
+HEAR_LIMIT_S: Final = 8.0
+"""Longest wait for the replicas and edges of an earlier controller to report."""
+HEAR_LOOK_S: Final = 0.1
+START_LIMIT_S: Final = 60.0
+LEAVE_LIMIT_S: Final = 8.0
+MANY_CALLS: Final = 10_000
+"""Every replica and edge has up to two calls waiting here."""
+
+log = structlog.get_logger(__name__)
+
+
+class ControllerReplica:
+    """Methods without an underscore are called by edges, replicas and Serve."""
+
+    async def __init__(self, instance: Instance) -> None:  # type: ignore[misc]  # Serve awaits it
+        """Open the boards at once, so that replicas and edges can report; the rest follows."""
+        settings = instance.settings
+        log_to_file(settings, "controller")
+        self._settings = settings
+        clock = SystemClock()
+        self._pool_board = PoolBoard(clock, first_revision=clock_revision(clock))
+        self._edge_board = EdgeBoard(clock)
+        self._routes_file = RoutesFile(settings.run_dir / "routes.json")
+        self._pools = RayPools(
+            ServePoolApps(instance), self._pool_board, settings.run_dir / "pools.json"
+        )
+        self._edges = RayEdges(self._edge_board, self._routes_file)
+        self._controller: Controller | None = None
+        self._has_started = asyncio.Event()
+        self._background = Background()
+        self._background.start(self._pools.run, self._control)
+
+    async def pool_exchange(
+        self, pool: str, state: WorkerState, known_revision: int, wait_s: float
+    ) -> PoolOrder | None:
+        """Take a worker's report; return the pool's order once it differs from the known one."""
+        return await self._pool_board.exchange(pool, state, known_revision, wait_s)
+
+    async def pool_leave(self, pool: str, worker: str) -> None:
+        """Forget a worker that is about to end; return when no edge routes to it any more."""
+        self._pool_board.leave(pool, worker)
+        await self._edge_board.until_unrouted(worker, LEAVE_LIMIT_S)
+
+    async def edge_exchange(self, status: EdgeStatus, wait_s: float) -> Snapshot | None:
+        """Take an edge's report, an acknowledgement too; return a snapshot that it lacks."""
+        snapshot = await self._edge_board.exchange(status, wait_s)
+        return None if snapshot is None else portable_snapshot(snapshot)
+
+    async def status(self) -> ClusterStatus:
+        """Return everything that `bascule status` shows."""
+        return portable_status(await (await self._started()).status())
+
+    async def load(self, model: str) -> None:
+        """Load or reload a model of the repository."""
+        await (await self._started()).load(model)
+
+    async def unload(self, model: str) -> None:
+        """Unload every version of a repository model."""
+        await (await self._started()).unload(model)
+
+    async def promote(self, model: str, version: int) -> int:
+        """Make a version the live one."""
+        return await (await self._started()).promote(model, version)
+
+    async def sync(self) -> None:
+        """Read the catalog and the repository again."""
+        await (await self._started()).sync()
+
+    async def retire(self, model: str, version: int | None) -> None:
+        """Unload one version, or all of a model, whatever the mode."""
+        await (await self._started()).retire(model, version)
+
+    async def check_health(self) -> None:
+        """Serve replaces this actor when it raises."""
+        self._background.raise_if_failed()
+
+    async def _started(self) -> Controller:
+        """Wait for the controller behind the methods above."""
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await self._has_started.wait()
+        except TimeoutError as error:
+            raise NotReadyError("the controller is still starting: try again") from error
+        if self._controller is None:
+            raise NotReadyError("the controller is still starting: try again")
+        return self._controller
+
+    async def _control(self) -> None:
+        """The controller's life: recall, hear, then work until the actor ends."""
+        pools = await self._pools.recall()
+        routes = await asyncio.to_thread(self._routes_file.load)
+        if pools or routes.revision:
+            await self._hear(pools)
+            log.info("controller_resumed", pools=len(pools), revision=routes.revision)
+        with ExitStack() as stack:
+            sources = await asyncio.to_thread(_sources, self._settings, stack)
+            ports = Ports(
+                cluster=self._pools,
+                edges=self._edges,
+                sources=sources,
+                clock=SystemClock(),
+                memory=remembered(pools, routes),
+            )
+            controller = Controller(ports, self._settings, mode="ray")
+            await controller.loop.start()
+            self._controller = controller
+            self._has_started.set()
+            await controller.loop.run()
+
+    async def _hear(self, pools: Mapping[str, PoolSpec]) -> None:
+        """Wait until every worker and every edge that should be there has reported, or a limit."""
+        edge_count = await asyncio.to_thread(_running_edges)
+        try:
+            async with asyncio.timeout(HEAR_LIMIT_S):
+                while len(self._edges.observe()) < edge_count or not self._all_heard(pools):
+                    await self._pool_board.news.wait(HEAR_LOOK_S)
+        except TimeoutError:
+            log.warning("controller_resumes_without_some", pools=sorted(pools))
+
+    def _all_heard(self, pools: Mapping[str, PoolSpec]) -> bool:
+        heard = self._pools.observe()
+        return all(len(heard[pool]) >= spec.replica_count for pool, spec in pools.items())
+
+
+def controller_app(instance: Instance) -> serve.Application:
+    """The Serve application of the controller."""
+    return application(ControllerReplica, instance, max_ongoing_requests=MANY_CALLS)
+
+
+def _running_edges() -> int:
+    status = serve.status().applications.get(EDGE_APP)
+    if status is None:
+        return 0
+    return sum(
+        deployment.replica_states.get("RUNNING", 0) for deployment in status.deployments.values()
+    )
+
+
+def _sources(settings: Settings, stack: ExitStack) -> Sources:
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    registry = stack.enter_context(Registry(settings.home, gpu=has_gpu))
+    folder = settings.model_repository
+    return Sources(
+        registry,
+        None if folder is None else Repository(folder, gpu=has_gpu),
+        Selection(mode=settings.model_control_mode, load_model=settings.load_model),
+    )

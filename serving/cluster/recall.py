@@ -1,0 +1,93 @@
+"""What a controller that was killed leaves to the next one: the routes in force, and its pools.
+
+The route table is written before an edge hears of it, so the next controller's revisions are
+higher than any that an edge has seen, and no route that an edge obeys is unknown to it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
+from serving.ids import VersionKey
+from serving.rollout.memory import Memory, Pool, PoolShape
+from serving.rollout.ports import PoolSpec
+
+
+class _SavedVersion(msgspec.Struct, frozen=True, array_like=True):
+    model: str
+    version: int
+    route: VersionRoute
+
+
+class _SavedRoutes(msgspec.Struct, frozen=True):
+    revision: int
+    pools: dict[str, tuple[WorkerAddress, ...]]
+    versions: tuple[_SavedVersion, ...]
+    live: dict[str, LiveRoute]
+
+
+class RoutesFile:
+    """The newest route table on disk. Blocking."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember where it is; nothing is read yet."""
+        self._path = path
+
+    def save(self, table: RouteTable) -> None:
+        """Write a table; a reader sees the old one or the new one, nothing between."""
+        saved = _SavedRoutes(
+            revision=table.revision,
+            pools=dict(table.pools),
+            versions=tuple(
+                _SavedVersion(key.model, key.version, route)
+                for key, route in table.versions.items()
+            ),
+            live=dict(table.live),
+        )
+        fresh = self._path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(saved))
+        fresh.replace(self._path)
+
+    def load(self) -> RouteTable:
+        """Return the table that was saved last; an empty one if there is none."""
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return RouteTable()
+        saved = msgspec.json.decode(text, type=_SavedRoutes)
+        return RouteTable(
+            revision=saved.revision,
+            pools=saved.pools,
+            versions={VersionKey(one.model, one.version): one.route for one in saved.versions},
+            live=saved.live,
+        )
+
+
+def remembered(pools: Mapping[str, PoolSpec], routes: RouteTable) -> Memory:
+    """Build a controller's memory from the pools that run and the routes in force.
+
+    A version that two pools host was on its way from the older to the newer: it belongs there.
+    """
+    placement: dict[VersionKey, str] = {}
+    for pool in sorted(pools, key=_number):
+        placement |= dict.fromkeys((spec.key for spec in pools[pool].versions), pool)
+    return Memory(
+        pools={pool: _pool(spec) for pool, spec in pools.items()},
+        placement=placement,
+        pool_count=max(map(_number, pools), default=0),
+        in_force=(routes,),
+    )
+
+
+def _pool(spec: PoolSpec) -> Pool:
+    shape = PoolShape(
+        dedicated=spec.dedicated, replica_count=spec.replica_count, gpu_count=spec.gpu_count
+    )
+    return Pool(shape=shape, versions={version.key: version for version in spec.versions})
+
+
+def _number(pool: str) -> int:
+    """The number in a pool's id, which rises with every pool."""
+    return int(pool[1:])
