@@ -55,8 +55,15 @@ class Instance:
         return _bascule(self.environment, arguments)
 
     def status(self) -> Any:
-        """`bascule status --json`."""
-        return json.loads(self.bascule("status", "--json"))
+        """`bascule status --json`; it exits 1 while a version is not ready, which is no failure.
+
+        Raises:
+            InstanceError: It printed no status.
+        """
+        done = _run(self.environment, ["status", "--json"])
+        if not done.stdout:
+            raise InstanceError(f"bascule status: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this instance."""
@@ -85,9 +92,7 @@ def running_instance(
     started_s = time.monotonic()
     try:
         with start(home, environment) as is_alive:
-            until(
-                lambda: _is_ready(http), READY_LIMIT_S, "ready", is_alive, lambda: _log_tail(home)
-            )
+            until(lambda: is_ready(http), READY_LIMIT_S, "ready", is_alive, lambda: _log_tail(home))
             yield Instance(
                 home=home,
                 http=http,
@@ -113,6 +118,15 @@ def processes_of(home: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue  # gone meanwhile, or another user's
     return found
+
+
+def is_ready(http: str) -> bool:
+    """Say whether a server is ready: all that it wants to serve, it serves."""
+    try:
+        with urllib.request.urlopen(f"http://{http}/v2/health/ready", timeout=2) as reply:
+            return bool(reply.status == 200)  # noqa: PLR2004  HTTP's OK
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def free_ports(count: int) -> list[int]:
@@ -172,20 +186,18 @@ def _ray(home: Path, environment: Mapping[str, str]) -> Iterator[Callable[[], bo
 
 
 def _bascule(environment: Mapping[str, str], arguments: Sequence[str]) -> str:
-    done = subprocess.run(
-        [BASCULE, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    done = _run(environment, arguments)
     if done.returncode:
         raise InstanceError(f"bascule {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
 
 
-def _is_ready(http: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{http}/v2/health/ready", timeout=2) as reply:
-            return bool(reply.status == 200)  # noqa: PLR2004  HTTP's OK
-    except (urllib.error.URLError, OSError):
-        return False
+def _run(
+    environment: Mapping[str, str], arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BASCULE, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def _log_tail(home: Path) -> str:

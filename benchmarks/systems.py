@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.instance import STOP_LIMIT_S, free_ports, running_instance, until
+from benchmarks.instance import STOP_LIMIT_S, free_ports, is_ready, running_instance, until
 from serving.settings import inherited_environment
 
 START_LIMIT_S: Final = 120.0
+MAX_BATCH_ROWS: Final = 64  # as the repository's configuration says
 REFERENCE_PORTS: Final = 32  # a reference may use its base port and the ones that follow
 
 
@@ -38,7 +39,7 @@ def all_systems(repository: Path, reference: Sequence[str]) -> list[System]:
     """Every system that can be had here; `reference` is a command, or empty."""
     file = repository / "tiny" / "1" / "model.onnx"
     systems = [
-        System(name="worker", start=lambda: _worker(repository)),
+        System(name="worker", start=lambda: _worker(file)),
         System(name="edge", start=lambda: _edge(repository)),
         System(name="grpc.aio", start=lambda: _grpc_aio(file)),
         System(name="ray serve", start=lambda: _ray_serve(file, {})),
@@ -59,12 +60,12 @@ def _edge(repository: Path) -> Iterator[Endpoints]:
 
 
 @contextmanager
-def _worker(repository: Path) -> Iterator[Endpoints]:
+def _worker(file: Path) -> Iterator[Endpoints]:
     (port,) = free_ports(1)
-    folder = str(repository / "tiny")
-    command = [sys.executable, "-m", "serving.worker", folder, "--port", str(port)]
-    with _process(command):
-        address = f"127.0.0.1:{port}"
+    address = f"127.0.0.1:{port}"
+    command = [sys.executable, "-m", "serving.worker", "--tcp", address]
+    command += ["--max-batch-rows", str(MAX_BATCH_ROWS), str(file)]
+    with _process(command, is_ready=lambda _: is_ready(address)):
         yield Endpoints(http=address, grpc=address, grpc_over_http1=True)
 
 
@@ -100,9 +101,17 @@ def _free_range(count: int) -> int:
     return min(base, 2**16 - count)
 
 
+def _says_ready(output: str) -> bool:
+    return any(line.startswith("ready") for line in output.splitlines())
+
+
 @contextmanager
-def _process(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Run a command; it says `ready` at the start of a line, and ends at SIGTERM."""
+def _process(
+    command: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    is_ready: Callable[[str], bool] = _says_ready,
+) -> Iterator[None]:
+    """Run a command until the block ends; `is_ready` judges by what it printed."""
     environment = inherited_environment() | dict(variables or {})
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         process = subprocess.Popen(
@@ -114,7 +123,7 @@ def _process(command: Sequence[str], variables: Mapping[str, str] | None = None)
 
         try:
             until(
-                lambda: any(line.startswith("ready") for line in output().splitlines()),
+                lambda: is_ready(output()),
                 START_LIMIT_S,
                 f"{' '.join(command)}: ready",
                 is_alive=lambda: process.poll() is None,
