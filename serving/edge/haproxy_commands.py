@@ -64,6 +64,12 @@ class HaproxyState:
             slots.setdefault(server.slot, {})[server.name] = address
         return slots
 
+    def slots(self) -> frozenset[str]:
+        """Every slot that has a server or that a map entry points to."""
+        targets = (*self.versions.values(), *self.live.values())
+        routed = {part for target in targets for part in target.split("|") if part[:1] == "s"}
+        return frozenset(routed | {server.slot for server in self.servers})
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -65,8 +65,9 @@ class HaproxyKeeper:
 
     @property
     def slots_in_use(self) -> frozenset[str]:
-        """Slots that have servers, those on their way out included."""
-        return frozenset(server.slot for server in (*self._known.servers, *self._leaving))
+        """Slots that have a server (those on their way out too) or that a route points to."""
+        leaving = frozenset(server.slot for server in self._leaving)
+        return leaving | self._known.slots() | self._wanted.slots()
 
     async def start(self, wanted: HaproxyState) -> None:
         """Adopt a running HAProxy or start one, and bring it to the wanted state.
@@ -188,7 +189,8 @@ class HaproxyKeeper:
         """Give the calls of leaving servers a moment to end, or at least to reach their worker."""
         end_s = self._clock.monotonic_s() + SETTLE_S
         for server in servers:
-            while self._clock.monotonic_s() < end_s and await self._admin.call_count(server):
+            # HAProxy sends no events: it has to be asked again.
+            while self._clock.monotonic_s() < end_s and await self._admin.call_count(server):  # noqa: ASYNC110  polled
                 await asyncio.sleep(POLL_S)
 
     async def _guard(self) -> None:

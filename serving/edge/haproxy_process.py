@@ -33,6 +33,7 @@ START_LIMIT_S: Final = 10.0
 POLL_S: Final = 0.01
 MAX_CONNECTIONS: Final = 20_000
 DESCRIPTORS_PER_CONNECTION: Final = 2.6
+STOP_S: Final = 2.0
 LOG_TAIL_BYTES: Final = 4_000
 
 
@@ -66,9 +67,9 @@ class HaproxyProcess:
         """Return when it has ended."""
         return await self._child.wait()
 
-    async def stop(self, grace_s: float = 2.0) -> None:
+    async def stop(self) -> None:
         """End it at once: its calls in flight were waited for before."""
-        await self._child.stop(grace_s)
+        await self._child.stop(STOP_S)
 
     def release(self) -> None:
         """Leave it alone, to be adopted."""
@@ -81,17 +82,20 @@ async def adopt(spec: HaproxySpec) -> HaproxyProcess | None:
     Returns:
         None if there is none that can be used: start one.
     """
-    try:
-        facts = await AdminSocket(spec.folder / ADMIN_SOCKET).information()
-    except NotReadyError:
+    found = await _left(spec.folder)
+    if found is None:
         return None
-    child = Child.adopt("haproxy", int(facts["Pid"]))
-    if child is None:
-        return None
-    if spec.outlives and facts.get("description") == f"bascule {layout_digest(spec.layout)}":
-        return HaproxyProcess(child)
-    await child.stop(2.0)
+    if spec.outlives and found.description == f"bascule {layout_digest(spec.layout)}":
+        return HaproxyProcess(found.child)
+    await found.child.stop(STOP_S)
     return None
+
+
+async def end_left(folder: Path) -> None:
+    """End the HAProxy that runs in a folder, if one does."""
+    found = await _left(folder)
+    if found is not None:
+        await found.child.stop(STOP_S)
 
 
 async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
@@ -153,6 +157,21 @@ def connection_limit() -> int:
     if hard == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(100, min(MAX_CONNECTIONS, int(hard / DESCRIPTORS_PER_CONNECTION) - 50))
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    child: Child
+    description: str
+
+
+async def _left(folder: Path) -> _Left | None:
+    try:
+        facts = await AdminSocket(folder / ADMIN_SOCKET).information()
+    except NotReadyError:
+        return None
+    child = Child.adopt("haproxy", int(facts["Pid"]))
+    return None if child is None else _Left(child, facts.get("description", ""))
 
 
 def _write_files(spec: HaproxySpec, state: HaproxyState) -> None:

@@ -1,0 +1,191 @@
+"""What the front desk answers, whichever transport asks: both sides of it are thin over this.
+
+It knows the last snapshot, so it answers without the controller; only changes go there. Workers are
+asked for their counters, each over its own socket and all at once.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import structlog
+
+from runtimes.errors import InvalidArgumentError, ModelLoadError, UnsupportedError
+from serving.edge import lookup, refusals
+from serving.edge.control import Control, Snapshot
+from serving.edge.protocol_settings import ProtocolSettings
+from serving.edge.routes import WorkerAddress
+from serving.errors import DrainingError, NotFoundError, NotReadyError
+from serving.ids import MODEL_NAME, RESERVED_MODEL_NAMES, VersionKey
+from serving.local_http import LocalHttp
+from serving.monitor.statistics import FailureReason, VersionStatistics, merge_statistics
+
+log = structlog.get_logger(__name__)
+
+PROTOCOL_VERSION: Final = "0.1.0"
+EXTENSIONS: Final = (
+    "classification",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "logging",
+)
+ASK_WORKER_S: Final = 2.0
+SHARED_MEMORY_OFF: Final = (
+    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
+)
+
+
+class Desk:
+    """One node's answers."""
+
+    def __init__(self, control: Control, *, server_id: str, node: str) -> None:
+        """Know nothing yet: `snapshot` is set when the controller has published one."""
+        self.control = control
+        self.server_id = server_id
+        self.snapshot = Snapshot()
+        self.draining = False
+        self.protocol_settings = ProtocolSettings()
+        self._node = node
+
+    @property
+    def ready(self) -> bool:
+        """Whether every wanted version can answer.
+
+        Raises:
+            DrainingError: The server is on its way out.
+        """
+        self.check_live()
+        return self.snapshot.ready
+
+    def check_live(self) -> None:
+        """Raise if the server is on its way out.
+
+        Raises:
+            DrainingError: It is.
+        """
+        if self.draining:
+            raise DrainingError(refusals.SERVER_EXITING)
+
+    def model_ready(self, model: str, version: int | None) -> bool:
+        """Whether the version would answer; unknown models would not."""
+        try:
+            lookup.ready_version(self.snapshot, model, version)
+        except (NotFoundError, NotReadyError):
+            return False
+        return not self.draining
+
+    async def statistics(self, model: str, version: int | None) -> tuple[VersionStatistics, ...]:
+        """Sum the counters of the READY versions over their workers.
+
+        Args:
+            model: Empty for all models.
+            version: None for all of the model.
+
+        Raises:
+            InvalidArgumentError: The model or version is not available.
+        """
+        snapshot = self.snapshot
+        keys = lookup.measured_versions(snapshot, model, version)
+        pools = {
+            route.pool
+            for key in keys
+            if (route := snapshot.routes.versions.get(key)) is not None and route.pool is not None
+        }
+        workers = {worker for pool in pools for worker in snapshot.routes.pools.get(pool, ())}
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(_worker_statistics(worker))
+                for worker in sorted(workers)
+                if worker.node == self._node
+            ]
+        wanted = set(keys)
+        counted = (item for task in asked for item in task.result() if item.key in wanted)
+        return merge_statistics([*(_zero(key) for key in keys), *counted])
+
+    async def load(self, model: str, parameters: Mapping[str, object]) -> None:
+        """Load or reload a repository model.
+
+        Raises:
+            BasculeError: With Triton's words, `failed to load 'x'` among them.
+        """
+        _check_name(model)
+        _check_load_parameters(model, parameters)
+        try:
+            await self.control.load(model)
+        except ModelLoadError as error:
+            # On this interface a failed load is the caller's mistake, as in Triton.
+            raise InvalidArgumentError(_failed_load(model, error.message)) from error
+        except NotFoundError as error:
+            raise NotFoundError(_failed_load(model, error.message)) from error
+
+    async def unload(self, model: str) -> None:
+        """Unload a repository model.
+
+        Raises:
+            BasculeError: Unloading is off, or the name is none.
+        """
+        _check_name(model)
+        await self.control.unload(model)
+
+
+async def _worker_statistics(worker: WorkerAddress) -> list[VersionStatistics]:
+    async with LocalHttp(worker.socket) as client:
+        try:
+            reply = await client.ask("GET", "/worker/statistics", timeout_s=ASK_WORKER_S)
+            return msgspec.json.decode(reply.body, type=list[VersionStatistics])
+        except (NotReadyError, msgspec.MsgspecError) as error:
+            log.info("worker_without_statistics", worker=worker.worker, error=str(error))
+            return []
+
+
+def _zero(key: VersionKey) -> VersionStatistics:
+    return VersionStatistics(
+        model=key.model, version=key.version, failures=dict.fromkeys(FailureReason, 0)
+    )
+
+
+def _check_name(model: str) -> None:
+    if not model:
+        raise InvalidArgumentError(
+            "Model name cannot be empty. Please enter a valid name to deploy."
+        )
+    if model in RESERVED_MODEL_NAMES or not MODEL_NAME.fullmatch(model):
+        raise InvalidArgumentError(
+            f"invalid model name '{model}', model name must not contain path traversal characters "
+            f"(failed to load '{model}')"
+        )
+
+
+def _check_load_parameters(model: str, parameters: Mapping[str, object]) -> None:
+    for name, value in parameters.items():
+        if name == "config":
+            _check_config(model, value)
+        elif not name.startswith("file:"):
+            raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
+    if parameters:
+        raise UnsupportedError(
+            f"failed to load '{model}', a configuration or files sent with the request are not "
+            "served: put them into the model's folder and load it without parameters"
+        )
+
+
+def _check_config(model: str, value: object) -> None:
+    try:
+        parsed = msgspec.json.decode(value) if isinstance(value, str) else None
+    except msgspec.MsgspecError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise InvalidArgumentError(
+            f"failed to load '{model}', parameter 'config' is no model configuration in JSON"
+        )
+
+
+def _failed_load(model: str, message: str) -> str:
+    prefix = f"failed to load '{model}'"
+    return message if prefix in message else f"{prefix}, {message}"

@@ -1,0 +1,228 @@
+"""One node's front door: HAProxy, the front desk's two servers and the admin API, as one part.
+
+Order of a start: the front desk opens its sockets, then HAProxy opens the ports. Order of a stop:
+readiness says no and new calls are refused, calls in flight finish, HAProxy ends (or is left to the
+next edge), the front desk closes.
+"""
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from serving.clock import Clock, SystemClock
+from serving.edge import haproxy_process, snapshot_file
+from serving.edge.admin_api import admin_app
+from serving.edge.control import Control, EdgeStatus, Snapshot
+from serving.edge.desk import Desk
+from serving.edge.front_desk import front_desk_app
+from serving.edge.front_desk_grpc import FrontDeskGrpc
+from serving.edge.haproxy_admin import EdgeError
+from serving.edge.haproxy_commands import HaproxyState, assign_slots, pools_of, wanted_state
+from serving.edge.haproxy_config import EXPORTER_SOCKET, RELAY_SOCKET, EdgeLayout
+from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
+from serving.edge.haproxy_process import HaproxySpec
+from serving.edge.local_server import LocalServer
+from serving.edge.node_metrics import NodeMetrics
+from serving.edge.snapshot_file import Remembered
+from serving.settings import Settings
+from serving.supervise import child_environment
+
+log = structlog.get_logger(__name__)
+
+FOLDER: Final = "edge"
+FRONT_DESK_SOCKET: Final = "front-desk.sock"
+FRONT_DESK_GRPC_SOCKET: Final = "front-desk-grpc.sock"
+MEMORY_FILE: Final = "snapshot.json"
+LOCK_FILE: Final = "lock"
+LOCAL_NODE: Final = "local"
+DRAIN_POLL_S: Final = 0.05
+
+
+class Edge:
+    """The edge of one node. All calls are made from one event loop."""
+
+    def __init__(  # noqa: PLR0913  the last three have defaults for the common, local case
+        self,
+        settings: Settings,
+        control: Control,
+        spawn: Spawn,
+        *,
+        instance: str,
+        node: str = LOCAL_NODE,
+        outlives: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        """Build the parts; nothing runs yet.
+
+        Args:
+            settings: Of the instance.
+            control: The controller, for what changes things.
+            spawn: `create_task` of the process's task group.
+            instance: The instance's id.
+            node: This node's name, as in `WorkerAddress.node`.
+            outlives: HAProxy stays when this process ends, and the next edge adopts it.
+            clock: Time.
+        """
+        self._settings = settings
+        self._spawn = spawn
+        self._instance = instance
+        self._node = node
+        self._outlives = outlives
+        self._clock = clock or SystemClock()
+        self._folder = settings.run_dir / FOLDER
+        self._lock = asyncio.Lock()
+        self._slots: dict[str, str] = {}
+        self._lock_file = -1
+        self._tasks: list[asyncio.Task[None]] = []
+        self._servers: list[LocalServer] = []
+        self._grpc: FrontDeskGrpc | None = None
+        self._desk = Desk(control, server_id=settings.server_id, node=node)
+        self._keeper = HaproxyKeeper(self._haproxy_spec(), self._clock, spawn)
+
+    async def start(self) -> None:
+        """Open every socket and port; calls are answered when this returns.
+
+        Raises:
+            EdgeError: Another edge runs in this folder, or HAProxy does not start.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_file = _exclusive(self._folder / LOCK_FILE)
+        await self._start_front_desk()
+        await self._keeper.start(self._recall())
+
+    async def apply(self, snapshot: Snapshot) -> int:
+        """Obey a snapshot; return its revision when HAProxy has acknowledged all of it.
+
+        Raises:
+            NotReadyError: There are not enough slots, or HAProxy is away.
+            EdgeError: HAProxy refuses.
+        """
+        async with self._lock:
+            table = snapshot.routes
+            in_use, wanted_pools = self._keeper.slots_in_use, pools_of(table)
+            # A pool that leaves keeps its slot while a server or a route is left there.
+            held = {
+                pool: slot
+                for pool, slot in self._slots.items()
+                if slot in in_use or pool in wanted_pools
+            }
+            slots = assign_slots(table, held, self._settings.pool_slots)
+            self._slots = held | slots
+            wanted = wanted_state(table, slots, self._node)
+            await asyncio.to_thread(self._remember, snapshot)
+            await self._keeper.change(wanted)
+            self._desk.snapshot = snapshot
+            return table.revision
+
+    def status(self) -> EdgeStatus:
+        """Say how it stands."""
+        return EdgeStatus(
+            node=self._node,
+            haproxy_pid=self._keeper.pid,
+            revision=self._desk.snapshot.routes.revision,
+            restart_count=self._keeper.restart_count,
+        )
+
+    async def stop(self) -> None:
+        """Stop in order. An edge whose HAProxy outlives it lets calls go on."""
+        self._desk.draining = True
+        if not self._outlives:
+            await self._drain()
+        await self._keeper.stop()
+        for server in self._servers:
+            server.stop()
+        if self._grpc is not None:
+            await self._grpc.stop(grace_s=1.0)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        os.close(self._lock_file)
+
+    async def _start_front_desk(self) -> None:
+        run = self._settings.run_dir
+        metrics = NodeMetrics(self._desk, self.status, self._folder / EXPORTER_SOCKET)
+        self._servers = [
+            LocalServer(front_desk_app(self._desk, metrics.render), run / FRONT_DESK_SOCKET),
+            LocalServer(admin_app(self._desk.control), self._settings.admin_socket),
+        ]
+        self._tasks = [self._spawn(server.run()) for server in self._servers]
+        self._grpc = FrontDeskGrpc(
+            self._desk, run / FRONT_DESK_GRPC_SOCKET, self._folder / RELAY_SOCKET
+        )
+        await self._grpc.start()
+
+    def _recall(self) -> HaproxyState:
+        """What HAProxy shall know at first: what this instance's last edge knew, or nothing."""
+        try:
+            memory = snapshot_file.decode((self._folder / MEMORY_FILE).read_bytes())
+        except FileNotFoundError:
+            return HaproxyState()
+        if memory is None or not self._outlives or memory.instance != self._instance:
+            return HaproxyState()
+        self._slots = dict(memory.slots)
+        self._desk.snapshot = memory.snapshot
+        log.info("edge_recalled", revision=memory.snapshot.routes.revision)
+        return wanted_state(memory.snapshot.routes, memory.slots, self._node)
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        memory = Remembered(instance=self._instance, snapshot=snapshot, slots=self._slots)
+        text = snapshot_file.encode(memory).decode()
+        haproxy_process.replace_text(self._folder / MEMORY_FILE, text)
+
+    async def _drain(self) -> None:
+        """Refuse new calls and wait for those in flight."""
+        try:
+            await self._keeper.refuse_calls()
+            async with asyncio.timeout(self._settings.drain_s):
+                # HAProxy sends no events: it has to be asked again.
+                while await self._keeper.count_calls():  # noqa: ASYNC110  polled
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            log.warning("drain_gave_up", after_s=self._settings.drain_s)
+        except EdgeError as error:
+            log.warning("drain_failed", error=error.message)
+
+    def _haproxy_spec(self) -> HaproxySpec:
+        settings = self._settings
+        return HaproxySpec(
+            binary=haproxy_process.haproxy_binary(settings.haproxy),
+            folder=self._folder,
+            layout=EdgeLayout(
+                http=settings.http,
+                grpc=settings.grpc,
+                metrics=settings.metrics,
+                front_desk=f"../{FRONT_DESK_SOCKET}",
+                front_desk_grpc=f"../{FRONT_DESK_GRPC_SOCKET}",
+                pool_slots=settings.pool_slots,
+                threads=settings.haproxy_threads,
+                max_request_bytes=settings.max_request_bytes,
+                max_connections=haproxy_process.connection_limit(),
+            ),
+            env=child_environment(settings.home, self._instance),
+            log_file=settings.log_dir / "haproxy.log",
+            outlives=self._outlives,
+        )
+
+
+async def end_left_haproxy(settings: Settings, instance: str) -> None:
+    """End a HAProxy that was left to be adopted: nobody will come."""
+    edge_folder = settings.run_dir / FOLDER
+    await haproxy_process.end_left(edge_folder)
+    log.info("haproxy_ended_for_good", instance=instance)
+
+
+def _exclusive(path: Path) -> int:
+    """Take the folder: a second HAProxy in it would take the first one's sockets away."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise EdgeError(
+            f"another instance runs in this folder ({path.parent.parent.parent}): stop it, or set "
+            "BASCULE_HOME to another folder"
+        ) from None
+    return descriptor

@@ -1,0 +1,326 @@
+"""Answers everything that is asked over HTTP and is no infer call. HAProxy stands in front of it.
+
+Every reply that is no success is `{"error": text}` with exactly `application/json`; nothing is ever
+compressed; a query string and the content type of a request mean nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runtimes.contract import TensorSpec
+from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
+from serving.edge import lookup, refusals
+from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.protocol_settings import TraceValue
+from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError, PayloadTooLargeError
+from serving.monitor.statistics import BatchStatistics, DurationSum, VersionStatistics
+from serving.registry.triton_config import config_json
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES: Final = 64 << 20
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+KINDS: Final = {"systemsharedmemory": "system", "cudasharedmemory": "cuda"}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def front_desk_app(desk: Desk, metrics: Callable[[], Awaitable[bytes]]) -> Starlette:
+    """Build the application.
+
+    Args:
+        desk: What is answered.
+        metrics: Renders the node's metrics.
+    """
+    http = _HttpDesk(desk)
+
+    async def exposition(_: Request) -> Response:
+        return Response(await metrics(), headers={"content-type": METRICS_TYPE})
+
+    table: list[tuple[str, str, Endpoint]] = [
+        ("GET", "/metrics", exposition),
+        ("GET", "/v2", http.server_metadata),
+        ("GET", "/v2/health/live", http.live),
+        ("GET", "/v2/health/ready", http.ready),
+        ("GET", "/v2/models/stats", http.statistics),
+        ("GET POST", "/v2/logging", http.logging),
+        ("GET POST", "/v2/trace/setting", http.trace),
+        ("GET POST", "/v2/models/{model}/trace/setting", http.trace),
+        ("POST", "/v2/repository/index", http.index),
+        ("POST", "/v2/repository/{repository}/index", http.index),
+        ("POST", "/v2/repository/models//load", http.load),
+        ("POST", "/v2/repository/models/{model}/load", http.load),
+        ("POST", "/v2/repository/models/{model}/unload", http.unload),
+        ("POST", "/v2/repository/{repository}/models/{model}/load", http.other_repository),
+        ("POST", "/v2/repository/{repository}/models/{model}/unload", http.other_repository),
+    ]
+    for kind in KINDS:
+        table += [
+            ("GET", f"/v2/{kind}/status", http.regions),
+            ("GET", f"/v2/{kind}/region/{{region}}/status", http.regions),
+            ("POST", f"/v2/{kind}/region/{{region}}/register", http.register_region),
+            ("POST", f"/v2/{kind}/unregister", http.unregister_region),
+            ("POST", f"/v2/{kind}/region/{{region}}/unregister", http.unregister_region),
+        ]
+    for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        table += [
+            ("GET", model, http.model_metadata),
+            ("GET", f"{model}/ready", http.model_ready),
+            ("GET", f"{model}/config", http.config),
+            ("GET", f"{model}/stats", http.statistics),
+            ("POST", f"{model}/generate", http.generate),
+            ("POST", f"{model}/generate_stream", http.generate),
+        ]
+    app = Starlette(
+        routes=[
+            Route(path, _answered(endpoint), methods=methods.split())
+            for methods, path, endpoint in table
+        ],
+        exception_handlers={HTTPException: _refuse_route},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _HttpDesk:
+    """One method per route: read the request, ask the desk, write the reply."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def live(self, _: Request) -> Response:
+        try:
+            self._desk.check_live()
+        except DrainingError as error:
+            return _failure(error, live=False)
+        return _json({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        try:
+            ready = self._desk.ready
+        except DrainingError as error:
+            return _failure(error, ready=False, live=False)
+        if not ready:
+            return _json({"ready": False, "live": True, "error": "server not ready"}, status=400)
+        return _json({"ready": True, "live": True})
+
+    async def server_metadata(self, _: Request) -> Response:
+        self._desk.check_live()
+        name = self._desk.server_id
+        return _json({"name": name, "version": PROTOCOL_VERSION, "extensions": EXTENSIONS})
+
+    async def model_ready(self, request: Request) -> Response:
+        model, version = _asked(request)
+        try:
+            self._desk.check_live()
+            lookup.ready_version(self._desk.snapshot, model, version)
+        except NotReadyError:
+            body = {"name": model, "ready": False, "error": "Model version not ready"}
+            return _json(body, status=400)
+        except (NotFoundError, DrainingError) as error:
+            return _failure(error, ready=False)
+        return _json({"name": model, "ready": True})
+
+    async def model_metadata(self, request: Request) -> Response:
+        facts = lookup.model_facts(self._desk.snapshot, *_asked(request))
+        return _json(
+            {
+                "name": facts.name,
+                "versions": facts.versions,
+                "platform": facts.platform,
+                "inputs": [_tensor(spec) for spec in facts.inputs],
+                "outputs": [_tensor(spec) for spec in facts.outputs],
+            }
+        )
+
+    async def config(self, request: Request) -> Response:
+        found = lookup.ready_version(self._desk.snapshot, *_asked(request))
+        return _json(config_json(found.config_text, found.model, found.served))
+
+    async def statistics(self, request: Request) -> Response:
+        statistics = await self._desk.statistics(*_asked(request))
+        return _json({"model_stats": [_statistics(item) for item in statistics]})
+
+    async def index(self, request: Request) -> Response:
+        only_ready = (await _object(request)).get("ready", False)
+        if not isinstance(only_ready, bool):
+            raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
+        entries = lookup.index_entries(self._desk.snapshot, only_ready=only_ready)
+        return _json([_index_entry(entry) for entry in entries])
+
+    async def load(self, request: Request) -> Response:
+        parameters = (await _object(request)).get("parameters", {})
+        if not isinstance(parameters, dict):
+            raise InvalidArgumentError("Unable to parse 'parameters': an object is expected")
+        await self._desk.load(request.path_params.get("model", ""), parameters)
+        return _empty()
+
+    async def unload(self, request: Request) -> Response:
+        await _object(request)
+        await self._desk.unload(request.path_params["model"])
+        return _empty()
+
+    async def other_repository(self, _: Request) -> Response:
+        raise UnsupportedError("'repository_name' specification is not supported")
+
+    async def trace(self, request: Request) -> Response:
+        model = request.path_params.get("model", "")
+        if model:
+            _check_trace_model(self._desk, model)
+        store = self._desk.protocol_settings
+        if request.method != "POST":
+            return _json(store.trace(model))
+        changes = {name: _trace_value(value) for name, value in (await _object(request)).items()}
+        return _json(store.change_trace(model, changes))
+
+    async def logging(self, request: Request) -> Response:
+        store = self._desk.protocol_settings
+        if request.method != "POST":
+            return _json(store.logging())
+        return _json(store.change_logging(await _object(request)))
+
+    async def regions(self, request: Request) -> Response:
+        region = request.path_params.get("region")
+        if region is None:
+            return _json([])
+        kind = KINDS[request.url.path.split("/")[2]]
+        raise NotFoundError(f"Unable to find {kind} shared memory region: '{region}'")
+
+    async def register_region(self, _: Request) -> Response:
+        raise UnsupportedError(SHARED_MEMORY_OFF)
+
+    async def unregister_region(self, _: Request) -> Response:
+        return _empty()
+
+    async def generate(self, request: Request) -> Response:
+        lookup.ready_version(self._desk.snapshot, *_asked(request))
+        raise UnsupportedError("generate is not served: use infer")
+
+
+def _asked(request: Request) -> tuple[str, int | None]:
+    """Model ("" where the path names none) and version of a path."""
+    version = request.path_params.get("version")
+    if version is None:
+        return request.path_params.get("model", ""), None
+    if not (version.isascii() and version.isdigit()):
+        raise NotFoundError(refusals.NOT_FOUND)
+    return request.path_params["model"], lookup.path_version(version)
+
+
+async def _object(request: Request) -> dict[str, object]:
+    """The JSON object of a body; an empty body is an empty object."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLargeError(f"body larger than max ({MAX_BODY_BYTES} bytes)")
+    if not body.strip():
+        return {}
+    try:
+        parsed = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidArgumentError(f"failed to parse the request JSON buffer: {error}") from error
+    if not isinstance(parsed, dict):
+        raise InvalidArgumentError("failed to parse the request JSON buffer: no object at 0")
+    return parsed
+
+
+def _check_trace_model(desk: Desk, model: str) -> None:
+    if not any(key.model == model for key in desk.snapshot.versions):
+        raise InvalidArgumentError(refusals.unknown_model(model))
+
+
+def _trace_value(value: object) -> TraceValue | None:
+    if isinstance(value, list):
+        return tuple(str(item) for item in value)
+    return None if value is None else str(value)
+
+
+def _tensor(spec: TensorSpec) -> Mapping[str, object]:
+    return {"name": spec.name, "datatype": spec.datatype.value, "shape": spec.shape}
+
+
+def _index_entry(entry: lookup.IndexEntry) -> Mapping[str, str]:
+    fields = {"version": entry.version, "state": entry.state, "reason": entry.reason}
+    return {"name": entry.name} | {name: value for name, value in fields.items() if value}
+
+
+def _statistics(item: VersionStatistics) -> Mapping[str, object]:
+    none = _duration(DurationSum())
+    return {
+        "name": item.model,
+        "version": str(item.version),
+        "last_inference": item.last_inference_ms,
+        "inference_count": item.inference_count,
+        "execution_count": item.execution_count,
+        "inference_stats": {
+            "success": _duration(item.success),
+            "fail": _duration(item.fail),
+            "queue": _duration(item.queue),
+            "compute_input": _duration(item.compute_input),
+            "compute_infer": _duration(item.compute_infer),
+            "compute_output": _duration(item.compute_output),
+            "cache_hit": none,
+            "cache_miss": none,
+        },
+        "response_stats": {},
+        "batch_stats": [_batch(batch) for batch in item.batches],
+        "memory_usage": [],
+    }
+
+
+def _batch(batch: BatchStatistics) -> Mapping[str, object]:
+    count = batch.execution_count
+    return {
+        "batch_size": batch.batch_rows,
+        "compute_input": {"count": count, "ns": batch.compute_input_ns},
+        "compute_infer": {"count": count, "ns": batch.compute_infer_ns},
+        "compute_output": {"count": count, "ns": batch.compute_output_ns},
+    }
+
+
+def _duration(duration: DurationSum) -> Mapping[str, int]:
+    return {"count": duration.count, "ns": duration.ns}
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except BasculeError as error:
+            return _failure(error)
+        except Exception:
+            log.exception("front_desk_failed", path=request.url.path)
+            return _json({"error": "internal error"}, status=WIRE[Code.INTERNAL].http)
+
+    return answer
+
+
+async def _refuse_route(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == WIRE[Code.METHOD_NOT_ALLOWED].http:
+        return _json({"error": refusals.METHOD_NOT_ALLOWED}, status=error.status_code)
+    return _json({"error": refusals.NOT_FOUND}, status=WIRE[Code.NOT_FOUND].http)
+
+
+def _failure(error: BasculeError, **more: object) -> Response:
+    wire = WIRE[error.code]
+    reply = _json({"error": error.message, **more}, status=wire.http)
+    if wire.retry:
+        reply.headers["retry-after"] = "1"
+    return reply
+
+
+def _json(body: object, *, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def _empty() -> Response:
+    return Response(b"", 200)

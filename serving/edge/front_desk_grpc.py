@@ -1,0 +1,380 @@
+"""Answers everything that is asked over gRPC and that HAProxy does not route to a worker.
+
+That is: the slow unary calls, with the same answers as the HTTP side; compressed infer calls, which
+gRPC inflates here and which go back through the edge byte for byte; and streams, whose calls go
+through the unary path one after the other, in the stream's order.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import structlog
+
+from protos.generated import open_inference_pb2 as pb
+from runtimes.contract import TensorSpec
+from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
+from serving.edge import lookup, refusals
+from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.protocol_settings import LogValue, TraceValue
+from serving.errors import WIRE, NotFoundError
+from serving.monitor.statistics import DurationSum, VersionStatistics
+from serving.registry.triton_config import config_message
+
+log = structlog.get_logger(__name__)
+
+SERVICE: Final = "inference.GRPCInferenceService"
+HEALTH_SERVICE: Final = "grpc.health.v1.Health"
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+# grpc.health.v1 is one field each way; written by hand it needs no generated code.
+HEALTH_SERVING: Final = b"\x08\x01"
+HEALTH_NOT_SERVING: Final = b"\x08\x02"
+HEALTH_NAMES: Final = frozenset({b"", b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode()})
+
+# `parameters["triton_final_response"] = true` of a ModelInferResponse: appended to a serialized
+# message it is merged into it.
+FINAL_RESPONSE: Final = pb.ModelInferResponse(
+    parameters={"triton_final_response": pb.InferParameter(bool_param=True)}
+).SerializeToString()
+
+Call = Callable[[Any, Any], Awaitable[Any]]
+
+
+class FrontDeskGrpc:
+    """The gRPC server on a unix socket."""
+
+    def __init__(self, desk: Desk, path: Path, relay: Path) -> None:
+        """Build the server.
+
+        Args:
+            desk: What is answered.
+            path: Where to listen.
+            relay: HAProxy's own socket, where infer calls go in again.
+        """
+        path.unlink(missing_ok=True)
+        self._channel = grpc.aio.insecure_channel(f"unix:{relay}", options=OPTIONS)
+        self._server = grpc.aio.server(options=OPTIONS)
+        self._server.add_generic_rpc_handlers(_handlers(desk, self._channel))
+        self._server.add_insecure_port(f"unix:{path}")
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, and give those that run so many seconds."""
+        await self._server.stop(grace_s)
+        await self._channel.close()
+
+
+def _handlers(desk: Desk, channel: Any) -> tuple[Any, ...]:  # noqa: ANN401  grpc ships no types
+    relay = _Relay(channel)
+    answers = _Answers(desk)
+    unary = {
+        name: grpc.unary_unary_rpc_method_handler(
+            _answered(name, call),
+            request_deserializer=getattr(pb, f"{name}Request").FromString,
+            response_serializer=getattr(pb, f"{name}Response").SerializeToString,
+        )
+        for name, call in answers.calls().items()
+    }
+    raw = {
+        "ModelInfer": grpc.unary_unary_rpc_method_handler(relay.infer),
+        "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(relay.stream),
+    }
+    health = {"Check": grpc.unary_unary_rpc_method_handler(_answered("Check", answers.health))}
+    return (
+        grpc.method_handlers_generic_handler(SERVICE, unary | raw),
+        grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
+    )
+
+
+class _Relay:
+    """Sends serialized infer calls into the edge again."""
+
+    def __init__(self, channel: Any) -> None:  # noqa: ANN401  grpc ships no types
+        self._call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+
+    async def infer(self, request: bytes, context: Any) -> bytes:  # noqa: ANN401  as above
+        try:
+            reply: bytes = await self._call(request, timeout=context.time_remaining())
+        except grpc.aio.AioRpcError as error:
+            await context.abort(error.code(), error.details() or "")
+            raise
+        return reply
+
+    async def stream(
+        self,
+        requests: AsyncIterator[bytes],
+        _: Any,  # noqa: ANN401  as above
+    ) -> AsyncIterator[bytes]:
+        async for request in requests:
+            try:
+                reply: bytes = await self._call(request)
+            except grpc.aio.AioRpcError as error:
+                yield _stream_failure(request, error.details() or "")
+            else:
+                yield _field(2, reply + FINAL_RESPONSE)
+
+
+def _stream_failure(request: bytes, text: str) -> bytes:
+    try:
+        call_id = pb.ModelInferRequest.FromString(request).id
+    except Exception:  # noqa: BLE001  protobuf's decoder: the message is none
+        call_id = ""
+    answer = pb.ModelInferResponse(id=call_id).SerializeToString() + FINAL_RESPONSE
+    return _field(1, text.encode()) + _field(2, answer)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Write a length-delimited protobuf field."""
+    length = bytearray()
+    rest = len(content)
+    while rest > 0x7F:  # noqa: PLR2004  varint: seven bits a byte
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    length.append(rest)
+    return bytes([number << 3 | 2]) + bytes(length) + content
+
+
+class _Answers:
+    """One method per call: read the message, ask the desk, write the reply."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def calls(self) -> dict[str, Call]:
+        """Method name → how it is answered."""
+        return {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelConfig": self.model_config,
+            "ModelStatistics": self.model_statistics,
+            "RepositoryIndex": self.repository_index,
+            "RepositoryModelLoad": self.load,
+            "RepositoryModelUnload": self.unload,
+            "TraceSetting": self.trace,
+            "LogSettings": self.logging,
+            "SystemSharedMemoryStatus": _no_regions("system", pb.SystemSharedMemoryStatusResponse),
+            "SystemSharedMemoryRegister": _no_shared_memory,
+            "SystemSharedMemoryUnregister": _nothing(pb.SystemSharedMemoryUnregisterResponse),
+            "CudaSharedMemoryStatus": _no_regions("cuda", pb.CudaSharedMemoryStatusResponse),
+            "CudaSharedMemoryRegister": _no_shared_memory,
+            "CudaSharedMemoryUnregister": _nothing(pb.CudaSharedMemoryUnregisterResponse),
+        }
+
+    async def health(self, request: bytes, _: Any) -> bytes:  # noqa: ANN401  grpc ships no types
+        if request not in HEALTH_NAMES:
+            raise NotFoundError("unknown service: leave the name empty to ask for the server")
+        serving = not self._desk.draining and self._desk.snapshot.ready
+        return HEALTH_SERVING if serving else HEALTH_NOT_SERVING
+
+    async def server_live(self, _: pb.ServerLiveRequest, __: object) -> pb.ServerLiveResponse:
+        self._desk.check_live()
+        return pb.ServerLiveResponse(live=True)
+
+    async def server_ready(self, _: pb.ServerReadyRequest, __: object) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._desk.ready)
+
+    async def model_ready(self, request: pb.ModelReadyRequest, _: object) -> pb.ModelReadyResponse:
+        version = lookup.asked_version(request.version)
+        return pb.ModelReadyResponse(ready=self._desk.model_ready(request.name, version))
+
+    async def server_metadata(
+        self, _: pb.ServerMetadataRequest, __: object
+    ) -> pb.ServerMetadataResponse:
+        self._desk.check_live()
+        return pb.ServerMetadataResponse(
+            name=self._desk.server_id, version=PROTOCOL_VERSION, extensions=EXTENSIONS
+        )
+
+    async def model_metadata(
+        self, request: pb.ModelMetadataRequest, _: object
+    ) -> pb.ModelMetadataResponse:
+        version = lookup.asked_version(request.version)
+        facts = lookup.model_facts(self._desk.snapshot, request.name, version)
+        return pb.ModelMetadataResponse(
+            name=facts.name,
+            versions=facts.versions,
+            platform=facts.platform,
+            inputs=[_tensor(spec) for spec in facts.inputs],
+            outputs=[_tensor(spec) for spec in facts.outputs],
+        )
+
+    async def model_config(
+        self, request: pb.ModelConfigRequest, _: object
+    ) -> pb.ModelConfigResponse:
+        version = lookup.asked_version(request.version)
+        found = lookup.ready_version(self._desk.snapshot, request.name, version)
+        message = config_message(found.config_text, found.model, found.served)
+        return pb.ModelConfigResponse(config=message)
+
+    async def model_statistics(
+        self, request: pb.ModelStatisticsRequest, _: object
+    ) -> pb.ModelStatisticsResponse:
+        version = lookup.asked_version(request.version)
+        statistics = await self._desk.statistics(request.name, version)
+        return pb.ModelStatisticsResponse(model_stats=[_statistics(item) for item in statistics])
+
+    async def repository_index(
+        self, request: pb.RepositoryIndexRequest, _: object
+    ) -> pb.RepositoryIndexResponse:
+        entries = lookup.index_entries(self._desk.snapshot, only_ready=request.ready)
+        return pb.RepositoryIndexResponse(
+            models=[
+                pb.RepositoryIndexResponse.ModelIndex(
+                    name=entry.name, version=entry.version, state=entry.state, reason=entry.reason
+                )
+                for entry in entries
+            ]
+        )
+
+    async def load(
+        self, request: pb.RepositoryModelLoadRequest, _: object
+    ) -> pb.RepositoryModelLoadResponse:
+        _check_repository(request.repository_name)
+        parameters = {
+            name: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
+            for name, value in request.parameters.items()
+        }
+        await self._desk.load(request.model_name, parameters)
+        return pb.RepositoryModelLoadResponse()
+
+    async def unload(
+        self, request: pb.RepositoryModelUnloadRequest, _: object
+    ) -> pb.RepositoryModelUnloadResponse:
+        _check_repository(request.repository_name)
+        await self._desk.unload(request.model_name)
+        return pb.RepositoryModelUnloadResponse()
+
+    async def trace(self, request: pb.TraceSettingRequest, _: object) -> pb.TraceSettingResponse:
+        model = request.model_name
+        if model and not any(key.model == model for key in self._desk.snapshot.versions):
+            raise InvalidArgumentError(refusals.unknown_model(model))
+        changes = {
+            name: _trace_value(name, tuple(setting.value))
+            for name, setting in request.settings.items()
+        }
+        store = self._desk.protocol_settings
+        result = store.change_trace(model, changes) if changes else store.trace(model)
+        reply = pb.TraceSettingResponse()
+        for name, value in result.items():
+            reply.settings[name].value.extend([value] if isinstance(value, str) else value)
+        return reply
+
+    async def logging(self, request: pb.LogSettingsRequest, _: object) -> pb.LogSettingsResponse:
+        changes = {
+            name: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
+            for name, setting in request.settings.items()
+        }
+        reply = pb.LogSettingsResponse()
+        for name, value in self._desk.protocol_settings.change_logging(changes).items():
+            _set_log(reply.settings[name], value)
+        return reply
+
+
+def _answered(name: str, call: Call) -> Call:
+    async def answer(request: object, context: Any) -> object:  # noqa: ANN401  grpc ships no types
+        try:
+            return await call(request, context)
+        except BasculeError as error:
+            await context.abort(STATUS[WIRE[error.code].grpc], error.message)
+        except Exception:
+            log.exception("front_desk_failed", call=name)
+            await context.abort(STATUS[WIRE[Code.INTERNAL].grpc], "internal error")
+        return None
+
+    return answer
+
+
+def _check_repository(name: str) -> None:
+    if name:
+        raise UnsupportedError("'repository_name' specification is not supported")
+
+
+def _no_regions(kind: str, reply: Callable[[], object]) -> Call:
+    async def answer(request: Any, _: object) -> object:  # noqa: ANN401  either message
+        if request.name:
+            raise NotFoundError(f"Unable to find {kind} shared memory region: '{request.name}'")
+        return reply()
+
+    return answer
+
+
+async def _no_shared_memory(_: object, __: object) -> object:
+    raise UnsupportedError(SHARED_MEMORY_OFF)
+
+
+def _nothing(reply: Callable[[], object]) -> Call:
+    async def answer(_: object, __: object) -> object:
+        return reply()
+
+    return answer
+
+
+def _trace_value(name: str, values: tuple[str, ...]) -> TraceValue | None:
+    if not values:
+        return None
+    return values if name == "trace_level" else values[0]
+
+
+def _set_log(setting: pb.LogSettingsResponse.SettingValue, value: LogValue) -> None:
+    if isinstance(value, bool):
+        setting.bool_param = value
+    elif isinstance(value, int):
+        setting.uint32_param = value
+    else:
+        setting.string_param = value
+
+
+def _tensor(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=spec.name, datatype=spec.datatype.value, shape=spec.shape
+    )
+
+
+def _statistics(item: VersionStatistics) -> pb.ModelStatistics:
+    return pb.ModelStatistics(
+        name=item.model,
+        version=str(item.version),
+        last_inference=item.last_inference_ms,
+        inference_count=item.inference_count,
+        execution_count=item.execution_count,
+        inference_stats=pb.InferStatistics(
+            success=_duration(item.success),
+            fail=_duration(item.fail),
+            queue=_duration(item.queue),
+            compute_input=_duration(item.compute_input),
+            compute_infer=_duration(item.compute_infer),
+            compute_output=_duration(item.compute_output),
+            cache_hit=_duration(DurationSum()),
+            cache_miss=_duration(DurationSum()),
+        ),
+        batch_stats=[
+            pb.InferBatchStatistics(
+                batch_size=batch.batch_rows,
+                compute_input=_phase(batch.execution_count, batch.compute_input_ns),
+                compute_infer=_phase(batch.execution_count, batch.compute_infer_ns),
+                compute_output=_phase(batch.execution_count, batch.compute_output_ns),
+            )
+            for batch in item.batches
+        ],
+    )
+
+
+def _duration(duration: DurationSum) -> pb.StatisticDuration:
+    return _phase(duration.count, duration.ns)
+
+
+def _phase(count: int, duration_ns: int) -> pb.StatisticDuration:
+    return pb.StatisticDuration(count=count, ns=duration_ns)

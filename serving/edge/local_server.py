@@ -1,0 +1,66 @@
+"""An ASGI application on a unix socket that only the owner can open, inside a running loop."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+BACKLOG: Final = 256
+GRACE_S: Final = 5
+# HAProxy keeps idle connections for a minute; the side that listens must be the more patient one.
+KEEP_ALIVE_S: Final = 3600
+
+
+class LocalServer:
+    """Serves one application; `run` is a task of the process's group."""
+
+    def __init__(self, app: ASGIApp, path: Path) -> None:
+        """Open the socket: connections wait there until `run` accepts them."""
+        self._path = path
+        self._socket = _private_socket(path)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+
+    async def run(self) -> None:
+        """Answer until `stop` is called; connections then have a few seconds to finish."""
+        await self._server.serve(sockets=[self._socket])
+        self._path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Let `run` come to its end."""
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process that it runs in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Install no handlers."""
+        yield
+
+
+def _private_socket(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)  # noqa: FBT003  the standard library's signature
+    return listener

@@ -1,0 +1,96 @@
+"""Gathers what :8002/metrics shows: workers' counters, the cluster's state, the node, HAProxy."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.edge.control import ClusterStatus, EdgeStatus
+from serving.edge.desk import Desk
+from serving.errors import NotReadyError
+from serving.local_http import LocalHttp
+from serving.monitor import catalogue, exposition, node
+from serving.monitor.exposition import Sample
+
+log = structlog.get_logger(__name__)
+
+ASK_CONTROLLER_S: Final = 1.0
+ASK_HAPROXY_S: Final = 2.0
+HAPROXY_METRICS: Final = "/metrics?scope=global&scope=frontend"
+
+
+class NodeMetrics:
+    """Renders this node's metrics; a part that does not answer is left out."""
+
+    def __init__(self, desk: Desk, edge: Callable[[], EdgeStatus], exporter: Path) -> None:
+        """Remember whom to ask.
+
+        Args:
+            desk: The workers' counters and the cluster's state.
+            edge: This edge about itself.
+            exporter: Socket of HAProxy's own exporter.
+        """
+        self._desk = desk
+        self._edge = edge
+        self._exporter = exporter
+
+    async def render(self) -> bytes:
+        """Return the text of a scrape."""
+        async with asyncio.TaskGroup() as group:
+            statistics = group.create_task(self._desk.statistics("", None))
+            status = group.create_task(self._cluster_status())
+            machine = group.create_task(asyncio.to_thread(_machine_samples))
+            haproxy = group.create_task(self._haproxy())
+        load_s = {
+            (key.model, key.version): record.served.load_s
+            for key, record in self._desk.snapshot.versions.items()
+            if record.served is not None
+        }
+        samples = [
+            *exposition.version_samples(statistics.result(), load_s),
+            *machine.result(),
+            *self._own_samples(),
+            *_worker_samples(status.result()),
+        ]
+        return exposition.render(samples) + haproxy.result()
+
+    def _own_samples(self) -> Iterator[Sample]:
+        snapshot, edge = self._desk.snapshot, self._edge()
+        states = Counter(record.state for record in snapshot.versions.values())
+        for state, count in sorted(states.items()):
+            yield Sample(catalogue.VERSIONS_BY_STATE, count, (state.value,))
+        yield Sample(catalogue.READY, int(snapshot.ready))
+        yield Sample(catalogue.ROUTE_REVISION, edge.revision)
+        yield Sample(catalogue.EDGE_RESTARTS, edge.restart_count)
+
+    async def _cluster_status(self) -> ClusterStatus | None:
+        try:
+            async with asyncio.timeout(ASK_CONTROLLER_S):
+                return await self._desk.control.status()
+        except (BasculeError, TimeoutError) as error:
+            log.info("metrics_without_controller", error=str(error))
+            return None
+
+    async def _haproxy(self) -> bytes:
+        async with LocalHttp(str(self._exporter)) as client:
+            try:
+                reply = await client.ask("GET", HAPROXY_METRICS, timeout_s=ASK_HAPROXY_S)
+            except NotReadyError as error:
+                log.info("metrics_without_haproxy", error=error.message)
+                return b""
+        return reply.body
+
+
+def _machine_samples() -> list[Sample]:
+    return [*node.cpu_samples(), *node.gpu_samples()]
+
+
+def _worker_samples(status: ClusterStatus | None) -> Iterator[Sample]:
+    for worker in status.workers if status is not None else ():
+        labels = (worker.pool, worker.worker)
+        yield Sample(catalogue.WORKER_RESTARTS, worker.restart_count, labels)
+        yield Sample(catalogue.WORKER_RSS, worker.rss_bytes, labels)

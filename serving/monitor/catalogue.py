@@ -1,0 +1,111 @@
+"""Every metric: name, kind, unit, labels, help. Nobody else spells a metric's name.
+
+`nv_*` are Triton's names, units and labels, so its dashboards and `perf_analyzer` work; `bascule_*`
+are ours. HAProxy's own (`haproxy_*`) are passed on as they come.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """One metric as it is exposed."""
+
+    name: str
+    kind: str
+    """`counter` or `gauge`."""
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+def _of_version(name: str, kind: str, help_text: str, *more: str) -> MetricSpec:
+    return MetricSpec(name=name, kind=kind, help=help_text, labels=("model", "version", *more))
+
+
+def _of_gpu(name: str, kind: str, help_text: str) -> MetricSpec:
+    return MetricSpec(name=name, kind=kind, help=help_text, labels=("gpu_uuid",))
+
+
+REQUEST_SUCCESS: Final = _of_version(
+    "nv_inference_request_success", "counter", "Number of successful inference requests"
+)
+REQUEST_FAILURE: Final = _of_version(
+    "nv_inference_request_failure", "counter", "Number of failed inference requests", "reason"
+)
+INFERENCES: Final = _of_version(
+    "nv_inference_count", "counter", "Number of inferences performed, by rows"
+)
+EXECUTIONS: Final = _of_version(
+    "nv_inference_exec_count", "counter", "Number of model executions performed"
+)
+PENDING: Final = _of_version(
+    "nv_inference_pending_request_count", "gauge", "Requests accepted and not yet executing"
+)
+REQUEST_US: Final = _of_version(
+    "nv_inference_request_duration_us", "counter", "Cumulative request duration in microseconds"
+)
+QUEUE_US: Final = _of_version(
+    "nv_inference_queue_duration_us", "counter", "Cumulative queuing duration in microseconds"
+)
+COMPUTE_INPUT_US: Final = _of_version(
+    "nv_inference_compute_input_duration_us",
+    "counter",
+    "Cumulative duration of putting inputs together, in microseconds",
+)
+COMPUTE_INFER_US: Final = _of_version(
+    "nv_inference_compute_infer_duration_us",
+    "counter",
+    "Cumulative duration of running the model, in microseconds",
+)
+COMPUTE_OUTPUT_US: Final = _of_version(
+    "nv_inference_compute_output_duration_us",
+    "counter",
+    "Cumulative duration of handing outputs over, in microseconds",
+)
+LOAD_SECONDS: Final = _of_version("nv_model_load_duration_secs", "gauge", "Model load time")
+
+CPU_UTILIZATION: Final = MetricSpec(
+    name="nv_cpu_utilization", kind="gauge", help="CPU utilization rate [0.0 - 1.0]"
+)
+CPU_MEMORY_TOTAL: Final = MetricSpec(
+    name="nv_cpu_memory_total_bytes", kind="gauge", help="CPU total memory, in bytes"
+)
+CPU_MEMORY_USED: Final = MetricSpec(
+    name="nv_cpu_memory_used_bytes", kind="gauge", help="CPU used memory, in bytes"
+)
+GPU_UTILIZATION: Final = _of_gpu("nv_gpu_utilization", "gauge", "GPU utilization rate [0.0 - 1.0]")
+GPU_MEMORY_TOTAL: Final = _of_gpu(
+    "nv_gpu_memory_total_bytes", "gauge", "GPU total memory, in bytes"
+)
+GPU_MEMORY_USED: Final = _of_gpu("nv_gpu_memory_used_bytes", "gauge", "GPU used memory, in bytes")
+GPU_POWER_USAGE: Final = _of_gpu("nv_gpu_power_usage", "gauge", "GPU power usage in watts")
+GPU_POWER_LIMIT: Final = _of_gpu("nv_gpu_power_limit", "gauge", "GPU power limit in watts")
+GPU_ENERGY: Final = _of_gpu(
+    "nv_energy_consumption", "counter", "GPU energy consumption in joules since the driver started"
+)
+
+VERSIONS_BY_STATE: Final = MetricSpec(
+    name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
+)
+READY: Final = MetricSpec(
+    name="bascule_ready", kind="gauge", help="1 if every wanted version can answer"
+)
+ROUTE_REVISION: Final = MetricSpec(
+    name="bascule_route_revision", kind="gauge", help="Route table revision that the edge obeys"
+)
+EDGE_RESTARTS: Final = MetricSpec(
+    name="bascule_edge_restarts_total", kind="counter", help="Restarts of this node's HAProxy"
+)
+WORKER_RESTARTS: Final = MetricSpec(
+    name="bascule_worker_restarts_total",
+    kind="counter",
+    help="Restarts of a worker process after it ended by itself",
+    labels=("pool", "worker"),
+)
+WORKER_RSS: Final = MetricSpec(
+    name="bascule_worker_rss_bytes",
+    kind="gauge",
+    help="Resident memory of a worker process",
+    labels=("pool", "worker"),
+)

@@ -1,0 +1,90 @@
+"""Pure: what was counted → Prometheus text (format 0.0.4).
+
+Written by hand because prometheus_client ends every counter's name with `_total`, and Triton's
+names have no such end.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from serving.monitor import catalogue
+from serving.monitor.catalogue import MetricSpec
+from serving.monitor.statistics import VersionStatistics
+
+NS_PER_US: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a metric; `labels` in the order of its specification."""
+
+    metric: MetricSpec
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+def render(samples: Iterable[Sample]) -> bytes:
+    """Write samples, those of one metric together, metrics in the order of their first sample."""
+    grouped: dict[str, list[Sample]] = {}
+    for sample in samples:
+        grouped.setdefault(sample.metric.name, []).append(sample)
+    lines = [line for group in grouped.values() for line in _metric(group)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def version_samples(
+    statistics: Sequence[VersionStatistics], load_s: Mapping[tuple[str, int], float]
+) -> Iterator[Sample]:
+    """Give the `nv_inference_*` samples of merged statistics.
+
+    Args:
+        statistics: Sums over workers, one per version.
+        load_s: (model, version) → seconds that loading took.
+    """
+    for item in statistics:
+        labels = (item.model, str(item.version))
+        for reason, count in item.failures.items():
+            yield Sample(catalogue.REQUEST_FAILURE, count, (*labels, reason.value))
+        for metric, value in _counters(item):
+            yield Sample(metric, value, labels)
+    for (model, version), seconds in load_s.items():
+        yield Sample(catalogue.LOAD_SECONDS, seconds, (model, str(version)))
+
+
+def _counters(item: VersionStatistics) -> tuple[tuple[MetricSpec, int], ...]:
+    return (
+        (catalogue.REQUEST_SUCCESS, item.success.count),
+        (catalogue.INFERENCES, item.inference_count),
+        (catalogue.EXECUTIONS, item.execution_count),
+        (catalogue.PENDING, item.pending_count),
+        (catalogue.REQUEST_US, item.success.ns // NS_PER_US),
+        (catalogue.QUEUE_US, item.queue.ns // NS_PER_US),
+        (catalogue.COMPUTE_INPUT_US, item.compute_input.ns // NS_PER_US),
+        (catalogue.COMPUTE_INFER_US, item.compute_infer.ns // NS_PER_US),
+        (catalogue.COMPUTE_OUTPUT_US, item.compute_output.ns // NS_PER_US),
+    )
+
+
+def _metric(samples: Sequence[Sample]) -> Iterator[str]:
+    metric = samples[0].metric
+    yield f"# HELP {metric.name} {metric.help}"
+    yield f"# TYPE {metric.name} {metric.kind}"
+    for sample in samples:
+        pairs = ",".join(
+            f'{name}="{_escaped(value)}"'
+            for name, value in zip(metric.labels, sample.labels, strict=True)
+        )
+        yield (
+            f"{metric.name}{{{pairs}}} {_number(sample.value)}"
+            if pairs
+            else (f"{metric.name} {_number(sample.value)}")
+        )
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))

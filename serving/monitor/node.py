@@ -1,0 +1,68 @@
+"""What this node's CPUs, memory and GPUs say, as metric samples.
+
+Every function blocks for milliseconds: call it in a thread.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import psutil
+import pynvml
+
+from serving.monitor import catalogue
+from serving.monitor.exposition import Sample
+
+MILLI: Final = 1_000
+PERCENT: Final = 100
+
+
+def cpu_samples() -> Iterator[Sample]:
+    """Give use of CPUs (since the last call) and of memory."""
+    memory = psutil.virtual_memory()
+    yield Sample(catalogue.CPU_UTILIZATION, psutil.cpu_percent() / PERCENT)
+    yield Sample(catalogue.CPU_MEMORY_TOTAL, memory.total)
+    yield Sample(catalogue.CPU_MEMORY_USED, memory.total - memory.available)
+
+
+def gpu_samples() -> list[Sample]:
+    """Give use, memory, power and energy of every GPU; nothing where there is no driver."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        return [sample for index in range(count) for sample in _gpu(index)]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(index: int) -> Iterator[Sample]:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    uuid = pynvml.nvmlDeviceGetUUID(handle)
+    labels = (uuid.decode() if isinstance(uuid, bytes) else str(uuid),)
+    # What a device does not support (MIG, virtual GPUs) is left out.
+    questions: tuple[tuple[catalogue.MetricSpec, Callable[[], float]], ...] = (
+        (
+            catalogue.GPU_UTILIZATION,
+            lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / PERCENT,
+        ),
+        (catalogue.GPU_MEMORY_TOTAL, lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        (catalogue.GPU_MEMORY_USED, lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used),
+        (catalogue.GPU_POWER_USAGE, lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / MILLI),
+        (
+            catalogue.GPU_POWER_LIMIT,
+            lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / MILLI,
+        ),
+        (
+            catalogue.GPU_ENERGY,
+            lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / MILLI,
+        ),
+    )
+    for metric, ask in questions:
+        try:
+            yield Sample(metric, ask(), labels)
+        except pynvml.NVMLError:
+            continue
