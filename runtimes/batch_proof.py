@@ -35,9 +35,9 @@ COMPANION_TOLERANCES: Final = {
     Datatype.BF16: 3e-2,
 }
 SIZE_TOLERANCE: Final = 0.05
-"""Largest difference that the number of rows may make. Engines choose other kernels for other sizes,
-and a network that normalises nearly constant values magnifies the last bit: magika gives 0.0193 on
-made-up bytes (1e-7 on real ones), although no row ever changes another."""
+"""Largest difference that the number of rows may make. Engines choose other kernels for other
+sizes, and a network that normalises nearly constant values magnifies the last bit: magika gives
+0.0193 on made-up bytes (1e-7 on real ones), although no row ever changes another."""
 
 
 def settle_signature(

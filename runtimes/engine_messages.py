@@ -29,7 +29,7 @@ _ENGINE_FAULT = re.compile(
 )
 # What a batch's values or shapes can cause, in the words of ONNX Runtime's and torch's kernels.
 _CALLER_FAULT = re.compile(
-    r"out of (?:data )?(?:range|bounds)|out-of-(?:range|bounds)|broadcast|cannot be multiplied|"
+    r"[Oo]ut of (?:data )?(?:range|bounds)|out-of-(?:range|bounds)|broadcast|cannot be multiplied|"
     r"mismatch|must (?:have|be|match)|should be (?:the same|equal|in|at|less|greater)|"
     r"shape|dimension|\bdims?\b|\brank\b|size of tensor|incompatible|not compatible|"
     r"sto(?:ll|l|i|ull|ul|f|d|ld)\b|unparsable|exceeds?|too (?:short|long|small|large)|"
