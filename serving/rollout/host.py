@@ -225,9 +225,8 @@ class WorkerHost:
             self._is_applying = True
             try:
                 await self._apply(http)
-            except (NotReadyError, msgspec.DecodeError) as error:
+            except (NotReadyError, msgspec.DecodeError):
                 # Not listening yet, or on its way out: the next try, or the next life, tells.
-                log.debug("worker_apply_failed", error=str(error))
                 self._apply_wanted.set()
                 await asyncio.sleep(CONNECT_PAUSE_S)
             else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import RouteTable
@@ -10,7 +11,10 @@ from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.memory import Memory
 from serving.rollout.placement import isolation_text
-from serving.rollout.routing import Views
+from serving.rollout.routing import PoolView, Views
+
+NOBODY: Final = PoolView.of(())
+"""A pool of which nothing has been heard yet."""
 
 
 def snapshot_of(memory: Memory, desired: Desired, views: Views, routes: RouteTable) -> Snapshot:
@@ -47,7 +51,7 @@ class _Records:
         """Describe a version that shall be loaded."""
         key, memory = spec.key, self.memory
         pool = self.routes.versions[key].pool
-        view = self.views[pool] if pool is not None else None
+        view = self.views.get(pool, NOBODY) if pool is not None else None
         said = view.ready.get(key) if view is not None else None
         failure = memory.failure(spec) or self.desired.failed.get(key, "")
         reason = failure or memory.unplaced.get(key, "")

@@ -58,7 +58,7 @@ class PoolView:
     @property
     def has_failed(self) -> bool:
         """Whether none of the workers stays up."""
-        return all(worker.state == "failed" for worker in self.workers)
+        return bool(self.workers) and all(worker.state == "failed" for worker in self.workers)
 
     def trouble(self) -> str:
         """Say why no worker of the pool serves at the moment, for people."""
@@ -86,7 +86,10 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
     used = {route.pool for route in versions.values() if route.pool is not None}
     table = RouteTable(
         revision=memory.routes.revision,
-        pools={pool: views[pool].addresses() for pool in sorted(used)},
+        pools={
+            pool: views[pool].addresses() if pool in views else memory.routes.pools[pool]
+            for pool in sorted(used)
+        },
         versions=versions,
         live=_live(desired, versions),
     )
@@ -114,10 +117,10 @@ def _pool_of(memory: Memory, key: VersionKey, views: Views) -> str | None:
     view = views.get(target) if target is not None else None
     if view is not None and key in view.ready and key not in view.partial:
         return target
-    view = views.get(current) if current is not None else None
-    if view is not None and view.workers and key not in view.lost:
-        return current
-    return None
+    if current is None or current not in memory.pools:
+        return None
+    view = views.get(current)  # none: a controller that was restarted, and has heard nothing yet
+    return current if view is None or key not in view.lost else None
 
 
 def _absence(memory: Memory, spec: VersionSpec) -> str:

@@ -1,7 +1,6 @@
 """`rollout.ports.Cluster` with worker processes that are children of this process."""
 
 import asyncio
-import socket
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -28,6 +27,7 @@ class LocalCluster:
         *,
         group: asyncio.TaskGroup,
         clock: Clock,
+        node: str,
         gpus: Sequence[str] = (),
     ) -> None:
         """Begin without pools.
@@ -37,6 +37,7 @@ class LocalCluster:
             instance: Its id, for the children's environment.
             group: The process's task group: every worker has one task in it.
             clock: Tells quick ends of workers from late ones.
+            node: This machine's name in addresses: the edge's.
             gpus: What is handed to workers that need a GPU, in turn.
         """
         self._settings = settings
@@ -44,7 +45,7 @@ class LocalCluster:
         self._group = group
         self._clock = clock
         self._gpus = tuple(gpus)
-        self._node = socket.gethostname()
+        self._node = node
         self._pools: dict[str, list[WorkerHost]] = {}
         self._worker_count: dict[str, int] = {}
         self._gpu_worker_count = 0

@@ -1,0 +1,79 @@
+"""`bascule serve`: one instance in the foreground, without Ray."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtimes.errors import InvalidArgumentError
+from serving.cluster.lifecycle import refuse_second_instance
+from serving.logs import configure_logs
+from serving.settings import Settings, load_settings
+from serving.standalone.app import run_instance
+
+LOG_FILE = "bascule.log"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(  # noqa: PLR0913  one parameter for each flag
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Model file, bundle or model folder, or NAME[:VERSION] of the registry. "
+            "Without any: all that is wanted in the registry, and the repository.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Folder of models in Triton's layout.")
+    ] = None,
+    http: Annotated[str | None, typer.Option(help="HTTP listener, HOST:PORT.")] = None,
+    grpc: Annotated[str | None, typer.Option(help="gRPC listener, HOST:PORT.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics listener, HOST:PORT.")] = None,
+    model_control_mode: Annotated[
+        str | None, typer.Option(help="none, explicit or poll: who loads what of the repository.")
+    ] = None,
+    load_model: Annotated[
+        list[str] | None,
+        typer.Option(help="Explicit mode: load at start; may be repeated; * is all."),
+    ] = None,
+) -> None:
+    """Serve models on this machine until Ctrl-C: edge, controller and workers."""
+    settings = load_settings(
+        model_repository=model_repository,
+        http=http,
+        grpc=grpc,
+        metrics=metrics,
+        model_control_mode=model_control_mode,
+        load_model=tuple(load_model) if load_model else None,
+    )
+    _refuse_contradictions(settings)
+    refuse_second_instance(settings)
+    settings.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (settings.log_dir / LOG_FILE).open("a", encoding="utf-8") as stream:
+        configure_logs(settings.log_level, stream)
+        asyncio.run(run_instance(settings, models or (), _tell))
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    mode = settings.model_control_mode
+    if mode != "none" and settings.model_repository is None:
+        raise InvalidArgumentError(
+            f"--model-control-mode {mode} is about a repository: give --model-repository DIR"
+        )
+    if settings.load_model and mode != "explicit":
+        raise InvalidArgumentError(
+            f"--load-model is for --model-control-mode explicit, got {mode}: in this mode every "
+            "model of the repository is loaded"
+        )
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)

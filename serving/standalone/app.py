@@ -1,0 +1,153 @@
+"""A standalone instance: controller, edge and workers' supervision in one process.
+
+The order of the start: home and ports are checked, sources are read, the edge opens (not ready),
+the controller starts workers. The order of the end: the edge refuses new calls and waits for those
+in flight, workers drain and end, HAProxy ends, the run files go.
+"""
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.clock import SystemClock
+from serving.edge.edge import LOCAL_NODE, Edge
+from serving.registry.repository import Repository
+from serving.registry.store import Registry
+from serving.rollout.controller import Controller
+from serving.rollout.loop import Ports
+from serving.rollout.sources import Sources
+from serving.settings import Settings
+from serving.standalone.adapter import LocalCluster
+from serving.standalone.edges import OneEdge
+from serving.standalone.gpus import visible_gpus
+from serving.standalone.home import refuse_taken_ports, sole_instance
+from serving.standalone.progress import Tell, tell_progress
+from serving.standalone.selection import select
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """A started instance."""
+
+    controller: Controller
+    cluster: LocalCluster
+
+
+async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends everything at once.
+
+    Args:
+        settings: The instance's settings.
+        models: What was named on the command line.
+        tell: Says one line to the terminal.
+
+    Raises:
+        BasculeError: It cannot start; nothing is left running.
+    """
+    instance = str(uuid.uuid4())
+    stop = _stop_event(tell)
+    gpus = visible_gpus()
+    with (
+        sole_instance(settings, instance),
+        Registry(settings.home, gpu=bool(gpus)) as registry,
+    ):
+        refuse_taken_ports(settings)
+        sources = await asyncio.to_thread(_sources, settings, models, registry, bool(gpus))
+        try:
+            async with (
+                asyncio.TaskGroup() as group,
+                _started(
+                    _Plan(settings=settings, instance=instance, gpus=gpus, sources=sources), group
+                ) as parts,
+            ):
+                loop = group.create_task(parts.controller.loop.run())
+                told = group.create_task(
+                    tell_progress(parts.controller.loop, parts.cluster, settings, tell)
+                )
+                await stop.wait()
+                told.cancel()
+                loop.cancel()
+        except* BasculeError as errors:
+            raise _first(errors) from None
+    tell("stopped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What an instance is built from."""
+
+    settings: Settings
+    instance: str
+    gpus: tuple[str, ...]
+    sources: Sources
+
+
+@asynccontextmanager
+async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Parts]:
+    """Build and start the parts; end them in order, whatever happens."""
+    settings, clock = plan.settings, SystemClock()
+    cluster = LocalCluster(
+        settings, plan.instance, group=group, clock=clock, node=LOCAL_NODE, gpus=plan.gpus
+    )
+    edges = OneEdge()
+    ports = Ports(cluster=cluster, edges=edges, sources=plan.sources, clock=clock)
+    controller = Controller(ports, settings, mode="standalone")
+    edge = Edge(settings, controller, group.create_task, instance=plan.instance, clock=clock)
+    await controller.loop.start()
+    try:
+        await edge.start()
+        edges.attach(edge)
+        yield _Parts(controller=controller, cluster=cluster)
+    finally:
+        log.info("instance_stopping", instance=plan.instance)
+        await edge.stop()
+        await cluster.close(settings.drain_s)
+
+
+def _sources(
+    settings: Settings,
+    models: Sequence[str],
+    registry: Registry,
+    has_gpu: bool,  # noqa: FBT001  passed on to a thread
+) -> Sources:
+    selection = select(models, settings, registry, gpu=has_gpu)
+    folder = settings.model_repository
+    repository = Repository(folder, gpu=has_gpu) if folder is not None else None
+    return Sources(registry, repository, selection)
+
+
+def _stop_event(tell: Tell) -> asyncio.Event:
+    """Return an event that the first signal sets; a second signal ends the process at once.
+
+    Its children die with it: that is what the kernel promises them.
+    """
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(1)
+        tell("stopping: calls in flight are finished first; once more to stop at once")
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+def _first(errors: BaseExceptionGroup[BasculeError]) -> BasculeError:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, BasculeError):
+        raise found
+    return found
