@@ -1,4 +1,4 @@
-"""Statistics as Triton's statistics extension prints them: every key present, numbers as numbers."""
+"""Statistics as Triton's statistics extension prints them: every key is present."""
 
 from serving.monitor.statistics import BatchStatistics, DurationSum, VersionStatistics
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.clock import Clock
 from serving.errors import WIRE, NotFoundError, NotReadyError
-from serving.ids import MAX_VERSION, VersionKey
+from serving.ids import MAX_VERSION
 from serving.monitor.statistics import VersionStatistics
 from serving.monitor.triton_statistics import triton_statistics
 from serving.worker.admission import draining_error
@@ -144,7 +144,9 @@ class WorkerApp:
         return _json({"name": loaded.spec.model, "ready": True})
 
     async def _all_statistics(self, _: Request) -> Response:
-        return _json({"model_stats": [triton_statistics(self._count(each)) for each in self._hosting.loaded]})
+        return _json(
+            {"model_stats": [triton_statistics(self._count(each)) for each in self._hosting.loaded]}
+        )
 
     async def _statistics(self, request: Request) -> Response:
         return _json({"model_stats": [triton_statistics(self._count(self._asked(request)))]})

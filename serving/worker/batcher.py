@@ -123,11 +123,10 @@ class Batcher:
             await waiter
 
     def close(self) -> None:
-        """Stop timers and give the model back; the batcher is idle."""
+        """Stop the timers; the batcher is idle and gets no more calls."""
         for timer in (self._delay_timer, self._deadline_timer):
             if timer is not None:
                 timer.cancel()
-        self._runner.close()
 
     def _turn(self) -> None:
         """Form the next batch and run it here, or start it in a thread."""
@@ -262,7 +261,9 @@ class Batcher:
             if item.has_grpc_deadline:
                 self._fail(item, DeadlineError("Deadline Exceeded"), FailureReason.CANCELED)
             else:
-                self._fail(item, QueueTimeoutError("Request timeout expired"), FailureReason.REJECTED)
+                self._fail(
+                    item, QueueTimeoutError("Request timeout expired"), FailureReason.REJECTED
+                )
         deadlines = [item.deadline_ns for item in self._queue if item.deadline_ns]
         if deadlines:
             self._watch_deadline(min(deadlines))

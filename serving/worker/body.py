@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from serving.errors import PayloadTooLargeError
-from serving.wire.call import Array
 
 Buffer = bytes | memoryview
 
@@ -62,9 +61,9 @@ class SizedBody:
     def __init__(self, size_bytes: int, header_bytes: int) -> None:
         """Reserve the buffer; the kernel gives its pages as they are filled."""
         pad = -header_bytes % ALIGNMENT_BYTES
-        room: Array = np.empty(size_bytes + pad + ALIGNMENT_BYTES, np.uint8)
+        room = np.empty(size_bytes + pad + ALIGNMENT_BYTES, np.uint8)
         start = -room.ctypes.data % ALIGNMENT_BYTES + pad
-        self._view = memoryview(room)[start : start + size_bytes]
+        self._view = room.data[start : start + size_bytes]
         self._filled_bytes = 0
 
     def add(self, piece: bytes) -> None:

@@ -116,13 +116,10 @@ class Exchange(QueuedCall):
         """Decode the complete body and let the call wait for its batch."""
         gathered = self.body
         self.body = None
-        if self.reply is not None or self.is_gone or gathered is None:
+        if self.is_gone or gathered is None:
             return
         try:
-            if self.desk.is_draining:
-                raise draining_error()
-            if self.early_error is not None:
-                raise self.early_error
+            self._refuse_early()
             body = gathered.whole()
             if self._is_packed(body):
                 self._unpack_in_thread(body)
@@ -182,6 +179,12 @@ class Exchange(QueuedCall):
     @abstractmethod
     def _failure(self, error: BasculeError) -> bytes:
         """Encode an error."""
+
+    def _refuse_early(self) -> None:
+        if self.desk.is_draining:
+            raise draining_error()
+        if self.early_error is not None:
+            raise self.early_error
 
     def _enter(self, body: Buffer) -> None:
         call = self._decode(body)
@@ -253,7 +256,7 @@ class HttpExchange(Exchange):
         self.header_length = header_length(length)
         return self.header_length
 
-    def _is_packed(self, body: Buffer) -> bool:
+    def _is_packed(self, body: Buffer) -> bool:  # noqa: ARG002  the other wire looks at it
         packing = self.headers.get(b"content-encoding")
         return packing is not None and not coding.is_plain(packing.decode("latin-1"))
 

@@ -96,10 +96,6 @@ class VersionRunner:
         finally:
             self._note.end(slot)
 
-    def close(self) -> None:
-        """Give the model's memory back."""
-        self._model.close()
-
     def _run(self, batch: Sequence[QueuedCall], rows: int) -> list[Ran]:
         clock = self._now_ns
         begin_ns = infer_ns = clock()
@@ -159,6 +155,21 @@ class Executor:
             self._threads.append(thread)
             thread.start()
         self._jobs.put((job, done))
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns in a thread, or raise what it raises."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def job(_: int) -> Callable[[], None]:
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001  carried over to the caller
+                caught = error
+                return lambda: None if future.done() else future.set_exception(caught)
+            return lambda: None if future.done() else future.set_result(result)
+
+        self.start(job, lambda settle: settle())
+        return await future
 
     def close(self, timeout_s: float) -> None:
         """End the threads after what is queued; waits no longer than told for each."""

@@ -11,10 +11,9 @@ Unloading ends the intake first, waits for what was accepted, and then gives the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -22,6 +21,7 @@ from runtimes.errors import BasculeError
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
 from serving.worker.control import HostedLine
+from serving.worker.executor import Executor
 from serving.worker.loaded import LoadedVersion, Shop, open_version
 from serving.worker.loading import load_parts
 from serving.worker.recorder import FlightRecorder
@@ -29,7 +29,6 @@ from serving.worker.targets import Targets
 
 UNLOADED: Final = "unloaded"
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -41,7 +40,7 @@ class Hosting:
         self._shop = shop
         self._targets = targets
         self._recorder = recorder
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._loader = Executor(shop.loop, 1)
         self._wanted: dict[VersionKey, VersionSpec] = {}
         self._lines: dict[VersionKey, HostedLine] = {}
         self._loaded: dict[VersionKey, LoadedVersion] = {}
@@ -84,18 +83,15 @@ class Hosting:
 
     async def run(self) -> None:
         """Work towards what is wanted, for ever."""
-        try:
-            while True:
-                await self._change.wait()
-                self._change.clear()
-                while await self._step():
-                    pass
-                self._settled_revision = self._revision
-                self.was_applied = True
-                for queue in self._listeners:
-                    queue.put_nowait(None)
-        finally:
-            self._loader.shutdown(wait=False)
+        while True:
+            await self._change.wait()
+            self._change.clear()
+            while await self._step():
+                pass
+            self._settled_revision = self._revision
+            self.was_applied = True
+            for queue in self._listeners:
+                queue.put_nowait(None)
 
     async def idle(self) -> None:
         """Return when no version has a call that waits or runs."""
@@ -122,7 +118,7 @@ class Hosting:
             self._tell(spec, VersionState.LOADING)
         note = self._recorder.note(key)
         try:
-            parts = await self._in_loader(lambda: load_parts(spec, note))
+            parts = await self._loader.call(lambda: load_parts(spec, note))
             loaded = open_version(self._shop, spec, parts.served, parts.model, note)
         except BasculeError as error:
             self._refuse(spec, old, error.message)
@@ -167,10 +163,11 @@ class Hosting:
     async def _close(self, loaded: LoadedVersion) -> None:
         """Let a version finish what it accepted, and give its memory back."""
         await loaded.batcher.idle()
-        await self._in_loader(loaded.batcher.close)
-
-    async def _in_loader(self, work: Callable[[], T]) -> T:
-        return await self._shop.loop.run_in_executor(self._loader, work)
+        loaded.batcher.close()
+        try:
+            await self._loader.call(loaded.model.close)
+        except Exception:  # process edge: an engine that cannot let go must not end others
+            log.exception("close_failed", model=loaded.spec.model, version=loaded.spec.version)
 
     def _tell(
         self,

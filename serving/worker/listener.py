@@ -245,9 +245,7 @@ class InferProtocol(HttpToolsProtocol):
         self._is_unparking = True
         parked = self._parked
         while (
-            parked
-            and not self.flow.write_paused
-            and len(self._line) - len(parked) < MAX_IN_FLIGHT
+            parked and not self.flow.write_paused and len(self._line) - len(parked) < MAX_IN_FLIGHT
         ):
             parked.popleft().start()
         self._is_unparking = False

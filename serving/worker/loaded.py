@@ -36,6 +36,7 @@ class LoadedVersion:
 
     spec: VersionSpec
     served: ServedVersion
+    model: LoadedModel
     json_codec: V2JsonCodec
     proto_codec: V2ProtoCodec
     batcher: Batcher
@@ -76,6 +77,7 @@ def open_version(
     return LoadedVersion(
         spec=spec,
         served=served,
+        model=model,
         json_codec=V2JsonCodec(call_spec),
         proto_codec=V2ProtoCodec(call_spec),
         batcher=batcher,

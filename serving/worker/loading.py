@@ -1,23 +1,89 @@
-"""temporary"""
+"""Loads one version: runtime → batch decision → warm-up. Blocks; runs in the loader's thread."""
+
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from runtimes.batch_proof import settle_signature
 from runtimes.catalogue import runtime_for
-from runtimes.contract import LoadedModel, LoadRequest
+from runtimes.contract import LoadedModel, LoadRequest, Noted
 from runtimes.devices import device
+from runtimes.signature import Configured, declared_inputs, declared_outputs
+from runtimes.threads import available_cpus, threads_for
+from runtimes.warmup import warm_up
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.worker.recorder import LOADER_SLOT, Note
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedParts:
+    """A model in memory, and what it turned out to be."""
+
     model: LoadedModel
     served: ServedVersion
 
+
 def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
-    t = time.perf_counter()
+    """Load, inspect and warm up a version.
+
+    Args:
+        spec: What to load.
+        note: The version's pen in the flight recorder.
+
+    Raises:
+        ModelLoadError: It cannot work here, or contradicts its configuration.
+        UnsupportedError: Its format is not served here.
+        InvalidArgumentError: Its device does not exist.
+    """
+    begin_s = time.perf_counter()
+    policy = spec.policy
+    configured = Configured(
+        max_batch_rows=policy.max_batch_rows, inputs=policy.inputs, outputs=policy.outputs
+    )
     runtime = runtime_for(spec.format)
-    model = runtime.load(LoadRequest(file=Path(spec.file), device=device(spec.policy.device), threads=spec.policy.threads or 1))
-    rows = spec.policy.max_batch_rows
-    if rows is None:
-        rows = 64 if all(t.shape[:1] == (-1,) for t in (*model.inputs, *model.outputs)) else 0
-    return LoadedParts(model=model, served=ServedVersion(platform=runtime.platform, backend=runtime.backend, inputs=model.inputs, outputs=model.outputs, max_batch_rows=rows, device="cpu", threads=1, load_s=time.perf_counter()-t, run_s=0))
+    request = LoadRequest(
+        file=Path(spec.file),
+        device=device(policy.device),
+        threads=policy.threads or threads_for(available_cpus(), policy.replica_count),
+        declared_inputs=declared_inputs(configured),
+        declared_outputs=declared_outputs(configured),
+    )
+    with _noted(note):
+        model = runtime.load(request)
+        with _closed_on_error(model):
+            signature = settle_signature(model, configured)
+            warmth = warm_up(model, signature.inputs, now_s=time.perf_counter)
+    notes = (*(model.notes if isinstance(model, Noted) else ()), *signature.notes, warmth.note)
+    served = ServedVersion(
+        platform=runtime.platform,
+        backend=runtime.backend,
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        max_batch_rows=signature.max_batch_rows,
+        device=str(request.device),
+        threads=request.threads,
+        load_s=time.perf_counter() - begin_s,
+        run_s=warmth.run_s or 0.0,
+        notes=tuple(text for text in notes if text),
+    )
+    return LoadedParts(model=model, served=served)
+
+
+@contextmanager
+def _noted(note: Note) -> Iterator[None]:
+    note.begin(LOADER_SLOT)
+    try:
+        yield
+    finally:
+        note.end(LOADER_SLOT)
+
+
+@contextmanager
+def _closed_on_error(model: LoadedModel) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        model.close()
+        raise

@@ -14,7 +14,7 @@ import mmap
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from serving.ids import VersionKey
 
@@ -80,7 +80,7 @@ class FlightRecorder:
         self._view = memoryview(self._mapped)
         self._slots = self._view.cast("Q")
 
-    def __enter__(self) -> "FlightRecorder":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

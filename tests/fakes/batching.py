@@ -1,0 +1,226 @@
+"""Working stand-ins around a batcher: a loop and threads that run by hand, a model, calls."""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.errors import BasculeError, EngineError
+from serving.ids import VersionKey
+from serving.monitor.statistics import StatisticsRecorder, VersionStatistics
+from serving.wire.call import InferCall
+from serving.worker.admission import QueueLimits
+from serving.worker.batch_plan import BatchLimits
+from serving.worker.batcher import Batcher, QueueBytes
+from serving.worker.executor import RunCosts, VersionRunner
+from serving.worker.queued import QueuedCall
+from serving.worker.recorder import FlightRecorder
+from serving.worker.stacking import Stacker
+
+NS_PER_S = 1_000_000_000
+X = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 1))
+Y = TensorSpec(name="y", datatype=Datatype.FP32, shape=(-1, 1))
+
+
+class HandTimer:
+    """A timer of `HandLoop`."""
+
+    def __init__(self, callback: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.callback = callback
+        self.args = args
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Never fire."""
+        self.is_cancelled = True
+
+
+class HandLoop:
+    """The parts of an event loop that a batcher uses; time and turns pass when told."""
+
+    def __init__(self) -> None:
+        self.now_ns = NS_PER_S
+        self._ready: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._timers: list[tuple[int, int, HandTimer]] = []
+        self._order = count()
+
+    def clock(self) -> int:
+        """Nanoseconds; every look takes one."""
+        self.now_ns += 1
+        return self.now_ns
+
+    def call_soon(self, callback: Callable[..., None], *args: object) -> None:
+        """Run in the next turn."""
+        self._ready.append((callback, args))
+
+    def call_later(self, delay_s: float, callback: Callable[..., None], *args: object) -> HandTimer:
+        """Run when that much time was let pass."""
+        timer = HandTimer(callback, args)
+        due_ns = self.now_ns + int(delay_s * NS_PER_S)
+        heapq.heappush(self._timers, (due_ns, next(self._order), timer))
+        return timer
+
+    def create_future(self) -> "asyncio.Future[None]":
+        """Return a future of whatever loop runs the test."""
+        return asyncio.get_running_loop().create_future()
+
+    def turn(self) -> None:
+        """Run what is ready, and what that makes ready, to the end."""
+        while self._ready:
+            callback, args = self._ready.popleft()
+            callback(*args)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass: due timers fire in order."""
+        end_ns = self.now_ns + int(seconds * NS_PER_S)
+        while self._timers and self._timers[0][0] <= end_ns:
+            due_ns, _, timer = heapq.heappop(self._timers)
+            self.now_ns = max(self.now_ns, due_ns)
+            if not timer.is_cancelled:
+                timer.callback(*timer.args)
+            self.turn()
+        self.now_ns = end_ns
+
+
+class HandExecutor:
+    """Threads that work when told."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[tuple[Callable[[int], Any], Callable[[Any], None]]] = deque()
+
+    def start(self, job: Callable[[int], Any], done: Callable[[Any], None]) -> None:
+        """Queue a job."""
+        self.jobs.append((job, done))
+
+    def work(self) -> None:
+        """Do the oldest job and deliver its result."""
+        job, done = self.jobs.popleft()
+        done(job(2))
+
+
+class DoublingModel:
+    """y = 2 * x; fails on batches that contain -1, and records every batch."""
+
+    inputs = (X,)
+    outputs = (Y,)
+
+    def __init__(self) -> None:
+        self.batches: list[list[float]] = []
+        self.extra_rows = 0
+        self.is_closed = False
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """Run a batch."""
+        (x,) = feeds
+        self.batches.append(x.ravel().tolist())
+        if (x < 0).any():
+            raise EngineError("negative")
+        if self.extra_rows and len(x) > 1:
+            return [np.zeros((len(x) + self.extra_rows, 1), np.float32)]
+        return [x * 2]
+
+    def close(self) -> None:
+        """Remember it."""
+        self.is_closed = True
+
+
+class HeldCall(QueuedCall):
+    """A call that keeps its answer."""
+
+    def __init__(self, *values: float, key: object = "key", deadline_ns: int = 0) -> None:
+        raw = np.asarray(values, np.float32)
+        self.call = InferCall(
+            id="",
+            rows=len(values),
+            shapes=((len(values), 1),),
+            stack_key=key,
+            tensors=(raw.tobytes(),),
+            outputs=(),
+        )
+        self.rows = len(values)
+        self.stack_key = key
+        self.size_bytes = raw.nbytes
+        self.enqueued_ns = 0
+        self.deadline_ns = deadline_ns
+        self.has_grpc_deadline = False
+        self.is_gone = False
+        self.result: list[float] | None = None
+        self.error: BasculeError | None = None
+        self.answer_count = 0
+
+    def finish(self, outputs: Sequence[Any]) -> bool:
+        """Keep the result."""
+        self.answer_count += 1
+        self.result = outputs[0].ravel().tolist()
+        return True
+
+    def fail(self, error: BasculeError) -> None:
+        """Keep the error."""
+        self.answer_count += 1
+        self.error = error
+
+
+class Bench:
+    """A batcher with everything around it, all by hand."""
+
+    def __init__(
+        self,
+        *,
+        max_rows: int = 8,
+        preferred_rows: tuple[int, ...] = (),
+        max_delay_s: float = 0.0,
+        max_queue_rows: int = 0,
+        max_queue_bytes: int = 1 << 30,
+    ) -> None:
+        self.loop = HandLoop()
+        self.executor = HandExecutor()
+        self.model = DoublingModel()
+        self.statistics = StatisticsRecorder(VersionKey("m", 1))
+        self.queue_bytes = QueueBytes()
+        self.costs = RunCosts()
+        self.recorder = FlightRecorder(None)
+        self.runner = VersionRunner(
+            self.model,
+            Stacker((X,), (Y,), max_batch_rows=max_rows),
+            self.recorder.note(VersionKey("m", 1)),
+            self.loop.clock,
+        )
+        self.batcher = Batcher(
+            self.runner,
+            batch_limits=BatchLimits(
+                max_rows=max_rows,
+                preferred_rows=preferred_rows,
+                max_delay_ns=int(max_delay_s * NS_PER_S),
+            ),
+            queue_limits=QueueLimits(max_rows=max_queue_rows, max_bytes=max_queue_bytes),
+            queue_bytes=self.queue_bytes,
+            executor=self.executor,
+            statistics=self.statistics,
+            costs=self.costs,
+            loop=self.loop,
+            now_ns=self.loop.clock,
+        )
+
+    def submit(self, *calls: HeldCall) -> None:
+        """Submit calls in one turn of the loop."""
+        for call in calls:
+            self.batcher.submit(call)
+
+    def finish_all(self) -> None:
+        """Let everything that waits or runs come to its end."""
+        self.loop.turn()
+        while self.executor.jobs:
+            self.executor.work()
+            self.loop.turn()
+
+    def counted(self) -> VersionStatistics:
+        """Return the statistics."""
+        return self.statistics.snapshot(
+            now_ns=self.loop.now_ns, now_ms=1_000, pending_count=self.batcher.queued_count
+        )
