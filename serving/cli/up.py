@@ -15,6 +15,7 @@ from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
+from serving.standalone.home import refuse_running, refuse_taken_ports
 
 READY_LIMIT_S: Final = 600.0
 LOOK_S: Final = 0.25
@@ -63,7 +64,9 @@ def up(  # noqa: PLR0913  one parameter for each flag
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
     )
+    refuse_running(settings)
     refuse_second_instance(settings)
+    refuse_taken_ports(settings)
     record = start_instance(
         settings, address=address, with_dashboard=not no_dashboard, tell=typer.echo
     )

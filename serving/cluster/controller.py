@@ -7,9 +7,10 @@ routes away.
 """
 
 import asyncio
+import fcntl
 from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Final
+from contextlib import ExitStack, suppress
+from typing import BinaryIO, Final
 
 import ray
 import structlog
@@ -54,6 +55,7 @@ class ControllerReplica:
         settings = instance.settings
         log_to_file(settings, "controller")
         self._settings = settings
+        self._lock = _hold_home(settings)
         clock = SystemClock()
         self._pool_board = PoolBoard(clock, first_revision=clock_revision(clock))
         self._edge_board = EdgeBoard(clock)
@@ -162,6 +164,15 @@ class ControllerReplica:
 def controller_app(instance: Instance) -> serve.Application:
     """The Serve application of the controller."""
     return application(ControllerReplica, instance, max_ongoing_requests=MANY_CALLS)
+
+
+def _hold_home(settings: Settings) -> BinaryIO:
+    """Hold the home's lock for as long as this process lives, so that no `bascule serve` starts."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = (settings.run_dir / "instance.lock").open("ab")
+    with suppress(BlockingIOError):  # the controller before this one is about to end
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
 
 
 def _running_edges() -> int:
