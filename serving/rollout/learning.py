@@ -59,16 +59,18 @@ def _failures(
         if spec is None or asked is None or asked.digest != spec.digest:
             continue  # not asked for yet: what is observed is of an older digest
         is_served = memory.routed_pool(key) == pool
-        reason = _failure_reason(spec, observed.get(pool, ()), is_served=is_served)
+        reason = _failure_reason(key, spec, observed.get(pool, ()), is_served=is_served)
         if reason:
             yield key, Verdict(spec.digest, reason)
 
 
-def _failure_reason(spec: VersionSpec, workers: Sequence[WorkerState], *, is_served: bool) -> str:
+def _failure_reason(
+    key: VersionKey, spec: VersionSpec, workers: Sequence[WorkerState], *, is_served: bool
+) -> str:
     """Say why a version failed in its pool; empty while it works or may still come."""
     reasons: list[str] = []
     for worker in workers:
-        said = worker.versions.get(spec.key)
+        said = worker.versions.get(key)
         if said is not None and said.state is VersionState.READY:
             return said.reason if said.digest != spec.digest else ""  # a reload was refused
         if worker.state == "failed" and not is_served:

@@ -95,7 +95,7 @@ class ControlLoop:
     def failure(self, key: VersionKey) -> str:
         """Say why a wanted version cannot be loaded as it is now; empty if that is not so."""
         spec = self._desired.versions.get(key)
-        learnt = self._memory.failure(spec) if spec is not None else ""
+        learnt = self._memory.failure(key, spec.digest) if spec is not None else ""
         return learnt or self._desired.failed.get(key, "") or self._memory.unplaced.get(key, "")
 
     def is_on_its_way(self, key: VersionKey) -> bool:

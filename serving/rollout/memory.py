@@ -94,12 +94,15 @@ class Memory:
         route = self.routes.versions.get(key)
         return None if route is None else route.pool
 
-    def failure(self, spec: VersionSpec) -> str:
+    def failure(self, key: VersionKey, digest: str) -> str:
         """Say why this very version cannot be loaded; empty if that is not known."""
-        verdict = self.failures.get(spec.key)
-        return verdict.reason if verdict is not None and verdict.digest == spec.digest else ""
+        return _reason(self.failures, key, digest)
 
-    def move(self, spec: VersionSpec) -> str:
+    def move(self, key: VersionKey, digest: str) -> str:
         """Say why this very version may not share a worker; empty if it may."""
-        verdict = self.moves.get(spec.key)
-        return verdict.reason if verdict is not None and verdict.digest == spec.digest else ""
+        return _reason(self.moves, key, digest)
+
+
+def _reason(verdicts: Mapping[VersionKey, Verdict], key: VersionKey, digest: str) -> str:
+    verdict = verdicts.get(key) if verdicts else None  # mostly empty, and asked for every version
+    return verdict.reason if verdict is not None and verdict.digest == digest else ""

@@ -29,18 +29,19 @@ def place(memory: Memory, desired: Desired, limits: Limits) -> Memory:
     A version that finds no pool (all slots are taken) stands in `unplaced` with the reason.
     """
     plan = _Plan.of(memory, limits)
-    waiting: list[VersionSpec] = []
+    waiting: dict[VersionKey, PoolShape] = {}
     for key, spec in desired.versions.items():
-        if memory.failure(spec):
+        if memory.failure(key, spec.digest):
             continue
+        shape = pool_shape(spec, memory.move(key, spec.digest), limits)
         pool = memory.placement.get(key) or memory.routed_pool(key)
-        if pool is None or not plan.fits(pool, spec, pool_shape(spec, memory.move(spec), limits)):
-            waiting.append(spec)
+        if pool is None or not plan.fits(pool, key, shape):
+            waiting[key] = shape
         else:
             plan.put(key, pool)
     plan.count_guests(memory)
-    for spec in waiting:
-        plan.find(spec, pool_shape(spec, memory.move(spec), limits))
+    for key, shape in waiting.items():
+        plan.find(key, shape)
     return replace(
         memory,
         pools=plan.pools,
@@ -82,11 +83,11 @@ class _Plan:
     def of(cls, memory: Memory, limits: Limits) -> "_Plan":
         return cls(limits, dict(memory.pools), memory.pool_count)
 
-    def fits(self, pool: str, spec: VersionSpec, shape: PoolShape) -> bool:
+    def fits(self, pool: str, key: VersionKey, shape: PoolShape) -> bool:
         known = self.pools.get(pool)
         if known is None or known.shape != shape:
             return False
-        return not shape.dedicated or known.versions.keys() <= {spec.key}
+        return not shape.dedicated or known.versions.keys() <= {key}
 
     def put(self, key: VersionKey, pool: str) -> None:
         self.placement[key] = pool
@@ -97,19 +98,19 @@ class _Plan:
         for pool, known in memory.pools.items():
             self.load[pool] += sum(self.placement.get(key) != pool for key in known.versions)
 
-    def find(self, spec: VersionSpec, shape: PoolShape) -> None:
+    def find(self, key: VersionKey, shape: PoolShape) -> None:
         pool = None if shape.dedicated else self._shared_pool(shape)
         if pool is None and len(self.pools) < self.limits.pool_slots:
             self.pool_count += 1
             pool = f"{'d' if shape.dedicated else 's'}{self.pool_count}"
             self.pools[pool] = Pool(shape=shape)
         if pool is None:
-            self.unplaced[spec.key] = (
+            self.unplaced[key] = (
                 f"no pool is free: {len(self.pools)} of {self.limits.pool_slots} are in use; "
                 "unload a model, let it share a worker (isolation), or raise BASCULE_POOL_SLOTS"
             )
             return
-        self.put(spec.key, pool)
+        self.put(key, pool)
 
     def _shared_pool(self, shape: PoolShape) -> str | None:
         for pool, known in self.pools.items():

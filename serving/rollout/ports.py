@@ -74,7 +74,7 @@ class Cluster(Protocol):
         """The workers of every pool that was ensured and not stopped, as last heard of."""
 
     async def changed(self) -> None:
-        """Return when `observe` may give something new (or after a second at most)."""
+        """Return when `observe` may give something new (or after some seconds without news)."""
 
 
 class Edges(Protocol):

@@ -20,14 +20,9 @@ NOBODY: Final = PoolView.of(())
 def snapshot_of(memory: Memory, desired: Desired, views: Views, routes: RouteTable) -> Snapshot:
     """Describe everything to the edges."""
     builder = _Records(memory, desired, views, routes)
-    records = {
-        record.key: record
-        for record in (
-            *builder.unwanted(),
-            *builder.unreadable(),
-            *(builder.wanted(spec) for spec in desired.versions.values()),
-        )
-    }
+    records = dict(builder.unwanted())
+    records.update(builder.unreadable())
+    records.update((key, builder.wanted(key, spec)) for key, spec in desired.versions.items())
     wanted = [records[key] for key in desired.versions]
     return Snapshot(
         routes=routes,
@@ -47,13 +42,13 @@ class _Records:
     views: Views
     routes: RouteTable
 
-    def wanted(self, spec: VersionSpec) -> VersionRecord:
+    def wanted(self, key: VersionKey, spec: VersionSpec) -> VersionRecord:
         """Describe a version that shall be loaded."""
-        key, memory = spec.key, self.memory
+        memory = self.memory
         pool = self.routes.versions[key].pool
         view = self.views.get(pool, NOBODY) if pool is not None else None
         said = view.ready.get(key) if view is not None else None
-        failure = memory.failure(spec) or self.desired.failed.get(key, "")
+        failure = memory.failure(key, spec.digest) or self.desired.failed.get(key, "")
         reason = failure or memory.unplaced.get(key, "")
         state = VersionState.UNAVAILABLE if reason else VersionState.LOADING
         if said is not None:
@@ -69,29 +64,28 @@ class _Records:
             state=state,
             reason=reason,
             pool=pool,
-            isolation=isolation_text(memory.pools.get(home) if home else None, memory.move(spec)),
+            isolation=isolation_text(
+                memory.pools.get(home) if home else None, memory.move(key, spec.digest)
+            ),
             origin=spec.origin,
             config_text=spec.config_text,
             served=None if said is None else said.served,
         )
 
-    def unwanted(self) -> Iterator[VersionRecord]:
+    def unwanted(self) -> Iterator[tuple[VersionKey, VersionRecord]]:
         """Describe what is on its way out, and what was wanted once."""
         hosted = {key for view in self.views.values() for w in view.workers for key in w.versions}
         for key, why in self.memory.unloaded.items():
             is_going = key in hosted
-            yield _absent(
-                key,
-                VersionState.UNLOADING if is_going else VersionState.UNAVAILABLE,
-                "" if is_going else why,
-            )
+            state = VersionState.UNLOADING if is_going else VersionState.UNAVAILABLE
+            yield key, _absent(key, state, "" if is_going else why)
         for key in hosted - self.desired.versions.keys() - self.memory.unloaded.keys():
-            yield _absent(key, VersionState.UNLOADING, "")
+            yield key, _absent(key, VersionState.UNLOADING, "")
 
-    def unreadable(self) -> Iterator[VersionRecord]:
+    def unreadable(self) -> Iterator[tuple[VersionKey, VersionRecord]]:
         """Describe what is wanted and cannot even be read."""
         for key, reason in self.desired.failed.items():
-            yield _absent(key, VersionState.UNAVAILABLE, reason)
+            yield key, _absent(key, VersionState.UNAVAILABLE, reason)
 
 
 def _absent(key: VersionKey, state: VersionState, reason: str) -> VersionRecord:

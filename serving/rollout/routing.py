@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
-from serving.registry.version import VersionSpec, VersionState
+from serving.registry.version import VersionState
 from serving.rollout.desired import NO_VERSION, Desired
 from serving.rollout.memory import Memory, Observed
 from serving.rollout.ports import HostedVersion, WorkerState
@@ -79,7 +79,7 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
     versions: dict[VersionKey, VersionRoute] = {}
     for key, spec in desired.versions.items():
         pool = _pool_of(memory, key, views)
-        versions[key] = VersionRoute(pool, "" if pool else _absence(memory, spec))
+        versions[key] = VersionRoute(pool, "" if pool else _absence(memory, key, spec.digest))
     for key, why in (*desired.failed.items(), *memory.unloaded.items()):
         if key.version != NO_VERSION:
             versions.setdefault(key, VersionRoute(None, why))
@@ -123,8 +123,8 @@ def _pool_of(memory: Memory, key: VersionKey, views: Views) -> str | None:
     return current if view is None or key not in view.lost else None
 
 
-def _absence(memory: Memory, spec: VersionSpec) -> str:
-    return memory.failure(spec) or memory.unplaced.get(spec.key) or "loading"
+def _absence(memory: Memory, key: VersionKey, digest: str) -> str:
+    return memory.failure(key, digest) or memory.unplaced.get(key) or "loading"
 
 
 def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict[str, LiveRoute]:

@@ -14,7 +14,7 @@ from serving.supervise import ChildSpec, child_environment
 
 log = structlog.get_logger(__name__)
 
-NEWS_LIMIT_S = 1.0
+NEWS_LIMIT_S = 10.0
 
 
 class LocalCluster:
@@ -85,7 +85,7 @@ class LocalCluster:
         return {pool: [host.observe() for host in hosts] for pool, hosts in self._pools.items()}
 
     async def changed(self) -> None:
-        """Return when `observe` may give something new (or after a second at most)."""
+        """Return when `observe` may give something new (or after some seconds without news)."""
         try:
             async with asyncio.timeout(NEWS_LIMIT_S):
                 await self._news.wait()
