@@ -3,9 +3,9 @@
 ==============  ======================================  ==============================
 way             used for                                how tensors travel
 ==============  ======================================  ==============================
-`PlainModel`    CPU, numpy's own datatypes              numpy arrays, no copy in
+`PlainModel`    CPU, numpy's own datatypes; text        numpy arrays, no copy in
 `OrtValueModel` CPU, a BF16 tensor is among them        OrtValue over the same bytes
-`BoundModel`    CUDA                                    IOBinding, reused input buffers
+`BoundModel`    CUDA, without text                      IOBinding, reused input buffers
 ==============  ======================================  ==============================
 """
 
@@ -28,7 +28,6 @@ from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
 ONNX_BF16: Final = 16  # TensorProto.BFLOAT16
 BUFFERED_SHAPES: Final = 8  # device buffers kept for each input, one a shape
 QUIET: Final = 4  # severity "fatal": failures reach the caller as errors, not as log lines
-NO_BUFFER: Final = frozenset({Datatype.BYTES, Datatype.BF16})  # numpy cannot update these in place
 
 # The engine's exception classes have no base class of their own.
 RUN_FAILURES: Final = (
@@ -196,13 +195,13 @@ class BoundModel:
             if array is not None:
                 self._binding.bind_ortvalue_input(spec.name, self._placed(spec, array))
         for spec in self._outputs:
-            on_host = spec.datatype in NO_BUFFER  # the engine copies it there itself
+            on_host = spec.datatype is Datatype.BF16  # read by address: the engine copies it
             place = ("cpu", 0) if on_host else (self._device.kind, self._device.index)
             self._binding.bind_output(spec.name, *place)
 
     def _placed(self, spec: TensorSpec, array: Array) -> OrtValue:
         """Return the input as an OrtValue on the device, in a kept buffer if possible."""
-        if spec.datatype in NO_BUFFER or array.size == 0:
+        if spec.datatype is Datatype.BF16 or array.size == 0  # not updated in place:
             return value_of(spec, array)
         kept = self._buffers[spec.name]
         buffer = kept.pop(array.shape, None)

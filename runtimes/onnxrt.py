@@ -204,9 +204,15 @@ def _model(
     outputs: tuple[TensorSpec, ...],
     device: Device,
 ) -> LoadedModel:
-    if device.kind == "cuda":
+    datatypes = {spec.datatype for spec in (*inputs, *outputs)}
+    if {Datatype.BYTES, Datatype.BF16} <= datatypes:
+        raise ModelLoadError(
+            "the model has both BYTES and BF16 tensors, which ONNX Runtime's Python API cannot "
+            "carry together: export its BF16 inputs and outputs as FP32"
+        )
+    if device.kind == "cuda" and Datatype.BYTES not in datatypes:
         return BoundModel(session, inputs, outputs, device)
-    if any(spec.datatype is Datatype.BF16 for spec in (*inputs, *outputs)):
+    if Datatype.BF16 in datatypes:
         return OrtValueModel(session, inputs, outputs)
     return PlainModel(session, inputs, outputs)
 

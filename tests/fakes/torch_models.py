@@ -1,0 +1,114 @@
+"""Small torch modules to script, for the tests of the TorchScript runtime.
+
+Importing this module imports torch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tests.fakes.models import BIAS, WEIGHT, torchscript
+
+
+class Tiny(nn.Module):
+    """x FP32 [N,16] → y FP32 [N,4], equal to the ONNX `tiny`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.from_numpy(WEIGHT.copy()), requires_grad=False)
+        self.bias = nn.Parameter(torch.from_numpy(BIAS.copy()), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute x @ WEIGHT + BIAS."""
+        return x @ self.weight + self.bias
+
+
+class Identity(nn.Module):
+    """Any tensor, returned as it came."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the input itself."""
+        return x
+
+
+class Transposed(nn.Module):
+    """A result that is not contiguous."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a view with swapped dimensions."""
+        return x.transpose(0, 1)
+
+
+class Scaled(nn.Module):
+    """A tensor and single values: x * factor + offset, the offset optional."""
+
+    def forward(self, x: Tensor, factor: int, twice: bool = False) -> tuple[Tensor, Tensor]:  # noqa: FBT001, FBT002  what TorchScript calls by position
+        """Return the product, and its double or zero."""
+        product = x * factor
+        return product, product * (2 if twice else 0)
+
+
+class Listed(nn.Module):
+    """As many results as the tensor has rows."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the rows."""
+        return [row for row in x]  # noqa: C416  TorchScript knows no list(tensor)
+
+
+class Named(nn.Module):
+    """Returns a dictionary, which cannot be served."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the input under a name."""
+        return {"y": x}
+
+
+class Counting(nn.Module):
+    """Keeps state: adds the number of calls so far."""
+
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the running total, and share its memory."""
+        self.total.add_(x.sum())
+        return self.total
+
+
+class Writing(nn.Module):
+    """Writes into its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double the input in place."""
+        return x.mul_(2)
+
+
+class Refusing(nn.Module):
+    """Checks its input and raises."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the input if it is positive."""
+        if bool((x < 0).any()):
+            raise ValueError("negative amounts are not allowed")
+        return x
+
+
+class Normalised(nn.Module):
+    """Batch normalisation in eval mode: has counters, keeps no state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise and rectify."""
+        return torch.relu(self.norm(x))
+
+
+def tiny_ts() -> bytes:
+    """Script `Tiny`."""
+    return torchscript(Tiny().eval())
