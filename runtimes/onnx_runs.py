@@ -201,7 +201,7 @@ class BoundModel:
 
     def _placed(self, spec: TensorSpec, array: Array) -> OrtValue:
         """Return the input as an OrtValue on the device, in a kept buffer if possible."""
-        if spec.datatype is Datatype.BF16 or array.size == 0  # not updated in place:
+        if spec.datatype is Datatype.BF16 or array.size == 0:  # cannot be updated in place
             return value_of(spec, array)
         kept = self._buffers[spec.name]
         buffer = kept.pop(array.shape, None)

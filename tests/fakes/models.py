@@ -17,6 +17,7 @@ N stands for the batch dimension (free), D and L for other free dimensions::
     scalar            x FP32 [] -> y FP32 []: 2 * x
     column_mean       x FP32 [N,4] -> y FP32 [N,4]: x minus the mean over the batch (rows interact)
     one_row           x FP32 [1,4] -> y FP32 [1,4]: 2 * x
+    text_and_bf16     t BYTES [N], b BF16 [N] -> t_out, b_out: the same
     sequence_output   x FP32 [N] -> a sequence of tensors, which nothing here can serve
 
 Values are small dyadic fractions, so sums are exact in every order and answers can be compared
@@ -223,6 +224,15 @@ def sequence_output() -> bytes:
     node = helper.make_node("SplitToSequence", ["x"], ["parts"], axis=0)
     output = helper.make_tensor_sequence_value_info("parts", TensorProto.FLOAT, None)
     return _bytes(_model([node], [_tensor("x", TensorProto.FLOAT, ["N"])], [output]))
+
+
+def text_and_bf16() -> bytes:
+    """Build `text_and_bf16`: two identities, of a text and of a BF16 tensor."""
+    nodes = [helper.make_node("Identity", [name], [f"{name}_out"]) for name in ("t", "b")]
+    elements = {"t": TensorProto.STRING, "b": TensorProto.BFLOAT16}
+    inputs = [_tensor(name, element, ["N"]) for name, element in elements.items()]
+    outputs = [_tensor(f"{name}_out", element, ["N"]) for name, element in elements.items()]
+    return _bytes(_model(nodes, inputs, outputs))
 
 
 def external(location: str) -> tuple[bytes, bytes]:

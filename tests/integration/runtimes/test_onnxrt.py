@@ -373,3 +373,9 @@ def test_the_engine_still_has_the_short_way() -> None:
     )
 
     assert callable(session._sess.run)  # noqa: SLF001  the very thing that is pinned here
+
+
+def test_text_beside_bf16_is_refused(load: Load) -> None:
+    """The engine's Python API cannot carry both; that is said at load."""
+    with pytest.raises(ModelLoadError, match="both BYTES and BF16"):
+        load(models.text_and_bf16())
