@@ -1,0 +1,60 @@
+"""A controller that remembers what it was asked, and answers with what it was given."""
+
+from dataclasses import dataclass, field
+
+from runtimes.errors import BasculeError
+from serving.edge.control import ClusterStatus, WorkerStatus
+
+
+@dataclass(slots=True)
+class FakeControl:
+    """Implements `serving.edge.control.Control`."""
+
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    failure: BasculeError | None = None
+    """Raised by every change."""
+    workers: tuple[WorkerStatus, ...] = ()
+
+    async def status(self) -> ClusterStatus:
+        """An empty cluster with the given workers."""
+        return ClusterStatus(
+            mode="standalone",
+            home="/home",
+            model_control="none",
+            revision=7,
+            ready=True,
+            settled=True,
+            live={"m": 1},
+            versions=(),
+            workers=self.workers,
+            edges=(),
+            http="127.0.0.1:8000",
+            grpc="127.0.0.1:8001",
+            metrics="127.0.0.1:8002",
+        )
+
+    async def load(self, model: str) -> None:
+        """Remember it."""
+        self._ask("load", model)
+
+    async def unload(self, model: str) -> None:
+        """Remember it."""
+        self._ask("unload", model)
+
+    async def promote(self, model: str, version: int) -> int:
+        """Remember it; the revision is 8."""
+        self._ask("promote", model, version)
+        return 8
+
+    async def sync(self) -> None:
+        """Remember it."""
+        self._ask("sync")
+
+    async def retire(self, model: str, version: int | None) -> None:
+        """Remember it."""
+        self._ask("retire", model, version)
+
+    def _ask(self, *question: object) -> None:
+        self.asked.append(question)
+        if self.failure is not None:
+            raise self.failure

@@ -1,0 +1,108 @@
+"""A worker as the edge sees it: a tiny HTTP/1.1 server on a unix socket that says what it got."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+READY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+GRPC_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One call that arrived."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class EdgeWorker:
+    """Answers every infer call with its own name and the version that the edge set."""
+
+    name: str
+    delay_s: float = 0.0
+    statistics: bytes = b"[]"
+    seen: list[Seen] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def serving(self, socket: Path) -> AsyncIterator[Path]:
+        """Listen on a socket for as long as the context is open."""
+        server = await asyncio.start_unix_server(self._converse, str(socket))
+        connections = self._connections = set[asyncio.StreamWriter]()
+        try:
+            yield socket
+        finally:
+            server.close()
+            for connection in connections:
+                connection.transport.abort()
+            socket.unlink(missing_ok=True)
+
+    _connections: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            while True:
+                writer.write(await self._answer(await _read_call(reader)))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.transport.abort()
+        finally:
+            self._connections.discard(writer)
+
+    async def _answer(self, call: Seen) -> bytes:
+        if call.target == "/v2/health/ready":
+            return READY
+        if call.target == "/worker/statistics":
+            return _plain(self.statistics)
+        await asyncio.sleep(self.delay_s)
+        self.seen.append(call)
+        version = call.headers.get("bascule-version", "")
+        if call.target.startswith("/inference."):
+            return _grpc_reply(self.name.encode(), version.encode())
+        return _plain(
+            msgspec.json.encode({"model_name": self.name, "model_version": version, "outputs": []})
+        )
+
+
+async def _read_call(reader: asyncio.StreamReader) -> Seen:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    line, *rest = head.rstrip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (part.partition(": ") for part in rest)}
+    if headers.get("transfer-encoding") == "chunked":
+        body = await _read_chunks(reader)
+    else:
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    method, target, _ = line.split(" ")
+    return Seen(method, target, headers, body)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body
+
+
+def _plain(body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def _grpc_reply(name: bytes, version: bytes) -> bytes:
+    """A ModelInferResponse with model_name (1) and model_version (2)."""
+    message = b"\x0a" + bytes([len(name)]) + name + b"\x12" + bytes([len(version)]) + version
+    frame = b"\0" + len(message).to_bytes(4, "big") + message
+    chunk = f"{len(frame):x}\r\n".encode() + frame + b"\r\n0\r\ngrpc-status: 0\r\n\r\n"
+    return GRPC_HEAD + chunk
