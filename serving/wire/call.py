@@ -62,7 +62,7 @@ class InferCall(msgspec.Struct, frozen=True):
     """Longest time in the queue that the caller allows; 0: no limit of its own."""
     priority: int = 0
     parameters: Any = None
-    """Custom parameters, a dict of scalars, or None."""
+    """Custom parameters, a dict of scalars, or None; shared between equal calls, never changed."""
 
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -18,6 +18,7 @@ from serving.wire.tensors import (
     ITEM_BYTES,
     Buffer,
     Tensor,
+    check_bools,
     decode_strings,
     element_count,
     shape_text,
@@ -36,6 +37,7 @@ _CLASSIFIABLE: Final = frozenset(Datatype) - {
     Datatype.BF16,
     Datatype.BYTES,
 }
+_LOOKED_AT: Final = frozenset({Datatype.BYTES, Datatype.BOOL})
 _NO_JSON: Final = frozenset({Datatype.FP16, Datatype.BF16})
 
 
@@ -64,9 +66,13 @@ class InputPlan(msgspec.Struct, frozen=True):
     order: tuple[int, ...]
     """Position in the model of the n-th input of the request."""
     sizes: tuple[int, ...]
-    """Bytes of the n-th input of the request; -1 for BYTES, which say it themselves."""
-    names: tuple[str, ...]
+    """Bytes of the n-th input of the request; 0 for BYTES, which say it themselves."""
+    given: tuple[GivenInput, ...]
     """In the order of the request."""
+
+    def is_plain(self) -> bool:
+        """Say whether there is one input, and nothing of it to check but its size."""
+        return len(self.shapes) == len(self.given) == 1 and self.given[0].datatype not in _LOOKED_AT
 
 
 class CallChecks:
@@ -113,12 +119,10 @@ class CallChecks:
         sizes: list[int] = []
         for index, tensor in zip(order, given, strict=True):
             shape = self._fitting_shape(specs[index], tensor)
-            count = element_count(shape, tensor.name)
-            sizes.append(count * ITEM_BYTES[tensor.datatype] if _sized(tensor) else -1)
+            sizes.append(element_count(shape, tensor.name) * ITEM_BYTES[tensor.datatype])
             shapes[index] = shape
         key = tuple([shape and shape[1:] for shape in shapes]) if self._batched else tuple(shapes)
-        names = tuple([tensor.name for tensor in given])
-        return InputPlan(rows, tuple(shapes), key, order, tuple(sizes), names)
+        return InputPlan(rows, tuple(shapes), key, order, tuple(sizes), tuple(given))
 
     def take_tensors(
         self, plan: InputPlan, data: Sequence[Tensor], request_id: str
@@ -141,15 +145,17 @@ class CallChecks:
 
     def _take_tensors(self, plan: InputPlan, data: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         tensors: list[Tensor | None] = [None] * len(plan.shapes)
-        for index, size, raw, name in zip(plan.order, plan.sizes, data, plan.names, strict=True):
-            if size < 0:
-                tensors[index] = self._strings(raw, plan.shapes[index] or (), name)
+        for index, size, raw, given in zip(plan.order, plan.sizes, data, plan.given, strict=True):
+            if given.datatype is Datatype.BYTES:
+                tensors[index] = self._strings(raw, plan.shapes[index] or (), given.name)
                 continue
             if len(raw) != size:
                 raise InvalidArgumentError(
-                    f"input byte size mismatch for input '{name}' for model '{self._spec.model}'. "
-                    f"Expected {size}, got {len(raw)}"
+                    f"input byte size mismatch for input '{given.name}' for model "
+                    f"'{self._spec.model}'. Expected {size}, got {len(raw)}"
                 )
+            if given.datatype is Datatype.BOOL:
+                check_bools(raw, given.name)
             tensors[index] = raw
         return tuple(tensors)
 
@@ -309,10 +315,6 @@ def refuse_duplicates(names: Sequence[str], request_id: str) -> None:
 def with_request_id(error: InvalidArgumentError, request_id: str) -> InvalidArgumentError:
     """Return the error with the request's id in front, as clients know it."""
     return InvalidArgumentError(f"[request id: {request_id or '<id_unknown>'}] {error.message}")
-
-
-def _sized(given: GivenInput) -> bool:
-    return given.datatype is not Datatype.BYTES
 
 
 def _refuse_negative(given: GivenInput, model: str) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import WIRE
+from serving.wire.error_text import error_text
 
 Buffer = bytes | memoryview
 
@@ -103,7 +104,7 @@ def success(message: Sequence[Buffer], *, close: bool = False) -> list[Buffer]:
 def failure(error: BasculeError, *, close: bool = False) -> bytes:
     """Build the whole HTTP/1.1 reply for a call that failed: only trailers."""
     return b"%b%b\r\n0\r\ngrpc-status: %d\r\ngrpc-message: %b\r\n\r\n" % (
-        _HEAD, _CLOSE if close else b"", WIRE[error.code].grpc, grpc_message(error.message)
+        _HEAD, _CLOSE if close else b"", WIRE[error.code].grpc, grpc_message(error_text(error))
     )  # fmt: skip
 
 

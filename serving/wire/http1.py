@@ -8,6 +8,7 @@ import orjson
 
 from runtimes.errors import BasculeError, Code
 from serving.errors import WIRE
+from serving.wire.error_text import error_text
 from serving.wire.v2_json import JsonReply
 
 Buffer = bytes | memoryview
@@ -69,8 +70,7 @@ def packed_infer_reply(
 def error_reply(error: BasculeError, *, close: bool = False) -> bytes:
     """Build the whole reply for a call that failed, with the body `{"error": …}`."""
     wire = WIRE[error.code]
-    text = error.message.encode("utf-8", "replace").decode("utf-8")
-    body = orjson.dumps({"error": text})
+    body = orjson.dumps({"error": error_text(error)})
     extra = b"retry-after: 1\r\n" if wire.retry else b""
     if error.code is Code.UNSUPPORTED_CODING:
         extra += b"accept-encoding: gzip, deflate\r\n"

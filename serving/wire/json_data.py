@@ -81,7 +81,7 @@ def tensor_from_json(raw: msgspec.Raw, given: GivenInput, *, model: str) -> Tens
             flat = _typed(_flattened(orjson.loads(bytes(raw))), elements, given)
         except orjson.JSONDecodeError as error:
             raise _unreadable(error, given) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unreadable(error, given) from error
     array = _to_array(flat, given, model=model)
     if array.dtype.kind == "f" and not (np.abs(array) < _EXACT_BELOW).all():

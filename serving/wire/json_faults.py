@@ -43,14 +43,17 @@ def parse_loosely(header: bytes) -> Json:
         InvalidArgumentError: It is not JSON apart from these words.
     """
     try:
-        return msgspec.json.decode(header)
+        text = header.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise malformed("text is not UTF-8", error.start) from error
+    try:
+        return msgspec.json.decode(text)
     except RecursionError as error:
         raise nesting_error() from error
     except msgspec.DecodeError as error:
         if not any(word in header for word in _BARE_WORDS):
             raise explain_malformed(error, len(header)) from error
     try:
-        text = header.decode("utf-8")
         tree = json.loads(text)
         if _SURROGATE.search(text):
             orjson.dumps(tree)  # refuses text that is not Unicode, which json lets through
@@ -58,7 +61,7 @@ def parse_loosely(header: bytes) -> Json:
         raise nesting_error() from error
     except json.JSONDecodeError as error:
         raise malformed(error.msg, error.pos) from error
-    except (ValueError, TypeError) as error:  # not UTF-8, endless digits, half a surrogate pair
+    except (ValueError, TypeError) as error:  # endless digits, half a surrogate pair
         raise malformed(str(error), 0) from error
     return tree
 

@@ -105,7 +105,9 @@ class RequestReader:
         outputs = self._outputs(request, request_id, binary=parameters.binary_output)
         return ReadRequest(request_id, given, data, sizes, outputs, parameters)
 
-    def cut(self, tail: memoryview, sizes: Sequence[int], names: Sequence[str]) -> list[memoryview]:
+    def cut(
+        self, tail: memoryview, sizes: Sequence[int], given: Sequence[GivenInput]
+    ) -> list[memoryview]:
         """Cut the binary tail into tensors of the given sizes.
 
         Raises:
@@ -117,17 +119,17 @@ class RequestReader:
             pieces.append(tail[at : at + size])
             at += size
         if at != len(tail):
-            raise self.tail_error(tail, sizes, names)
+            raise self.tail_error(tail, sizes, given)
         return pieces
 
     def tail_error(
-        self, tail: memoryview, sizes: Sequence[int], names: Sequence[str]
+        self, tail: memoryview, sizes: Sequence[int], given: Sequence[GivenInput]
     ) -> InvalidArgumentError:
         """Return the error of a tail that is not as long as the sizes say."""
         left = len(tail)
-        for size, name in zip(sizes, names, strict=True):
+        for size, tensor in zip(sizes, given, strict=True):
             if size > left:
-                return self._short_tail(name, size - left)
+                return self._short_tail(tensor.name, size - left)
             left -= size
         return self._long_tail(left)
 
@@ -136,7 +138,7 @@ class RequestReader:
             return _Parsed(self._parse(header))
         except RecursionError as error:
             raise nesting_error() from error
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return _parsed_loosely(bytes(header))
 
     def _inputs(

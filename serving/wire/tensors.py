@@ -91,6 +91,19 @@ def decode_strings(raw: Buffer, shape: tuple[int, ...], *, name: str, model: str
     return string_array(elements, shape, where=where)
 
 
+def check_bools(raw: Buffer | Array, name: str) -> None:
+    """Check the bytes of a BOOL tensor: engines take other values than 0 and 1 for granted.
+
+    Raises:
+        InvalidArgumentError: There is another value.
+    """
+    others = bytes(raw).translate(None, b"\0\1")
+    if others:
+        raise InvalidArgumentError(
+            f"input '{name}' is BOOL and has the byte {others[0]}: 0 or 1 expected"
+        )
+
+
 def utf8(data: Buffer, *, index: int, where: str) -> str:
     """Decode one BYTES element.
 

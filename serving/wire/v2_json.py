@@ -51,7 +51,7 @@ class _Plan(msgspec.Struct, frozen=True):
     sizes: tuple[int, ...]
     """Bytes of each input in the tail, in the order of the request."""
     is_plain: bool
-    """One input, not BYTES: the tail is the tensor."""
+    """The tail is the one tensor, if it has its size."""
     outputs: tuple[OutputAsk, ...]
     parameters: Parameters
 
@@ -119,12 +119,12 @@ class V2JsonCodec:
             return self._decode_header(header, tail)
         if not plan.is_plain:
             tensors = self._checks.take_tensors(
-                plan.inputs, self._reader.cut(tail, plan.sizes, plan.inputs.names), ""
+                plan.inputs, self._reader.cut(tail, plan.sizes, plan.inputs.given), ""
             )
         elif len(tail) == plan.sizes[0]:
             tensors = (tail,)
         else:
-            raise self._reader.tail_error(tail, plan.sizes, plan.inputs.names)
+            raise self._reader.tail_error(tail, plan.sizes, plan.inputs.given)
         return _call("", plan.inputs, tensors, plan.outputs, plan.parameters)
 
     def _decode_header(self, header: Buffer, tail: memoryview) -> InferCall:
@@ -134,9 +134,8 @@ class V2JsonCodec:
         if read.sizes and not read.id and len(header) <= MAX_PLAN_HEADER_BYTES:
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
-            is_plain = len(tensors) == 1 and inputs.sizes[0] >= 0
             self._plans[bytes(header)] = _Plan(
-                inputs, read.sizes, is_plain, read.outputs, read.parameters
+                inputs, read.sizes, inputs.is_plain(), read.outputs, read.parameters
             )
         return _call(read.id, inputs, tensors, read.outputs, read.parameters)
 

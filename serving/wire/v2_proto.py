@@ -44,7 +44,7 @@ class _Plan(msgspec.Struct, frozen=True):
     gaps: tuple[_Gap, ...]
     raws: tuple[Span, ...]
     is_plain: bool
-    """One input, not BYTES, that reaches to the end of the message."""
+    """The rest of the message is the one tensor; the message's length fixes its size."""
     inputs: InputPlan
     outputs: tuple[OutputAsk, ...]
     parameters: Parameters
@@ -141,7 +141,7 @@ class V2ProtoCodec:
                 if end < start
             ]
         )
-        is_plain = len(inputs.shapes) == 1 and inputs.sizes[0] >= 0 and not gaps
+        is_plain = inputs.is_plain() and not gaps
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         prefix = bytes(view[: raws[0][0]])
