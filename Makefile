@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 E2E := $(wildcard tests/e2e)
 CODE := serving runtimes protos benchmarks tests
 
-.PHONY: help install demo test test-long check format protos bench clean
+.PHONY: help install demo test test-long check format protos docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: $(INSTALLED) ## rewrite the code as `make check` wants it
 
 protos: $(INSTALLED) ## make the stubs in protos/generated again
 	$(BIN)/python -m protos.generate
+
+docs: $(INSTALLED) ## write the table of settings into the README
+	$(BIN)/python -m benchmarks.settings_table
 
 bench: $(INSTALLED) ## what the edge costs, against peers: needs wrk and h2load
 	$(BIN)/python -m benchmarks.edge_overhead

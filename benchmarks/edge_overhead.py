@@ -108,8 +108,8 @@ def _round(number: int, systems: Sequence[System], loads: _Loads) -> Iterator[Sa
         print(f"round {number}: {system.name}", flush=True)
         with system.start() as endpoints:
             for load, measured in loads.of(endpoints):
-                if measured.failures:
-                    print(f"FAILED REQUESTS: {system.name}, {load}: {measured.failures}")
+                shout = f"FAILED REQUESTS: {measured.failures}\n" if measured.failures else ""
+                print(shout, end="", flush=True)
                 yield Sample(system=system.name, load=load, round=number, measured=measured)
 
 

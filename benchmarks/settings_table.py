@@ -1,0 +1,44 @@
+"""Write the table of settings into the README, from the settings themselves.
+
+python -m benchmarks.settings_table
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from serving.settings import described_settings
+
+README: Final = Path(__file__).parents[1] / "README.md"
+START: Final = "<!-- settings: made by `make docs` -->\n"
+END: Final = "<!-- end of settings -->\n"
+
+
+def with_table(readme: str) -> str:
+    """Return the README's text with the current table."""
+    before, _, rest = readme.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}{table()}{END}{after}"
+
+
+def table() -> str:
+    """Return the table: variable, default, meaning."""
+    rows = [
+        f"| `{variable}` | {_default(default)} | {meaning} |\n"
+        for variable, default, meaning in described_settings()
+    ]
+    return "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows)
+
+
+def _default(text: str) -> str:
+    return "" if text in {"None", "()", ""} else f"`{text}`"
+
+
+def main() -> int:
+    """Rewrite the README."""
+    README.write_text(with_table(README.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

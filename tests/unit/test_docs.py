@@ -1,0 +1,58 @@
+"""What the documents say is so: settings, commands and flags, files."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import typer.main
+
+from benchmarks.settings_table import with_table
+from serving.cli.main import WORDS, build_app
+
+ROOT: Final = Path(__file__).parents[2]
+DOCUMENTS: Final = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")
+TEXT: Final = {name: (ROOT / name).read_text() for name in DOCUMENTS}
+BLOCKS: Final = "".join(re.findall(r"```bash\n(.*?)```", TEXT["README.md"], re.DOTALL))
+COMMANDS: Final = tuple(
+    line.partition("#")[0].strip() for line in BLOCKS.splitlines() if line.startswith("bascule ")
+)
+TARGETS: Final = sorted(
+    set(re.findall(r"(?:`|^)make ([a-z-]+)", "\n".join(TEXT.values()), re.MULTILINE))
+)
+FILE: Final = r"`((?:serving|runtimes|protos|benchmarks|tests|deploy|\.ci)/[\w./-]+)`"
+FILES: Final = sorted(set(re.findall(FILE, "".join(TEXT.values()))))
+
+
+def test_the_table_of_settings_is_current() -> None:
+    """The README's table is the one that the settings give: run `make docs`."""
+    assert TEXT["README.md"] == with_table(TEXT["README.md"])
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_have_the_flags_that_are_shown(line: str) -> None:
+    """Every flag in a `bascule` line of the README is one of that command."""
+    _, word, *arguments = shlex.split(line)
+    group: Any = typer.main.get_command(build_app([word]))
+
+    known = {flag for parameter in group.commands[word].params for flag in parameter.opts}
+
+    assert [text for text in arguments if text.startswith("-") and text not in known] == []
+
+
+def test_every_command_is_in_the_overview() -> None:
+    """The README tells of each command."""
+    assert [word for word in WORDS if f"`bascule {word}" not in TEXT["README.md"]] == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_has_the_targets_that_are_shown(target: str) -> None:
+    """Every `make …` in the documents is a target."""
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_files_that_are_named_exist(path: str) -> None:
+    """A file that a document points to is there."""
+    assert (ROOT / path).exists()
