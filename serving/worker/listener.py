@@ -60,6 +60,7 @@ class InferProtocol(HttpToolsProtocol):
         self._line: deque[Exchange | AsgiTurn] = deque()
         self._running: AsgiTurn | None = None
         self._parked: deque[Exchange] = deque()
+        self._in_flight_count = 0
         self._is_unparking = False
         # Per request
         self._exchange: Exchange | None = None
@@ -131,10 +132,11 @@ class InferProtocol(HttpToolsProtocol):
         exchange.is_complete = True
         if exchange.is_written:  # refused, and now read to its end
             self.transport.close()
-        elif self.flow.write_paused or len(self._line) - len(self._parked) > MAX_IN_FLIGHT:
+        elif self._parked or self.flow.write_paused or self._in_flight_count >= MAX_IN_FLIGHT:
             self._parked.append(exchange)
             self.flow.pause_reading()
         else:
+            self._in_flight_count += 1
             exchange.start()
 
     def flush(self) -> None:
@@ -143,13 +145,10 @@ class InferProtocol(HttpToolsProtocol):
         while line:
             head = line[0]
             if isinstance(head, AsgiTurn):
-                if head is not self._running:
-                    self._running = head
-                    self._unset_keepalive_if_required()
-                    super()._start_asgi_task(head.cycle, head.app)
-                return
+                self._run_asgi(head)
+                break
             if head.reply is None or not self._write(head):
-                return
+                break
             line.popleft()
         if self._parked:
             self._unpark()
@@ -208,6 +207,12 @@ class InferProtocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._line.append(AsgiTurn(cycle, app))
 
+    def _run_asgi(self, turn: AsgiTurn) -> None:
+        if turn is not self._running:
+            self._running = turn
+            self._unset_keepalive_if_required()
+            super()._start_asgi_task(turn.cycle, turn.app)
+
     def _refuse(self, exchange: Exchange, error: BasculeError) -> None:
         """Answer before the body was read; the connection ends, as the rest is not wanted."""
         exchange.body = None
@@ -225,6 +230,8 @@ class InferProtocol(HttpToolsProtocol):
         else:
             transport.writelines(parts)  # no copy of a large tensor into a joined reply
         exchange.is_written = True
+        if exchange.is_complete:  # else it was refused, and never in flight
+            self._in_flight_count -= 1
         self._desk.open_count -= 1
         if exchange.keep_alive:
             return True
@@ -244,9 +251,8 @@ class InferProtocol(HttpToolsProtocol):
             return
         self._is_unparking = True
         parked = self._parked
-        while (
-            parked and not self.flow.write_paused and len(self._line) - len(parked) < MAX_IN_FLIGHT
-        ):
+        while parked and not self.flow.write_paused and self._in_flight_count < MAX_IN_FLIGHT:
+            self._in_flight_count += 1
             parked.popleft().start()
         self._is_unparking = False
         if not self._parked and not self.flow.write_paused:
