@@ -69,7 +69,7 @@ class Controller:
         await self.loop.until(lambda: not any(self.loop.is_on_its_way(key) for key in keys))
         reasons = self._failures(scan)
         if reasons:
-            if not any(self._is_ready(key) for key in keys):
+            if not self._is_served(model):
                 await self.loop.change(lambda: sources.unload(model))
             raise ModelLoadError(_load_failure(model, reasons))
         log.info("model_loaded", model=model, versions=len(keys))
@@ -143,9 +143,12 @@ class Controller:
     def _record(self, key: VersionKey) -> VersionRecord | None:
         return self.loop.snapshot.versions.get(key)
 
-    def _is_ready(self, key: VersionKey) -> bool:
-        record = self._record(key)
-        return record is not None and record.state is VersionState.READY
+    def _is_served(self, model: str) -> bool:
+        return any(
+            record.state is VersionState.READY
+            for key, record in self.loop.snapshot.versions.items()
+            if key.model == model
+        )
 
     def _live(self, model: str) -> int | None:
         live = self.loop.snapshot.routes.live.get(model)

@@ -74,8 +74,9 @@ class FakeWorker:
 class FakeCluster:
     """Pools in memory. `broken` digests fail to load, `slow` versions take 50 ms a row."""
 
-    def __init__(self) -> None:
-        """Begin without pools."""
+    def __init__(self, *, is_automatic: bool = False) -> None:
+        """Begin without pools; an automatic cluster advances whenever it is asked for news."""
+        self.is_automatic = is_automatic
         self.pools: dict[str, list[FakeWorker]] = {}
         self.broken: set[str] = set()
         self.slow: set[VersionKey] = set()
@@ -96,6 +97,7 @@ class FakeCluster:
         workers = self.pools.setdefault(spec.pool, [FakeWorker(n, spec.pool) for n in names])
         for worker in workers:
             self._apply(worker, wanted)
+        self._news.set()
 
     async def stop_pool(self, pool: str) -> None:
         """End a pool that no route names."""
@@ -113,13 +115,16 @@ class FakeCluster:
 
     async def changed(self) -> None:
         """Return after the next step."""
+        if self.is_automatic:
+            self.advance()
         await self._news.wait()
         self._news.clear()
 
     def advance(self) -> bool:
         """Let every worker take one step; return whether anything happened."""
         steps = [self._step(worker) for workers in self.pools.values() for worker in workers]
-        self._news.set()
+        if any(steps):
+            self._news.set()
         return any(steps)
 
     def crash(self, pool: str, key: VersionKey | None) -> None:

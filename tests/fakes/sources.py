@@ -1,0 +1,82 @@
+"""A registry and a model folder in memory."""
+
+from collections.abc import Mapping
+
+from serving.errors import NotFoundError
+from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.version import VersionSpec
+
+
+class FakeRegistry:
+    """Wanted versions and promotions; every change counts."""
+
+    def __init__(self, *specs: VersionSpec) -> None:
+        """Want these versions."""
+        self.specs = {spec.key: spec for spec in specs}
+        self.pins: dict[str, int] = {}
+        self.count = 0
+
+    def change_counter(self) -> int:
+        """Return how often something changed."""
+        return self.count
+
+    def wanted(self) -> tuple[VersionSpec, ...]:
+        """Return what shall be loaded."""
+        return tuple(self.specs.values())
+
+    def failed(self) -> tuple[FailedVersion, ...]:
+        """Return nothing: all that is wanted can be read."""
+        return ()
+
+    def models(self) -> frozenset[str]:
+        """Return the models' names."""
+        return frozenset(key.model for key in self.specs)
+
+    def pinned_live(self) -> Mapping[str, int]:
+        """Return the promotions."""
+        return dict(self.pins)
+
+    def pin_live(self, model: str, version: int, who: str) -> None:
+        """Store a promotion."""
+        assert who
+        self.pins[model] = version
+        self.count += 1
+
+    def unwant(self, model: str, version: int | None, who: str) -> None:
+        """Archive versions."""
+        assert who
+        gone = [k for k in self.specs if k.model == model and version in {None, k.version}]
+        if not gone:
+            raise NotFoundError(f"nothing of '{model}' is loaded from the registry")
+        for key in gone:
+            del self.specs[key]
+        self.count += 1
+
+
+class FakeFolder:
+    """Models in Triton's layout: `put` replaces what the folder says of one."""
+
+    def __init__(self, *specs: VersionSpec) -> None:
+        """Hold these versions."""
+        self.scans: dict[str, ModelScan] = {}
+        for spec in specs:
+            before = self.scans.get(spec.model, ModelScan(model=spec.model)).versions
+            self.put(ModelScan(model=spec.model, versions=(*before, spec)))
+
+    def put(self, scan: ModelScan) -> None:
+        """Say something else of a model."""
+        self.scans[scan.model] = scan
+
+    def scan(self) -> RepositoryScan:
+        """Read the whole folder."""
+        return RepositoryScan(models=dict(self.scans))
+
+    def scan_model(self, model: str) -> ModelScan:
+        """Read one model's folder."""
+        if model not in self.scans:
+            raise NotFoundError(f"model '{model}' is not found")
+        return self.scans[model]
+
+    def model_names(self) -> frozenset[str]:
+        """Return the names of all models."""
+        return frozenset(self.scans)
