@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import BinaryIO, Final
 
 import ray
@@ -21,12 +22,12 @@ from serving.cluster.actor_logs import log_to_file
 from serving.cluster.adapter import RayEdges, RayPools, clock_revision
 from serving.cluster.apps import application
 from serving.cluster.background import Background
-from serving.cluster.boards import EdgeBoard, PoolBoard, PoolOrder
+from serving.cluster.boards import EdgeBoard, EdgeReport, PoolBoard, PoolOrder, Publication
 from serving.cluster.names import EDGE_APP, Instance
 from serving.cluster.recall import RoutesFile, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
-from serving.edge.control import ClusterStatus, EdgeStatus, Snapshot
+from serving.edge.control import ClusterStatus
 from serving.errors import NotReadyError
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
@@ -57,8 +58,9 @@ class ControllerReplica:
         self._settings = settings
         self._lock = _hold_home(settings)
         clock = SystemClock()
-        self._pool_board = PoolBoard(clock, first_revision=clock_revision(clock))
-        self._edge_board = EdgeBoard(clock)
+        first = clock_revision(clock)
+        self._pool_board = PoolBoard(clock, first_revision=first)
+        self._edge_board = EdgeBoard(clock, first_number=first)
         self._routes_file = RoutesFile(settings.run_dir / "routes.json")
         self._pools = RayPools(
             ServePoolApps(instance), self._pool_board, settings.run_dir / "pools.json"
@@ -80,10 +82,12 @@ class ControllerReplica:
         self._pool_board.leave(pool, worker)
         await self._edge_board.until_unrouted(worker, LEAVE_LIMIT_S)
 
-    async def edge_exchange(self, status: EdgeStatus, wait_s: float) -> Snapshot | None:
-        """Take an edge's report, an acknowledgement too; return a snapshot that it lacks."""
-        snapshot = await self._edge_board.exchange(status, wait_s)
-        return None if snapshot is None else portable_snapshot(snapshot)
+    async def edge_exchange(self, report: EdgeReport, wait_s: float) -> Publication | None:
+        """Take an edge's report, an acknowledgement too; return the publication that it lacks."""
+        publication = await self._edge_board.exchange(report, wait_s)
+        if publication is None:
+            return None
+        return replace(publication, snapshot=portable_snapshot(publication.snapshot))
 
     async def status(self) -> ClusterStatus:
         """Return everything that `bascule status` shows."""

@@ -6,6 +6,7 @@ Serve replaces the actor. Only when the whole instance ends is HAProxy told to f
 
 import asyncio
 import signal
+from dataclasses import replace
 from typing import Any, Final
 
 import ray
@@ -16,9 +17,10 @@ from runtimes.errors import BasculeError
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import application
 from serving.cluster.background import Background
+from serving.cluster.boards import EdgeReport, Publication
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
 from serving.cluster.remote_control import RemoteControl, answered
-from serving.edge.control import EdgeStatus, Snapshot
+from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
 from serving.supervise import Child
 
@@ -49,6 +51,7 @@ class EdgeReplica:
             node=ray.get_runtime_context().get_node_id(),
             outlives=True,
         )
+        self._report = EdgeReport(status=self._edge.status())
         self._background.start(self._live)
         await self._background.until(self._is_open.wait())
 
@@ -81,17 +84,27 @@ class EdgeReplica:
         self._is_open.set()
         controller = serve.get_app_handle(CONTROLLER_APP)
         while True:
+            report = replace(self._report, status=self._edge.status())
             try:
-                snapshot: Snapshot | None = await answered(
-                    controller.edge_exchange.remote(self._edge.status(), POLL_S),
-                    EXCHANGE_LIMIT_S,
+                news: Publication | None = await answered(
+                    controller.edge_exchange.remote(report, POLL_S), EXCHANGE_LIMIT_S
                 )
-                if snapshot is not None:
-                    await self._edge.apply(snapshot)
-            except BasculeError as error:
-                # Without the controller the routes stay; a snapshot that failed comes again.
-                log.warning("exchange_failed", reason=error.message)
+            except BasculeError as error:  # the routes stay as they are
+                log.warning("controller_away", reason=error.message)
                 await asyncio.sleep(RETRY_S)
+                continue
+            if news is not None:
+                await self._obey(news)
+
+    async def _obey(self, news: Publication) -> None:
+        try:
+            await self._edge.apply(news.snapshot)
+        except BasculeError as error:
+            log.warning("snapshot_refused", number=news.number, reason=error.message)
+            self._report = replace(self._report, refused=news.number, reason=error.message)
+            await asyncio.sleep(RETRY_S)  # it comes again
+        else:
+            self._report = replace(self._report, applied=news.number)
 
     async def _end(self, haproxy_pid: int) -> None:
         """Let HAProxy finish its calls and end."""
