@@ -122,8 +122,11 @@ def _bytes(value: Array) -> Array:
     return np.array([str(v).encode() for v in value.ravel()], object).reshape(value.shape)
 
 
-def bare_torch(file: Path, feeds: Feeds) -> list[Array]:
-    """Run the file in torch alone, inputs by position, with one thread."""
+def bare_torch(file: Path, feeds: Feeds, run_count: int) -> list[list[Array]]:
+    """Run the file in torch alone, inputs by position, with one thread, several times.
+
+    A module may keep state between runs: the n-th answer of the server is the n-th one here.
+    """
     import torch  # noqa: PLC0415  an engine, and only for models of its format
 
     torch.set_num_threads(1)
@@ -134,10 +137,13 @@ def bare_torch(file: Path, feeds: Feeds) -> list[Array]:
         int(v[0]) if a.type.kind() == "IntType" else torch.from_numpy(v.copy())
         for a, v in zip(arguments, feeds.values(), strict=True)
     ]
-    with torch.inference_mode():
-        result = module(*values)
-    outputs = [result] if isinstance(result, torch.Tensor) else list(result)
-    return [np.asarray(o.numpy()) for o in outputs]
+    runs = []
+    for _ in range(run_count):
+        with torch.inference_mode():
+            result = module(*values)
+        outputs = [result] if isinstance(result, torch.Tensor) else list(result)
+        runs.append([np.asarray(o.numpy()).copy() for o in outputs])
+    return runs
 
 
 def ask_http(
@@ -193,16 +199,23 @@ def verify(model: str, folder: Path, http: Any, grpc: Any) -> str:
     version = folder / metadata["versions"][-1]
     q = question(model, metadata)
     names = [t["name"] for t in metadata["outputs"]]
-    onnx = version / "model.onnx"
-    want = bare_onnx(onnx, q.feeds) if onnx.exists() else bare_torch(version / "model.pt", q.feeds)
-    wrong = [
-        ("HTTP binary", differences(ask_http(http, q, names, binary=True), want)),
-        ("gRPC", differences(ask_grpc(grpc, q, names), want)),
-    ]
     tensors = [*metadata["inputs"], *metadata["outputs"]]
+    asks: dict[str, Callable[[], list[Array]]] = {
+        "HTTP binary": lambda: ask_http(http, q, names, binary=True),
+        "gRPC": lambda: ask_grpc(grpc, q, names),
+    }
     if not NO_JSON & {t["datatype"] for t in tensors}:
-        wrong.append(("HTTP JSON", differences(ask_http(http, q, names, binary=False), want)))
-    return "; ".join(f"{transport}: {text}" for transport, text in wrong if text)
+        asks["HTTP JSON"] = lambda: ask_http(http, q, names, binary=False)
+    onnx = version / "model.onnx"
+    if onnx.exists():
+        wants = [bare_onnx(onnx, q.feeds)] * len(asks)
+    else:
+        wants = bare_torch(version / "model.pt", q.feeds, len(asks))
+    wrong = {
+        transport: differences(ask(), want)
+        for (transport, ask), want in zip(asks.items(), wants, strict=True)
+    }
+    return "; ".join(f"{transport}: {text}" for transport, text in wrong.items() if text)
 
 
 def main() -> int:
