@@ -1,0 +1,308 @@
+"""`bascule serve` with real processes: models over both wires, swings, crashes, ends, refusals."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+
+from serving.local_http import LocalHttp
+from tests.fakes.models import tiny
+
+LIMIT_S = 60.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def put_model(repository: Path, name: str, version: int = 1, *, content: bytes = b"") -> None:
+    """Write a model in Triton's layout; tiny by default, with all versions served."""
+    folder = repository / name / str(version)
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(content or tiny())
+    (repository / name / "config.pbtxt").write_text("version_policy { all {} }")
+
+
+@dataclass
+class Server:
+    """A running `bascule serve`."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    ports: list[int]
+
+    @property
+    def http(self) -> str:
+        """Where HTTP is served."""
+        return f"127.0.0.1:{self.ports[0]}"
+
+    @property
+    def grpc(self) -> str:
+        """Where gRPC is served."""
+        return f"127.0.0.1:{self.ports[1]}"
+
+    def until_said(self, text: str) -> list[str]:
+        """Read standard error until a line begins with a text; returns all lines."""
+        lines: list[str] = []
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            lines.append(line.rstrip())
+            if line.startswith(text):
+                return lines
+        pytest.fail(f"it ended without saying {text!r}: {lines}")
+
+    def admin(self, method: str, path: str, body: object = None) -> dict[str, object]:
+        """Ask the admin API."""
+
+        async def ask() -> dict[str, object]:
+            async with LocalHttp(str(self.home / "run" / "admin.sock")) as admin:
+                text = json.dumps(body).encode() if body is not None else b""
+                reply = await admin.ask(method, path, text, timeout_s=LIMIT_S)
+                assert reply.status == 200, reply.body
+                answer: dict[str, object] = json.loads(reply.body)
+                return answer
+
+        return asyncio.run(ask())
+
+    def worker_pids(self) -> dict[str, int]:
+        """Process ids by pool."""
+        return {w["pool"]: w["pid"] for w in self.admin("GET", "/v1/status")["workers"]}
+
+    def answer(self, model: str, version: str = "") -> tuple[list[float], str]:
+        """Infer over HTTP: the first row of y, and the version that ran."""
+        with triton_http.InferenceServerClient(self.http) as client:
+            x = triton_http.InferInput("x", [1, 16], "FP32")
+            x.set_data_from_numpy(np.ones((1, 16), np.float32))
+            result = client.infer(model, [x], model_version=version)
+            return result.as_numpy("y")[0].tolist(), result.get_response()["model_version"]
+
+
+def command(home: Path, ports: list[int], *arguments: str) -> subprocess.Popen[str]:
+    """Start `bascule serve`."""
+    flags = zip(("--http", "--grpc", "--metrics"), ports, strict=True)
+    addresses = [part for flag, port in flags for part in (flag, f"127.0.0.1:{port}")]
+    bascule = str(Path(sys.executable).with_name("bascule"))
+    return subprocess.Popen(
+        [bascule, "serve", *arguments, *addresses],
+        env=os.environ | {"BASCULE_HOME": str(home)},  # noqa: TID251  a test's own process
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@contextmanager
+def serving(home: Path, *arguments: str) -> Iterator[Server]:
+    """Run a server until the block ends; it must leave no process."""
+    ports = free_ports(3)
+    process = command(home, ports, *arguments)
+    server = Server(process, home, ports)
+    try:
+        server.until_said("metrics")
+        yield server
+    finally:
+        children = psutil.Process(process.pid).children() if process.poll() is None else []
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive, f"left running: {alive}"
+
+
+@contextmanager
+def load_on(server: Server, model: str) -> Iterator[list[str]]:
+    """Call a model without a pause; gives the versions that answered, and failures."""
+    stop, answers = Event(), []
+
+    def call() -> None:
+        with triton_http.InferenceServerClient(server.http) as client:
+            x = triton_http.InferInput("x", [1, 16], "FP32")
+            x.set_data_from_numpy(np.ones((1, 16), np.float32))
+            while not stop.is_set():
+                try:
+                    reply = client.infer(model, [x]).get_response()
+                    answers.append(reply["model_version"])
+                except triton_http.InferenceServerException as error:
+                    answers.append(str(error))
+
+    thread = Thread(target=call)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        thread.join()
+
+
+def until(condition: object, what: str) -> None:
+    """Wait for a condition of another process."""
+    end = monotonic() + LIMIT_S
+    assert callable(condition)
+    while not condition():
+        assert monotonic() < end, f"never: {what}"
+
+
+@pytest.fixture(name="home")
+def short_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose sockets' paths are short enough."""
+    return tmp_path_factory.mktemp("h")
+
+
+def test_two_models_over_both_wires(home: Path, tmp_path: Path) -> None:
+    """Models of a folder answer over HTTP and gRPC, a bad one fails alone and says why."""
+    for name in ("a", "b"):
+        put_model(tmp_path, name)
+    put_model(tmp_path, "bad", content=b"no model")
+    with serving(home, "--model-repository", str(tmp_path)) as server:
+        assert server.answer("a") == server.answer("b")
+        with triton_grpc.InferenceServerClient(server.grpc) as client:
+            x = triton_grpc.InferInput("x", [1, 16], "FP32")
+            x.set_data_from_numpy(np.ones((1, 16), np.float32))
+            assert client.infer("b", [x]).as_numpy("y")[0].tolist() == server.answer("b")[0]
+            assert not client.is_server_ready()
+        states = {v["model"]: v for v in server.admin("GET", "/v1/status")["versions"]}
+        assert states["bad"]["state"] == "UNAVAILABLE"
+        assert states["bad"]["reason"]
+        assert {states["a"]["state"], states["b"]["state"]} == {"READY"}
+
+
+def test_a_killed_worker_comes_back(home: Path, tmp_path: Path) -> None:
+    """A killed worker is restarted, and its models answer again."""
+    put_model(tmp_path, "a")
+    with serving(home, "--model-repository", str(tmp_path)) as server:
+        first = server.worker_pids()["s1"]
+        os.kill(first, signal.SIGKILL)
+
+        def is_back() -> bool:
+            with suppress(triton_http.InferenceServerException):
+                return bool(server.answer("a"))
+            return False
+
+        until(is_back, "the model answers again")
+        worker = server.admin("GET", "/v1/status")["workers"][0]
+        assert worker["last_exit"] == "killed by signal 9"
+        assert (worker["restart_count"], worker["pid"] != first) == (1, True)
+
+
+def test_promote_under_load(home: Path, tmp_path: Path) -> None:
+    """A swing fails no call, and calls begun after it are answered by the new version."""
+    put_model(tmp_path, "a", 1)
+    put_model(tmp_path, "a", 2)
+    with serving(home, "--model-repository", str(tmp_path)) as server:
+        with load_on(server, "a") as answers:
+            for version in (1, 2, 1):
+                server.admin("POST", "/v1/models/a/promote", {"version": version})
+                assert server.answer("a")[1] == str(version)
+        assert set(answers) <= {"1", "2"}
+        assert server.answer("a", version="2")[1] == "2"
+
+
+def test_load_and_unload_beside_others(home: Path, tmp_path: Path) -> None:
+    """Loading and unloading a model fails no call of another one, and takes effect at once."""
+    for name in ("a", "b"):
+        put_model(tmp_path, name)
+    explicit = ("--model-control-mode", "explicit", "--load-model", "a")
+    with serving(home, "--model-repository", str(tmp_path), *explicit) as server:
+        client = triton_http.InferenceServerClient(server.http)
+        with load_on(server, "a") as answers:
+            for _ in range(3):
+                client.load_model("b")
+                assert server.answer("b")[1] == "1"
+                client.unload_model("b")
+                assert not client.is_model_ready("b")
+        client.close()
+        assert set(answers) == {"1"}
+
+
+def test_a_model_file_is_enough(home: Path, tmp_path: Path) -> None:
+    """A path to a model file is served under the file's name."""
+    (tmp_path / "mine.onnx").write_bytes(tiny())
+    with serving(home, str(tmp_path / "mine.onnx")) as server:
+        assert server.answer("mine")[1] == "1"
+
+
+def test_sigterm_ends_everything(home: Path, tmp_path: Path) -> None:
+    """SIGTERM ends the command with status 0, and leaves no process and no socket."""
+    put_model(tmp_path, "a")
+    with serving(home, "--model-repository", str(tmp_path)) as server:
+        server.process.terminate()
+        server.until_said("stopped")
+        assert server.process.wait(LIMIT_S) == 0
+        assert list((home / "run" / "w").iterdir()) == []
+
+
+def test_a_killed_server_leaves_no_process(home: Path, tmp_path: Path) -> None:
+    """When the command itself is killed, HAProxy and the workers die with it."""
+    put_model(tmp_path, "a")
+    with serving(home, "--model-repository", str(tmp_path)) as server:
+        children = psutil.Process(server.process.pid).children()
+        server.process.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive
+    with serving(home, "--model-repository", str(tmp_path)) as server:
+        assert server.answer("a")[1] == "1"
+
+
+def test_a_second_instance_is_refused(home: Path) -> None:
+    """A second `serve` on the same home ends with one sentence that names the first."""
+    with serving(home) as server:
+        second = command(home, free_ports(3))
+        _, said = second.communicate(timeout=LIMIT_S)
+        assert second.returncode == 1
+        assert f"process {server.process.pid}" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_a_port_in_use_is_named(home: Path) -> None:
+    """A port in use ends the command with one sentence, before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = command(home, [port, *free_ports(2)])
+        _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
+    assert f"127.0.0.1:{port} is in use by process {os.getpid()}" in said
+    assert "--http" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["nothing.onnx"], "neither a file nor a model", id="missing"),
+        pytest.param(["--load-model", "a"], "--model-control-mode explicit", id="load"),
+        pytest.param(["--model-control-mode", "poll"], "--model-repository", id="poll"),
+        pytest.param(["--model-control-mode", "x"], "model_control_mode", id="mode"),
+        pytest.param(["--model-repository", "/no/such/folder"], "does not exist", id="folder"),
+    ],
+)
+def test_bad_arguments_are_told_in_one_sentence(
+    home: Path, arguments: list[str], words: str
+) -> None:
+    """What cannot be served ends the command with status 1 and the reason."""
+    process = command(home, free_ports(3), *arguments)
+    _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert not (home / "run" / "admin.sock").exists()
