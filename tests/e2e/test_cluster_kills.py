@@ -1,0 +1,80 @@
+"""Parts of an instance on Ray are killed while calls are made."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.ray_instance import Callers, Instance, instance, until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Instance]:
+    """An instance without a dashboard: two replicas of `pair`, one of `plain`."""
+    with instance() as made:
+        started = made.up("--no-dashboard")
+        assert started.returncode == 0, started.stderr
+        yield made
+
+
+def replaced(running: Instance, words: str) -> int:
+    """Kill one process with these words in its command line; return when another has them."""
+    victims = running.processes(words)
+    victims[0].kill()
+    before = {process.pid for process in victims}
+    until(
+        lambda: bool({process.pid for process in running.processes(words)} - before),
+        f"another {words}",
+    )
+    return victims[0].pid
+
+
+def test_calls_go_on_without_the_controller(running: Instance) -> None:
+    """The controller is needed for changes only, and resumes what runs without restarting it."""
+    workers = {process.pid for process in running.processes("serving.worker")}
+    with Callers(running, "pair") as callers:
+        replaced(running, "ControllerReplica")
+        until(lambda: running.status()["ready"] is True, "a status of the new controller")
+        callers.until_answers(200)
+    assert callers.failures == []
+    assert {process.pid for process in running.processes("serving.worker")} == workers
+
+
+def test_a_resumed_controller_makes_changes(running: Instance) -> None:
+    """A controller that was killed and came back promotes as before."""
+    replaced(running, "ControllerReplica")
+    until(lambda: running.run("promote", "plain", "--to", "1").returncode == 0, "a promotion")
+    assert running.predict("plain")["model_version"] == "1"
+
+
+def test_a_killed_worker_costs_no_call(running: Instance) -> None:
+    """With two replicas, calls to the one that died are answered by the other."""
+    pool = next(
+        str(worker["pool"])
+        for worker in running.status()["workers"]  # type: ignore[attr-defined]  # parsed JSON
+        if worker["pool"].startswith("d")
+    )
+    with Callers(running, "pair") as callers:
+        replaced(running, f"--worker {pool}-")
+        callers.until_answers(200)
+    assert callers.failures == []
+
+
+def test_a_killed_haproxy_comes_back_by_itself(running: Instance) -> None:
+    """HAProxy's end is noticed, and the next one knows every route from its first moment."""
+    with Callers(running, "plain") as callers:
+        replaced(running, "bin/haproxy")
+        callers.until_answers(200)
+    assert [text for text in callers.failures if "unknown model" in text] == []
+
+
+def test_a_killed_edge_actor_costs_no_call(running: Instance) -> None:
+    """HAProxy outlives its supervisor, and the next supervisor adopts it."""
+    haproxy = [process.pid for process in running.processes("bin/haproxy")]
+    with Callers(running, "plain") as callers:
+        replaced(running, "EdgeReplica")
+        until(lambda: running.status()["ready"] is True, "a status by the new edge")
+        callers.until_answers(200)
+    assert callers.failures == []
+    assert [process.pid for process in running.processes("bin/haproxy")] == haproxy
