@@ -26,6 +26,12 @@ STATUS_LINES: Final = MappingProxyType(
 )
 _OK: Final = STATUS_LINES[200]
 _CLOSE: Final = b"connection: close\r\n"
+_JSON_HEAD: Final = _OK + b"content-type: application/json\r\ncontent-length: %d\r\n"
+_BINARY_HEAD: Final = _OK + (
+    b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
+    b"content-length: %d\r\n"
+)
+_END: Final = b"\r\n"
 
 
 def infer_reply(reply: JsonReply, *, close: bool = False) -> list[Buffer]:
@@ -34,21 +40,13 @@ def infer_reply(reply: JsonReply, *, close: bool = False) -> list[Buffer]:
     Returns:
         Buffers to write one after the other: a single one when the reply is small.
     """
-    head, tail = reply.head, reply.tail
+    head, tail, header_length = reply.head, reply.tail, reply.header_length
     size = len(head) + sum(map(len, tail))
-    ending = _CLOSE if close else b""
-    if reply.header_length is None:
-        start = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
-            _OK, size, ending
-        )  # fmt: skip
-    else:
-        start = (
-            b"%bcontent-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
-            b"content-length: %d\r\n%b\r\n" % (_OK, reply.header_length, size, ending)
-        )
+    start = _JSON_HEAD % size if header_length is None else _BINARY_HEAD % (header_length, size)
+    end = _CLOSE + _END if close else _END
     if size < JOIN_BYTES:
-        return [b"".join((start, head, *tail))]
-    return [start + head, *tail]
+        return [b"".join((start, end, head, *tail))]
+    return [b"".join((start, end, head)), *tail]
 
 
 def packed_infer_reply(

@@ -15,8 +15,8 @@ import orjson
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.call import Array
-from serving.wire.checks import GivenInput
-from serving.wire.tensors import Tensor, element_count, string_array, utf8
+from serving.wire.input_checks import GivenInput
+from serving.wire.tensors import Tensor, element_bytes, element_count, string_array, utf8
 
 MAX_DEPTH: Final = 100
 _EXACT_BELOW: Final = 2.0**64  # msgspec may be one rounding off for longer integers read as floats
@@ -213,6 +213,6 @@ def tensor_to_json(array: Array, *, name: str) -> bytes:
 def _texts(elements: list[Any], name: str) -> list[str]:
     where = f"output '{name}', which was asked for as JSON (ask for binary_data instead)"
     return [
-        utf8(element, index=index, where=where) if isinstance(element, bytes) else element
+        utf8(element_bytes(element), index=index, where=where)
         for index, element in enumerate(elements)
     ]

@@ -21,7 +21,7 @@ Json = Any
 _OFFSET: Final = re.compile(r"^(?:JSON is malformed: )?(.*?)(?: \(byte (\d+)\))?$", re.DOTALL)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _UNSIGNED: Final = "non-unsigned-integer as unsigned-integer"
-_BARE_WORDS: Final = (b"NaN", b"Infinity")
+_BARE_WORDS: Final = ("NaN", "Infinity")
 
 
 def malformed(reason: str, offset: int) -> InvalidArgumentError:
@@ -51,8 +51,12 @@ def parse_loosely(header: bytes) -> Json:
     except RecursionError as error:
         raise nesting_error() from error
     except msgspec.DecodeError as error:
-        if not any(word in header for word in _BARE_WORDS):
+        if not any(word in text for word in _BARE_WORDS):
             raise explain_malformed(error, len(header)) from error
+    return _with_bare_words(text)
+
+
+def _with_bare_words(text: str) -> Json:
     try:
         tree = json.loads(text)
         if _SURROGATE.search(text):

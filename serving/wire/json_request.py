@@ -1,7 +1,8 @@
 """Fast path. The JSON part of an infer request, read in the order of the protocol's checks.
 
 JSON syntax, id, parameters, inputs one by one, left-over tail, outputs. What is read here has the
-protocol's form; whether it fits the model's inputs is asked in `checks`.
+protocol's form; whether it fits the model's inputs is asked in `input_checks`. One file, although
+a long one: the records and the walk over them are read side by side.
 """
 
 from collections.abc import Sequence
@@ -10,13 +11,13 @@ from typing import Annotated, Final
 
 import msgspec
 
-from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.wire.call import CallSpec, OutputAsk
-from serving.wire.checks import CallChecks, GivenInput, GivenOutput, refuse_duplicates
+from serving.wire.input_checks import GivenInput, refuse_duplicates
 from serving.wire.json_data import nesting_error, tensor_from_json, tensor_from_values
 from serving.wire.json_faults import parse_loosely, refuse_faults
+from serving.wire.output_checks import GivenOutput, OutputChecks
 from serving.wire.parameters import NONE, Parameters, read_parameters
 from serving.wire.tensors import DATATYPES, ITEM_BYTES, MAX_RANK, Buffer, Tensor
 
@@ -81,7 +82,7 @@ class ReadRequest(msgspec.Struct, frozen=True):
 class RequestReader:
     """Reads the requests to one version."""
 
-    def __init__(self, spec: CallSpec, checks: CallChecks, max_json_bytes: int) -> None:
+    def __init__(self, spec: CallSpec, checks: OutputChecks, max_json_bytes: int) -> None:
         """Read requests to `spec` whose JSON has at most `max_json_bytes`."""
         self._model = spec.model
         self._checks = checks
@@ -219,41 +220,6 @@ class RequestReader:
             f"unexpected additional input data for model '{self._model}': {surplus} bytes are "
             "left after the last binary input"
         )
-
-
-def raw_input(spec: CallSpec, size: int) -> GivenInput:
-    """Deduce the one input of a raw request from the number of its bytes.
-
-    One free dimension is filled from the size; a batching model gets one row.
-
-    Raises:
-        InvalidArgumentError: The model has more inputs, or the shape cannot be deduced.
-    """
-    if len(spec.inputs) != 1:
-        raise InvalidArgumentError(
-            "Raw request must only have 1 input (found 1) to be deduced but got "
-            f"{len(spec.inputs)} inputs in '{spec.model}' model configuration"
-        )
-    tensor = spec.inputs[0]
-    shape = list(tensor.shape)
-    if spec.max_batch_rows > 0:
-        shape[0] = 1
-    free = [axis for axis, dimension in enumerate(shape) if dimension < 0]
-    if len(free) > 1:
-        raise InvalidArgumentError(
-            f"Raw request needs at most one free dimension, input '{tensor.name}' of model "
-            f"'{spec.model}' has {len(free)}: send a JSON header with the shape"
-        )
-    if free:
-        shape[free[0]] = 1
-        unit = prod(shape) * ITEM_BYTES[tensor.datatype]
-        shape[free[0]] = size // unit if unit else 1
-    if tensor.datatype is Datatype.BYTES and prod(shape) != 1:
-        raise InvalidArgumentError(
-            f"Raw request can carry one BYTES element, input '{tensor.name}' of model "
-            f"'{spec.model}' has {prod(shape)}: send a JSON header"
-        )
-    return GivenInput(tensor.name, tensor.datatype, tuple(shape))
 
 
 def _parsed_loosely(header: bytes) -> _Parsed:

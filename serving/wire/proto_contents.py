@@ -12,7 +12,7 @@ import numpy as np
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.call import Array
-from serving.wire.checks import GivenInput
+from serving.wire.input_checks import GivenInput
 from serving.wire.protobuf import (
     BYTES,
     FIXED32,

@@ -4,7 +4,6 @@ By hand, because protobuf's own parser copies tensor bytes, and because only a w
 tensors lie, which is what lets `v2_proto` recognise the next request of the same form at a glance.
 """
 
-import struct
 from math import prod
 from typing import Final
 
@@ -12,11 +11,12 @@ import msgspec
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
-from serving.errors import NotFoundError
 from serving.wire.call import CallSpec
-from serving.wire.checks import GivenInput, GivenOutput, refuse_duplicates
+from serving.wire.input_checks import GivenInput, refuse_duplicates
+from serving.wire.output_checks import GivenOutput
 from serving.wire.parameters import NONE, Parameters, Scalar, read_parameters
 from serving.wire.proto_contents import tensor_from_contents
+from serving.wire.proto_parameters import classification, read_parameter, refuse_region
 from serving.wire.protobuf import (
     BYTES,
     fields,
@@ -31,7 +31,6 @@ Span = tuple[int, int]
 
 _NAME: Final = 1
 _VERSION: Final = 2
-_DOUBLE: Final = struct.Struct("<d")
 _NAME_TAG: Final = 0x0A
 _VERSION_TAG: Final = 0x12
 _SINGLE_BYTE: Final = 0x80
@@ -120,7 +119,7 @@ def read_request(view: memoryview) -> ProtoRequest:
             case 3, 2:
                 request.id = text(view, start, end)
             case 4, 2:
-                _read_parameter(view, start, end, parameters)
+                read_parameter(view, start, end, parameters)
             case _:
                 pass  # model and version, or a field that we do not know
     if parameters:
@@ -189,13 +188,13 @@ def _read_input(view: memoryview, at: int, end: int) -> tuple[GivenInput, list[S
             case 3, (0 | 2):
                 _read_shape(view, start, stop, shape)
             case 4, 2:
-                _read_parameter(view, start, stop, parameters)
+                read_parameter(view, start, stop, parameters)
             case 5, 2:
                 contents.append((start, stop))
             case _:
                 pass  # a field that we do not know
     if parameters:
-        _refuse_region(parameters)
+        refuse_region(parameters)
     return GivenInput(name, _known_datatype(datatype, name), tuple(shape)), contents
 
 
@@ -229,60 +228,6 @@ def _read_output(view: memoryview, at: int, end: int) -> GivenOutput:
         if wire == BYTES and number == 1:
             name = text(view, start, stop)
         elif wire == BYTES and number == 2:  # noqa: PLR2004  parameters
-            _read_parameter(view, start, stop, parameters)
-    _refuse_region(parameters)
-    return GivenOutput(name, binary=True, classification=_classification(parameters))
-
-
-def _classification(parameters: dict[str, Scalar]) -> int:
-    count = parameters.get("classification")
-    if count is None:
-        return 0
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise InvalidArgumentError(
-            "invalid value type for 'classification' parameter, expected int64_param"
-        )
-    if count < 1:
-        raise InvalidArgumentError("invalid value for 'classification' parameter, expected >= 0")
-    return count
-
-
-def _refuse_region(parameters: dict[str, Scalar]) -> None:
-    region = parameters.get("shared_memory_region")
-    if region is not None:
-        raise NotFoundError(f"Unable to find shared memory region: '{region}'")
-
-
-def _read_parameter(view: memoryview, at: int, end: int, into: dict[str, Scalar]) -> None:
-    """Read one entry of a map<string, InferParameter>; a later one of the same key wins."""
-    key = ""
-    value: Scalar | None = None
-    for number, wire, start, stop in fields(view, at, end):
-        if wire == BYTES and number == 1:
-            key = text(view, start, stop)
-        elif wire == BYTES and number == 2:  # noqa: PLR2004  value
-            value = _read_value(view, start, stop, value)
-    if value is None:
-        raise InvalidArgumentError(
-            f"parameter '{key[:80]}' has invalid type. It should be either 'int', 'bool', or "
-            "'string'."
-        )
-    into[key] = value
-
-
-def _read_value(view: memoryview, at: int, end: int, value: Scalar | None) -> Scalar | None:
-    for number, wire, start, stop in fields(view, at, end):
-        match number, wire:
-            case 1, 0:
-                value = read_varint(view, start, stop)[0] != 0
-            case 2, 0:
-                value = signed(read_varint(view, start, stop)[0])
-            case 3, 2:
-                value = text(view, start, stop)
-            case 4, 1:
-                value = _DOUBLE.unpack(view[start:stop])[0]
-            case 5, 0:
-                value = read_varint(view, start, stop)[0]
-            case _:
-                pass  # a field that we do not know
-    return value
+            read_parameter(view, start, stop, parameters)
+    refuse_region(parameters)
+    return GivenOutput(name, binary=True, classification=classification(parameters))

@@ -19,10 +19,12 @@ import orjson
 from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError, InvalidArgumentError
 from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
-from serving.wire.checks import CallChecks, InputPlan
+from serving.wire.input_checks import InputChecks, InputPlan
 from serving.wire.json_data import tensor_to_json
-from serving.wire.json_request import RequestReader, raw_input
+from serving.wire.json_request import RequestReader
+from serving.wire.output_checks import OutputChecks
 from serving.wire.parameters import NONE, Parameters
+from serving.wire.raw_request import raw_input
 from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors
 from serving.wire.tensors import Buffer, raw_bytes
 
@@ -83,8 +85,9 @@ class V2JsonCodec:
     def __init__(self, spec: CallSpec, *, max_json_bytes: int = MAX_JSON_BYTES) -> None:
         """Prepare for calls that must fit `spec`; longer JSON headers are refused unread."""
         self._spec = spec
-        self._checks = CallChecks(spec)
-        self._reader = RequestReader(spec, self._checks, max_json_bytes)
+        self._checks = InputChecks(spec)
+        self._outputs = OutputChecks(spec)
+        self._reader = RequestReader(spec, self._outputs, max_json_bytes)
         self._start = b'"model_name":%b,"model_version":"%d","outputs":[' % (
             orjson.dumps(spec.model),
             spec.version,
@@ -147,7 +150,7 @@ class V2JsonCodec:
             data = len(body).to_bytes(_LENGTH_BYTES, "little") + bytes(body)
         inputs = self._checks.plan_inputs([given], "")
         tensors = self._checks.take_tensors(inputs, [data], "")
-        return _call("", inputs, tensors, self._checks.all_outputs(binary=True), NONE)
+        return _call("", inputs, tensors, self._outputs.all_outputs(binary=True), NONE)
 
     def encode_reply(self, call: InferCall, outputs: Sequence[Array]) -> JsonReply:
         """Encode the answer to a call.

@@ -13,7 +13,8 @@ import msgspec
 
 from runtimes.errors import EngineError
 from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
-from serving.wire.checks import CallChecks, InputPlan
+from serving.wire.input_checks import InputChecks, InputPlan
+from serving.wire.output_checks import OutputChecks
 from serving.wire.parameters import Parameters
 from serving.wire.proto_request import Span, read_request, read_target, take_data
 from serving.wire.protobuf import delimited, varint
@@ -59,7 +60,8 @@ class V2ProtoCodec:
     def __init__(self, spec: CallSpec) -> None:
         """Prepare for calls that must fit `spec`."""
         self._spec = spec
-        self._checks = CallChecks(spec)
+        self._checks = InputChecks(spec)
+        self._outputs = OutputChecks(spec)
         self._start = delimited(1, spec.model.encode()) + delimited(2, b"%d" % spec.version)
         self._plans: dict[int, _Plan] = {}
         self._heads: dict[Any, _Head] = {}
@@ -100,9 +102,9 @@ class V2ProtoCodec:
         request = read_request(view)
         data = take_data(view, request, self._spec)
         outputs = (
-            self._checks.listed_outputs(request.outputs, request.id)
+            self._outputs.listed_outputs(request.outputs, request.id)
             if request.outputs
-            else self._checks.all_outputs(binary=True)
+            else self._outputs.all_outputs(binary=True)
         )
         inputs = self._checks.plan_inputs(request.given, request.id)
         tensors = self._checks.take_tensors(inputs, data, request.id)

@@ -1,8 +1,8 @@
-"""Fast path. Does a call fit the model? Both codecs ask here, and get the same order and texts.
+"""Fast path. Do the inputs of a call fit the model? Both codecs ask here, and get the same texts.
 
 The order is that of the Open Inference Protocol's reference server: number of inputs, their names
 and equal batch, batch limit, then for each input datatype, shape and byte size. Texts are literal:
-clients and their tests look at them.
+clients and their tests look at them. One file, although a long one: the order is one thing.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import msgspec
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
-from serving.wire.call import Array, CallSpec, OutputAsk
+from serving.wire.call import Array, CallSpec
 from serving.wire.tensors import (
     ITEM_BYTES,
     Buffer,
@@ -31,14 +31,7 @@ _BATCH_NOTE: Final = (
     "in your input dims config, try setting max_batch_size to zero. See the model configuration "
     "docs for more info on max_batch_size."
 )
-_CLASSIFIABLE: Final = frozenset(Datatype) - {
-    Datatype.BOOL,
-    Datatype.FP16,
-    Datatype.BF16,
-    Datatype.BYTES,
-}
 _LOOKED_AT: Final = frozenset({Datatype.BYTES, Datatype.BOOL})
-_NO_JSON: Final = frozenset({Datatype.FP16, Datatype.BF16})
 
 
 class GivenInput(msgspec.Struct, frozen=True):
@@ -47,14 +40,6 @@ class GivenInput(msgspec.Struct, frozen=True):
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
-
-
-class GivenOutput(msgspec.Struct, frozen=True):
-    """What a request says of one output that it wants."""
-
-    name: str
-    binary: bool
-    classification: int = 0
 
 
 class InputPlan(msgspec.Struct, frozen=True):
@@ -75,18 +60,16 @@ class InputPlan(msgspec.Struct, frozen=True):
         return len(self.shapes) == len(self.given) == 1 and self.given[0].datatype not in _LOOKED_AT
 
 
-class CallChecks:
-    """The checks of one version; keeps the verdicts on the forms of request that it saw last."""
+class InputChecks:
+    """The input checks of one version; keeps its verdicts on the forms of request it saw last."""
 
     def __init__(self, spec: CallSpec) -> None:
         """Index the tensors of `spec` by name."""
         self._spec = spec
         self._inputs = {tensor.name: index for index, tensor in enumerate(spec.inputs)}
-        self._outputs = {tensor.name: index for index, tensor in enumerate(spec.outputs)}
         self._required = sum(not tensor.optional for tensor in spec.inputs)
         self._plans: dict[tuple[GivenInput, ...], InputPlan] = {}
         self._batched = spec.max_batch_rows > 0
-        self._all_binary = tuple(OutputAsk(k, True) for k in range(len(spec.outputs)))  # noqa: FBT003  positional Struct fields
 
     def plan_inputs(self, given: Sequence[GivenInput], request_id: str) -> InputPlan:
         """Check names, datatypes and shapes.
@@ -245,55 +228,6 @@ class CallChecks:
                 f"{shape_text(spec.shape)}, got {shape_text(given.shape)}. {note}".rstrip()
             )
         return shape
-
-    def all_outputs(self, *, binary: bool) -> tuple[OutputAsk, ...]:
-        """Return the asks of a request that lists no outputs.
-
-        Raises:
-            InvalidArgumentError: An output cannot be sent as JSON.
-        """
-        if binary:
-            return self._all_binary
-        return tuple(
-            self._ask(k, GivenOutput(tensor.name, binary=False))
-            for k, tensor in enumerate(self._spec.outputs)
-        )
-
-    def listed_outputs(
-        self, given: Sequence[GivenOutput], request_id: str
-    ) -> tuple[OutputAsk, ...]:
-        """Check the outputs that a request lists.
-
-        Raises:
-            InvalidArgumentError: One is unknown or listed twice, or cannot be sent as asked.
-        """
-        asks: dict[int, OutputAsk] = {}
-        for output in given:
-            index = self._outputs.get(output.name)
-            if index is None:
-                raise InvalidArgumentError(
-                    f"unexpected inference output '{output.name}' for model '{self._spec.model}'"
-                )
-            if index in asks:
-                error = InvalidArgumentError(f"output '{output.name}' already exists in request")
-                raise with_request_id(error, request_id)
-            asks[index] = self._ask(index, output)
-        return tuple(asks[index] for index in sorted(asks))
-
-    def _ask(self, index: int, output: GivenOutput) -> OutputAsk:
-        datatype = self._spec.outputs[index].datatype
-        if output.classification:
-            if datatype not in _CLASSIFIABLE:
-                raise InvalidArgumentError(
-                    "class result not available for output due to unsupported type "
-                    f"'{datatype}': output '{output.name}'"
-                )
-        elif not output.binary and datatype in _NO_JSON:
-            raise InvalidArgumentError(
-                f"sending {datatype} data via JSON is not supported. Please use the binary data "
-                f"format for output {output.name}"
-            )
-        return OutputAsk(index, output.binary, output.classification)
 
 
 def refuse_duplicates(names: Sequence[str], request_id: str) -> None:

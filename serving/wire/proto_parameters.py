@@ -1,0 +1,79 @@
+"""Fast path. Parameters as a ModelInferRequest carries them: map<string, InferParameter>."""
+
+import struct
+from typing import Final
+
+from runtimes.errors import InvalidArgumentError
+from serving.errors import NotFoundError
+from serving.wire.parameters import Scalar
+from serving.wire.protobuf import BYTES, fields, read_varint, signed, text
+
+_DOUBLE: Final = struct.Struct("<d")
+
+
+def read_parameter(view: memoryview, at: int, end: int, into: dict[str, Scalar]) -> None:
+    """Read one entry of a map<string, InferParameter>; a later one of the same key wins.
+
+    Raises:
+        InvalidArgumentError: It is malformed or has no value.
+    """
+    key = ""
+    value: Scalar | None = None
+    for number, wire, start, stop in fields(view, at, end):
+        if wire == BYTES and number == 1:
+            key = text(view, start, stop)
+        elif wire == BYTES and number == 2:  # noqa: PLR2004  value
+            value = _read_value(view, start, stop, value)
+    if value is None:
+        raise InvalidArgumentError(
+            f"parameter '{key[:80]}' has invalid type. It should be either 'int', 'bool', or "
+            "'string'."
+        )
+    into[key] = value
+
+
+def classification(parameters: dict[str, Scalar]) -> int:
+    """Read parameter `classification` of an output; 0 if there is none.
+
+    Raises:
+        InvalidArgumentError: It is no number of classes.
+    """
+    count = parameters.get("classification")
+    if count is None:
+        return 0
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InvalidArgumentError(
+            "invalid value type for 'classification' parameter, expected int64_param"
+        )
+    if count < 1:
+        raise InvalidArgumentError("invalid value for 'classification' parameter, expected >= 0")
+    return count
+
+
+def refuse_region(parameters: dict[str, Scalar]) -> None:
+    """Refuse a tensor that lies in shared memory.
+
+    Raises:
+        NotFoundError: It does: no region can be registered.
+    """
+    region = parameters.get("shared_memory_region")
+    if region is not None:
+        raise NotFoundError(f"Unable to find shared memory region: '{region}'")
+
+
+def _read_value(view: memoryview, at: int, end: int, value: Scalar | None) -> Scalar | None:
+    for number, wire, start, stop in fields(view, at, end):
+        match number, wire:
+            case 1, 0:
+                value = read_varint(view, start, stop)[0] != 0
+            case 2, 0:
+                value = signed(read_varint(view, start, stop)[0])
+            case 3, 2:
+                value = text(view, start, stop)
+            case 4, 1:
+                value = _DOUBLE.unpack(view[start:stop])[0]
+            case 5, 0:
+                value = read_varint(view, start, stop)[0]
+            case _:
+                pass  # a field that we do not know
+    return value
