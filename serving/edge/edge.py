@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from runtimes.errors import BasculeError
 from serving.clock import Clock, SystemClock
 from serving.edge import haproxy_process, snapshot_file
 from serving.edge.admin_api import admin_app
@@ -27,7 +28,9 @@ from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
 from serving.edge.haproxy_process import HaproxySpec
 from serving.edge.local_server import LocalServer
 from serving.edge.node_metrics import NodeMetrics
+from serving.edge.routes import RouteTable
 from serving.edge.snapshot_file import Remembered
+from serving.errors import NotReadyError
 from serving.settings import Settings
 from serving.supervise import child_environment
 
@@ -91,8 +94,12 @@ class Edge:
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_file = _exclusive(self._folder / LOCK_FILE)
-        await self._start_front_desk()
-        await self._keeper.start(self._recall())
+        try:
+            await self._start_front_desk()
+            await self._keeper.start(self._recall())
+        except BaseException:
+            await self._close_front_desk()
+            raise
 
     async def apply(self, snapshot: Snapshot) -> int:
         """Obey a snapshot; return its revision when HAProxy has acknowledged all of it.
@@ -103,15 +110,7 @@ class Edge:
         """
         async with self._lock:
             table = snapshot.routes
-            in_use, wanted_pools = self._keeper.slots_in_use, pools_of(table)
-            # A pool that leaves keeps its slot while a server or a route is left there.
-            held = {
-                pool: slot
-                for pool, slot in self._slots.items()
-                if slot in in_use or pool in wanted_pools
-            }
-            slots = assign_slots(table, held, self._settings.pool_slots)
-            self._slots = held | slots
+            slots = await self._assign(table)
             wanted = wanted_state(table, slots, self._node)
             await asyncio.to_thread(self._remember, snapshot)
             await self._keeper.change(wanted)
@@ -127,12 +126,33 @@ class Edge:
             restart_count=self._keeper.restart_count,
         )
 
+    async def drain(self) -> None:
+        """Say not ready, refuse new calls, and return when those in flight have ended.
+
+        They get `drain_s` at most. Doing it again does nothing.
+        """
+        if self._desk.draining:
+            return
+        self._desk.draining = True
+        try:
+            await self._keeper.refuse_calls()
+            async with asyncio.timeout(self._settings.drain_s):
+                # HAProxy sends no events: it has to be asked again.
+                while await self._keeper.count_calls():  # noqa: ASYNC110  polled
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            log.warning("drain_gave_up", after_s=self._settings.drain_s)
+        except BasculeError as error:
+            log.warning("drain_failed", error=error.message)
+
     async def stop(self) -> None:
         """Stop in order. An edge whose HAProxy outlives it lets calls go on."""
-        self._desk.draining = True
         if not self._outlives:
-            await self._drain()
+            await self.drain()
         await self._keeper.stop()
+        await self._close_front_desk()
+
+    async def _close_front_desk(self) -> None:
         for server in self._servers:
             server.stop()
         if self._grpc is not None:
@@ -140,6 +160,23 @@ class Edge:
         if self._tasks:
             await asyncio.wait(self._tasks)
         os.close(self._lock_file)
+
+    async def _assign(self, table: RouteTable) -> dict[str, str]:
+        """Give pools their slots; a pool that leaves keeps its own until it is empty."""
+        slot_count = self._settings.pool_slots
+        try:
+            slots = assign_slots(table, self._held(table), slot_count)
+        except NotReadyError:
+            await self._keeper.reap()
+            slots = assign_slots(table, self._held(table), slot_count)
+        self._slots = self._held(table) | slots
+        return slots
+
+    def _held(self, table: RouteTable) -> dict[str, str]:
+        in_use, wanted = self._keeper.slots_in_use, pools_of(table)
+        return {
+            pool: slot for pool, slot in self._slots.items() if slot in in_use or pool in wanted
+        }
 
     async def _start_front_desk(self) -> None:
         run = self._settings.run_dir
@@ -171,19 +208,6 @@ class Edge:
         memory = Remembered(instance=self._instance, snapshot=snapshot, slots=self._slots)
         text = snapshot_file.encode(memory).decode()
         haproxy_process.replace_text(self._folder / MEMORY_FILE, text)
-
-    async def _drain(self) -> None:
-        """Refuse new calls and wait for those in flight."""
-        try:
-            await self._keeper.refuse_calls()
-            async with asyncio.timeout(self._settings.drain_s):
-                # HAProxy sends no events: it has to be asked again.
-                while await self._keeper.count_calls():  # noqa: ASYNC110  polled
-                    await asyncio.sleep(DRAIN_POLL_S)
-        except TimeoutError:
-            log.warning("drain_gave_up", after_s=self._settings.drain_s)
-        except EdgeError as error:
-            log.warning("drain_failed", error=error.message)
 
     def _haproxy_spec(self) -> HaproxySpec:
         settings = self._settings

@@ -21,7 +21,7 @@ from serving.edge import lookup, refusals
 from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError, PayloadTooLargeError
-from serving.monitor.statistics import BatchStatistics, DurationSum, VersionStatistics
+from serving.monitor.triton_statistics import triton_statistics
 from serving.registry.triton_config import config_json
 
 log = structlog.get_logger(__name__)
@@ -147,7 +147,7 @@ class _HttpDesk:
 
     async def statistics(self, request: Request) -> Response:
         statistics = await self._desk.statistics(*_asked(request))
-        return _json({"model_stats": [_statistics(item) for item in statistics]})
+        return _json({"model_stats": [triton_statistics(item) for item in statistics]})
 
     async def index(self, request: Request) -> Response:
         only_ready = (await _object(request)).get("ready", False)
@@ -251,44 +251,6 @@ def _tensor(spec: TensorSpec) -> Mapping[str, object]:
 def _index_entry(entry: lookup.IndexEntry) -> Mapping[str, str]:
     fields = {"version": entry.version, "state": entry.state, "reason": entry.reason}
     return {"name": entry.name} | {name: value for name, value in fields.items() if value}
-
-
-def _statistics(item: VersionStatistics) -> Mapping[str, object]:
-    none = _duration(DurationSum())
-    return {
-        "name": item.model,
-        "version": str(item.version),
-        "last_inference": item.last_inference_ms,
-        "inference_count": item.inference_count,
-        "execution_count": item.execution_count,
-        "inference_stats": {
-            "success": _duration(item.success),
-            "fail": _duration(item.fail),
-            "queue": _duration(item.queue),
-            "compute_input": _duration(item.compute_input),
-            "compute_infer": _duration(item.compute_infer),
-            "compute_output": _duration(item.compute_output),
-            "cache_hit": none,
-            "cache_miss": none,
-        },
-        "response_stats": {},
-        "batch_stats": [_batch(batch) for batch in item.batches],
-        "memory_usage": [],
-    }
-
-
-def _batch(batch: BatchStatistics) -> Mapping[str, object]:
-    count = batch.execution_count
-    return {
-        "batch_size": batch.batch_rows,
-        "compute_input": {"count": count, "ns": batch.compute_input_ns},
-        "compute_infer": {"count": count, "ns": batch.compute_infer_ns},
-        "compute_output": {"count": count, "ns": batch.compute_output_ns},
-    }
-
-
-def _duration(duration: DurationSum) -> Mapping[str, int]:
-    return {"count": duration.count, "ns": duration.ns}
 
 
 def _answered(endpoint: Endpoint) -> Endpoint:

@@ -190,9 +190,14 @@ def departures(old: HaproxyState, new: HaproxyState) -> list[Batch]:
     return list(_joined(Batch(f"set server {server} state drain") for server in leaving))
 
 
+def retirement(server: Server) -> Batch:
+    """The command that takes a drained server's idle connections from it."""
+    return Batch(f"set server {server} state maint")
+
+
 def deletion(server: Server) -> Batch:
-    """Commands that delete a drained server; HAProxy refuses while a connection is attached."""
-    return Batch(f"set server {server} state maint;del server {server}", (DELETED,))
+    """The command that deletes a retired server; refused while a connection is attached."""
+    return Batch(f"del server {server}", (DELETED,))
 
 
 def map_text(entries: Mapping[str, str]) -> str:

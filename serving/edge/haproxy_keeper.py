@@ -21,6 +21,7 @@ from serving.edge.haproxy_commands import (
     arrivals,
     deletion,
     departures,
+    retirement,
     routings,
 )
 from serving.edge.haproxy_config import ADMIN_SOCKET, LIVE_MAP, VERSIONS_MAP
@@ -83,7 +84,7 @@ class HaproxyKeeper:
             else:
                 log.info("haproxy_adopted", pid=self.pid)
                 await self._resynchronise()
-        self._tasks = [self._spawn(self._guard()), self._spawn(self._reap())]
+        self._tasks = [self._spawn(self._guard()), self._spawn(self._keep_reaping())]
 
     async def change(self, wanted: HaproxyState) -> None:
         """Bring HAProxy to a state; return when it has acknowledged every command.
@@ -100,6 +101,12 @@ class HaproxyKeeper:
                 await self._converge()
             except BasculeError:
                 await self._recover()
+
+    async def reap(self) -> None:
+        """Delete the servers that left and whose last call has ended."""
+        for server in sorted(self._leaving):
+            async with self._lock:
+                await self._reap_one(server)
 
     async def count_calls(self) -> int:
         """Calls in flight between the edge and the workers."""
@@ -215,19 +222,18 @@ class HaproxyKeeper:
                 except BasculeError as error:
                     log.error("haproxy_start_failed", error=error.message)  # noqa: TRY400  expected
 
-    async def _reap(self) -> None:
-        """Delete servers whose last call has ended."""
+    async def _keep_reaping(self) -> None:
         while True:
             await asyncio.sleep(REAP_S)
-            for server in sorted(self._leaving):
-                async with self._lock:
-                    await self._reap_one(server)
+            await self.reap()
 
     async def _reap_one(self, server: Server) -> None:
         if server not in self._leaving or self._process is None:
             return
         try:
             if await self._admin.call_count(server) == 0:
+                await self._admin.run([retirement(server)])
+                await asyncio.sleep(POLL_S)  # its idle connections go in HAProxy's next round
                 await self._admin.run([deletion(server)])
                 self._leaving.discard(server)
         except BasculeError as error:

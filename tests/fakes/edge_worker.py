@@ -31,7 +31,9 @@ class EdgeWorker:
     name: str
     delay_s: float = 0.0
     statistics: bytes = b"[]"
+    begun: list[Seen] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    """Calls that were answered."""
 
     @contextlib.asynccontextmanager
     async def serving(self, socket: Path) -> AsyncIterator[Path]:
@@ -44,7 +46,7 @@ class EdgeWorker:
             server.close()
             for connection in connections:
                 connection.transport.abort()
-            socket.unlink(missing_ok=True)
+            socket.unlink(missing_ok=True)  # noqa: ASYNC240  a test
 
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -64,6 +66,7 @@ class EdgeWorker:
             return READY
         if call.target == "/worker/statistics":
             return _plain(self.statistics)
+        self.begun.append(call)
         await asyncio.sleep(self.delay_s)
         self.seen.append(call)
         version = call.headers.get("bascule-version", "")

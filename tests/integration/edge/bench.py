@@ -196,5 +196,5 @@ def snapshot(
 async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
     """Return when a condition holds; fail when it does not within the limit."""
     async with asyncio.timeout(limit_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  any condition
             await asyncio.sleep(0.01)

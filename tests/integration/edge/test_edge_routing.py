@@ -138,8 +138,10 @@ def test_a_wrong_name_is_refused_in_the_protocols_words(path: str, status: int, 
             "m",
             "a",
             "INVALID_ARGUMENT",
-            "failed to get model version from specified version string 'a' (details: not a "
-            "decimal number), version should be an integral value > 0",
+            (
+                "failed to get model version from specified version string 'a' (details: not a "
+                "decimal number), version should be an integral value > 0"
+            ),
         ),
         (
             "m",
@@ -232,7 +234,7 @@ def test_either_port_takes_both_protocols() -> None:
 
 
 def test_a_large_body_is_refused_before_it_is_read() -> None:
-    """HTTP 413 in JSON where content-length tells; RESOURCE_EXHAUSTED on gRPC; no worker sees it."""
+    """413 in JSON where content-length tells, RESOURCE_EXHAUSTED on gRPC; no worker sees it."""
 
     async def scenario(bench: Bench) -> None:
         answer = await bench.ask("POST", "/v2/models/m/infer", bytes(5_000))
@@ -277,7 +279,7 @@ def test_a_message_with_two_lengths_reaches_a_worker_with_one() -> None:
 
 
 def test_metrics_have_a_port_of_their_own() -> None:
-    """GET /metrics and /metrics/ answer there; other paths 404, other methods 405; :8000 has none."""
+    """GET /metrics and /metrics/ answer there, nothing else does; the HTTP port has none."""
 
     async def scenario(bench: Bench) -> None:
         base = f"http://{bench.settings.metrics}"

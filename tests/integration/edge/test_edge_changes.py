@@ -1,0 +1,224 @@
+"""Routes and workers that change while calls run."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Self
+
+import pytest
+
+from serving.edge.routes import LiveRoute
+from serving.errors import NotReadyError
+from tests.fakes.edge_worker import EdgeWorker
+from tests.integration.edge.bench import Bench, fresh_edge, snapshot, until
+
+CLIENTS = 4
+
+
+class Load:
+    """Clients that call one model in a closed loop and note who answered."""
+
+    def __init__(self, bench: Bench, path: str = "/v2/models/m/infer") -> None:
+        """Prepare; entering the context starts it."""
+        self._bench = bench
+        self._path = path
+        self._stop = asyncio.Event()
+        self._group = asyncio.TaskGroup()
+        self.answers: list[Mapping[str, str]] = []
+        self.refused: list[str] = []
+        self.begun = 0
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        for _ in range(CLIENTS):
+            self._group.create_task(self._client())
+        await until(lambda: len(self.answers) > CLIENTS)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._stop.set()
+        await self._group.__aexit__(None, None, None)
+
+    async def more(self, count: int) -> None:
+        """Return when so many further calls have been answered or refused."""
+        target = len(self.answers) + len(self.refused) + count
+        await until(lambda: len(self.answers) + len(self.refused) >= target)
+
+    async def _client(self) -> None:
+        while not self._stop.is_set():
+            self.begun += 1
+            number = self.begun
+            try:
+                answer = await self._bench.infer(self._path)
+            except (AssertionError, OSError) as error:
+                self.refused.append(str(error))
+            else:
+                self.answers.append({**answer, "begun": str(number)})
+
+
+def test_no_call_begun_after_a_flip_gets_the_old_version() -> None:
+    """Once `apply` has returned, every call is answered by the new version; none fails."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            one, two = await bench.add_worker("one"), await bench.add_worker("two")
+            pools = {"p1": [one], "p2": [two]}
+            versions = {("m", 1): "p1", ("m", 2): "p2"}
+            await bench.edge.apply(snapshot(1, pools, versions, {"m": 1}))
+            async with Load(bench) as load:
+                await load.more(50)
+                await bench.edge.apply(snapshot(2, pools, versions, {"m": 2}))
+                flipped_at = load.begun
+                await load.more(50)
+            later = {
+                answer["model_version"]
+                for answer in load.answers
+                if int(answer["begun"]) > flipped_at
+            }
+            assert (later, load.refused) == ({"2"}, [])
+
+    asyncio.run(scenario())
+
+
+def test_a_pool_replaces_another_without_a_failed_call() -> None:
+    """New pool in, old pool out, in one change, again and again, under load."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            first = await bench.add_worker("w0")
+            await bench.edge.apply(snapshot(1, {"p0": [first]}, {("m", 1): "p0"}, {"m": 1}))
+            async with Load(bench) as load:
+                for number in range(1, 6):
+                    worker = await bench.add_worker(f"w{number}")
+                    pool = f"p{number}"
+                    table = snapshot(
+                        number + 1, {pool: [worker]}, {("m", number + 1): pool}, {"m": number + 1}
+                    )
+                    await bench.edge.apply(table)
+                    await load.more(20)
+            assert load.refused == []
+            assert load.answers[-1]["model_name"] == "w5"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_dies_costs_no_call_when_there_is_another() -> None:
+    """Calls of a dead worker are sent to the other one of its pool."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            stays = await bench.add_worker("stays")
+            goes = EdgeWorker("goes")
+            context = goes.serving(bench.worker_path("goes"))
+            await context.__aenter__()
+            address = type(stays)("goes", stays.node, str(bench.worker_path("goes")))
+            await bench.edge.apply(snapshot(1, {"p": [stays, address]}, {("m", 1): "p"}, {"m": 1}))
+            async with Load(bench) as load:
+                await load.more(50)
+                await context.__aexit__(None, None, None)
+                await load.more(200)
+            assert (load.refused, len(goes.seen) > 0) == ([], True)
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_comes_back_at_its_socket_without_a_command() -> None:
+    """A restart at the same path is found by health checks."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            worker = EdgeWorker("w")
+            path = bench.worker_path("w")
+            address = await bench.add_worker("other")
+            address = type(address)("w", address.node, str(path))
+            async with worker.serving(path):
+                await bench.edge.apply(snapshot(1, {"p": [address]}, {("m", 1): "p"}, {"m": 1}))
+                await bench.infer("/v2/models/m/infer")
+            away = await bench.ask("POST", "/v2/models/m/infer", b"{}")
+            async with worker.serving(path), asyncio.timeout(10):
+                while (await bench.ask("POST", "/v2/models/m/infer", b"{}")).status != 200:
+                    pass
+            assert (away.status, away.content_type) == (503, "application/json")
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_not_there_yet_delays_no_change() -> None:
+    """A change that names a worker nobody can reach is applied all the same."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            there = await bench.add_worker("there")
+            away = type(there)("away", there.node, str(bench.worker_path("away")))
+            table = snapshot(3, {"p": [there, away]}, {("m", 1): "p"}, {"m": 1})
+            assert await bench.edge.apply(table) == 3
+            names = {(await bench.infer("/v2/models/m/infer"))["model_name"] for _ in range(20)}
+            assert names == {"there"}
+
+    asyncio.run(scenario())
+
+
+def test_a_candidate_gets_its_share() -> None:
+    """A share of one half is about one half; an explicit version never takes part."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            one, two = await bench.add_worker("one"), await bench.add_worker("two")
+            versions = {("m", 1): "p1", ("m", 2): "p2"}
+            half = LiveRoute(1, candidate=2, candidate_share=5_000)
+            await bench.edge.apply(snapshot(1, {"p1": [one], "p2": [two]}, versions, {"m": half}))
+            chosen = [await bench.version_of("/v2/models/m/infer") for _ in range(400)]
+            explicit = {await bench.version_of("/v2/models/m/versions/1/infer") for _ in range(50)}
+            assert 120 < chosen.count("2") < 280  # eight standard deviations either way
+            assert explicit == {"1"}
+
+    asyncio.run(scenario())
+
+
+def test_more_pools_than_slots_is_an_error_that_names_the_setting() -> None:
+    """The routes in force stay as they were."""
+
+    async def scenario() -> None:
+        async with fresh_edge(pool_slots=4) as bench:
+            worker = await bench.add_worker("w")
+            await bench.edge.apply(snapshot(1, {"p0": [worker]}, {("m", 1): "p0"}, {"m": 1}))
+            many = {f"p{number}": [worker] for number in range(5)}
+            with pytest.raises(NotReadyError, match="BASCULE_POOL_SLOTS"):
+                await bench.edge.apply(snapshot(2, many, {("m", 1): "p0"}, {"m": 1}))
+            assert await bench.version_of("/v2/models/m/infer") == "1"
+            assert bench.edge.status().revision == 1
+
+    asyncio.run(scenario())
+
+
+def test_slots_of_pools_that_left_are_used_again() -> None:
+    """Four slots serve any number of pools, one after the other."""
+
+    async def scenario() -> None:
+        async with fresh_edge(pool_slots=4) as bench:
+            worker = await bench.add_worker("w")
+            for number in range(12):
+                pool = f"p{number}"
+                table = snapshot(number + 1, {pool: [worker]}, {("m", 1): pool}, {"m": 1})
+                await bench.edge.apply(table)
+                assert await bench.version_of("/v2/models/m/infer") == "1"
+
+    asyncio.run(scenario())
+
+
+def test_calls_in_flight_finish_on_the_worker_that_left() -> None:
+    """A slow call outlives the removal of its worker from the routes."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            slow = await bench.add_worker("slow", delay_s=2.0)
+            fast = await bench.add_worker("fast")
+            await bench.edge.apply(snapshot(1, {"p0": [slow]}, {("m", 1): "p0"}, {"m": 1}))
+            async with asyncio.TaskGroup() as group:
+                call = group.create_task(bench.infer("/v2/models/m/infer"))
+                await asyncio.sleep(0)
+                await until(lambda: len(bench.workers["slow"].begun) == 1)
+                await bench.edge.apply(snapshot(2, {"p1": [fast]}, {("m", 1): "p1"}, {"m": 1}))
+                at_once = await bench.infer("/v2/models/m/infer")
+            assert (call.result()["model_name"], at_once["model_name"]) == ("slow", "fast")
+
+    asyncio.run(scenario())

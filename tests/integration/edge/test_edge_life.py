@@ -1,0 +1,173 @@
+"""HAProxy's life: it dies and comes back, outlives its edge and is adopted, drains and stops."""
+
+import asyncio
+import os
+import signal
+
+import aiohttp
+import pytest
+
+from serving.edge.edge import LOCAL_NODE
+from serving.edge.haproxy_admin import EdgeError
+from serving.edge.routes import WorkerAddress
+from tests.fakes.edge_worker import EdgeWorker
+from tests.integration.edge.bench import (
+    edge_settings,
+    fresh_edge,
+    home_folder,
+    outliving_home,
+    running_edge,
+    snapshot,
+    until,
+)
+
+
+def test_a_killed_haproxy_comes_back_with_its_routes() -> None:
+    """No call is told "unknown model" by the new one: it knows routes and workers at once."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            worker = await bench.add_worker("w")
+            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+            first = bench.edge.status().haproxy_pid
+            os.kill(first, signal.SIGKILL)
+            statuses = set()
+            async with asyncio.timeout(10):
+                while 200 not in statuses:
+                    try:
+                        answer = await bench.ask("POST", "/v2/models/m/infer", b"{}")
+                    except aiohttp.ClientError:
+                        continue
+                    statuses.add(answer.status)
+            status = bench.edge.status()
+            assert statuses == {200}
+            assert (status.restart_count, status.haproxy_pid != first) == (1, True)
+
+    asyncio.run(scenario())
+
+
+def test_a_change_after_a_kill_is_applied() -> None:
+    """A change that meets a dead HAProxy waits for the next one and is obeyed by it."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            worker = await bench.add_worker("w")
+            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+            os.kill(bench.edge.status().haproxy_pid, signal.SIGKILL)
+            table = snapshot(2, {"p": [worker]}, {("m", 2): "p"}, {"m": 2})
+            assert await bench.edge.apply(table) == 2
+            await until(lambda: bench.edge.status().haproxy_pid != 0)
+            assert await bench.version_of("/v2/models/m/infer") == "2"
+
+    asyncio.run(scenario())
+
+
+def test_an_outliving_haproxy_is_adopted() -> None:
+    """The next edge takes over the same process, with the routes and without the controller."""
+
+    async def scenario() -> None:
+        async with outliving_home() as settings:
+            path = settings.run_dir / "w.sock"
+            settings.run_dir.mkdir(parents=True)
+            async with EdgeWorker("w").serving(path):
+                worker = WorkerAddress("w", LOCAL_NODE, str(path))
+                async with running_edge(settings, outlives=True) as first:
+                    await first.edge.apply(snapshot(5, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+                    pid = first.edge.status().haproxy_pid
+                async with running_edge(settings, outlives=True) as second:
+                    status = second.edge.status()
+                    metadata = await second.ask("GET", "/v2/models/m")
+                    await second.edge.apply(snapshot(6, {"p": [worker]}, {("m", 2): "p"}, {"m": 2}))
+                    assert (status.haproxy_pid, status.revision) == (pid, 5)
+                    assert metadata.status == 200
+                    assert await second.version_of("/v2/models/m/infer") == "2"
+
+    asyncio.run(scenario())
+
+
+def test_calls_go_on_while_no_edge_supervises() -> None:
+    """Between two edges, infer calls are answered."""
+
+    async def scenario() -> None:
+        async with outliving_home() as settings:
+            path = settings.run_dir / "w.sock"
+            settings.run_dir.mkdir(parents=True)
+            async with EdgeWorker("w").serving(path):
+                worker = WorkerAddress("w", LOCAL_NODE, str(path))
+                async with running_edge(settings, outlives=True) as bench:
+                    await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+                url = f"http://{settings.http}/v2/models/m/infer"
+                async with aiohttp.ClientSession() as http, http.post(url, data=b"{}") as reply:
+                    assert reply.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_haproxy_with_other_settings_is_not_adopted() -> None:
+    """Changed settings end the left process and start a new one."""
+
+    async def scenario() -> None:
+        async with outliving_home() as settings:
+            async with running_edge(settings, outlives=True) as bench:
+                pid = bench.edge.status().haproxy_pid
+            other = edge_settings(settings.home, pool_slots=9)
+            async with running_edge(other, outlives=True) as bench:
+                assert bench.edge.status().haproxy_pid != pid
+                assert (await bench.ask("GET", "/v2/health/live")).status == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_taken_port_is_named() -> None:
+    """A port that somebody else has is an error with HAProxy's own words, not a shared port."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            with home_folder() as home:
+                taken = edge_settings(home, http=str(bench.settings.http))
+                with pytest.raises(BaseExceptionGroup) as caught:
+                    async with running_edge(taken):
+                        pass
+                failure = caught.value.exceptions[0]
+                assert isinstance(failure, EdgeError)
+                assert f"[{bench.settings.http}]" in failure.message
+                assert (await bench.ask("GET", "/v2/health/live")).status == 200
+
+    asyncio.run(scenario())
+
+
+def test_one_folder_has_one_edge() -> None:
+    """A second edge in the same folder is refused, and the first one goes on."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            second = edge_settings(bench.settings.home)
+            with pytest.raises(BaseExceptionGroup) as caught:
+                async with running_edge(second):
+                    pass
+            assert "BASCULE_HOME" in str(caught.value.exceptions[0])
+            assert (await bench.ask("GET", "/v2/health/live")).status == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_draining_edge_finishes_calls_and_refuses_new_ones() -> None:
+    """In flight: answered. New: 503 with JSON. Readiness: 503."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            worker = await bench.add_worker("w", delay_s=0.5)
+            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(bench.infer("/v2/models/m/infer"))
+                await until(lambda: len(bench.workers["w"].begun) == 1)
+                drained = group.create_task(bench.edge.drain())
+                async with asyncio.timeout(5):
+                    while (await bench.ask("GET", "/v2/health/ready")).status != 503:
+                        pass
+                refused = await bench.ask("POST", "/v2/models/m/infer", b"{}")
+                assert not drained.done()
+            assert running.result()["model_version"] == "1"
+            assert (refused.status, refused.content_type) == (503, "application/json")
+
+    asyncio.run(scenario())
