@@ -4,7 +4,7 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
@@ -12,6 +12,7 @@ from serving.errors import UnsupportedCodingError
 from serving.wire import coding
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=4), st.sampled_from(["gzip", "deflate"]))
 def test_round_trip(parts: list[bytes], name: str) -> None:
     """What deflate packs, inflate unpacks."""

@@ -1,7 +1,7 @@
 """gRPC frames, timeouts, messages and replies as HTTP/1.1 carries them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
@@ -9,6 +9,7 @@ from serving.errors import QueueFullError
 from serving.wire import grpc_frame
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.booleans())
 def test_deframe_gives_the_message(message: bytes, compressed: bool) -> None:  # noqa: FBT001  a test's parameter
     """The message comes out as it went in, with its flag."""
@@ -102,6 +103,7 @@ def test_endless_messages_are_cut() -> None:
     assert len(reply) < 16_000
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_messages_are_printable_ascii(text: str) -> None:
     """Whatever the text, a trailer line stays one line of printable ASCII."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from google.protobuf.internal.encoder import _VarintEncoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtimes.datatypes import Datatype
@@ -21,6 +21,7 @@ def written_by_protobuf(value: int) -> bytes:
     return b"".join(pieces)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=20))
 def test_varints_are_protobufs(values: list[int]) -> None:
     """Varints are written as protobuf writes them, and read back one by one and in bulk."""
@@ -63,6 +64,7 @@ def test_engines_must_give_text(element: object, message: str) -> None:
         tensor_to_json(array, name="y")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), max_size=5))
 def test_strings_round_trip(texts: list[str]) -> None:
     """BYTES elements are written and read back."""
