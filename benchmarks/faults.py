@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -67,6 +68,10 @@ def _adds(version: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
+class CommandError(Exception):
+    """A `bascule` command that did not succeed, with what it said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """A running instance, as its operator sees it."""
@@ -80,7 +85,8 @@ class Instance:
         command = ["env", f"BASCULE_HOME={self.home}", "bascule", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(f"bascule {' '.join(arguments)}: {done.stderr.strip()}")
+            said = done.stderr.strip() or done.stdout.strip()
+            raise CommandError(f"bascule {' '.join(arguments)}: {said}")
         return done.stdout
 
     def status(self) -> Any:
@@ -108,9 +114,12 @@ class Instance:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, as long as recovery may take at most."""
+    """Wait for a condition, as long as recovery may take; a command may fail in between."""
     end_s = time.monotonic() + RECOVERY_LIMIT_S
-    while not condition():
+    while True:
+        with suppress(CommandError):
+            if condition():
+                return
         if time.monotonic() > end_s:
             sys.exit(f"{what}: not within {RECOVERY_LIMIT_S:.0f} s")
         time.sleep(0.05)
