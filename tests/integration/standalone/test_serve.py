@@ -235,6 +235,21 @@ def test_load_and_unload_beside_others(home: Path, tmp_path: Path) -> None:
         assert set(answers) == {"1"}
 
 
+def test_a_reload_fails_no_call(home: Path, tmp_path: Path) -> None:
+    """A changed file in a polled repository is swapped in without a failed call."""
+    put_model(tmp_path, "a")
+    polled = ("--model-control-mode", "poll")
+    with serving(home, "--model-repository", str(tmp_path), *polled) as server:
+        with load_on(server, "a") as answers:
+            put_model(tmp_path, "a2")
+            fresh = tmp_path / "fresh.onnx"
+            fresh.write_bytes(tiny())
+            fresh.replace(tmp_path / "a" / "1" / "model.onnx")
+            server.admin("POST", "/v1/sync")
+            assert server.answer("a2")[1] == "1"
+        assert set(answers) == {"1"}
+
+
 def test_a_model_file_is_enough(home: Path, tmp_path: Path) -> None:
     """A path to a model file is served under the file's name."""
     (tmp_path / "mine.onnx").write_bytes(tiny())

@@ -1,0 +1,119 @@
+"""`WorkerHost` with a real worker process: versions, a hang, a program that cannot run."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from serving.clock import SystemClock
+from serving.edge.routes import WorkerAddress
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.host import Patience, WorkerHost, WorkerLaunch, worker_argv
+from serving.rollout.ports import WorkerState
+from serving.settings import load_settings
+from serving.standalone.selection import file_version
+from serving.supervise import ChildSpec, RestartPolicy, child_environment
+from tests.fakes.models import tiny
+
+pytestmark = pytest.mark.anyio
+
+KEY = VersionKey("a", 1)
+QUICK = Patience(
+    look_s=0.02,
+    answer_s=1.0,
+    loading_answer_s=20.0,
+    quick_end_count=3,
+    restart=RestartPolicy(first_pause_s=0.01, longest_pause_s=0.05),
+)
+
+
+class Watched:
+    """A host, and a way to wait for what it observes."""
+
+    def __init__(self, home: Path, argv: tuple[str, ...] = ()) -> None:
+        """Prepare a worker in a home; another program in its place if `argv` names one."""
+        settings = load_settings(home=home)
+        address = WorkerAddress("s1-0", "here", str(home / "w.sock"))
+        recorder = home / "w.recorder"
+        child = ChildSpec(
+            name="worker",
+            argv=argv or worker_argv(settings, address, recorder),
+            env=child_environment(home, "test"),
+            log_file=home / "w.log",
+        )
+        launch = WorkerLaunch(address=address, pool="s1", child=child, recorder=recorder)
+        self._news = asyncio.Event()
+        self.host = WorkerHost(
+            launch, clock=SystemClock(), on_change=self._news.set, patience=QUICK
+        )
+
+    async def until(self, is_so: Callable[[WorkerState], bool]) -> WorkerState:
+        """Wait until the worker is observed in a state."""
+        async with asyncio.timeout(60):
+            while not is_so(self.host.observe()):
+                await self._news.wait()
+                self._news.clear()
+        return self.host.observe()
+
+
+@asynccontextmanager
+async def running(watched: Watched, *specs: VersionSpec) -> AsyncIterator[Watched]:
+    """Let a host work until the block ends."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watched.host.run())
+        watched.host.set_versions(specs)
+        yield watched
+        await watched.host.stop(1.0)
+
+
+@pytest.fixture(name="home")
+def short_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose sockets' paths are short enough."""
+    return tmp_path_factory.mktemp("h")
+
+
+@pytest.fixture(name="spec")
+def tiny_spec(tmp_path: Path) -> VersionSpec:
+    """A small model as a version."""
+    (tmp_path / "a.onnx").write_bytes(tiny())
+    return file_version(tmp_path / "a.onnx", gpu=False)
+
+
+def is_ready(worker: WorkerState) -> bool:
+    """Whether the first list was applied."""
+    return worker.state == "ready"
+
+
+async def test_versions_come_and_go(home: Path, spec: VersionSpec) -> None:
+    """A listed version becomes READY, one that is not listed any more is forgotten."""
+    async with running(Watched(home), spec) as it:
+        worker = await it.until(is_ready)
+        assert worker.versions[KEY].state is VersionState.READY
+        assert worker.rss_bytes > 0
+        it.host.set_versions(())
+        await it.until(lambda worker: KEY not in worker.versions)
+
+
+async def test_a_silent_worker_is_killed_and_replaced(home: Path, spec: VersionSpec) -> None:
+    """A worker that hangs is killed, and the next one hosts the same versions."""
+    async with running(Watched(home), spec) as it:
+        first = await it.until(is_ready)
+        os.kill(first.pid, signal.SIGSTOP)
+        worker = await it.until(lambda worker: is_ready(worker) and worker.pid != first.pid)
+        assert worker.last_exit.startswith("killed by signal 9 (no answer for ")
+        assert worker.versions[KEY].state is VersionState.READY
+
+
+async def test_a_program_that_cannot_run_fails(home: Path, spec: VersionSpec) -> None:
+    """After some quick ends in a row the worker counts as failed, and the ending is told."""
+    argv = (sys.executable, "-c", "raise SystemExit(7)")
+    async with running(Watched(home, argv), spec) as it:
+        worker = await it.until(lambda worker: worker.state == "failed")
+        assert worker.last_exit == "exit status 7"
+        assert worker.versions[KEY].state is VersionState.LOADING
