@@ -9,6 +9,7 @@ The order of the end: not ready, new calls refused → what waits and runs is fi
 
 import asyncio
 import gc
+import logging
 import os
 import sys
 import time
@@ -35,7 +36,7 @@ from serving.worker.targets import Targets
 # The loop gets the interpreter's lock back sooner from the batch threads (5 ms by default).
 SWITCH_INTERVAL_S = 1e-4
 GC_THRESHOLD = 50_000
-EXECUTOR_END_S = 1.0
+THREAD_END_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -53,15 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             FlightRecorder(arguments.recorder) as recorder,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            runner.run(serve(arguments, recorder))
+            has_ended = runner.run(serve(arguments, recorder))
+            if not has_ended:
+                # A thread is still inside an engine, which would crash in the interpreter's end.
+                logging.shutdown()
+                os._exit(0)
     except BasculeError as error:
         log.error("worker_failed", error=error.message)  # noqa: TRY400  its message says it all
         return 1
     return 0
 
 
-async def serve(arguments: Arguments, recorder: FlightRecorder) -> None:
-    """Serve until told to stop."""
+async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
+    """Serve until told to stop; say whether all threads have ended."""
     loop = asyncio.get_running_loop()
     executor = Executor(loop)
     targets = Targets()
@@ -103,7 +108,8 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> None:
         log.info("worker_stopping", worker=arguments.worker)
         await front.close(arguments.drain_s)
         host.cancel()
-    executor.close(EXECUTOR_END_S)
+    has_loaded = hosting.close(THREAD_END_S)
+    return executor.close(THREAD_END_S) and has_loaded
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from serving.ids import MAX_VERSION
 from serving.monitor.statistics import VersionStatistics
 from serving.monitor.triton_statistics import triton_statistics
 from serving.worker.admission import draining_error
-from serving.worker.control import ApplyRequest, WorkerReport
+from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
 from serving.worker.exchange import Desk
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
@@ -158,13 +158,8 @@ class WorkerApp:
             asked = msgspec.json.decode(await request.body(), type=ApplyRequest)
         except msgspec.DecodeError as error:
             raise InvalidArgumentError(f"invalid ApplyRequest: {error}") from error
-        self._hosting.want(asked.versions)
-        return StreamingResponse(self._apply_lines(), media_type=JSON)
-
-    async def _apply_lines(self) -> AsyncIterator[bytes]:
-        async for line in self._hosting.changes():
-            yield msgspec.json.encode(line) + b"\n"
-        yield b"{}\n"
+        changes = self._hosting.want(asked.versions)
+        return StreamingResponse(_json_lines(changes), media_type=JSON)
 
     async def _state(self, _: Request) -> Response:
         report = WorkerReport(
@@ -215,6 +210,12 @@ def _local(endpoint: Endpoint) -> Endpoint:
         return response
 
     return guarded
+
+
+async def _json_lines(changes: AsyncIterator[HostedLine]) -> AsyncIterator[bytes]:
+    async for line in changes:
+        yield msgspec.json.encode(line) + b"\n"
+    yield b"{}\n"
 
 
 def _json(content: object, *, status: int = 200) -> Response:

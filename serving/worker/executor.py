@@ -171,13 +171,17 @@ class Executor:
         self.start(job, lambda settle: settle())
         return await future
 
-    def close(self, timeout_s: float) -> None:
-        """End the threads after what is queued; waits no longer than told for each."""
+    def close(self, timeout_s: float) -> bool:
+        """End the threads after what is queued; waits no longer than told for each.
+
+        Returns:
+            Whether they have ended; one that runs native code cannot be interrupted.
+        """
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join(timeout_s)
-        self._threads.clear()
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, slot: int) -> None:
         while (entry := self._jobs.get()) is not None:

@@ -11,8 +11,7 @@ Unloading ends the intake first, waits for what was accepted, and then gives the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import structlog
@@ -46,8 +45,6 @@ class Hosting:
         self._loaded: dict[VersionKey, LoadedVersion] = {}
         self._failed_digests: dict[VersionKey, str] = {}
         self._change = asyncio.Event()
-        self._revision = 0
-        self._settled_revision = 0
         self._listeners: list[asyncio.Queue[HostedLine | None]] = []
         self.was_applied = False
         """Whether a `want` has been fulfilled, as far as it could."""
@@ -66,20 +63,18 @@ class Hosting:
         """Return a version that takes calls."""
         return self._loaded.get(key)
 
-    def want(self, specs: Sequence[VersionSpec]) -> None:
-        """Say what shall be hosted from now on; what failed before is tried again."""
+    def want(self, specs: Sequence[VersionSpec]) -> AsyncIterator[HostedLine]:
+        """Say what shall be hosted from now on; what failed before is tried again.
+
+        Returns:
+            The states of versions as they change, until nothing is left to do.
+        """
         self._wanted = {spec.key: spec for spec in specs}
         self._failed_digests.clear()
-        self._revision += 1
         self._change.set()
-
-    async def changes(self) -> AsyncIterator[HostedLine]:
-        """Yield states as they change, until nothing is left to do."""
-        with self._listener() as queue:
-            if self._settled_revision == self._revision:
-                return
-            while (line := await queue.get()) is not None:
-                yield line
+        queue: asyncio.Queue[HostedLine | None] = asyncio.Queue()
+        self._listeners.append(queue)
+        return _lines(queue)
 
     async def run(self) -> None:
         """Work towards what is wanted, for ever."""
@@ -88,15 +83,20 @@ class Hosting:
             self._change.clear()
             while await self._step():
                 pass
-            self._settled_revision = self._revision
-            self.was_applied = True
-            for queue in self._listeners:
-                queue.put_nowait(None)
+            if not self._change.is_set():
+                self.was_applied = True
+                for queue in self._listeners:
+                    queue.put_nowait(None)
+                self._listeners.clear()
 
     async def idle(self) -> None:
         """Return when no version has a call that waits or runs."""
         for loaded in self.loaded:
             await loaded.batcher.idle()
+
+    def close(self, timeout_s: float) -> bool:
+        """End the loader's thread; say whether it has ended in time."""
+        return self._loader.close(timeout_s)
 
     async def _step(self) -> bool:
         """Do the next thing; False: there is none. What goes, goes first, for its memory."""
@@ -192,11 +192,7 @@ class Hosting:
         for queue in self._listeners:
             queue.put_nowait(line)
 
-    @contextmanager
-    def _listener(self) -> Iterator[asyncio.Queue[HostedLine | None]]:
-        queue: asyncio.Queue[HostedLine | None] = asyncio.Queue()
-        self._listeners.append(queue)
-        try:
-            yield queue
-        finally:
-            self._listeners.remove(queue)
+
+async def _lines(queue: asyncio.Queue[HostedLine | None]) -> AsyncIterator[HostedLine]:
+    while (line := await queue.get()) is not None:
+        yield line

@@ -125,9 +125,7 @@ def test_replies_keep_the_order_of_a_pipelined_connection(worker: WorkerProcess)
             document = reply.json()
             name = document.get("id") or ("meta" if "platform" in document else "")
             got.append((reply.status, name or document["error"]))
-    assert [
-        (status, "bad") if status == 400 else (status, name) for status, name in got
-    ] == wanted
+    assert [(status, "bad") if status == 400 else (status, name) for status, name in got] == wanted
 
 
 def test_a_chunked_body_is_joined(client: RawClient) -> None:
@@ -151,7 +149,8 @@ def test_a_large_body_of_many_chunks_is_joined(client: RawClient) -> None:
     chunks = [body[start : start + 777] for start in range(0, len(body), 777)]
     client.send(
         b"POST /v2/models/echo/infer HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n"
-        b"inference-header-content-length: %d\r\n\r\n" % len(head)
+        b"inference-header-content-length: %d\r\n\r\n"
+        % len(head)
         + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     )
     assert client.ask(b"0\r\n\r\n").floats() == x.ravel().tolist()

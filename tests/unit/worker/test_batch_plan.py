@@ -37,14 +37,13 @@ def limits(draw: st.DrawFn) -> BatchLimits:
 
 
 @given(queues(), limits(), st.integers(0, 1000))
-def test_nothing_is_lost_or_doubled(
-    queue: list[Waiting], limits: BatchLimits, now_ns: int
-) -> None:
+def test_nothing_is_lost_or_doubled(queue: list[Waiting], limits: BatchLimits, now_ns: int) -> None:
     """Batch and skipped calls are exactly the first calls of the queue."""
     plan = next_batch(queue, limits, now_ns)
     looked_at = len(plan.batch) + len(plan.skipped)
-    assert sorted([*plan.batch, *plan.skipped], key=lambda call: call.enqueued_ns) == (
-        queue[:looked_at]
+    assert (
+        sorted([*plan.batch, *plan.skipped], key=lambda call: call.enqueued_ns)
+        == (queue[:looked_at])
     )
 
 
