@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import msgspec
 import numpy as np
@@ -31,7 +31,7 @@ class Reply:
     body: bytes
     trailers: dict[str, str] = field(default_factory=dict)
 
-    def json(self) -> Any:
+    def json(self) -> Any:  # noqa: ANN401  whatever the body says
         """Parse the body, or its JSON header."""
         length = self.headers.get("inference-header-content-length")
         return json.loads(self.body[: int(length)] if length else self.body)
@@ -54,7 +54,7 @@ class RawClient:
         self.socket.connect(address)
         self._file: BinaryIO = self.socket.makefile("rb")
 
-    def __enter__(self) -> "RawClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -236,14 +236,14 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def running_worker(folder: Path, *flags: str, **options: Any) -> Iterator[WorkerProcess]:
+def running_worker(folder: Path, *flags: str, stdin: int | None = None) -> Iterator[WorkerProcess]:
     """Start a worker on a free port and a unix socket; it is gone at the end."""
     socket_path = folder / "w.sock"
     process = subprocess.Popen(
         [sys.executable, "-m", "serving.worker", "--socket", str(socket_path),
          "--tcp", "127.0.0.1:0", *flags],
         stderr=subprocess.PIPE,
-        **options,
+        stdin=stdin,
     )  # fmt: skip
     assert process.stderr is not None
     try:
@@ -264,7 +264,12 @@ def running_worker(folder: Path, *flags: str, **options: Any) -> Iterator[Worker
 
 
 def version(
-    folder: Path, model: str, content: bytes, *, number: int = 1, **policy: Any
+    folder: Path,
+    model: str,
+    content: bytes,
+    *,
+    number: int = 1,
+    **policy: Any,  # noqa: ANN401  fields of ServingPolicy
 ) -> VersionSpec:
     """Write a model file and describe it as a version."""
     place = folder / f"{abs(hash((model, number, content)))}.onnx"

@@ -343,7 +343,10 @@ def test_model_files_on_the_command_line_are_served(tmp_path: Path) -> None:
 
 def test_a_worker_imports_nothing_heavy(worker: WorkerProcess) -> None:
     """No Ray, gRPC, protobuf, pydantic, SQL, aiohttp or torch in the process."""
-    heavy = "ray grpc google.protobuf pydantic sqlalchemy aiohttp torch onnxruntime".split()
+    heavy = [
+        "ray", "grpc", "google.protobuf", "pydantic", "sqlalchemy", "aiohttp", "torch",
+        "onnxruntime",
+    ]  # fmt: skip
     code = (
         "import json, sys, serving.worker.__main__; "
         f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"

@@ -61,7 +61,7 @@ def test_a_batch_can_be_stacked_and_fits(
 def test_order_is_kept_within_a_kind(
     queue: list[Waiting], limits: BatchLimits, now_ns: int
 ) -> None:
-    """The batch is a run of the oldest call's kind from its front; what is skipped stays in order."""
+    """The batch is the front of the oldest call's kind; what is skipped stays in order."""
     plan = next_batch(queue, limits, now_ns)
     kind = [call for call in queue if call.stack_key == queue[0].stack_key] if queue else []
     assert list(plan.batch) == kind[: len(plan.batch)]

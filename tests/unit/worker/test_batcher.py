@@ -161,7 +161,7 @@ def test_a_late_call_is_refused_while_a_batch_runs() -> None:
 
 
 def test_a_callers_deadline_is_its_own_error() -> None:
-    """gRPC's deadline gives DEADLINE_EXCEEDED, not the queue's refusal."""
+    """A gRPC deadline gives DEADLINE_EXCEEDED, not the queue's refusal."""
     bench = Bench()
     bench.submit(HeldCall(1.0))
     bench.loop.turn()
@@ -261,14 +261,19 @@ def test_idle_waits_for_all_that_was_accepted() -> None:
 
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("submit"), st.lists(st.sampled_from([-1.0, 1.0, 2.0]), min_size=1, max_size=4), st.sampled_from("ab"), st.integers(0, 3)),
+        st.tuples(
+            st.just("submit"),
+            st.lists(st.sampled_from([-1.0, 1.0, 2.0]), min_size=1, max_size=4),
+            st.sampled_from("ab"),
+            st.integers(0, 3),
+        ),
         st.tuples(st.just("cancel"), st.integers(0, 50)),
         st.tuples(st.just("turn")),
         st.tuples(st.just("work")),
         st.tuples(st.just("pass"), st.floats(0, 2)),
     ),
     max_size=40,
-)  # fmt: skip
+)
 
 
 @given(ACTIONS)

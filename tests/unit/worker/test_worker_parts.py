@@ -1,0 +1,202 @@
+"""Bodies, stacking, admission, costs, the flight recorder: the small parts of the data path."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.errors import Code
+from serving.errors import PayloadTooLargeError
+from serving.ids import VersionKey
+from serving.wire.call import InferCall
+from serving.worker.admission import QueueLimits, refusal
+from serving.worker.body import ALIGNMENT_BYTES, SMALL_BYTES, open_body
+from serving.worker.executor import INLINE_NS, RunCosts
+from serving.worker.recorder import LOOP_SLOT, FlightRecorder, suspects, version_tag
+from serving.worker.stacking import OutputRowsError, Stacker
+from tests.fakes.batching import HeldCall
+
+KEY = VersionKey("model", 3)
+TEXT = TensorSpec(name="s", datatype=Datatype.BYTES, shape=(-1, 1))
+NUMBER = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 1))
+
+
+@given(st.lists(st.binary(max_size=60), max_size=30))
+def test_a_body_of_unknown_size_is_the_sum_of_its_pieces(pieces: list[bytes]) -> None:
+    """Any split of the bytes gives the same body."""
+    body = open_body(None, header_bytes=0, max_bytes=1 << 20)
+    for piece in pieces:
+        body.add(piece)
+    assert bytes(body.whole()) == b"".join(pieces)
+
+
+def test_tiny_pieces_are_joined_now_and_then() -> None:
+    """Thousands of one-byte chunks make one body."""
+    body = open_body(None, header_bytes=0, max_bytes=1 << 20)
+    for place in range(5000):
+        body.add(bytes([place % 251]))
+    assert bytes(body.whole()) == bytes(place % 251 for place in range(5000))
+
+
+@given(st.integers(0, 200), st.integers(1, 7))
+def test_tensors_of_a_large_body_are_aligned(header_bytes: int, piece_count: int) -> None:
+    """Whatever the header's size, the first tensor starts at a multiple of 64 bytes."""
+    content = np.random.default_rng(header_bytes).bytes(SMALL_BYTES + 1)
+    body = open_body(len(content), header_bytes=header_bytes, max_bytes=1 << 20)
+    step = len(content) // piece_count + 1
+    for start in range(0, len(content), step):
+        body.add(content[start : start + step])
+    whole = body.whole()
+    assert bytes(whole) == content
+    address = np.frombuffer(whole, np.uint8).ctypes.data
+    assert (address + header_bytes) % ALIGNMENT_BYTES == 0
+    assert memoryview(whole).readonly
+
+
+def test_an_announced_size_over_the_limit_takes_no_memory() -> None:
+    """The refusal names both numbers and the setting."""
+    limit = 2 * SMALL_BYTES
+    with pytest.raises(PayloadTooLargeError, match=rf"least {limit + 1} bytes .* {limit} bytes"):
+        open_body(limit + 1, header_bytes=0, max_bytes=limit)
+
+
+def test_a_single_call_is_not_copied() -> None:
+    """The engine sees the client's own bytes."""
+    call = HeldCall(1.0, 2.0)
+    stacker = Stacker((NUMBER,), (NUMBER,), max_batch_rows=8)
+    (feed,) = stacker.feeds([call], 2)
+    assert feed is not None
+    assert np.shares_memory(feed, np.frombuffer(call.call.tensors[0], np.uint8))
+    assert not feed.flags.writeable
+
+
+def test_a_tensor_at_an_odd_address_is_copied_once() -> None:
+    """Engines get aligned memory."""
+    raw = memoryview(b"\0" + np.float32([1, 2]).tobytes())[1:]
+    call = InferCall(id="", rows=2, shapes=((2, 1),), stack_key=0, tensors=(raw,), outputs=())
+    item = HeldCall(0.0)
+    item.call = call
+    (feed,) = Stacker((NUMBER,), (NUMBER,), max_batch_rows=8).feeds([item], 2)
+    assert feed is not None
+    assert feed.flags.aligned
+    assert feed.ravel().tolist() == [1, 2]
+
+
+@given(st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=4), min_size=1))
+def test_stacking_and_splitting_are_inverse(rows: list[list[float]]) -> None:
+    """What goes in for a call comes out for it, and for nobody else."""
+    calls = [HeldCall(*values) for values in rows]
+    total = sum(map(len, rows))
+    stacker = Stacker((NUMBER,), (NUMBER,), max_batch_rows=total)
+    (feed,) = stacker.feeds(calls, total)
+    assert feed is not None
+    parts = stacker.split(calls, total, [feed])
+    assert [part[0].ravel().tolist() for part in parts] == rows
+
+
+def test_texts_and_empty_tensors_are_stacked() -> None:
+    """BYTES arrays are concatenated; tensors without elements have no bytes to join."""
+    items = [HeldCall(0.0), HeldCall(0.0)]
+    for item, text in zip(items, ("a", "b"), strict=True):
+        item.call = InferCall(
+            id="",
+            rows=1,
+            shapes=((1, 1), (1, 0), None),
+            stack_key=0,
+            tensors=(np.array([[text]], object), b"", None),
+            outputs=(),
+        )
+    stacker = Stacker((TEXT, NUMBER, NUMBER), (TEXT,), max_batch_rows=8)
+    texts, empty, absent = stacker.feeds(items, 2)
+    assert texts is not None
+    assert texts.tolist() == [["a"], ["b"]]
+    assert empty is not None
+    assert empty.shape == (2, 0)
+    assert absent is None
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1), (3, 1)])
+def test_outputs_that_cannot_be_split_are_refused(shape: tuple[int, ...]) -> None:
+    """An output whose first dimension is not the batch never reaches a client."""
+    calls = [HeldCall(1.0), HeldCall(2.0)]
+    stacker = Stacker((NUMBER,), (NUMBER,), max_batch_rows=8)
+    with pytest.raises(OutputRowsError, match="output 'x' has shape"):
+        stacker.split(calls, 2, [np.zeros(shape, np.float32)])
+
+
+def test_without_a_batch_dimension_any_shape_is_right() -> None:
+    """Such a model runs one call at a time: there is nothing to split."""
+    stacker = Stacker((NUMBER,), (NUMBER,), max_batch_rows=0)
+    scalar = np.zeros((), np.float32)
+    assert stacker.split([HeldCall(1.0)], 1, [scalar]) == [[scalar]]
+
+
+@pytest.mark.parametrize(
+    ("queued_rows", "rows", "queued_bytes", "call_bytes", "outcome"),
+    [
+        (0, 100, 0, 1, "enters"),
+        (4, 4, 0, 1, "enters"),
+        (4, 5, 0, 1, "refused"),
+        (0, 1, 0, 999, "enters"),
+        (0, 1, 60, 41, "refused"),
+        (0, 1, 60, 40, "enters"),
+    ],
+)
+def test_admission_counts_rows_and_bytes(
+    queued_rows: int, rows: int, queued_bytes: int, call_bytes: int, outcome: str
+) -> None:
+    """A bound holds against what waits; the first call always enters."""
+    limits = QueueLimits(max_rows=8, max_bytes=100)
+    error = refusal(limits, queued_rows, rows, queued_bytes, call_bytes)
+    assert ("enters" if error is None else "refused") == outcome
+    assert error is None or error.code is Code.QUEUE_FULL
+
+
+def test_one_outlier_does_not_make_a_short_run_long() -> None:
+    """A run that was pre-empted counts as three times the average at most."""
+    costs = RunCosts()
+    costs.learn("kind", 1, 10_000)
+    costs.learn("kind", 1, 50_000_000)
+    assert costs.is_short("kind", 1)
+
+
+def test_unknown_and_slower_kinds_are_long() -> None:
+    """Rows count by powers of two; what was never measured may take for ever."""
+    costs = RunCosts()
+    costs.learn("kind", 4, 10_000)
+    assert costs.is_short("kind", 7)
+    assert not costs.is_short("kind", 8)
+    assert not costs.is_short("other", 4)
+    costs.learn("slow", 1, 2 * INLINE_NS)
+    assert not costs.is_short("slow", 1)
+
+
+def test_the_recorder_names_what_was_noted(tmp_path: Path) -> None:
+    """Between begin and end, a reader of the file sees the version."""
+    file = tmp_path / "recorder"
+    with FlightRecorder(file) as recorder:
+        note = recorder.note(KEY)
+        note.begin(LOOP_SLOT)
+        assert suspects(file, [VersionKey("other", 1), KEY]) == (KEY,)
+        note.end(LOOP_SLOT)
+        assert suspects(file, [KEY]) == ()
+
+
+def test_a_new_worker_forgets_the_one_before(tmp_path: Path) -> None:
+    """The file is cleared at the start; a missing one names nobody."""
+    file = tmp_path / "recorder"
+    assert suspects(file, [KEY]) == ()
+    with FlightRecorder(file) as recorder:
+        recorder.note(KEY).begin(LOOP_SLOT)
+    assert suspects(file, [KEY]) == (KEY,)
+    with FlightRecorder(file):
+        assert suspects(file, [KEY]) == ()
+
+
+def test_tags_are_never_empty() -> None:
+    """0 means that nothing runs."""
+    assert all(version_tag(VersionKey("m", number)) for number in range(1000))
