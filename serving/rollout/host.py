@@ -5,10 +5,11 @@ States of a worker, as its host sees them::
     starting ── first apply done ──► ready ── process ended ──► restarting ──► ready
         │                              │                            │
         └── keeps ending quickly ──► failed ◄───────────────────────┘
-            (tried again after the longest pause)        any ── stop ──► draining
+            (tried again, after growing pauses)          any ── stop ──► draining
 
 A host belongs to one event loop. It is used by the standalone adapter and by a replica in Ray
-alike; it knows neither pools' placement nor routes.
+alike; it knows neither pools' placement nor routes. Longer than most files, because the life of one
+process is one state machine.
 """
 
 import asyncio

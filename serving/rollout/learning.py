@@ -123,11 +123,11 @@ def _slowest(
 
 
 def _shared_run_times(memory: Memory, observed: Observed) -> Iterator[tuple[float, VersionKey]]:
-    for pool, known in memory.pools.items():
-        for worker in () if known.shape.dedicated else observed.get(pool, ()):
-            for key, said in worker.versions.items():
-                if said.served is not None and said.state is VersionState.READY:
-                    yield said.served.run_s, key
+    shared = [pool for pool, known in memory.pools.items() if not known.shape.dedicated]
+    for worker in (worker for pool in shared for worker in observed.get(pool, ())):
+        for key, said in worker.versions.items():
+            if said.served is not None and said.state is VersionState.READY:
+                yield said.served.run_s, key
 
 
 def _may_move(memory: Memory, desired: Desired, key: VersionKey) -> bool:

@@ -4,6 +4,9 @@ Whoever wants a change hands it to `change`: the sources are changed and read ag
 returns when a pass that began after that is done, every edge's acknowledgement included. What
 workers report is gathered for a moment, so that a thousand loading versions do not cause a
 thousand passes.
+
+It is one thing, and longer than most files, because every method here shares the state of the one
+pass that may be under way.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from runtimes.errors import BasculeError
 from serving.clock import Clock
 from serving.edge.control import Snapshot
 from serving.edge.routes import RouteTable
+from serving.errors import DrainingError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
@@ -35,6 +39,7 @@ GATHER_PASSES: Final = 3.0
 """And at least so many times what the last pass took: a quarter of one core while loading."""
 REGISTRY_POLL_S: Final = 1.0
 AFTER_ERROR_S: Final = 1.0
+STOPPING: Final = "the instance is stopping: ask again when it runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,7 @@ class ControlLoop:
         self._ticket = 0
         self._done_ticket = 0
         self._stopping: set[str] = set()
+        self._group: asyncio.TaskGroup | None = None
         self._is_idle = False
 
     @property
@@ -118,22 +124,21 @@ class ControlLoop:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen_always())
-            group.create_task(self._poll_registry_always())
-            if self._ports.sources.is_polled:
-                group.create_task(self._poll_repository_always())
-            while True:
-                began_s = self._ports.clock.monotonic_s()
-                await self._pass_or_report(group)
-                took_s = self._ports.clock.monotonic_s() - began_s
-                await self._gather(max(GATHER_S, GATHER_PASSES * took_s))
-                await self._wake.wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._work(group)
+        finally:
+            self._group = None
+            async with self._passed:
+                self._passed.notify_all()  # whoever waits is told that nothing will come
 
     async def change(
         self, change: Callable[[], T], *, rescan: bool = False, forget: str | None = None
     ) -> T:
         """Change the sources, read them again, and return when all edges obey.
+
+        A caller that leaves does not stop a change half-way.
 
         Args:
             change: Blocking; called in a thread, alone.
@@ -142,24 +147,65 @@ class ControlLoop:
 
         Raises:
             BasculeError: What `change` raised, or the sources cannot be read.
+            DrainingError: The instance is stopping.
         """
-        async with self._reading:
-            result = await asyncio.to_thread(change)
-            self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=rescan)
-            failures = {k: v for k, v in self._memory.failures.items() if k.model != forget}
-            self._memory = replace(self._memory, failures=failures)
-        self._ticket += 1
-        ticket = self._ticket
-        self._is_idle = False
-        self._wake.set()
-        self._kick.set()
-        await self.until(lambda: self._done_ticket >= ticket)
-        return result
+        if self._group is None:
+            raise DrainingError(STOPPING)
+        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._group.create_task(self._change(change, rescan, forget, outcome))
+        return await outcome
 
     async def until(self, is_done: Callable[[], bool]) -> None:
-        """Return when a condition holds; it is looked at after every pass."""
+        """Return when a condition holds; it is looked at after every pass.
+
+        Raises:
+            DrainingError: The instance is stopping.
+        """
         async with self._passed:
-            await self._passed.wait_for(is_done)
+            await self._passed.wait_for(lambda: is_done() or self._group is None)
+        if not is_done():
+            raise DrainingError(STOPPING)
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        group.create_task(self._listen_always())
+        group.create_task(self._poll_registry_always())
+        if self._ports.sources.is_polled:
+            group.create_task(self._poll_repository_always())
+        while True:
+            began_s = self._ports.clock.monotonic_s()
+            await self._pass_or_report(group)
+            took_s = self._ports.clock.monotonic_s() - began_s
+            await self._gather(max(GATHER_S, GATHER_PASSES * took_s))
+            await self._wake.wait()
+
+    async def _change(
+        self,
+        change: Callable[[], T],
+        rescan: bool,  # noqa: FBT001  passed on by `change`
+        forget: str | None,
+        outcome: asyncio.Future[T],
+    ) -> None:
+        try:
+            async with self._reading:
+                result = await asyncio.to_thread(change)
+                self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=rescan)
+                failures = {k: v for k, v in self._memory.failures.items() if k.model != forget}
+                self._memory = replace(self._memory, failures=failures)
+            self._ticket += 1
+            ticket = self._ticket
+            self._is_idle = False
+            self._wake.set()
+            self._kick.set()
+            await self.until(lambda: self._done_ticket >= ticket)
+        except Exception as error:  # noqa: BLE001  it goes to the caller, who may have left
+            if not outcome.done():
+                outcome.set_exception(error)
+        else:
+            if not outcome.done():
+                outcome.set_result(result)
+        finally:
+            if not outcome.done():  # the loop was cancelled
+                outcome.set_exception(DrainingError(STOPPING))
 
     async def _pass_or_report(self, group: asyncio.TaskGroup) -> None:
         """Make one pass; a failing one is logged and made again."""
@@ -241,23 +287,23 @@ class ControlLoop:
     async def _poll_registry_always(self) -> None:
         while True:
             await asyncio.sleep(REGISTRY_POLL_S)
-            try:
-                async with self._reading:
-                    if await asyncio.to_thread(self._ports.sources.has_registry_changed):
-                        self._desired = await asyncio.to_thread(self._ports.sources.read)
-                        self._wake.set()
-            except BasculeError as error:
-                log.warning("registry_not_read", error=error.message)
+            await self._look_again(rescan=False)
 
     async def _poll_repository_always(self) -> None:
         while True:
             await asyncio.sleep(self._repository_poll_s)
-            try:
-                async with self._reading:
-                    self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=True)
+            await self._look_again(rescan=True)
+
+    async def _look_again(self, *, rescan: bool) -> None:
+        """Read the sources if there may be news; what cannot be read is left as it was."""
+        sources = self._ports.sources
+        try:
+            async with self._reading:
+                if rescan or await asyncio.to_thread(sources.has_registry_changed):
+                    self._desired = await asyncio.to_thread(sources.read, rescan=rescan)
                     self._wake.set()
-            except BasculeError as error:
-                log.warning("repository_not_read", error=error.message)
+        except BasculeError as error:
+            log.warning("sources_not_read", error=error.message)
 
     def _record(self, actions: Actions) -> None:
         for spec in actions.ensure:

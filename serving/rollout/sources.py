@@ -10,7 +10,8 @@ mode        what of the repository is wanted
 ``explicit``  what was named at start (`*`: all) or loaded since, as it was when it was loaded
 ==========  =======================================================================
 
-Where the registry and the repository both have a model, the registry's versions are served.
+Where the registry and the repository both have a model, the registry's versions are served. (The
+ports stand here as well: that is what makes this file a little longer than most.)
 """
 
 from collections.abc import Mapping

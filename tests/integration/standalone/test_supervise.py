@@ -34,7 +34,7 @@ async def has_said(file: Path, text: str) -> None:
     """Wait until a log has a text."""
     async with asyncio.timeout(20):
         while not file.exists() or text not in file.read_text():  # noqa: ASYNC110, ASYNC240  a test
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
 
 async def test_end_is_told_in_words(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError, ModelLoadError
 from serving.clock import SystemClock
-from serving.errors import NotFoundError, NotReadyError
+from serving.errors import DrainingError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan
 from serving.registry.version import VersionState
@@ -67,6 +67,7 @@ async def running(instance: Instance) -> AsyncIterator[Instance]:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         await instance.controller.loop.start()
         loop = group.create_task(instance.controller.loop.run())
+        await asyncio.sleep(0)
         await instance.until_settled()
         yield instance
         loop.cancel()
@@ -236,3 +237,41 @@ async def test_status_shows_all_parts() -> None:
         assert [worker.worker for worker in status.workers] == ["s1-0"]
         assert status.live == {"a": 1}
         assert status.edges[0].revision == status.revision
+
+
+async def test_a_caller_that_leaves_stops_nothing() -> None:
+    """A load whose caller gives up is carried out all the same."""
+    async with running(explicit(A1)) as it, asyncio.TaskGroup() as group:
+        caller = group.create_task(it.controller.load("a"))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await it.controller.loop.until(lambda: it.state(A1) is VersionState.READY)
+
+
+async def test_nobody_waits_for_a_loop_that_has_ended() -> None:
+    """Who asks an instance that is stopping is told so."""
+    async with running(Instance()) as it:
+        pass
+    with pytest.raises(DrainingError, match="stopping"):
+        await it.controller.sync()
+
+
+async def test_a_change_under_way_is_told_of_the_end() -> None:
+    """A load that waits for a worker is told when the instance stops."""
+    it = explicit(A1)
+    async with asyncio.TaskGroup() as group:
+        await it.controller.loop.start()
+        loop = group.create_task(it.controller.loop.run())
+        await asyncio.sleep(0)
+        it.cluster.is_automatic = False
+        caller = group.create_task(refused_load(it))
+        await it.controller.loop.until(lambda: A1 in it.controller.loop.desired.versions)
+        loop.cancel()
+    assert "stopping" in caller.result()
+
+
+async def refused_load(it: Instance) -> str:
+    """Load a model; return the words of the refusal."""
+    with pytest.raises(DrainingError) as refusal:
+        await it.controller.load("a")
+    return refusal.value.message
