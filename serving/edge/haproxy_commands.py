@@ -28,9 +28,9 @@ from serving.edge.routes import LiveRoute, RouteTable, WorkerAddress
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
 
-# A batch is answered in one go. 100 map commands take HAProxy some 5 ms, which is the longest that
+# A batch is answered in one go. 50 map commands take HAProxy some 3 ms, which is the longest that
 # a call may wait behind one, and the text has to fit into one of HAProxy's buffers.
-BATCH_COMMANDS: Final = 100
+BATCH_COMMANDS: Final = 50
 BATCH_BYTES: Final = 12_000
 REGISTERED: Final = "New server registered."
 DELETED: Final = "Server deleted."

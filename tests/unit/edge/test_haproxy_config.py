@@ -1,0 +1,62 @@
+"""The text of haproxy.cfg."""
+
+import re
+
+import pytest
+
+from serving.edge.haproxy_config import EdgeLayout, config_text, layout_digest, slot_names
+from serving.settings import HostPort
+
+LAYOUT = EdgeLayout(
+    http=HostPort("127.0.0.1", 8000),
+    grpc=HostPort("::1", 8001),
+    metrics=HostPort("0.0.0.0", 8002),  # noqa: S104  a setting, not a socket
+    front_desk="../front-desk.sock",
+    front_desk_grpc="../front-desk-grpc.sock",
+    pool_slots=3,
+    threads=2,
+    max_request_bytes=1 << 20,
+    max_connections=500,
+)
+TEXT = config_text(LAYOUT, {"s0001": {"w.1": "unix@/run/w.sock"}})
+
+
+def test_the_same_settings_give_the_same_text() -> None:
+    """It can be compared with what a running HAProxy was started with."""
+    assert config_text(LAYOUT, {}) == config_text(LAYOUT, {})
+
+
+def test_servers_change_the_text_and_not_the_digest() -> None:
+    """A HAProxy whose workers came and went is adopted all the same."""
+    assert f"description bascule {layout_digest(LAYOUT)}" in TEXT
+    assert layout_digest(LAYOUT) in config_text(LAYOUT, {})
+
+
+@pytest.mark.parametrize("slot", slot_names(3))
+def test_every_slot_is_a_backend(slot: str) -> None:
+    """Backends cannot be added at run time."""
+    assert f"\nbackend {slot} from pools\n" in TEXT
+
+
+def test_a_restart_knows_its_workers() -> None:
+    """Servers are written into their slot with every option said."""
+    assert re.search(r"backend s0001 from pools\n    server w\.1 unix@/run/w\.sock .*check", TEXT)
+
+
+@pytest.mark.parametrize("status", [400, 408, 413, 500, 502, 503, 504])
+def test_every_http_fault_is_json(status: int) -> None:
+    """Clients read `error` from whatever fails."""
+    pattern = rf'http-error status {status} content-type application/json string "{{\\"error\\"'
+    assert re.search(pattern, TEXT)
+
+
+@pytest.mark.parametrize(("status", "number"), [(502, 14), (503, 14), (504, 4), (500, 13)])
+def test_every_grpc_fault_has_a_status(status: int, number: int) -> None:
+    """A bare HTTP error would reach a gRPC client without a text."""
+    assert f"http-error status {status} hdr grpc-status {number} hdr grpc-message" in TEXT
+
+
+def test_no_path_of_the_machine_is_in_it() -> None:
+    """HAProxy runs in its folder: our own sockets and maps are relative."""
+    own = config_text(LAYOUT, {})
+    assert not re.search(r"unix@/|map\(/", own)

@@ -1,0 +1,57 @@
+"""Prometheus text."""
+
+import re
+
+from serving.monitor import catalogue, exposition
+from serving.monitor.catalogue import MetricSpec
+from serving.monitor.exposition import Sample
+from serving.monitor.statistics import DurationSum, FailureReason, VersionStatistics
+
+SPECS = [value for value in vars(catalogue).values() if isinstance(value, MetricSpec)]
+STATISTICS = VersionStatistics(
+    model='m "1"\\\n',
+    version=2,
+    success=DurationSum(count=3, ns=5_999),
+    failures=dict.fromkeys(FailureReason, 0),
+)
+
+
+def test_samples_of_one_metric_stand_together_under_its_head() -> None:
+    """As the format demands, whatever the order they come in."""
+    one = MetricSpec(name="one", kind="gauge", help="One.", labels=("a",))
+    two = MetricSpec(name="two", kind="counter", help="Two.")
+    samples = [Sample(one, 1, ("x",)), Sample(two, 2.5), Sample(one, 3, ("y",))]
+    assert exposition.render(samples).decode().splitlines() == [
+        "# HELP one One.",
+        "# TYPE one gauge",
+        'one{a="x"} 1',
+        'one{a="y"} 3',
+        "# HELP two Two.",
+        "# TYPE two counter",
+        "two 2.5",
+    ]
+
+
+def test_label_values_are_escaped() -> None:
+    """Quotes, backslashes and line ends of a model's name stay inside the label."""
+    text = exposition.render(exposition.version_samples([STATISTICS], {})).decode()
+    assert 'nv_inference_count{model="m \\"1\\"\\\\\\n",version="2"} 0' in text.splitlines()
+
+
+def test_durations_are_whole_microseconds() -> None:
+    """Rounded down."""
+    text = exposition.render(exposition.version_samples([STATISTICS], {})).decode()
+    assert 'nv_inference_request_duration_us{model="m \\"1\\"\\\\\\n",version="2"} 5\n' in text
+
+
+def test_every_reason_of_failure_is_there_from_the_start() -> None:
+    """With 0, so that a rate can be taken of the first failure."""
+    text = exposition.render(exposition.version_samples([STATISTICS], {})).decode()
+    reasons = re.findall(r'reason="(\w+)"', text)
+    assert sorted(reasons) == ["BACKEND", "CANCELED", "OTHER", "REJECTED"]
+
+
+def test_a_metric_is_defined_once() -> None:
+    """Names are unique, and every metric has a help text and a kind."""
+    assert len({spec.name for spec in SPECS}) == len(SPECS)
+    assert all(spec.help and spec.kind in ("counter", "gauge") for spec in SPECS)
