@@ -56,10 +56,10 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     add("--drain-s", type=float, default=30.0, help="longest wait for calls in flight at the end")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     add("--server-id", default="triton", help="name in server metadata")
-    add("--device", default="cpu", help="device of the model files named here: cpu, cuda, cuda:N")
+    add("--device", default="cpu", help="device of the models named here: cpu, cuda, cuda:N")
     add("--threads", type=int, default=0, help="their engine threads; 0: from this machine")
     add("--max-batch-rows", type=int, help="their batch limit; by default found out at load")
-    add("models", nargs="*", type=Path, help="model files to serve at once")
+    add("models", nargs="*", type=Path, help="model files or bundles to serve at once")
     given = parser.parse_args(argv)
     if given.socket is None and given.tcp is None:
         parser.error("nowhere to listen: give --socket PATH, --tcp HOST:PORT or both")
@@ -67,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         device=given.device, threads=given.threads, max_batch_rows=given.max_batch_rows
     )
     try:
-        versions = tuple(file_version(file, policy) for file in given.models)
+        versions = tuple(_version(path, policy) for path in given.models)
     except BasculeError as error:
         parser.error(error.message)
     except OSError as error:
@@ -102,6 +102,14 @@ def file_version(file: Path, policy: ServingPolicy) -> VersionSpec:
         origin=f"file {file}",
         policy=policy,
     )
+
+
+def _version(path: Path, policy: ServingPolicy) -> VersionSpec:
+    if not path.is_dir():
+        return file_version(path, policy)
+    from serving.worker.bundles import bundle_version  # noqa: PLC0415  pydantic, only if asked for
+
+    return bundle_version(path, device=policy.device, threads=policy.threads)
 
 
 def _address(text: str) -> Address:

@@ -3,7 +3,8 @@
 Natural batching: it never waits while the runtime is idle (unless the policy asks for a delay) and
 leaves nothing behind when it is busy. The first call of a loop turn arms one callback; the loop
 runs that after it has read every socket that was readable, so those calls become one batch. Calls
-that arrive while a batch runs in a thread form the next one.
+that arrive while a batch runs in a thread form the next one. It is one class because queue,
+timers and the running batch are one state.
 """
 
 import asyncio

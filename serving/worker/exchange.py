@@ -1,4 +1,4 @@
-"""Fast path. One infer request and its reply: decode → queue → encode. HTTP and gRPC differ here.
+"""Fast path. One infer request and its reply: decode → queue → encode, on either wire.
 
 An exchange is created when the headers are complete and writes its reply exactly once; the
 connection sends replies in the order of the requests.
@@ -7,16 +7,13 @@ connection sends replies in the order of the requests.
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
-from serving.wire import coding, grpc_frame, http1
 from serving.wire.call import InferCall
-from serving.wire.v2_json import JsonReply, header_length
-from serving.wire.v2_proto import read_target
 from serving.worker.admission import draining_error
 from serving.worker.batcher import NS_PER_S
 from serving.worker.body import GatheredBody, SizedBody, open_body
@@ -26,8 +23,6 @@ from serving.worker.targets import PathTarget, Targets
 
 Buffer = bytes | memoryview
 Headers = dict[bytes, bytes]
-
-INLINE_PACK_BYTES: Final = 1 << 14  # larger replies are compressed in a thread
 
 log = structlog.get_logger(__name__)
 
@@ -234,101 +229,3 @@ class Exchange(QueuedCall):
         if self.reply is None and not self.is_gone:
             self.reply = reply
             self.line.flush()
-
-
-class HttpExchange(Exchange):
-    """A call of the Open Inference Protocol over HTTP/1.1."""
-
-    __slots__ = ("header_length", "target")
-
-    def __init__(
-        self, desk: Desk, line: Line, headers: Headers, target: PathTarget, *, keep_alive: bool
-    ) -> None:
-        """Begin with complete headers; a bad header is an error of this call."""
-        super().__init__(desk, line, headers, keep_alive=keep_alive)
-        self.target = target
-        self.header_length: int | None = None
-
-    def _read_headers(self) -> int:
-        length = self.headers.get(b"inference-header-content-length")
-        if length is None:
-            return 0
-        self.header_length = header_length(length)
-        return self.header_length
-
-    def _is_packed(self, body: Buffer) -> bool:  # noqa: ARG002  the other wire looks at it
-        packing = self.headers.get(b"content-encoding")
-        return packing is not None and not coding.is_plain(packing.decode("latin-1"))
-
-    def _unpacked(self, body: Buffer) -> Buffer:
-        packing = self.headers[b"content-encoding"].decode("latin-1")
-        return coding.inflate(body, packing, self.desk.max_body_bytes)
-
-    def _decode(self, body: Buffer) -> InferCall:
-        loaded = self._choose(self.target)
-        return loaded.json_codec.decode_request(body, self.header_length)
-
-    def _encode(self, outputs: Sequence[Array]) -> None:
-        if self.loaded is None:
-            raise EngineError("a call without a version was run")
-        reply = self.loaded.json_codec.encode_reply(self.call, outputs)
-        accepted = self.headers.get(b"accept-encoding")
-        packing = None
-        if accepted is not None and b"," not in accepted:
-            packing = coding.reply_coding(accepted.decode("latin-1"))
-        if packing is None:
-            self._send(http1.infer_reply(reply, close=not self.keep_alive))
-        elif len(reply.head) + sum(map(len, reply.tail)) < INLINE_PACK_BYTES:
-            self._send(self._packed(reply, packing))
-        else:
-            future = self.desk.loop.run_in_executor(None, self._packed, reply, packing)
-            future.add_done_callback(self._on_packed)
-
-    def _packed(self, reply: JsonReply, packing: str) -> list[Buffer]:
-        body = coding.deflate((reply.head, *reply.tail), packing)
-        return http1.packed_infer_reply(
-            body, coding=packing, header_length=reply.header_length, close=not self.keep_alive
-        )
-
-    def _on_packed(self, future: "asyncio.Future[list[Buffer]]") -> None:
-        self._send(future.result())
-
-    def _failure(self, error: BasculeError) -> bytes:
-        return http1.error_reply(error, close=not self.keep_alive)
-
-
-class GrpcExchange(Exchange):
-    """A ModelInfer call, as the edge carries gRPC over HTTP/1.1."""
-
-    __slots__ = ()
-
-    def _read_headers(self) -> int:
-        timeout = self.headers.get(b"grpc-timeout")
-        if timeout is not None:
-            self.deadline_ns = self.desk.now_ns() + int(grpc_frame.timeout_s(timeout) * NS_PER_S)
-            self.has_grpc_deadline = True
-        return 0
-
-    def _is_packed(self, body: Buffer) -> bool:
-        return body[:1] == b"\x01"
-
-    def _unpacked(self, body: Buffer) -> Buffer:
-        packing = self.headers.get(b"grpc-encoding", b"none").decode("latin-1")
-        frame = grpc_frame.deframe(body)
-        message = coding.inflate(frame.message, packing, self.desk.max_body_bytes)
-        return b"\0" + len(message).to_bytes(4, "big") + message
-
-    def _decode(self, body: Buffer) -> InferCall:
-        message = grpc_frame.deframe(body).message
-        named = read_target(message)
-        target = self.desk.targets.find_message(named.model, named.version_text)
-        return self._choose(target).proto_codec.decode_request(message)
-
-    def _encode(self, outputs: Sequence[Array]) -> None:
-        if self.loaded is None:
-            raise EngineError("a call without a version was run")
-        message = self.loaded.proto_codec.encode_reply(self.call, outputs)
-        self._send(grpc_frame.success(message, close=not self.keep_alive))
-
-    def _failure(self, error: BasculeError) -> bytes:
-        return grpc_frame.failure(error, close=not self.keep_alive)

@@ -7,6 +7,8 @@ All requests of a connection, of both kinds, stand in one line in the order in w
     exchange with reply     written; next
     exchange without reply  wait: it flushes the line when it has one
     ASGI cycle              started when it becomes the head; next when uvicorn reports its end
+
+It is one class because uvicorn's protocol is one: parser callbacks and line share its state.
 """
 
 import asyncio
@@ -21,7 +23,9 @@ from uvicorn.server import ServerState
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.wire import http1
-from serving.worker.exchange import Desk, Exchange, GrpcExchange, HttpExchange
+from serving.worker.exchange import Desk, Exchange
+from serving.worker.grpc_exchange import GrpcExchange
+from serving.worker.http_exchange import HttpExchange
 from serving.worker.targets import GRPC_INFER
 
 MAX_IN_FLIGHT: Final = 32  # pipelined calls of one connection that may hold replies at a time

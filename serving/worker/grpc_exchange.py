@@ -1,0 +1,48 @@
+"""Fast path. A ModelInfer call, as the edge carries gRPC over HTTP/1.1."""
+
+from collections.abc import Sequence
+
+from runtimes.contract import Array
+from runtimes.errors import BasculeError, EngineError
+from serving.wire import coding, grpc_frame
+from serving.wire.call import InferCall
+from serving.wire.v2_proto import read_target
+from serving.worker.batcher import NS_PER_S
+from serving.worker.exchange import Buffer, Exchange
+
+
+class GrpcExchange(Exchange):
+    """A ModelInfer call, as the edge carries gRPC over HTTP/1.1."""
+
+    __slots__ = ()
+
+    def _read_headers(self) -> int:
+        timeout = self.headers.get(b"grpc-timeout")
+        if timeout is not None:
+            self.deadline_ns = self.desk.now_ns() + int(grpc_frame.timeout_s(timeout) * NS_PER_S)
+            self.has_grpc_deadline = True
+        return 0
+
+    def _is_packed(self, body: Buffer) -> bool:
+        return body[:1] == b"\x01"
+
+    def _unpacked(self, body: Buffer) -> Buffer:
+        packing = self.headers.get(b"grpc-encoding", b"none").decode("latin-1")
+        frame = grpc_frame.deframe(body)
+        message = coding.inflate(frame.message, packing, self.desk.max_body_bytes)
+        return b"\0" + len(message).to_bytes(4, "big") + message
+
+    def _decode(self, body: Buffer) -> InferCall:
+        message = grpc_frame.deframe(body).message
+        named = read_target(message)
+        target = self.desk.targets.find_message(named.model, named.version_text)
+        return self._choose(target).proto_codec.decode_request(message)
+
+    def _encode(self, outputs: Sequence[Array]) -> None:
+        if self.loaded is None:
+            raise EngineError("a call without a version was run")
+        message = self.loaded.proto_codec.encode_reply(self.call, outputs)
+        self._send(grpc_frame.success(message, close=not self.keep_alive))
+
+    def _failure(self, error: BasculeError) -> bytes:
+        return grpc_frame.failure(error, close=not self.keep_alive)

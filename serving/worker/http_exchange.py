@@ -1,0 +1,76 @@
+"""Fast path. An infer call of the Open Inference Protocol over HTTP/1.1."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from runtimes.contract import Array
+from runtimes.errors import BasculeError, EngineError
+from serving.wire import coding, http1
+from serving.wire.call import InferCall
+from serving.wire.v2_json import JsonReply, header_length
+from serving.worker.exchange import Buffer, Desk, Exchange, Headers, Line
+from serving.worker.targets import PathTarget
+
+INLINE_PACK_BYTES: Final = 1 << 14  # larger replies are compressed in a thread
+
+
+class HttpExchange(Exchange):
+    """A call of the Open Inference Protocol over HTTP/1.1."""
+
+    __slots__ = ("header_length", "target")
+
+    def __init__(
+        self, desk: Desk, line: Line, headers: Headers, target: PathTarget, *, keep_alive: bool
+    ) -> None:
+        """Begin with complete headers; a bad header is an error of this call."""
+        super().__init__(desk, line, headers, keep_alive=keep_alive)
+        self.target = target
+        self.header_length: int | None = None
+
+    def _read_headers(self) -> int:
+        length = self.headers.get(b"inference-header-content-length")
+        if length is None:
+            return 0
+        self.header_length = header_length(length)
+        return self.header_length
+
+    def _is_packed(self, body: Buffer) -> bool:  # noqa: ARG002  the other wire looks at it
+        packing = self.headers.get(b"content-encoding")
+        return packing is not None and not coding.is_plain(packing.decode("latin-1"))
+
+    def _unpacked(self, body: Buffer) -> Buffer:
+        packing = self.headers[b"content-encoding"].decode("latin-1")
+        return coding.inflate(body, packing, self.desk.max_body_bytes)
+
+    def _decode(self, body: Buffer) -> InferCall:
+        loaded = self._choose(self.target)
+        return loaded.json_codec.decode_request(body, self.header_length)
+
+    def _encode(self, outputs: Sequence[Array]) -> None:
+        if self.loaded is None:
+            raise EngineError("a call without a version was run")
+        reply = self.loaded.json_codec.encode_reply(self.call, outputs)
+        accepted = self.headers.get(b"accept-encoding")
+        packing = None
+        if accepted is not None and b"," not in accepted:
+            packing = coding.reply_coding(accepted.decode("latin-1"))
+        if packing is None:
+            self._send(http1.infer_reply(reply, close=not self.keep_alive))
+        elif len(reply.head) + sum(map(len, reply.tail)) < INLINE_PACK_BYTES:
+            self._send(self._packed(reply, packing))
+        else:
+            future = self.desk.loop.run_in_executor(None, self._packed, reply, packing)
+            future.add_done_callback(self._on_packed)
+
+    def _packed(self, reply: JsonReply, packing: str) -> list[Buffer]:
+        body = coding.deflate((reply.head, *reply.tail), packing)
+        return http1.packed_infer_reply(
+            body, coding=packing, header_length=reply.header_length, close=not self.keep_alive
+        )
+
+    def _on_packed(self, future: "asyncio.Future[list[Buffer]]") -> None:
+        self._send(future.result())
+
+    def _failure(self, error: BasculeError) -> bytes:
+        return http1.error_reply(error, close=not self.keep_alive)
