@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from runtimes.errors import BasculeError
+
 log = structlog.get_logger(__name__)
 
 
@@ -70,6 +72,14 @@ class Background:
             async with asyncio.TaskGroup() as self._group:
                 for body in bodies:
                     self._group.create_task(body())
-        except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
+        except* Exception as group:
+            first = _first(group)
+            self._failure = first.message if isinstance(first, BasculeError) else repr(first)
             log.exception("actor_failed")
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the failure that made the others be cancelled."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

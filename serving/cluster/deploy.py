@@ -2,7 +2,8 @@
 
 Ray and Serve read their variables while they are imported, so this is a process of its own whose
 environment was made by `ray_process.ray_environment`; the command line itself never imports Ray.
-An `Errand` comes on standard input; what failed goes to standard error in one sentence.
+An `Errand` comes on standard input, after the imports, so that those can be done while Ray starts.
+What failed goes to standard error in one sentence.
 """
 
 import logging
@@ -10,12 +11,13 @@ import sys
 
 import ray
 from ray import serve
+from ray.serve.api import RunTarget
 
 from runtimes.errors import BasculeError
 from serving.cluster.controller import controller_app
 from serving.cluster.edge import edge_app
 from serving.cluster.names import CONTROLLER_APP, EDGE_APP, Errand, decode_errand, is_ours
-from serving.errors import AlreadyExistsError
+from serving.errors import AlreadyExistsError, NotReadyError
 
 
 def bring_up(errand: Errand) -> None:
@@ -23,6 +25,7 @@ def bring_up(errand: Errand) -> None:
 
     Raises:
         AlreadyExistsError: The cluster serves another instance.
+        NotReadyError: One of them does not start.
     """
     serve.start(proxy_location="Disabled")
     others = [name for name in serve.status().applications if is_ours(name)]
@@ -31,8 +34,19 @@ def bring_up(errand: Errand) -> None:
             f"this Ray cluster already runs a Bascule instance ({others[0]}): "
             "run `bascule down` with its BASCULE_HOME first, or use another cluster"
         )
-    serve.run(controller_app(errand.instance), name=CONTROLLER_APP, route_prefix=None)
-    serve.run(edge_app(errand.instance), name=EDGE_APP, route_prefix=None)
+    applications = {
+        CONTROLLER_APP: controller_app(errand.instance),
+        EDGE_APP: edge_app(errand.instance),
+    }
+    try:
+        serve.run_many(
+            [
+                RunTarget(target=application, name=name, route_prefix=None)
+                for name, application in applications.items()
+            ]
+        )
+    except RuntimeError as error:
+        raise NotReadyError(_reason() or str(error)) from error
 
 
 def bring_down(errand: Errand) -> None:
@@ -43,6 +57,18 @@ def bring_down(errand: Errand) -> None:
         serve.delete(name)
     if errand.instance.owns_cluster or not serve.status().applications:
         serve.shutdown()
+
+
+def _reason() -> str:
+    """The last words of an actor that did not start: Serve keeps its traceback as a message."""
+    messages = [
+        deployment.message
+        for application in serve.status().applications.values()
+        for deployment in application.deployments.values()
+    ]
+    lines = [line.strip() for message in messages for line in message.splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    return last.removeprefix("RuntimeError: ")
 
 
 def main() -> None:

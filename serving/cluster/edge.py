@@ -135,7 +135,7 @@ def edge_app(instance: Instance) -> serve.Application:
             "max_replicas": MANY_NODES,
             "upscale_delay_s": 0,
             "downscale_delay_s": 0,
-            "look_back_period_s": 2,
+            "look_back_period_s": 12,  # Serve wants more than its metrics interval of 10
             "policy": {"policy_function": living_nodes},
         },
     )

@@ -4,8 +4,6 @@ The record `run/ray.json` is written before the first process starts and removed
 ended, so that `end_instance_of` finds what any interrupted start or end has left behind.
 """
 
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from typing import Final
@@ -13,11 +11,11 @@ from typing import Final
 import structlog
 
 from serving.cluster.instance_processes import end_instance, processes_of
-from serving.cluster.names import Errand, Instance, encode_errand, ending_mark
+from serving.cluster.messenger import Messenger
+from serving.cluster.names import ending_mark
 from serving.cluster.ray_process import (
     RayInstance,
     is_answering,
-    ray_environment,
     read_record,
     remove_run_files,
     start_head,
@@ -62,15 +60,15 @@ def start_instance(
         BasculeError: It did not start; everything that was started has been ended again.
     """
     instance = str(uuid.uuid4())
+    record = RayInstance(instance=instance, address=address, is_ours=not address)
+    write_record(settings, record)
     try:
-        if address:
-            record = RayInstance(instance=instance, address=address, is_ours=False)
-            write_record(settings, record)
-        else:
-            tell("starting Ray")
-            record = start_head(settings, instance, with_dashboard=with_dashboard)
-        tell("starting the controller and the edge")
-        _run_errand("up", settings, record, DEPLOY_LIMIT_S)
+        with Messenger("up", settings, instance) as messenger:  # imports Ray meanwhile
+            if not address:
+                tell("starting Ray")
+                record = start_head(settings, instance, with_dashboard=with_dashboard)
+            tell("starting the controller and the edge")
+            messenger.run(record, DEPLOY_LIMIT_S)
     except BaseException:  # an interrupt, too, must leave nothing behind
         end_instance_of(settings)
         raise
@@ -85,10 +83,11 @@ def end_instance_of(settings: Settings) -> int | None:
     record = read_record(settings)
     if record is None:
         return None
-    if record.address and is_answering(record.address):
+    if _can_end_in_order(record):
         ending_mark(settings).touch()
         try:
-            _run_errand("down", settings, record, settings.drain_s + SHUTDOWN_LIMIT_S)
+            with Messenger("down", settings, record.instance) as messenger:
+                messenger.run(record, settings.drain_s + SHUTDOWN_LIMIT_S)
         except NotReadyError as error:
             log.warning("orderly_end_failed", reason=error.message)
     count = end_instance(record.instance, grace_s=GRACE_S)
@@ -96,27 +95,10 @@ def end_instance_of(settings: Settings) -> int | None:
     return count
 
 
-def _run_errand(action: str, settings: Settings, record: RayInstance, limit_s: float) -> None:
-    """Run `serving.cluster.deploy` and pass on its one sentence if it fails."""
-    instance = Instance(settings=settings, instance=record.instance, owns_cluster=record.is_ours)
-    errand = encode_errand(Errand(instance=instance, address=record.address))
-    log_file = settings.log_dir / f"ray_{action}.log"
-    try:
-        ended = subprocess.run(  # noqa: S603  our own program
-            (sys.executable, "-m", "serving.cluster.deploy", action),
-            env=ray_environment(settings, record.instance),
-            input=errand,
-            capture_output=True,
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise NotReadyError(
-            f"Ray at {record.address} did not finish within {limit_s:.0f} s: see "
-            f"{record.temp_dir or 'its logs'}"
-        ) from error
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    log_file.write_bytes(ended.stdout + ended.stderr)
-    if ended.returncode:
-        last = (ended.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
-        raise NotReadyError(f"{last} (log: {log_file})")
+def _can_end_in_order(record: RayInstance) -> bool:
+    """Whether Ray can still be spoken to: a program that joins it needs GCS and this raylet."""
+    if not record.address or not is_answering(record.address):
+        return False
+    return not record.is_ours or any(
+        process.name() == "raylet" for process in processes_of(record.instance)
+    )
