@@ -53,6 +53,7 @@ SERVER_OPTIONS: Final = (
     "pool-max-conn 256 pool-purge-delay 60s"
 )
 
+RETRY_AFTER: Final = "hdr retry-after 1"
 HTTP_FAULTS: Final = MappingProxyType(
     {
         400: "bad request: HAProxy could not read it as HTTP",
@@ -342,7 +343,8 @@ def _lines(lines: Iterable[str]) -> str:
 def _http_faults() -> Iterator[str]:
     for status, text in HTTP_FAULTS.items():
         body = _quoted(json.dumps({"error": text}))
-        yield f"http-error status {status} content-type application/json string {body}"
+        again = f" {RETRY_AFTER}" if status == WIRE[Code.NOT_READY].http else ""
+        yield f"http-error status {status} content-type application/json string {body}{again}"
 
 
 def _grpc_faults() -> Iterator[str]:
@@ -353,8 +355,10 @@ def _grpc_faults() -> Iterator[str]:
 
 def _json_reply(code: Code, text: str, **more: bool) -> str:
     body = json.dumps({"error": text, **more}, separators=(",", ":"))
-    status = WIRE[code].http
-    return f"return status {status} content-type application/json lf-string {_quoted(body)}"
+    wire = WIRE[code]
+    again = f" {RETRY_AFTER}" if wire.retry else ""
+    reply = f"content-type application/json lf-string {_quoted(body)}{again}"
+    return f"return status {wire.http} {reply}"
 
 
 def _grpc_reply(code: Code, text: str) -> str:
