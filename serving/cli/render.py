@@ -58,6 +58,8 @@ def duration_text(duration_s: float) -> str:
     """Return a duration for people; 0 means that it was not measured."""
     if duration_s <= 0:
         return "-"
+    if duration_s < 0.001:  # noqa: PLR2004  a millisecond
+        return f"{duration_s * 1e6:.0f} µs"
     if duration_s < 1:
         return f"{duration_s * 1000:.2f} ms"
     return f"{duration_s:.1f} s"
