@@ -85,28 +85,33 @@ def down() -> None:
 
 
 async def _settled(settings: Settings) -> _Status:
-    """Wait until no version is on its way any more, and say how far it is.
+    """Wait until no version is on its way any more.
 
     Raises:
         NotReadyError: It took too long.
     """
-    shown = ""
     try:
         async with asyncio.timeout(READY_LIMIT_S), LocalHttp(str(settings.admin_socket)) as admin:
-            while True:
-                status = await _status(admin)
-                text = _progress(status)
-                if text != shown:
-                    typer.echo(text)
-                    shown = text
-                if status is not None and status.settled:
-                    return status
-                await asyncio.sleep(LOOK_S)
+            return await _watch(admin)
     except TimeoutError as error:
         raise NotReadyError(
             f"versions are still loading after {READY_LIMIT_S:.0f} s; the instance runs on: "
             "see `bascule status`, or end it with `bascule down`"
         ) from error
+
+
+async def _watch(admin: LocalHttp) -> _Status:
+    """Say how far it is, whenever that changed, until it has settled."""
+    shown = ""
+    while True:
+        status = await _status(admin)
+        text = _progress(status)
+        if text != shown:
+            typer.echo(text)
+            shown = text
+        if status is not None and status.settled:
+            return status
+        await asyncio.sleep(LOOK_S)
 
 
 async def _status(admin: LocalHttp) -> _Status | None:
