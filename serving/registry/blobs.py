@@ -23,7 +23,7 @@ from serving.registry.bundle import (
 )
 from serving.registry.manifest import MANIFEST_FILE
 
-LOCK_FILE: Final = ".lock"
+LOCK_SUFFIX: Final = ".lock"
 
 
 class Blobs:
@@ -48,17 +48,18 @@ class Blobs:
             NotFoundError: `source` is no bundle.
             InvalidArgumentError: It is damaged.
         """
+        self._clear_abandoned()
         target = self.folder(read_manifest(source).digest())
         damaged = False
         if target.exists():
             read_bundle(source)
             try:
                 return read_bundle(target)
-            except BasculeError:
+            except (BasculeError, OSError):
                 damaged = True
         with self._staged() as staging:
             staged = _copied(source, staging / "bundle")
-            if damaged:
+            if damaged and target.exists():
                 target.rename(staging / "damaged")
             try:
                 staged.folder.rename(target)
@@ -79,31 +80,42 @@ class Blobs:
 
     @contextmanager
     def _staged(self) -> Iterator[Path]:
-        """A folder of our own, marked as in use by a lock that ends with this process."""
+        """A folder of our own, beside a file whose lock ends with this process."""
         staging = self._staging / uuid.uuid4().hex
-        with self._gate.open("a") as gate:
-            # Behind the gate nobody sees a folder that has no lock yet and takes it for abandoned.
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            self._clear_abandoned()
-            staging.mkdir()
-            lock = (staging / LOCK_FILE).open("w")
+        lock_file = staging.with_suffix(LOCK_SUFFIX)
+        with self._gated():
+            lock = lock_file.open("w")
             fcntl.flock(lock, fcntl.LOCK_EX)
         with lock:
             try:
+                staging.mkdir()
                 yield staging
             finally:
                 shutil.rmtree(staging)
+                lock_file.unlink()
+
+    @contextmanager
+    def _gated(self) -> Iterator[None]:
+        """One process at a time: nobody sees a lock file that is not locked yet."""
+        with self._gate.open("a") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
 
     def _clear_abandoned(self) -> None:
-        for staging in sorted(self._staging.iterdir()):
-            try:
-                with (staging / LOCK_FILE).open("r+") as lock:
-                    abandoned = _locked_at_once(lock)
-            except FileNotFoundError:
-                abandoned = True
-            if abandoned:
-                # Its owner may have ended, and be removing it, at this very moment.
-                shutil.rmtree(staging, ignore_errors=True)
+        with self._gated():
+            for lock_file in self._staging.glob(f"*{LOCK_SUFFIX}"):
+                _clear_if_abandoned(lock_file)
+
+
+def _clear_if_abandoned(lock_file: Path) -> None:
+    try:
+        with lock_file.open("r+") as lock:
+            if _locked_at_once(lock):
+                # The folder may be gone: its owner ended between removing both.
+                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+                lock_file.unlink()
+    except FileNotFoundError:
+        return  # its owner has just removed it
 
 
 def _locked_at_once(lock: IO[str]) -> bool:
