@@ -194,6 +194,7 @@ def _http_frontend(layout: EdgeLayout) -> str:
     http-request {_json_reply(Code.PAYLOAD_TOO_LARGE, large)} if too_large
     http-request set-var(txn.infer) bool(true) if {{ path_end /infer }} infer_path
     http-request {refuse_method} if infer !METH_POST
+{_wait_for_body()}
     # Where the name cannot be decoded, the second one changes nothing.
     http-request set-var(txn.m) path,field(4,/) if infer
     http-request set-var(txn.m) path,field(4,/),url_dec,url_enc if infer
@@ -233,8 +234,8 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
 
     http-request {_grpc_reply(Code.DRAINING, refusals.GRPC_SERVER_EXITING)} if draining
     http-request set-var(txn.infer) bool(true) if METH_POST {{ path {GRPC_INFER} }}
-    # Enough of the body for the name; `protobuf` reads a cut message, `ungrpc` does not.
-    http-request wait-for-body time 10s at-least 512 if infer
+    # `protobuf` reads a message that the buffer cuts off, `ungrpc` does not.
+{_wait_for_body()}
     http-request {_grpc_reply(Code.PAYLOAD_TOO_LARGE, large)} if infer too_large
     http-request set-var(txn.flag) req.body,bytes(0,1),hex if infer
     http-request allow if infer compressed
@@ -254,6 +255,11 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     use_backend front_desk_grpc if is_grpc
     default_backend through_http
 """
+
+
+def _wait_for_body() -> str:
+    """A call is passed on when it is there, or fills the buffer: only then can it be sent again."""
+    return "    http-request wait-for-body time 30s if infer"
 
 
 def _acls() -> str:

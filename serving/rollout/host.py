@@ -57,6 +57,11 @@ class WorkerLaunch:
     devices: str = ""
 
 
+def control_socket(address: WorkerAddress) -> str:
+    """Return where a worker's control channel listens: beside its socket for calls."""
+    return str(Path(address.socket).with_suffix(".ctl"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long a host waits for what."""
@@ -77,7 +82,7 @@ def worker_argv(settings: Settings, address: WorkerAddress, recorder: Path) -> t
     tcp = ("--tcp", address.tcp) if address.tcp else ()
     return (
         *(sys.executable, "-m", "serving.worker", "--worker", address.worker),
-        *("--socket", address.socket, *tcp),
+        *("--control", control_socket(address), "--socket", address.socket, *tcp),
         *("--parent", str(os.getpid()), "--recorder", str(recorder)),
         *("--max-request-bytes", str(settings.max_request_bytes)),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
@@ -168,7 +173,8 @@ class WorkerHost:
             return
         self._hung_s = 0.0
         self._change(pid=child.pid)
-        async with LocalHttp(self._launch.address.socket) as http, asyncio.TaskGroup() as group:
+        channel = control_socket(self._launch.address)
+        async with LocalHttp(channel) as http, asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._apply_always(http)),
                 group.create_task(self._watch_health(http, child)),
@@ -181,7 +187,8 @@ class WorkerHost:
         self._note_end(started_s, ending.text + hung)
 
     def _start(self) -> Child:
-        Path(self._launch.address.socket).unlink(missing_ok=True)
+        for path in (self._launch.address.socket, control_socket(self._launch.address)):
+            Path(path).unlink(missing_ok=True)
         return Child.start(self._launch.child)
 
     def _note_end(self, started_s: float, ending: str) -> None:

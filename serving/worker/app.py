@@ -4,7 +4,7 @@ Control routes answer only on the unix socket, which its owner alone can open. O
 connection they do not exist.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,6 +26,7 @@ from serving.monitor.triton_statistics import triton_statistics
 from serving.worker.admission import draining_error
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
 from serving.worker.exchange import Desk
+from serving.worker.front import Front
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
 from serving.worker.process import rss_bytes
@@ -59,15 +60,15 @@ class WorkerApp:
         targets: Targets,
         desk: Desk,
         clock: Clock,
-        drain: Callable[[], Any],
+        front: Front,
     ) -> None:
-        """Take the parts; `drain` refuses new calls and returns when none is left."""
+        """Take the parts: who we are, what we host, and the sockets that calls come in by."""
         self._identity = identity
         self._hosting = hosting
         self._targets = targets
         self._desk = desk
         self._clock = clock
-        self._drain = drain
+        self._front = front
 
     def asgi(self) -> Starlette:
         """Return the application."""
@@ -159,7 +160,7 @@ class WorkerApp:
         except msgspec.DecodeError as error:
             raise InvalidArgumentError(f"invalid ApplyRequest: {error}") from error
         changes = self._hosting.want(asked.versions)
-        return StreamingResponse(_json_lines(changes), media_type=JSON)
+        return StreamingResponse(_json_lines(changes, self._front.take_calls), media_type=JSON)
 
     async def _state(self, _: Request) -> Response:
         report = WorkerReport(
@@ -178,7 +179,7 @@ class WorkerApp:
         return Response(msgspec.json.encode(counted), media_type=JSON)
 
     async def _drain_worker(self, _: Request) -> Response:
-        await self._drain()
+        await self._front.drain()
         return _json({})
 
     def _asked(self, request: Request) -> LoadedVersion:
@@ -212,9 +213,12 @@ def _local(endpoint: Endpoint) -> Endpoint:
     return guarded
 
 
-async def _json_lines(changes: AsyncIterator[HostedLine]) -> AsyncIterator[bytes]:
+async def _json_lines(
+    changes: AsyncIterator[HostedLine], take_calls: Callable[[], Awaitable[None]]
+) -> AsyncIterator[bytes]:
     async for line in changes:
         yield msgspec.json.encode(line) + b"\n"
+    await take_calls()
     yield b"{}\n"
 
 

@@ -29,6 +29,8 @@ class Arguments:
     """What a worker is told at its start."""
 
     worker: str
+    control: Path | None
+    """Its own socket for the control channel; calls are taken after the first apply then."""
     socket: Path | None
     tcp: Address | None
     parent: int | None
@@ -46,7 +48,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     parser = argparse.ArgumentParser(prog="python -m serving.worker", description=__doc__)
     add = parser.add_argument
     add("--worker", default="worker", help="this worker's name")
-    add("--socket", type=Path, help="unix socket: infer calls and the control channel")
+    add("--socket", type=Path, help="unix socket for calls, and for control without --control")
+    add("--control", type=Path, help="unix socket for control; calls wait for the first apply")
     add("--tcp", type=_address, help="HOST:PORT to listen on as well; port 0 chooses one")
     add("--port", type=_local_port, dest="tcp", help="short for --tcp 127.0.0.1:PORT")
     add("--parent", type=int, help="process to die with; its pipe is on standard input")
@@ -74,6 +77,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         parser.error(str(error))
     return Arguments(
         worker=given.worker,
+        control=given.control,
         socket=given.socket,
         tcp=given.tcp,
         parent=given.parent,

@@ -8,6 +8,9 @@
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
 
+The worker listens for calls when its first `apply` is done, and not before: an edge that knows the
+socket of a worker that comes back finds nobody there meanwhile, and asks another of the pool.
+
 `apply` is declarative: the versions named are what the worker shall host; missing ones are loaded,
 those with a new digest reloaded, all others unloaded. A worker is ready (`GET /v2/health/ready`)
 when its first `apply` is done, and stays so during later ones.

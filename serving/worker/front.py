@@ -27,8 +27,11 @@ log = structlog.get_logger(__name__)
 class Front:
     """All listening sockets of the process and the connections that they accepted."""
 
+    _config: Config
+    _arguments: Arguments
+
     def __init__(self, desk: Desk, hosting: Hosting) -> None:
-        """Open nothing yet."""
+        """Open nothing yet: `open` comes first."""
         self._desk = desk
         self._hosting = hosting
         self._state = ServerState()
@@ -36,12 +39,13 @@ class Front:
         self.addresses: list[str] = []
 
     async def open(self, app: AsgiApp, arguments: Arguments) -> None:
-        """Listen where the arguments say.
+        """Listen for control where the arguments say so, else for everything.
 
         Raises:
             InvalidArgumentError: An address cannot be listened on.
         """
-        config = Config(
+        self._arguments = arguments
+        self._config = config = Config(
             app,
             http=InferProtocol,
             ws="none",
@@ -53,14 +57,31 @@ class Front:
             date_header=False,
         )
         config.load()
-        if arguments.socket is not None:
-            await self._listen(config, _unix_socket(arguments.socket), is_local=True)
-            self.addresses.append(str(arguments.socket))
-        if arguments.tcp is not None:
-            opened = _tcp_socket(arguments.tcp)
+        if arguments.control is None:
+            await self.take_calls()
+        else:
+            await self._listen(_unix_socket(arguments.control), is_local=True)
+
+    async def take_calls(self) -> None:
+        """Listen for calls, once.
+
+        A worker that came back listens no sooner than it has loaded its versions: until then the
+        edge finds nobody there and tries another worker of the pool.
+
+        Raises:
+            InvalidArgumentError: An address cannot be listened on.
+        """
+        if self.addresses:
+            return
+        socket_path, tcp = self._arguments.socket, self._arguments.tcp
+        if socket_path is not None:
+            self.addresses.append(str(socket_path))
+            await self._listen(_unix_socket(socket_path), is_local=True)
+        if tcp is not None:
+            opened = _tcp_socket(tcp)
             host, port = opened.getsockname()[:2]
-            await self._listen(config, opened, is_local=False)
             self.addresses.append(f"{host}:{port}")
+            await self._listen(opened, is_local=False)
 
     async def drain(self) -> None:
         """Refuse new calls; return when no accepted call is without its reply."""
@@ -88,10 +109,10 @@ class Front:
                 connections=len(self._state.connections),
             )
 
-    async def _listen(self, config: Config, opened: socket.socket, *, is_local: bool) -> None:
+    async def _listen(self, opened: socket.socket, *, is_local: bool) -> None:
         loop = self._desk.loop
         factory = partial(
-            InferProtocol, self._desk, config, self._state, {"is_local": is_local}, loop
+            InferProtocol, self._desk, self._config, self._state, {"is_local": is_local}, loop
         )
         self._servers.append(await loop.create_server(factory, sock=opened, backlog=BACKLOG))
 
