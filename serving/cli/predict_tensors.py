@@ -107,20 +107,27 @@ def _tensor(
         known = ", ".join(item.name for item in specs)
         raise InvalidArgumentError(f"the model has no input '{name}': it takes {known}")
     try:
-        array = np.asarray(value, dtype=DTYPES[spec.datatype])
+        with np.errstate(over="raise"):
+            array = np.asarray(value, dtype=DTYPES[spec.datatype])
         array = array if shape is None else array.reshape(tuple(shape))
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise InvalidArgumentError(
             f"input '{name}' is no {spec.datatype} tensor: {error}"
         ) from error
+    if spec.datatype is Datatype.BYTES and not all(isinstance(item, str) for item in array.flat):
+        raise InvalidArgumentError(f"input '{name}' is BYTES: every element must be a text")
     return NamedTensor(name=name, datatype=spec.datatype, array=np.ascontiguousarray(array))
 
 
 def _load(path: Path) -> Array:
     try:
         array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidArgumentError(f"{path} is no .npy array: {error}") from error
+    except OSError as error:
+        raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, EOFError) as error:
+        raise InvalidArgumentError(
+            f"{path} is no .npy file of numbers or text (pickled objects are never read)"
+        ) from error
     if array.dtype.kind in "SU":
         return array.astype(np.str_).astype(object)
     return array

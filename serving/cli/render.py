@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtimes.contract import TensorSpec
-from serving.edge.control import ClusterStatus, VersionRecord
-from serving.registry.version import VersionState
+from serving.edge.control import ClusterStatus
 
 COLOURS: Final = {
     "READY": "green",
@@ -107,15 +106,9 @@ def _versions(status: ClusterStatus) -> Table:
             item.pool or "-",
             Text(item.isolation),
             duration_text(item.served.run_s if item.served else 0.0),
-            Text(_notes(item)),
+            Text(item.reason),
         )
     return table
-
-
-def _notes(item: VersionRecord) -> str:
-    if item.reason or item.state is not VersionState.READY or item.served is None:
-        return item.reason
-    return "; ".join(item.served.notes)
 
 
 def _workers(status: ClusterStatus) -> Table:
