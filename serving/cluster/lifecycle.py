@@ -59,11 +59,16 @@ def start_instance(
     Raises:
         BasculeError: It did not start; everything that was started has been ended again.
     """
+    if address and not is_answering(address):
+        raise NotReadyError(
+            f"no Ray cluster answers at {address}: give the HOST:PORT of its head (GCS), "
+            "or leave --address out to start a local one"
+        )
     instance = str(uuid.uuid4())
     record = RayInstance(instance=instance, address=address, is_ours=not address)
     write_record(settings, record)
     try:
-        with Messenger("up", settings, instance) as messenger:  # imports Ray meanwhile
+        with Messenger("up", settings, record) as messenger:  # imports Ray meanwhile
             if not address:
                 tell("starting Ray")
                 record = start_head(settings, instance, with_dashboard=with_dashboard)
@@ -86,7 +91,7 @@ def end_instance_of(settings: Settings) -> int | None:
     if _can_end_in_order(record):
         ending_mark(settings).touch()
         try:
-            with Messenger("down", settings, record.instance) as messenger:
+            with Messenger("down", settings, record) as messenger:
                 messenger.run(record, settings.drain_s + SHUTDOWN_LIMIT_S)
         except NotReadyError as error:
             log.warning("orderly_end_failed", reason=error.message)

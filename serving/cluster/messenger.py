@@ -14,19 +14,19 @@ from serving.settings import Settings
 class Messenger:
     """One run of the program. A context manager: at its end the program has ended, too."""
 
-    def __init__(self, action: str, settings: Settings, instance: str) -> None:
+    def __init__(self, action: str, settings: Settings, record: RayInstance) -> None:
         """Start the program; it imports Ray while it waits for its errand.
 
         Args:
             action: `up` or `down`.
             settings: Of the instance.
-            instance: The mark of its processes.
+            record: Of the instance; its address need not be known yet.
         """
         self._action = action
         self._settings = settings
         self._process = subprocess.Popen(  # noqa: S603  our own program
             (sys.executable, "-m", "serving.cluster.deploy", action),
-            env=ray_environment(settings, instance),
+            env=ray_environment(settings, record.instance, is_ours=record.is_ours),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -88,15 +88,18 @@ def write_record(settings: Settings, record: RayInstance) -> None:
     fresh.replace(path)
 
 
-def ray_environment(settings: Settings, instance: str) -> dict[str, str]:
-    """The environment of Ray's processes and of every program that talks to them."""
+def ray_environment(settings: Settings, instance: str, *, is_ours: bool = True) -> dict[str, str]:
+    """The environment of Ray's processes and of every program that talks to them.
+
+    Whoever runs a cluster of their own says by Ray's own variables how to reach it.
+    """
     marks = {"BASCULE_HOME": str(settings.home), "BASCULE_INSTANCE": instance}
     inherited = {
         name: value
         for name, value in inherited_environment().items()
         if not name.startswith("BASCULE_")  # settings travel as one record, not by environment
     }
-    return dict(LEAN_ENV) | inherited | marks
+    return (dict(LEAN_ENV) if is_ours else {}) | inherited | marks
 
 
 def start_head(settings: Settings, instance: str, *, with_dashboard: bool) -> RayInstance:
