@@ -31,6 +31,8 @@ class EdgeWorker:
     name: str
     delay_s: float = 0.0
     statistics: bytes = b"[]"
+    dies: bool = False
+    """Whether it leaves every infer call without an answer, as a killed process does."""
     begun: list[Seen] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     """Calls that were answered."""
@@ -67,6 +69,8 @@ class EdgeWorker:
         if call.target == "/worker/statistics":
             return _plain(self.statistics)
         self.begun.append(call)
+        if self.dies:
+            raise ConnectionAbortedError
         await asyncio.sleep(self.delay_s)
         self.seen.append(call)
         version = call.headers.get("bascule-version", "")

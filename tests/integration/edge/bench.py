@@ -61,9 +61,11 @@ class Bench:
         """Where a worker listens."""
         return self.settings.run_dir / f"{name}.sock"
 
-    async def add_worker(self, name: str, *, delay_s: float = 0.0) -> WorkerAddress:
+    async def add_worker(
+        self, name: str, *, delay_s: float = 0.0, dies: bool = False
+    ) -> WorkerAddress:
         """Start a fake worker."""
-        worker = self.workers[name] = EdgeWorker(name, delay_s=delay_s)
+        worker = self.workers[name] = EdgeWorker(name, delay_s=delay_s, dies=dies)
         await self.stack.enter_async_context(worker.serving(self.worker_path(name)))
         return WorkerAddress(name, LOCAL_NODE, str(self.worker_path(name)))
 

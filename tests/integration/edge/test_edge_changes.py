@@ -121,6 +121,31 @@ def test_a_worker_that_dies_costs_no_call_when_there_is_another() -> None:
     asyncio.run(scenario())
 
 
+def test_a_call_that_came_in_pieces_can_be_sent_again() -> None:
+    """A worker that dies with a call whose body came after its head costs that call nothing."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            pool = [await bench.add_worker("dies", dies=True), await bench.add_worker("stays")]
+            await bench.edge.apply(snapshot(1, {"p": pool}, {("m", 1): "p"}, {"m": 1}))
+            address = bench.settings.http
+            for _ in range(4):
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+                writer.write(
+                    b"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
+                )
+                await writer.drain()
+                # HAProxy has one thread: when this is answered, it has read the head.
+                await bench.ask("GET", "/v2/health/live")
+                writer.write(b"{}")
+                line = await reader.readline()
+                writer.close()
+                assert line.startswith(b"HTTP/1.1 200"), line
+            assert bench.workers["dies"].begun
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_comes_back_at_its_socket_without_a_command() -> None:
     """A restart at the same path is found by health checks."""
 

@@ -21,6 +21,7 @@ from serving.worker.recorder import suspects
 from tests.fakes import models
 from tests.fakes.worker_process import (
     PATIENCE_S,
+    RawClient,
     Reply,
     WorkerProcess,
     apply_request,
@@ -371,3 +372,23 @@ def test_a_worker_imports_nothing_heavy(worker: WorkerProcess) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert json.loads(found.stdout) == []
     assert worker.state()["rss_bytes"] > 0
+
+
+def test_calls_are_taken_when_the_first_apply_is_done(tmp_path: Path) -> None:
+    """With a control channel of its own, a worker that has loaded nothing yet is not there."""
+    calls, control = tmp_path / "w.sock", tmp_path / "w.ctl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving.worker", "--socket", calls, "--control", control],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        worker = WorkerProcess(process, control, 0)
+        wait_until(control.exists, "the control channel")
+        assert worker.state()["ready"] is False
+        assert not calls.exists()
+        worker.apply(version(tmp_path, "tiny", models.tiny(), max_batch_rows=8))
+        with RawClient(str(calls)) as client:
+            assert client.ask(infer(TINY, {"x": X})).status == 200
+    finally:
+        process.kill()
+        process.wait()
