@@ -82,6 +82,7 @@ class Registry:
 
         Killed at any moment, it leaves the version there, or not there. Pushing what is there
         already changes nothing, even if it was packed again; an archived version is wanted again.
+        The first version of a model becomes its live one; later ones wait for a promotion.
 
         Raises:
             AlreadyExistsError: The version exists with other content: it never changes.
@@ -215,6 +216,10 @@ class Registry:
             digest = there.digest
             if catalog.set_wanted(connection, name, version, is_wanted=True):
                 self._record(connection, who, "want", name, version)
+        if name not in catalog.read_pins(connection):
+            # The first version is the live one, and stays so: a later push takes no traffic.
+            catalog.set_pin(connection, name, version)
+            self._record(connection, who, "pin_live", name, version)
         return self._pushed(manifest, digest, created=there is None)
 
     def _pushed(self, manifest: Manifest, digest: str, *, created: bool) -> Pushed:

@@ -50,7 +50,7 @@ def state_of(home: Path, bundle: Path) -> str:
             read_bundle(Path(spec.file).parent)
         registry.push(bundle, "bob")
         read_bundle(Path(registry.wanted()[0].file).parent)
-        events = len(registry.events())
+        events = sum(event.action == "push" for event in registry.events())
     rest = list((home / "registry" / "staging").iterdir())
     return f"{len(before)} version, then {len(registry.wanted())}, {events} event, {len(rest)} left"
 

@@ -34,6 +34,14 @@ def test_a_pushed_version_is_wanted(registry: Registry, tmp_path: Path) -> None:
     assert read_bundle(pushed.folder).digest == bundle.digest
 
 
+def test_a_push_takes_no_traffic_from_another_version(registry: Registry, tmp_path: Path) -> None:
+    """The first version pushed is live; a second one is loaded and waits for its promotion."""
+    registry.push(make_bundle(tmp_path / "a").folder, "ann")
+    registry.push(make_bundle(tmp_path / "b", version=2, content=b"other").folder, "ann")
+
+    assert registry.pinned_live() == {"m": 1}
+
+
 def test_pushing_twice_changes_nothing(registry: Registry, tmp_path: Path) -> None:
     """The same bundle, or the same content packed later, is there already: no copy, no event."""
     registry.push(make_bundle(tmp_path / "a").folder, "ann")
@@ -152,6 +160,7 @@ def test_every_change_is_counted_and_told(registry: Registry, tmp_path: Path) ->
         ("dee", "unwant", 1),
         ("cy", "unpin_live", 1),
         ("bob", "pin_live", 1),
+        ("ann", "pin_live", 1),
         ("ann", "push", 1),
     ]
     assert registry.events("other") == ()
