@@ -184,7 +184,9 @@ class WorkerHost:
             for task in tasks:
                 task.cancel()
         hung = f" (no answer for {self._hung_s:g} s)" if self._hung_s else ""
-        self._note_end(started_s, ending.text + hung)
+        log_name = self._launch.child.log_file.name
+        told = f", see its log {log_name}" if ending.returncode and ending.returncode > 0 else ""
+        self._note_end(started_s, ending.text + hung + told)
 
     def _start(self) -> Child:
         for path in (self._launch.address.socket, control_socket(self._launch.address)):

@@ -1,8 +1,9 @@
 """From observations to lasting knowledge: what failed, what crashed its worker, what is slow. Pure.
 
-A version has failed when every worker of its pool says so of this very digest, or when a worker
-that never served it does not stay up. A version that was served keeps its pool: its worker is
-started again and again, because what worked once may work again.
+A version has failed when every worker of its pool says so of this very digest, or when its own
+worker does not stay up and never served it. A version that was served keeps its pool: its worker is
+started again and again, because what worked once may work again. And so does a shared pool: a
+worker that does not stay up there is no version's fault, unless one was at work when it died.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,13 +60,16 @@ def _failures(
         if spec is None or asked is None or asked.digest != spec.digest:
             continue  # not asked for yet: what is observed is of an older digest
         is_served = memory.routed_pool(key) == pool
-        reason = _failure_reason(key, spec, observed.get(pool, ()), is_served=is_served)
+        is_alone = memory.pools[pool].shape.dedicated
+        reason = _failure_reason(
+            key, spec, observed.get(pool, ()), may_blame=is_alone and not is_served
+        )
         if reason:
             yield key, Verdict(spec.digest, reason)
 
 
 def _failure_reason(
-    key: VersionKey, spec: VersionSpec, workers: Sequence[WorkerState], *, is_served: bool
+    key: VersionKey, spec: VersionSpec, workers: Sequence[WorkerState], *, may_blame: bool
 ) -> str:
     """Say why a version failed in its pool; empty while it works or may still come."""
     reasons: list[str] = []
@@ -73,7 +77,7 @@ def _failure_reason(
         said = worker.versions.get(key)
         if said is not None and said.state is VersionState.READY:
             return said.reason if said.digest != spec.digest else ""  # a reload was refused
-        if worker.state == "failed" and not is_served:
+        if worker.state == "failed" and may_blame:
             reasons.append(f"its worker does not stay up: {worker.last_exit}")
         elif said is None or said.state is not VersionState.UNAVAILABLE:
             return ""

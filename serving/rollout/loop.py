@@ -36,7 +36,7 @@ T = TypeVar("T")
 GATHER_S: Final = 0.05
 """Shortest pause between two passes that workers' news caused."""
 GATHER_PASSES: Final = 3.0
-"""And at least so many times what the last pass took: a quarter of one core while loading."""
+"""And at least so many times what reconciling took: at most a quarter of a core while loading."""
 REGISTRY_POLL_S: Final = 1.0
 AFTER_ERROR_S: Final = 1.0
 STOPPING: Final = "the instance is stopping: ask again when it runs"
@@ -82,6 +82,7 @@ class ControlLoop:
         self._stopping: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         self._is_idle = False
+        self._reckoning_s = 0.0
 
     @property
     def snapshot(self) -> Snapshot:
@@ -102,6 +103,9 @@ class ControlLoop:
         """Say why a wanted version cannot be loaded as it is now; empty if that is not so."""
         spec = self._desired.versions.get(key)
         learnt = self._memory.failure(key, spec.digest) if spec is not None else ""
+        record = self._published.versions.get(key)
+        if record is not None and record.state is VersionState.UNAVAILABLE:
+            return learnt or record.reason
         return learnt or self._desired.failed.get(key, "") or self._memory.unplaced.get(key, "")
 
     def is_on_its_way(self, key: VersionKey) -> bool:
@@ -172,10 +176,8 @@ class ControlLoop:
         if self._ports.sources.is_polled:
             group.create_task(self._poll_repository_always())
         while True:
-            began_s = self._ports.clock.monotonic_s()
             await self._pass_or_report(group)
-            took_s = self._ports.clock.monotonic_s() - began_s
-            await self._gather(max(GATHER_S, GATHER_PASSES * took_s))
+            await self._gather(max(GATHER_S, GATHER_PASSES * self._reckoning_s))
             await self._wake.wait()
 
     async def _change(
@@ -225,8 +227,10 @@ class ControlLoop:
 
     async def _make_pass(self, group: asyncio.TaskGroup) -> None:
         before, desired = self._memory, self._desired
+        began_s = self._ports.clock.monotonic_s()
         observed = self._ports.cluster.observe()
         actions = reconcile(before, desired, observed, self._limits, self._published)
+        self._reckoning_s = self._ports.clock.monotonic_s() - began_s
         self._memory = actions.memory
         try:
             for spec in actions.ensure:

@@ -54,10 +54,11 @@ class _Records:
         if said is not None:
             state = VersionState.READY
             reason = failure and f"still served as before: {failure}"
-        elif view is not None:
+        home = pool or memory.placement.get(key)
+        view = self.views.get(home, NOBODY) if home is not None else NOBODY
+        if said is None and (view.has_failed or pool is not None):
             state = VersionState.UNAVAILABLE if view.has_failed else VersionState.LOADING
             reason = view.trouble()
-        home = pool or memory.placement.get(key)
         return VersionRecord(
             model=spec.model,
             version=spec.version,

@@ -38,8 +38,9 @@ def summary(snapshot: Snapshot, settings: Settings) -> list[str]:
     ready = [record for record in records if record.state is VersionState.READY]
     failed = [record for record in records if record.state is VersionState.UNAVAILABLE]
     lines = _table(ready, snapshot)
-    for record in failed:
-        lines.append(f"failed   {_name(record)}: {record.reason[:REASON_CHARS]}")
+    lines += [f"failed   {_name(r)}: {r.reason[:REASON_CHARS]}" for r in failed[:TABLE_ROWS]]
+    if len(failed) > TABLE_ROWS:
+        lines.append(f"failed   and {len(failed) - TABLE_ROWS} more: see `bascule status`")
     failures = f", {len(failed)} failed" if failed else ""
     lines.append(f"ready    {len(ready)} of {len(ready) + len(failed)} versions{failures}")
     lines.append(f"HTTP     http://{settings.http}")

@@ -115,5 +115,5 @@ async def test_a_program_that_cannot_run_fails(home: Path, spec: VersionSpec) ->
     argv = (sys.executable, "-c", "raise SystemExit(7)")
     async with running(Watched(home, argv), spec) as it:
         worker = await it.until(lambda worker: worker.state == "failed")
-        assert worker.last_exit == "exit status 7"
+        assert worker.last_exit == "exit status 7, see its log w.log"
         assert worker.versions[KEY].state is VersionState.LOADING

@@ -199,6 +199,32 @@ def test_a_slow_version_moves_out() -> None:
     assert "50 ms" in world.snapshot.versions[A1].isolation
 
 
+def test_a_shared_worker_that_does_not_stay_up_blames_no_version() -> None:
+    """Its versions are UNAVAILABLE with the reason, and served as soon as it stays up."""
+    world = World(desired=wanted(version_spec(A1)))
+    world.controller_pass()
+    worker = world.cluster.pools["s1"][0]
+    worker.state, worker.last_exit = "failed", "exit status 1"
+    world.controller_pass()
+    assert world.state(A1) is VersionState.UNAVAILABLE
+    assert "exit status 1" in world.snapshot.versions[A1].reason
+    assert world.snapshot.settled
+    world.settle()
+    assert world.state(A1) is VersionState.READY
+
+
+def test_a_version_whose_own_worker_does_not_stay_up_has_failed() -> None:
+    """It gives its pool back, and is not tried again by itself."""
+    world = World(desired=wanted(version_spec(A1, format="torchscript")))
+    world.controller_pass()
+    worker = world.cluster.pools["d1"][0]
+    worker.state, worker.last_exit = "failed", "killed by signal 11"
+    world.controller_pass()
+    world.settle()
+    assert "killed by signal 11" in world.snapshot.versions[A1].reason
+    assert world.cluster.pools == {}
+
+
 def test_no_free_pool_is_told() -> None:
     """With all slots taken a version is UNAVAILABLE, and the reason names the remedy."""
     keys = [VersionKey("a", number) for number in range(1, 14)]
