@@ -66,7 +66,13 @@ def duration_text(duration_s: float) -> str:
 
 def status_view(status: ClusterStatus) -> RenderableType:
     """Return what `bascule status` shows."""
-    return Group(_headline(status), _versions(status), _workers(status), _edges(status))
+    return Group(
+        _headline(status),
+        _versions(status),
+        *_reasons(status),
+        _workers(status),
+        _edges(status),
+    )
 
 
 def _headline(status: ClusterStatus) -> Text:
@@ -77,8 +83,9 @@ def _headline(status: ClusterStatus) -> Text:
     else:
         state, colour = "not ready yet", "yellow"
     return Text.from_markup(
-        f"[bold {colour}]{state}[/]  {status.mode}  http {status.http}  grpc {status.grpc}  "
-        f"metrics {status.metrics}  home {escape(status.home)}  revision {status.revision}"
+        f"[bold {colour}]{state}[/]  {status.mode}  revision {status.revision}  "
+        f"home {escape(status.home)}\n"
+        f"http {status.http}  grpc {status.grpc}  metrics {status.metrics}"
     )
 
 
@@ -94,9 +101,7 @@ def _state(state: str) -> Text:
 
 
 def _versions(status: ClusterStatus) -> Table:
-    table = _table(
-        "versions", ("model", "version", "state", "live", "pool", "isolation", "run", "reason")
-    )
+    table = _table("versions", ("model", "version", "state", "live", "pool", "isolation", "run"))
     for item in sorted(status.versions, key=lambda record: record.key):
         table.add_row(
             Text(item.model),
@@ -106,9 +111,17 @@ def _versions(status: ClusterStatus) -> Table:
             item.pool or "-",
             Text(item.isolation),
             duration_text(item.served.run_s if item.served else 0.0),
-            Text(item.reason),
         )
     return table
+
+
+def _reasons(status: ClusterStatus) -> list[Text]:
+    """Say why versions are as they are, below the table: a sentence needs the whole width."""
+    return [
+        Text.assemble((str(item.key), COLOURS.get(item.state.value, "")), f": {item.reason}")
+        for item in sorted(status.versions, key=lambda record: record.key)
+        if item.reason
+    ]
 
 
 def _workers(status: ClusterStatus) -> Table:

@@ -1,0 +1,94 @@
+"""What people read of an instance, in a terminal of eighty columns."""
+
+import io
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from serving.cli.render import duration_text, size_text, status_view
+from serving.edge.control import ClusterStatus, EdgeStatus, VersionRecord, WorkerStatus
+from serving.registry.version import VersionState
+
+REASON = (
+    "config.pbtxt: input 'x' has datatype FP64, the model has FP32: write data_type: TYPE_FP32, "
+    "or export the model again with FP64"
+)
+READY = VersionRecord(model="m", version=1, state=VersionState.READY, pool="s1", isolation="shared")
+FAILED = VersionRecord(model="m", version=2, state=VersionState.UNAVAILABLE, reason=REASON)
+
+
+def shown(versions: Sequence[VersionRecord], last_exit: str = "") -> list[str]:
+    """The lines of `bascule status` at eighty columns."""
+    status = ClusterStatus(
+        mode="standalone",
+        home="/srv/bascule",
+        model_control="none",
+        revision=7,
+        ready=all(item.state is VersionState.READY for item in versions),
+        settled=True,
+        live={"m": 1},
+        versions=tuple(versions),
+        workers=(
+            WorkerStatus(
+                worker="s1-0", pool="s1", node="local", pid=4711, state="ready", last_exit=last_exit
+            ),
+        ),
+        edges=(EdgeStatus(node="local", haproxy_pid=4712, revision=7),),
+        http="127.0.0.1:8000",
+        grpc="127.0.0.1:8001",
+        metrics="127.0.0.1:8002",
+    )
+    text = io.StringIO()
+    Console(file=text, width=80, highlight=False).print(status_view(status))
+    return text.getvalue().splitlines()
+
+
+def test_a_long_reason_has_the_whole_width() -> None:
+    """A failed version keeps one line in the table; its reason stands below, as one sentence."""
+    lines = shown((READY, FAILED))
+    row = next(index for index, line in enumerate(lines) if "UNAVAILABLE" in line)
+
+    below = " ".join(line.strip() for line in lines[row + 1 : row + 3])
+
+    assert below == f"m:2: {REASON}"
+    assert "workers" in lines[row + 3]
+
+
+def test_versions_without_a_reason_take_no_room() -> None:
+    """Where nothing is to be said, the workers follow the versions at once."""
+    lines = shown((READY,))
+    row = next(index for index, line in enumerate(lines) if "READY" in line)
+
+    assert lines[row + 1].strip() == "workers"
+
+
+def test_a_reason_is_no_markup() -> None:
+    """Brackets in an engine's words are printed, not obeyed."""
+    reason = "expected [-1,16], got [bold]"
+    lines = shown((VersionRecord(model="m", version=2, state=FAILED.state, reason=reason),))
+
+    assert f"m:2: {reason}" in lines
+
+
+def test_every_row_fits_in_the_terminal() -> None:
+    """A worker's last end does not break the other cells of its row."""
+    lines = shown((READY, FAILED), last_exit="killed by signal 9")
+
+    assert any("4711" in line and "killed by signal 9" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"), [(0, "0 B"), (9_400, "9.4 kB"), (80_000_000, "80 MB")]
+)
+def test_sizes_are_for_people(size_bytes: int, text: str) -> None:
+    """Two digits and a unit."""
+    assert size_text(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"), [(0.0, "-"), (25e-6, "25 µs"), (0.0042, "4.20 ms"), (3.0, "3.0 s")]
+)
+def test_durations_are_for_people(duration_s: float, text: str) -> None:
+    """A dash for what was not measured."""
+    assert duration_text(duration_s) == text
