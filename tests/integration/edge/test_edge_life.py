@@ -11,6 +11,7 @@ import pytest
 from serving.edge.edge import LOCAL_NODE
 from serving.edge.haproxy_admin import EdgeError
 from serving.edge.routes import WorkerAddress
+from serving.settings import Settings
 from tests.fakes.edge_worker import EdgeWorker
 from tests.integration.edge.bench import (
     Bench,
@@ -30,6 +31,21 @@ async def first_answer(bench: Bench) -> int:
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 return (await bench.ask("POST", "/v2/models/m/infer", b"{}")).status
+
+
+async def refusal(settings: Settings) -> BaseException:
+    """Start an edge that must not start; return why."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with running_edge(settings):
+            pass
+    return caught.value.exceptions[0]
+
+
+async def says_not_ready(bench: Bench) -> None:
+    """Ask until the edge says that it takes no more calls."""
+    async with asyncio.timeout(5):
+        while (await bench.ask("GET", "/v2/health/ready")).status != 503:
+            pass
 
 
 def test_a_killed_haproxy_comes_back_with_its_routes() -> None:
@@ -128,10 +144,7 @@ def test_a_taken_port_is_named() -> None:
         async with fresh_edge() as bench:
             with home_folder() as home:
                 taken = edge_settings(home, http=str(bench.settings.http))
-                with pytest.raises(BaseExceptionGroup) as caught:
-                    async with running_edge(taken):
-                        pass
-                failure = caught.value.exceptions[0]
+                failure = await refusal(taken)
                 assert isinstance(failure, EdgeError)
                 assert f"[{bench.settings.http}]" in failure.message
                 assert (await bench.ask("GET", "/v2/health/live")).status == 200
@@ -145,10 +158,7 @@ def test_one_folder_has_one_edge() -> None:
     async def scenario() -> None:
         async with fresh_edge() as bench:
             second = edge_settings(bench.settings.home)
-            with pytest.raises(BaseExceptionGroup) as caught:
-                async with running_edge(second):
-                    pass
-            assert "BASCULE_HOME" in str(caught.value.exceptions[0])
+            assert "BASCULE_HOME" in str(await refusal(second))
             assert (await bench.ask("GET", "/v2/health/live")).status == 200
 
     asyncio.run(scenario())
@@ -165,9 +175,7 @@ def test_a_draining_edge_finishes_calls_and_refuses_new_ones() -> None:
                 running = group.create_task(bench.infer("/v2/models/m/infer"))
                 await until(lambda: len(bench.workers["w"].begun) == 1)
                 drained = group.create_task(bench.edge.drain())
-                async with asyncio.timeout(5):
-                    while (await bench.ask("GET", "/v2/health/ready")).status != 503:
-                        pass
+                await says_not_ready(bench)
                 refused = await bench.ask("POST", "/v2/models/m/infer", b"{}")
                 assert not drained.done()
             assert running.result()["model_version"] == "1"
