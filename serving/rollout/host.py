@@ -275,7 +275,11 @@ class WorkerHost:
             self._hosted.pop(key, None)
             return
         self._hosted[key] = HostedVersion(
-            state=line.state, reason=line.reason, digest=line.digest, served=line.served
+            state=line.state,
+            reason=line.reason,
+            digest=line.digest,
+            refused_digest=line.refused_digest,
+            served=line.served,
         )
 
     async def _watch_health(self, http: LocalHttp, child: Child) -> None:

@@ -76,11 +76,13 @@ def _failure_reason(
     for worker in workers:
         said = worker.versions.get(key)
         if said is not None and said.state is VersionState.READY:
-            return said.reason if said.digest != spec.digest else ""  # a reload was refused
+            return said.reason if said.refused_digest == spec.digest else ""
         if worker.state == "failed" and may_blame:
             reasons.append(f"its worker does not stay up: {worker.last_exit}")
         elif said is None or said.state is not VersionState.UNAVAILABLE:
             return ""
+        elif said.digest != spec.digest:
+            return ""  # heard before the worker was told of this form
         else:
             reasons.append(said.reason or "its worker could not load it")
     return reasons[0] if reasons else ""

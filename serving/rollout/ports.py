@@ -35,6 +35,8 @@ class HostedVersion:
     state: VersionState
     reason: str = ""
     digest: str = ""
+    refused_digest: str = ""
+    """READY, and this newer form was refused: `reason` says why."""
     served: ServedVersion | None = None
 
 

@@ -37,6 +37,8 @@ class HostedLine:
     state: VersionState
     reason: str = ""
     digest: str = ""
+    refused_digest: str = ""
+    """READY, and this newer form was refused: `reason` says why."""
     served: ServedVersion | None = None
 
 

@@ -59,10 +59,6 @@ class Hosting:
         """The versions that take calls."""
         return tuple(self._loaded.values())
 
-    def loaded_version(self, key: VersionKey) -> LoadedVersion | None:
-        """Return a version that takes calls."""
-        return self._loaded.get(key)
-
     def want(self, specs: Sequence[VersionSpec]) -> AsyncIterator[HostedLine]:
         """Say what shall be hosted from now on; what failed before is tried again.
 
@@ -139,7 +135,13 @@ class Hosting:
         if old is None:
             self._tell(spec, VersionState.UNAVAILABLE, reason=reason)
         else:
-            self._tell(old.spec, VersionState.READY, reason=reason, loaded=old)
+            self._tell(
+                old.spec,
+                VersionState.READY,
+                reason=reason,
+                refused_digest=spec.digest,
+                loaded=old,
+            )
 
     async def _unload(self, key: VersionKey) -> None:
         line = self._lines[key]
@@ -175,6 +177,7 @@ class Hosting:
         state: VersionState,
         *,
         reason: str = "",
+        refused_digest: str = "",
         loaded: LoadedVersion | None = None,
     ) -> None:
         line = HostedLine(
@@ -183,6 +186,7 @@ class Hosting:
             state=state,
             reason=reason,
             digest=spec.digest,
+            refused_digest=refused_digest,
             served=None if loaded is None else loaded.served,
         )
         self._lines[spec.key] = line

@@ -165,7 +165,7 @@ class FakeCluster:
                 state=VersionState.READY, digest=spec.digest, served=served_version(run_s)
             )
         if before.state is VersionState.READY:
-            return replace(before, reason="bad file")
+            return replace(before, reason="bad file", refused_digest=spec.digest)
         return HostedVersion(state=VersionState.UNAVAILABLE, reason="bad file", digest=spec.digest)
 
 

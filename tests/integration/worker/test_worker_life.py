@@ -121,8 +121,10 @@ def test_a_failed_reload_keeps_the_old_version(worker: WorkerProcess, tmp_path: 
     """The line says READY, why the new one was refused, and the digest that serves."""
     old = version(tmp_path, "tiny", models.tiny())
     worker.apply(old)
-    (line,) = worker.apply(version(tmp_path, "tiny", models.garbage()))
+    refused = version(tmp_path, "tiny", models.garbage())
+    (line,) = worker.apply(refused)
     assert (line["state"], line["digest"]) == ("READY", old.digest)
+    assert line["refused_digest"] == refused.digest
     assert line["reason"]
     with worker.client() as client:
         assert client.ask(infer(TINY, {"x": X})).status == 200

@@ -11,6 +11,7 @@ from serving.ids import VersionKey
 from serving.registry.version import Isolation, ServingPolicy, VersionSpec, VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.memory import Limits, Memory
+from serving.rollout.ports import HostedVersion
 from serving.rollout.reconcile import Actions, reconcile
 from tests.fakes.cluster import FakeCluster, FakeEdges, version_spec
 
@@ -157,6 +158,35 @@ def test_a_refused_reload_keeps_the_former_version() -> None:
     assert record.state is VersionState.READY
     assert "bad file" in record.reason
     assert world.pool(A1) is not None
+
+
+def test_an_old_refusal_is_not_held_against_a_newer_file() -> None:
+    """What a worker says of the file before is no verdict on the one that it still loads."""
+    world = World(desired=wanted(version_spec(A1)))
+    world.settle()
+    world.cluster.broken = {"bad"}
+    world.desired = wanted(version_spec(A1, "bad"))
+    world.settle()
+    world.desired = wanted(version_spec(A1, "good"))
+    world.controller_pass()
+    world.controller_pass()
+    assert not world.memory.failures
+    world.settle()
+    assert world.snapshot.versions[A1].reason == ""
+
+
+def test_an_old_failure_is_not_held_against_a_newer_file() -> None:
+    """A report that is older than the order for a new file says nothing about that file."""
+    world = World(desired=wanted(version_spec(A1), version_spec(B1)))
+    world.settle()
+    worker = world.cluster.pools["s1"][0]
+    world.desired = wanted(version_spec(A1, "good"), version_spec(B1))
+    world.controller_pass()
+    worker.hosted[A1] = HostedVersion(
+        state=VersionState.UNAVAILABLE, reason="bad file", digest="bad"
+    )
+    world.controller_pass()
+    assert not world.memory.failures
 
 
 def test_a_promoted_version_is_live_while_it_is_routed() -> None:
