@@ -101,7 +101,7 @@ class RayPools:
         async with self._serve_lock:  # not while it is being deployed
             is_deployed = self._deployed.pop(pool, None) is not None
         if is_deployed:
-            await asyncio.to_thread(self._apps.delete, pool)
+            await self._delete(pool)
         self._board.forget(pool)
         self._is_saved = False
         self._ring()
@@ -157,6 +157,17 @@ class RayPools:
             self._ring()
         else:
             self._deployed |= {spec.pool: spec.replica_count for spec in due}
+
+    async def _delete(self, pool: str) -> None:
+        """End a pool; nobody will ask again, so Serve is asked until it is done."""
+        while True:
+            try:
+                await asyncio.to_thread(self._apps.delete, pool)
+            except NotReadyError as error:
+                log.warning("pool_not_ended", pool=pool, reason=error.message)
+                await asyncio.sleep(self._retry_s)
+            else:
+                return
 
     def _read(self) -> tuple[PoolSpec, ...]:
         try:

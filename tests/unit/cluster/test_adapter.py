@@ -24,11 +24,12 @@ POOL = PoolSpec(
 
 @dataclass
 class FakeServe:
-    """Serve's applications in memory; the first deploy can be made to fail."""
+    """Serve's applications in memory; the first calls can be made to fail."""
 
     counts: dict[str, int] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
     failure_count: int = 0
+    undeleted_count: int = 0
 
     def running(self) -> frozenset[str]:
         """Every pool that was deployed and not deleted."""
@@ -43,7 +44,10 @@ class FakeServe:
         self.deployed += [spec.pool for spec in specs]
 
     def delete(self, pool: str) -> None:
-        """End a pool."""
+        """End a pool, unless this call is one of those that fail."""
+        if self.undeleted_count:
+            self.undeleted_count -= 1
+            raise NotReadyError("Serve is away")
         del self.counts[pool]
 
 
@@ -107,6 +111,20 @@ def test_a_refused_deployment_is_tried_again(tmp_path: Path) -> None:
 def test_a_stopped_pool_is_deleted(tmp_path: Path) -> None:
     """Nothing of a stopped pool stays, in Serve or in what is observed."""
     serve = FakeServe()
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        await pools.settled()
+        await pools.stop_pool("s1")
+        assert pools.observe() == {}
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.counts == {}
+
+
+def test_a_pool_that_does_not_end_is_ended_again(tmp_path: Path) -> None:
+    """Serve may be away for a moment; a pool that nobody wants must not keep its GPU."""
+    serve = FakeServe(undeleted_count=2)
 
     async def body(pools: RayPools) -> None:
         await pools.ensure_pool(POOL)
