@@ -134,7 +134,9 @@ def _print_result(settings: Settings, record: RayInstance, status: _Status) -> N
     typer.echo(f"gRPC       {settings.grpc}")
     typer.echo(f"metrics    http://{settings.metrics}/metrics")
     if record.dashboard:
-        typer.echo(f"dashboard  {record.dashboard}  (serve status -a {record.dashboard})")
+        typer.echo(f"dashboard  {record.dashboard}")
+        # Ray's own tools use the token of ~/.ray only when they are told that there is one.
+        typer.echo(f"Ray Serve  RAY_AUTH_MODE=token serve status -a {record.dashboard}")
     for version in status.versions:
         if version.state is VersionState.UNAVAILABLE and version.reason != "unloaded":
             typer.echo(f"failed     {version.key}: {version.reason}", err=True)
