@@ -187,7 +187,10 @@ class Edge:
         ]
         self._tasks = [self._spawn(server.run()) for server in self._servers]
         self._grpc = FrontDeskGrpc(
-            self._desk, run / FRONT_DESK_GRPC_SOCKET, self._folder / RELAY_SOCKET
+            self._desk,
+            run / FRONT_DESK_GRPC_SOCKET,
+            self._folder / RELAY_SOCKET,
+            max_request_bytes=self._settings.max_request_bytes,
         )
         await self._grpc.start()
 

@@ -1,26 +1,29 @@
 """Answers everything that is asked over gRPC and that HAProxy does not route to a worker.
 
 That is: the slow unary calls, with the same answers as the HTTP side; compressed infer calls, which
-gRPC inflates here and which go back through the edge byte for byte; and streams, whose calls go
-through the unary path one after the other, in the stream's order.
+are inflated here and go back through the edge; and streams, whose calls go through the unary path
+one after the other, in the stream's order.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from protos.generated import open_inference_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import lookup, refusals
 from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.errors import WIRE, NotFoundError
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.triton_config import config_message
+from serving.wire import coding
 
 log = structlog.get_logger(__name__)
 
@@ -31,18 +34,13 @@ OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
-STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
+SERVER_OPTIONS: Final = (*OPTIONS, ("grpc.per_message_decompression", 0))
+MAX_SMALL_BYTES: Final = 4 << 20  # inflated size of everything but infer calls
 
 # grpc.health.v1 is one field each way; written by hand it needs no generated code.
 HEALTH_SERVING: Final = b"\x08\x01"
 HEALTH_NOT_SERVING: Final = b"\x08\x02"
 HEALTH_NAMES: Final = frozenset({b"", b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode()})
-
-# `parameters["triton_final_response"] = true` of a ModelInferResponse: appended to a serialized
-# message it is merged into it.
-FINAL_RESPONSE: Final = pb.ModelInferResponse(
-    parameters={"triton_final_response": pb.InferParameter(bool_param=True)}
-).SerializeToString()
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 
@@ -50,18 +48,20 @@ Call = Callable[[Any, Any], Awaitable[Any]]
 class FrontDeskGrpc:
     """The gRPC server on a unix socket."""
 
-    def __init__(self, desk: Desk, path: Path, relay: Path) -> None:
+    def __init__(self, desk: Desk, path: Path, relay: Path, *, max_request_bytes: int) -> None:
         """Build the server.
 
         Args:
             desk: What is answered.
             path: Where to listen.
             relay: HAProxy's own socket, where infer calls go in again.
+            max_request_bytes: What a compressed infer call may inflate to.
         """
         path.unlink(missing_ok=True)
         self._channel = grpc.aio.insecure_channel(f"unix:{relay}", options=OPTIONS)
-        self._server = grpc.aio.server(options=OPTIONS)
-        self._server.add_generic_rpc_handlers(_handlers(desk, self._channel))
+        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        calls = InferRelay(self._channel, f"/{SERVICE}/ModelInfer", max_request_bytes)
+        self._server.add_generic_rpc_handlers(_handlers(desk, calls))
         self._server.add_insecure_port(f"unix:{path}")
 
     async def start(self) -> None:
@@ -74,13 +74,11 @@ class FrontDeskGrpc:
         await self._channel.close()
 
 
-def _handlers(desk: Desk, channel: Any) -> tuple[Any, ...]:  # noqa: ANN401  grpc ships no types
-    relay = _Relay(channel)
+def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     answers = _Answers(desk)
     unary = {
         name: grpc.unary_unary_rpc_method_handler(
-            _answered(name, call),
-            request_deserializer=getattr(pb, f"{name}Request").FromString,
+            _answered(name, _parsed(getattr(pb, f"{name}Request").FromString, call)),
             response_serializer=getattr(pb, f"{name}Response").SerializeToString,
         )
         for name, call in answers.calls().items()
@@ -94,54 +92,6 @@ def _handlers(desk: Desk, channel: Any) -> tuple[Any, ...]:  # noqa: ANN401  grp
         grpc.method_handlers_generic_handler(SERVICE, unary | raw),
         grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
     )
-
-
-class _Relay:
-    """Sends serialized infer calls into the edge again."""
-
-    def __init__(self, channel: Any) -> None:  # noqa: ANN401  grpc ships no types
-        self._call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
-
-    async def infer(self, request: bytes, context: Any) -> bytes:  # noqa: ANN401  as above
-        try:
-            reply: bytes = await self._call(request, timeout=context.time_remaining())
-        except grpc.aio.AioRpcError as error:
-            await context.abort(error.code(), error.details() or "")
-            raise
-        return reply
-
-    async def stream(
-        self,
-        requests: AsyncIterator[bytes],
-        _: Any,  # noqa: ANN401  as above
-    ) -> AsyncIterator[bytes]:
-        async for request in requests:
-            try:
-                reply: bytes = await self._call(request)
-            except grpc.aio.AioRpcError as error:
-                yield _stream_failure(request, error.details() or "")
-            else:
-                yield _field(2, reply + FINAL_RESPONSE)
-
-
-def _stream_failure(request: bytes, text: str) -> bytes:
-    try:
-        call_id = pb.ModelInferRequest.FromString(request).id
-    except Exception:  # noqa: BLE001  protobuf's decoder: the message is none
-        call_id = ""
-    answer = pb.ModelInferResponse(id=call_id).SerializeToString() + FINAL_RESPONSE
-    return _field(1, text.encode()) + _field(2, answer)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """Write a length-delimited protobuf field."""
-    length = bytearray()
-    rest = len(content)
-    while rest > 0x7F:  # noqa: PLR2004  varint: seven bits a byte
-        length.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    length.append(rest)
-    return bytes([number << 3 | 2]) + bytes(length) + content
 
 
 class _Answers:
@@ -293,6 +243,22 @@ def _answered(name: str, call: Call) -> Call:
             log.exception("front_desk_failed", call=name)
             await context.abort(STATUS[WIRE[Code.INTERNAL].grpc], "internal error")
         return None
+
+    return answer
+
+
+def _parsed(parse: Callable[[bytes], object], call: Call) -> Call:
+    """Inflate and read a message within `_answered`: a bad one is the client's mistake."""
+
+    async def answer(request: bytes, context: object) -> object:
+        packing = coding.packing_of(request)
+        if packing is not None:
+            request = coding.inflate(request, packing, MAX_SMALL_BYTES)
+        try:
+            message = parse(request)
+        except DecodeError as error:
+            raise InvalidArgumentError("malformed protobuf message") from error
+        return await call(message, context)
 
     return answer
 

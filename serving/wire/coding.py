@@ -15,11 +15,27 @@ _RAW_WBITS: Final = -15
 _LEVEL: Final = 1  # replies are built while a client waits: speed before size
 _CODINGS: Final = {"gzip": _GZIP_WBITS, "deflate": _ZLIB_WBITS}
 _ZLIB_METHOD: Final = 8
+_GZIP_START: Final = b"\x1f\x8b"
+_ZLIB_START: Final = b"\x78"
+_ZLIB_CHECK: Final = 31  # RFC 1950: the first two bytes are a multiple of it
 
 
 def is_plain(coding: str) -> bool:
     """Say whether a `Content-Encoding` or `grpc-encoding` value means: not compressed."""
     return coding.strip().lower() in {"", "identity"}
+
+
+def packing_of(message: Buffer) -> str | None:
+    """Recognise a packed gRPC message by its first bytes; None: it is plain.
+
+    Neither start is that of a message of the protocol: as protobuf, gzip's is a wire type that does
+    not exist, and zlib's a field 15, which no request has.
+    """
+    head = bytes(message[:2])
+    if head == _GZIP_START:
+        return "gzip"
+    is_zlib = head[:1] == _ZLIB_START and int.from_bytes(head, "big") % _ZLIB_CHECK == 0
+    return "deflate" if is_zlib and len(head) == len(_GZIP_START) else None
 
 
 def inflate(body: Buffer, coding: str, max_bytes: int) -> bytes:
