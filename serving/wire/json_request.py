@@ -6,7 +6,6 @@ a long one: the records and the walk over them are read side by side.
 """
 
 from collections.abc import Sequence
-from math import prod
 from typing import Annotated, Final
 
 import msgspec
@@ -19,7 +18,7 @@ from serving.wire.json_data import nesting_error, tensor_from_json, tensor_from_
 from serving.wire.json_faults import parse_loosely, refuse_faults
 from serving.wire.output_checks import GivenOutput, OutputChecks
 from serving.wire.parameters import NONE, Parameters, read_parameters
-from serving.wire.tensors import DATATYPES, ITEM_BYTES, MAX_RANK, Buffer, Tensor
+from serving.wire.tensors import DATATYPES, ITEM_BYTES, MAX_RANK, Buffer, Tensor, element_count
 
 _ONE_FIELD: Final = (
     "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
@@ -175,7 +174,7 @@ class RequestReader:
         return given, data, tuple(sizes) if len(sizes) == len(inputs) else ()
 
     def _json_tensor(self, entry: _Input, tensor: GivenInput, tree: object) -> Tensor:
-        size = prod(tensor.shape) * ITEM_BYTES[tensor.datatype]
+        size = element_count(tensor.shape, tensor.name) * ITEM_BYTES[tensor.datatype]
         if size > self._max_json_bytes:
             raise self._too_large(f"JSON input '{tensor.name}' has a byte_size", size)
         if tree is not None:

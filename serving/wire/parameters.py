@@ -56,6 +56,7 @@ def read_parameters(given: Mapping[str, Scalar], *, grpc: bool) -> Parameters:
     return Parameters(timeout_us / _US_PER_S, priority, binary_output, custom or None)
 
 
+_MAX_UNSIGNED: Final = 2**64 - 1
 _UNSIGNED: Final = "non-unsigned-integer as unsigned-integer"
 _BOOLEAN: Final = "non-boolean as boolean"
 
@@ -77,7 +78,7 @@ def _is_bool(value: Scalar) -> bool:
 
 
 def _is_unsigned(value: Scalar) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_UNSIGNED
 
 
 def _checked(key: str, value: Scalar, fits: Callable[[Scalar], bool], access: str) -> Scalar:

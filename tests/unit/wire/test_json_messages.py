@@ -160,6 +160,9 @@ JSON_ONLY: list[tuple[CallSpec, dict[str, Any], str]] = [
         ),
     ),
     (BYTE, {**with_input(), "parameters": {"timeout": "5"}}, "Unable to parse 'timeout': "),
+    (BYTE, {**with_input(), "parameters": {"timeout": 10**400}}, "Unable to parse 'timeout': "),
+    (BYTE, with_input(shape=[10**400] * 60), "causes total element count to exceed"),
+    (BYTE, with_input(shape=[2**63] * 64), "causes total element count to exceed"),
     (BYTE, {**with_input(), "parameters": {"sequence_end": 1}}, "Unable to parse 'sequence_end': "),
     (BYTE, {**with_input(), "parameters": {"sequence_id": 1.5}}, "Unable to parse 'sequence_id': "),
     (
