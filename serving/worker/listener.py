@@ -87,9 +87,7 @@ class InferProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # the request was served as if it had not asked; bytes after it are dropped
         except httptools.HttpParserError as error:
-            refusal = InvalidArgumentError(f"malformed HTTP request: {error}")
-            self.transport.write(http1.error_reply(refusal, close=True))
-            self.transport.close()
+            self._end_malformed(InvalidArgumentError(f"malformed HTTP request: {error}"))
 
     def on_message_begin(self) -> None:
         """Start the next request; ASGI's part of the work is left until it is needed."""
@@ -199,6 +197,18 @@ class InferProtocol(HttpToolsProtocol):
         return HttpExchange(
             desk, self, dict(self.headers), target, keep_alive=self.parser.should_keep_alive()
         )
+
+    def _end_malformed(self, refusal: InvalidArgumentError) -> None:
+        """End the connection, after the replies of what came before: no call gets another's."""
+        last = self._line[-1] if self._line else None
+        if self._exchange is not None:
+            self._refuse(self._exchange, refusal)
+        elif last is not None and not (isinstance(last, AsgiTurn) and last.cycle.more_body):
+            self.shutdown()
+        else:
+            if len(self._line) <= 1:
+                self.transport.write(http1.error_reply(refusal, close=True))
+            self.transport.close()
 
     def _begin_asgi(self) -> None:
         """Rebuild what uvicorn expects at this point, and let it go on."""
