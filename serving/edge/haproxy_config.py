@@ -44,6 +44,7 @@ WAITING: Final = "wait"
 NOTHING_READY: Final = "none|none"
 BUFFER_BYTES: Final = 32_768
 GRPC_PREFIXES: Final = "/inference. /grpc."
+GRPC_CONTENT: Final = "{ req.hdr(content-type) -m beg application/grpc }"
 GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 
 # A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
@@ -206,7 +207,7 @@ def _http_frontend(layout: EdgeLayout) -> str:
     http-request {_json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if {{ path_beg /metrics }}
 
     use_backend %[var(txn.slot)] if routed
-    use_backend through_grpc if {{ path_beg {GRPC_PREFIXES} }}
+    use_backend through_grpc if {{ path_beg {GRPC_PREFIXES} }} {GRPC_CONTENT}
     default_backend front_desk
 """
 

@@ -8,6 +8,10 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from runtimes.errors import InvalidArgumentError
+from serving.wire import http1
 
 BACKLOG: Final = 256
 GRACE_S: Final = 5
@@ -25,7 +29,7 @@ class LocalServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=_JsonErrors,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -45,6 +49,15 @@ class LocalServer:
     def stop(self) -> None:
         """Let `run` come to its end."""
         self._server.should_exit = True
+
+
+class _JsonErrors(HttpToolsProtocol):
+    """Answers with JSON what is no HTTP request, too."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse the request and end the connection."""
+        self.transport.write(http1.error_reply(InvalidArgumentError(msg), close=True))
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):

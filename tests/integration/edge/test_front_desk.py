@@ -310,6 +310,9 @@ def test_an_unknown_grpc_method_is_unimplemented() -> None:
     ("method", "path", "status"),
     [
         ("GET", "/", 404),
+        ("GET", "/inference.x", 404),
+        ("POST", "/grpc.x", 404),
+        ("FOO", "/v2", 400),
         ("GET", "/v2/", 404),
         ("GET", "/v2/models/m%20a/", 404),
         ("GET", "/v2/models/m%20a/versions/x", 404),
