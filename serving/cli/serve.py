@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -11,6 +11,7 @@ from serving.cluster.lifecycle import refuse_second_instance
 from serving.logs import configure_logs
 from serving.settings import Settings, load_settings
 from serving.standalone.app import run_instance
+from serving.standalone.home import unusable_home
 
 LOG_FILE = "bascule.log"
 
@@ -56,10 +57,17 @@ def serve(  # noqa: PLR0913  one parameter for each flag
     )
     _refuse_contradictions(settings)
     refuse_second_instance(settings)
-    settings.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (settings.log_dir / LOG_FILE).open("a", encoding="utf-8") as stream:
+    with _log_stream(settings) as stream:
         configure_logs(settings.log_level, stream)
         asyncio.run(run_instance(settings, models or (), _tell))
+
+
+def _log_stream(settings: Settings) -> TextIO:
+    try:
+        settings.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (settings.log_dir / LOG_FILE).open("a", encoding="utf-8")
+    except OSError as error:
+        raise unusable_home(settings, error) from error
 
 
 def _refuse_contradictions(settings: Settings) -> None:

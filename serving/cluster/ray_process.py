@@ -75,7 +75,7 @@ def read_record(settings: Settings) -> RayInstance | None:
     """Return the record of the instance in this home; None if there is none."""
     try:
         return msgspec.json.decode(record_path(settings).read_bytes(), type=RayInstance)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

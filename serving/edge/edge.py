@@ -159,7 +159,9 @@ class Edge:
             await self._grpc.stop(grace_s=1.0)
         if self._tasks:
             await asyncio.wait(self._tasks)
-        os.close(self._lock_file)
+        if self._lock_file >= 0:  # a start that failed has closed everything before
+            os.close(self._lock_file)
+            self._lock_file = -1
 
     async def _assign(self, table: RouteTable) -> dict[str, str]:
         """Give pools their slots; a pool that leaves keeps its own until it is empty."""

@@ -82,15 +82,20 @@ def refuse_taken_ports(settings: Settings) -> None:
             raise NotReadyError(f"{problem}: choose another with --{flag} HOST:PORT")
 
 
+def unusable_home(settings: Settings, error: OSError) -> NotReadyError:
+    """Say that a home cannot be written to, and why."""
+    return NotReadyError(
+        f"BASCULE_HOME {settings.home} cannot be used: {error.strerror}; choose another"
+    )
+
+
 def _lock(settings: Settings) -> BinaryIO:
     try:
         for folder in (settings.home, settings.run_dir, settings.run_dir / "w", settings.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return (settings.run_dir / LOCK_FILE).open("ab")
     except OSError as error:
-        raise NotReadyError(
-            f"BASCULE_HOME {settings.home} cannot be used: {error.strerror}; choose another"
-        ) from error
+        raise unusable_home(settings, error) from error
 
 
 def _claim(file: BinaryIO, settings: Settings) -> None:

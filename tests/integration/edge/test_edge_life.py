@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from serving.edge.edge import LOCAL_NODE
+from serving.edge.edge import LOCAL_NODE, Edge
 from serving.edge.haproxy_admin import EdgeError
 from serving.edge.routes import WorkerAddress
 from serving.settings import Settings
+from tests.fakes.control import FakeControl
 from tests.fakes.edge_worker import EdgeWorker
 from tests.integration.edge.bench import (
     Bench,
@@ -148,6 +150,21 @@ def test_a_taken_port_is_named() -> None:
                 assert isinstance(failure, EdgeError)
                 assert f"[{bench.settings.http}]" in failure.message
                 assert (await bench.ask("GET", "/v2/health/live")).status == 200
+
+    asyncio.run(scenario())
+
+
+def test_an_edge_that_did_not_start_can_be_stopped() -> None:
+    """Stopping it changes nothing: the error of the start is what its owner sees."""
+
+    async def scenario() -> None:
+        with home_folder() as home:
+            settings = edge_settings(home, haproxy=Path("/bin/false"))
+            async with asyncio.TaskGroup() as group:
+                edge = Edge(settings, FakeControl(), group.create_task, instance="i")
+                with pytest.raises(EdgeError, match="HAProxy does not start"):
+                    await edge.start()
+                await edge.stop()
 
     asyncio.run(scenario())
 

@@ -69,6 +69,18 @@ def test_a_failure_is_one_sentence(capsys: pytest.CaptureFixture[str], own_home:
     assert err.count("\n") == 1
 
 
+def test_a_home_that_cannot_be_written_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in place of the folder is named with the remedy, not with a traceback."""
+    home = tmp_path / "file"
+    home.touch()
+    monkeypatch.setenv("BASCULE_HOME", str(home))
+    code, _, error = run(capsys, "serve")
+    assert (code, error.count("\n")) == (1, 1)
+    assert f"BASCULE_HOME {home} cannot be used" in error
+
+
 def test_a_mistyped_setting_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
