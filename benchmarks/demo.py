@@ -34,6 +34,10 @@ FOLDER: Final = Path("build/demo")
 REAL: Final = ("minilm", "minilm_ts", "magika")
 TWO_REPLICAS: Final = "instance_group [ { count: 2, kind: KIND_CPU } ]\n"
 RECOVERY_LIMIT_S: Final = 60.0
+READY: Final = """
+Bascule serves {models} models, {ready_s:.1f} s after its start.
+They are asked over HTTP and gRPC with Triton's own client library.
+"""
 TINY_ONES: Final = (-0.5, 0.5, 1.5, 0.75)  # what `tiny` answers to sixteen ones
 
 
@@ -48,7 +52,7 @@ def main() -> int:
     try:
         repository = prepare(options.folder.resolve() / "models")
         with running_instance(repository, mode=options.mode) as instance:
-            console.print(f"\n[bold]bascule[/bold] is ready after {instance.ready_s:.1f} s")
+            console.print(READY.format(models=len(REAL) + 2, ready_s=instance.ready_s), end="")
             outcomes = [
                 ask_about_sentences(instance.http, instance.grpc, repository),
                 ask_about_files(instance.http, instance.grpc, repository),
@@ -85,15 +89,15 @@ def flip(instance: Instance) -> Outcome:
 
     ledger = asyncio.run(during(target, promote))
     stale = ledger.stale("1", done_s[0])
-    by_version = {v: sum(e.version == v for e in ledger.entries) for v in ("1", "2")}
+    before, after = (sum(e.version == v for e in ledger.entries) for v in ("1", "2"))
     wrong = [f"{len(stale)} answers by version 1 after the flip"] if stale else []
-    return _outcome(
-        "Flip `times` from version 1 to 2 under load",
-        ledger,
-        f"{by_version['1']:,} answers '21 * 1 = 21', then {by_version['2']:,} answers "
-        f"'21 * 2 = 42'; {len(stale)} of the old version after the command returned",
-        wrong,
+    lines = (
+        "`times` multiplies by its version. 16 clients ask for 21 without a pause while",
+        "`bascule promote times --to 2` runs.",
+        f"Version 1 answered 21, {before:,} times; then version 2 answered 42, {after:,} times.",
+        f"Calls that began after the command had ended and met version 1: {len(stale)}",
     )
+    return _outcome("A model swings from version 1 to 2 under load", ledger, lines, wrong)
 
 
 def kill(instance: Instance) -> Outcome:
@@ -114,20 +118,20 @@ def kill(instance: Instance) -> Outcome:
         back_s.append(time.monotonic() - killed_s)
 
     ledger = asyncio.run(during(target, act))
-    return _outcome(
-        "Kill (-9) one of two workers of `tiny` under load",
-        ledger,
-        f"process {victim} killed; {len(workers)} workers again after {back_s[0]:.1f} s; longest "
-        f"time without any answer {ledger.longest_gap_s() * 1e3:.0f} ms",
-        [] if len(workers) > 1 else ["`tiny` had a single worker"],
+    gap_s = ledger.longest_gap_s()
+    lines = (
+        f"{len(workers)} processes run `tiny`, 16 clients use them; process {victim} gets kill -9.",
+        f"{len(workers)} again after {back_s[0]:.1f} s; at most {gap_s:.3f} s without any answer.",
     )
+    wrong = [] if len(workers) > 1 else ["`tiny` had a single worker"]
+    return _outcome("A worker is killed under load", ledger, lines, wrong)
 
 
-def _outcome(title: str, ledger: Ledger, what: str, wrong: list[str]) -> Outcome:
+def _outcome(title: str, ledger: Ledger, lines: tuple[str, ...], wrong: list[str]) -> Outcome:
     failed = ledger.failed()
     return Outcome(
         title=title,
-        lines=(what,),
+        lines=lines,
         latencies_s={wire: ledger.latencies_s(wire) for wire in ("http", "grpc")},
         request_count=len(ledger.entries),
         failures=(*wrong, *(f"{entry.transport}: {entry.error}" for entry in failed)),

@@ -51,10 +51,11 @@ def ask_about_sentences(http: str, grpc: str, repository: Path) -> Outcome:
     if (difference := float(np.abs(onnx - torch).max())) > SAME:
         failures.append(f"ONNX and TorchScript differ by {difference}")
     return Outcome(
-        title=f"Which sentence is like '{QUESTION}'? (MiniLM)",
+        title=f"Which sentence is most like '{QUESTION}'?",
         lines=(
+            "MiniLM, a language model, finds these alike (100%: the same):",
             *(f"{share:5.0%}  {text}" for share, text in zip(likeness, SENTENCES, strict=True)),
-            f"ONNX and TorchScript agree to {difference:.0e}",
+            f"Served as ONNX and as TorchScript; the two differ by {difference:.0e} at most.",
         ),
         latencies_s={"http": onnx_s, "grpc": torch_s},
         request_count=len(onnx_s) + len(torch_s),
@@ -80,10 +81,13 @@ def ask_about_files(http: str, grpc: str, repository: Path) -> Outcome:
     if not np.array_equal(scores, replies[1][0]):
         failures.append("HTTP and gRPC gave different answers")
     return Outcome(
-        title="What are these files? (magika)",
-        lines=tuple(
-            f"{name:20} {said} ({row.max():.0%})"
-            for name, said, row in zip(FILES, found, scores, strict=True)
+        title="What are these files?",
+        lines=(
+            "magika reads their bytes, not their names, and says how sure it is:",
+            *(
+                f"  {name:20} {said} ({row.max():.0%})"
+                for name, said, row in zip(FILES, found, scores, strict=True)
+            ),
         ),
         latencies_s={"http": replies[0][1], "grpc": replies[1][1]},
         request_count=2 * REPEATS,

@@ -1,6 +1,6 @@
 """The demo's report: short enough to read, and red where something failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 SHOWN_FAILURES: Final = 3
+WIRES: Final = {"http": "HTTP", "grpc": "gRPC"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,28 +26,29 @@ class Outcome:
 
 def show(console: Console, outcomes: Sequence[Outcome], took_s: float) -> int:
     """Print the report; return the exit status: 1 when anything failed."""
-    for outcome in outcomes:
-        console.print(f"\n[bold]{escape(outcome.title)}[/bold]")
-        for line in outcome.lines:
+    for number, outcome in enumerate(outcomes, 1):
+        console.print(f"\n[bold]{number}. {escape(outcome.title)}[/bold]", highlight=False)
+        for line in (*outcome.lines, *_figures(outcome)):
             console.print(f"  {escape(line)}", highlight=False)
-        console.print(f"  [dim]{_figures(outcome)}[/dim]", highlight=False)
         for failure in outcome.failures[:SHOWN_FAILURES]:
             console.print(f"  [red]{escape(failure)}[/red]", highlight=False)
     failed = sum(len(outcome.failures) for outcome in outcomes)
     requests = sum(outcome.request_count for outcome in outcomes)
     colour = "red" if failed else "green"
     console.print(
-        f"\n[bold {colour}]{requests:,} requests, {failed} failed[/], {took_s:.0f} s in all\n",
+        f"\n[bold {colour}]{requests:,} requests, {failed} failed[/], {took_s:.0f} s in all",
         highlight=False,
     )
     return 1 if failed else 0
 
 
-def _figures(outcome: Outcome) -> str:
-    figures = [f"{outcome.request_count:,} requests, {len(outcome.failures)} failed"]
-    for wire, times_s in outcome.latencies_s.items():
-        if times_s:
-            p99_s = times_s[int(len(times_s) * 0.99)]
-            name = "HTTP" if wire == "http" else "gRPC"
-            figures.append(f"{name} p50 {median(times_s) * 1e3:.1f} ms, p99 {p99_s * 1e3:.1f} ms")
-    return "; ".join(figures)
+def _figures(outcome: Outcome) -> Iterator[str]:
+    yield f"{outcome.request_count:,} requests, {len(outcome.failures)} failed"
+    figures = [
+        f"{WIRES[wire]} p50 {median(times_s) * 1e3:.1f} ms, "
+        f"p99 {times_s[int(len(times_s) * 0.99)] * 1e3:.1f} ms"
+        for wire, times_s in outcome.latencies_s.items()
+        if times_s
+    ]
+    if figures:
+        yield f"latency: {'; '.join(figures)}"
