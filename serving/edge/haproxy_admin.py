@@ -57,11 +57,14 @@ class AdminSocket:
                 reader, writer = await asyncio.open_unix_connection(str(self._path))
                 try:
                     writer.write(text.encode() + b"\n")
-                    return (await reader.read(-1)).decode()
+                    answer = (await reader.read(-1)).decode()
                 finally:
                     writer.close()
         except (OSError, TimeoutError) as error:
             raise NotReadyError(f"HAProxy's runtime API does not answer: {error!r}") from error
+        if not answer:  # even an empty answer ends with a blank line
+            raise NotReadyError("HAProxy's runtime API closed the connection without an answer")
+        return answer
 
     async def run(self, batches: Iterable[Batch]) -> None:
         """Send batches in order and check each.

@@ -143,8 +143,7 @@ class HaproxyKeeper:
         except NotReadyError:
             if process is None:
                 raise
-            async with asyncio.timeout(SETTLE_S):
-                await process.wait()
+            await _ended(process)
             self.restart_count += 1
             await self._start_fresh()
 
@@ -239,6 +238,14 @@ class HaproxyKeeper:
         except BasculeError as error:
             # A connection is still attached; the next round tries again.
             log.debug("server_not_deleted_yet", server=str(server), error=error.message)
+
+
+async def _ended(process: HaproxyProcess) -> None:
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            await process.wait()
+    except TimeoutError:
+        raise NotReadyError("HAProxy runs and does not answer: retry") from None
 
 
 async def _is_ready(address: str, gate: asyncio.Semaphore) -> bool:

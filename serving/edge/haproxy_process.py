@@ -115,6 +115,9 @@ async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
     except TimeoutError:
         await child.stop(0.0)
         raise EdgeError(f"HAProxy did not start within {START_LIMIT_S:.0f} s") from None
+    except asyncio.CancelledError:  # the edge is stopped: nobody else knows of this process
+        await child.stop(0.0)
+        raise
     (spec.folder / PID_FILE).write_text(f"{child.pid}\n")
     return HaproxyProcess(child)
 

@@ -13,6 +13,7 @@ from serving.edge.edge import LOCAL_NODE, Edge
 from serving.edge.haproxy_admin import EdgeError
 from serving.edge.routes import WorkerAddress
 from serving.settings import Settings
+from serving.supervise import is_running
 from tests.fakes.control import FakeControl
 from tests.fakes.edge_worker import EdgeWorker
 from tests.integration.edge.bench import (
@@ -165,6 +166,23 @@ def test_an_edge_that_did_not_start_can_be_stopped() -> None:
                 with pytest.raises(EdgeError, match="HAProxy does not start"):
                     await edge.start()
                 await edge.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_is_cancelled_leaves_no_haproxy() -> None:
+    """An edge that is stopped while HAProxy starts again ends that one, too."""
+
+    async def scenario() -> None:
+        with home_folder() as home:
+            binary, started = home / "haproxy", home / "started"
+            binary.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
+            binary.chmod(0o700)
+            async with asyncio.TaskGroup() as group:
+                start = group.create_task(refusal(edge_settings(home, haproxy=binary)))
+                await until(lambda: started.exists() and started.read_text() != "")
+                start.cancel()
+            assert not is_running(int(started.read_text()))
 
     asyncio.run(scenario())
 
