@@ -14,6 +14,7 @@ from rich.text import Text
 from runtimes.contract import TensorSpec
 from serving.edge.control import ClusterStatus
 
+NODE_CHARACTERS: Final = 12  # of Ray's 56, which would fill a line; `--json` has all of them
 COLOURS: Final = {
     "READY": "green",
     "ready": "green",
@@ -144,5 +145,10 @@ def _workers(status: ClusterStatus) -> Table:
 def _edges(status: ClusterStatus) -> Table:
     table = _table("edges", ("node", "haproxy pid", "revision", "restarts"))
     for item in status.edges:
-        table.add_row(item.node, str(item.haproxy_pid), str(item.revision), str(item.restart_count))
+        table.add_row(
+            item.node[:NODE_CHARACTERS],
+            str(item.haproxy_pid),
+            str(item.revision),
+            str(item.restart_count),
+        )
     return table

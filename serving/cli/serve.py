@@ -18,14 +18,16 @@ LOG_FILE = "bascule.log"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(serve)
+    app.command(
+        epilog="Examples: bascule serve model.onnx · bascule serve --model-repository models"
+    )(serve)
 
 
 def serve(  # noqa: PLR0913  one parameter for each flag
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="Model file, bundle or model folder, or NAME[:VERSION] of the registry. "
             "Without any: all that is wanted in the registry, and the repository.",
             show_default=False,

@@ -30,8 +30,8 @@ class _Status(msgspec.Struct, frozen=True):
 
 def register(app: typer.Typer) -> None:
     """Add the two commands."""
-    app.command()(up)
-    app.command()(down)
+    app.command(epilog="Example: bascule up --model-repository models --no-dashboard")(up)
+    app.command(epilog="Example: bascule down")(down)
 
 
 def up(  # noqa: PLR0913  one parameter for each flag

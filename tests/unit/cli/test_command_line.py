@@ -37,9 +37,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, out.split()[0]) == (0, "bascule")
 
 
-@pytest.mark.parametrize(
-    "name", ["pack", "push", "promote", "unload", "status", "predict", "doctor", "config"]
-)
+@pytest.mark.parametrize("name", WORDS)
 def test_every_command_has_help_with_an_example(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -18,7 +18,9 @@ READY = VersionRecord(model="m", version=1, state=VersionState.READY, pool="s1",
 FAILED = VersionRecord(model="m", version=2, state=VersionState.UNAVAILABLE, reason=REASON)
 
 
-def shown(versions: Sequence[VersionRecord], last_exit: str = "") -> list[str]:
+def shown(
+    versions: Sequence[VersionRecord], *, last_exit: str = "", node: str = "local"
+) -> list[str]:
     """The lines of `bascule status` at eighty columns."""
     status = ClusterStatus(
         mode="standalone",
@@ -34,7 +36,7 @@ def shown(versions: Sequence[VersionRecord], last_exit: str = "") -> list[str]:
                 worker="s1-0", pool="s1", node="local", pid=4711, state="ready", last_exit=last_exit
             ),
         ),
-        edges=(EdgeStatus(node="local", haproxy_pid=4712, revision=7),),
+        edges=(EdgeStatus(node=node, haproxy_pid=4712, revision=7),),
         http="127.0.0.1:8000",
         grpc="127.0.0.1:8001",
         metrics="127.0.0.1:8002",
@@ -69,6 +71,13 @@ def test_a_reason_is_no_markup() -> None:
     lines = shown((VersionRecord(model="m", version=2, state=FAILED.state, reason=reason),))
 
     assert f"m:2: {reason}" in lines
+
+
+def test_a_nodes_long_name_is_cut() -> None:
+    """Ray's names of nodes have 56 characters; the first ones tell nodes apart in a line."""
+    node = "960fe4df64dd90cc9781d9308c86946432343698f89bf88b2536a5ee"
+
+    assert any(line.split() == [node[:12], "4712", "7", "0"] for line in shown((READY,), node=node))
 
 
 def test_every_row_fits_in_the_terminal() -> None:
