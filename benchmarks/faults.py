@@ -11,7 +11,6 @@ models that the scenarios ask. Exits 1 when a request failed that should not hav
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -19,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -28,6 +26,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.instance import Instance, InstanceError, instance_at, until
 from benchmarks.ledger import Ledger, Target, during
 
 COLUMNS: Final = 16
@@ -68,82 +67,57 @@ def _adds(version: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-class CommandError(Exception):
-    """A `bascule` command that did not succeed, with what it said."""
+def target(instance: Instance, model: str) -> Target:
+    """What the clients ask of one of the repository's models."""
+    value = np.arange(COLUMNS, dtype=np.float32)[None]
+    return Target(
+        http=instance.http,
+        grpc=instance.grpc,
+        model=model,
+        input_name="x",
+        output_name="y",
+        value=value,
+        expected={str(v): value + np.float32(v) for v in (1, 2)},
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """A running instance, as its operator sees it."""
-
-    home: Path
-    http: str
-    grpc: str
-
-    def bascule(self, *arguments: str) -> str:
-        """Run one `bascule` command on this instance; return what it printed."""
-        command = ["env", f"BASCULE_HOME={self.home}", "bascule", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = done.stderr.strip() or done.stdout.strip()
-            raise CommandError(f"bascule {' '.join(arguments)}: {said}")
-        return done.stdout
-
-    def status(self) -> Any:
-        """`bascule status --json`."""
-        return json.loads(self.bascule("status", "--json"))
-
-    def target(self, model: str) -> Target:
-        """What the clients ask of one of the repository's models."""
-        value = np.arange(COLUMNS, dtype=np.float32)[None]
-        return Target(
-            http=self.http,
-            grpc=self.grpc,
-            model=model,
-            input_name="x",
-            output_name="y",
-            value=value,
-            expected={str(v): value + np.float32(v) for v in (1, 2)},
-        )
-
-    def workers(self, model: str) -> list[Any]:
-        """The ready workers of a model's pool."""
-        status = self.status()
-        pools = {v["pool"] for v in status["versions"] if v["model"] == model}
-        return [w for w in status["workers"] if w["pool"] in pools and w["state"] == "ready"]
+def ready_workers(instance: Instance, model: str) -> list[Any]:
+    """The ready workers of a model's pool."""
+    status = instance.status()
+    pools = {v["pool"] for v in status["versions"] if v["model"] == model}
+    return [w for w in status["workers"] if w["pool"] in pools and w["state"] == "ready"]
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
+def recovered(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition, as long as recovery may take; a command may fail in between."""
-    end_s = time.monotonic() + RECOVERY_LIMIT_S
-    while True:
-        with suppress(CommandError):
-            if condition():
-                return
-        if time.monotonic() > end_s:
-            sys.exit(f"{what}: not within {RECOVERY_LIMIT_S:.0f} s")
-        time.sleep(0.05)
+
+    def is_so() -> bool:
+        with suppress(InstanceError):
+            return condition()
+        return False
+
+    until(is_so, RECOVERY_LIMIT_S, what)
 
 
 def kill_workers(instance: Instance) -> tuple[Ledger, str]:
     """Kill one of two workers, wait until both are ready, and so on."""
 
     def kill_one(turn: int) -> None:
-        workers = instance.workers("steady")
+        workers = ready_workers(instance, "steady")
         killed = workers[turn % len(workers)]["pid"]
         os.kill(killed, signal.SIGKILL)
 
         def whole_again() -> bool:
-            pids = {w["pid"] for w in instance.workers("steady")}
+            pids = {w["pid"] for w in ready_workers(instance, "steady")}
             return killed not in pids and len(pids) == len(workers)
 
-        until(whole_again, "two ready workers")
+        recovered(whole_again, "two ready workers")
 
     def act() -> None:
         for turn in range(KILL_COUNT):
             kill_one(turn)
 
-    return asyncio.run(during(instance.target("steady"), act)), f"{KILL_COUNT} kills"
+    return asyncio.run(during(target(instance, "steady"), act)), f"{KILL_COUNT} kills"
 
 
 def kill_haproxy(instance: Instance) -> tuple[Ledger, str]:
@@ -152,9 +126,11 @@ def kill_haproxy(instance: Instance) -> tuple[Ledger, str]:
     def act() -> None:
         before = instance.status()["edges"][0]["haproxy_pid"]
         os.kill(before, signal.SIGKILL)
-        until(lambda: instance.status()["edges"][0]["haproxy_pid"] != before, "a new HAProxy")
+        recovered(
+            lambda: instance.status()["edges"][0]["haproxy_pid"] not in {0, before}, "a new HAProxy"
+        )
 
-    return asyncio.run(during(instance.target("steady"), act, after_s=3.0)), "1 kill"
+    return asyncio.run(during(target(instance, "steady"), act, after_s=3.0)), "1 kill"
 
 
 def kill_controller(instance: Instance) -> tuple[Ledger, str]:
@@ -175,10 +151,10 @@ def kill_controller(instance: Instance) -> tuple[Ledger, str]:
             sys.exit("no controller actor found: is this instance one of `bascule up`?")
         for pid in before:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: bool(controllers() - before), "a new controller actor")
-        until(lambda: bool(instance.status()["ready"]), "a controller that answers")
+        recovered(lambda: bool(controllers() - before), "a new controller actor")
+        recovered(lambda: bool(instance.status()["ready"]), "a controller that answers")
 
-    return asyncio.run(during(instance.target("steady"), act, after_s=3.0)), "1 kill"
+    return asyncio.run(during(target(instance, "steady"), act, after_s=3.0)), "1 kill"
 
 
 def _belongs(pid: int, home: Path) -> bool:
@@ -200,7 +176,7 @@ def flip(instance: Instance) -> tuple[Ledger, str]:
             time.sleep(0.3)
             flips.append((str(2 - turn % 2), done_s, time.monotonic()))
 
-    ledger = asyncio.run(during(instance.target("versioned"), act))
+    ledger = asyncio.run(during(target(instance, "versioned"), act))
     stale = [
         e
         for old, since_s, until_s in flips
@@ -248,8 +224,12 @@ def main() -> int:
     if options.write_repository:
         write_repository(options.write_repository)
         return 0
-    instance = Instance(home=options.home, http=options.http, grpc=options.grpc)
-    outcomes = [report(name, *SCENARIOS[name](instance)) for name in options.scenarios]
+    instance = instance_at(options.home, http=options.http, grpc=options.grpc)
+    outcomes = [False]
+    try:
+        outcomes = [report(name, *SCENARIOS[name](instance)) for name in options.scenarios]
+    except* InstanceError as errors:  # raised beside the clients, in their task group
+        print(*errors.exceptions, sep="\n", file=sys.stderr)
     return 0 if all(outcomes) else 1
 
 

@@ -108,6 +108,18 @@ def running_instance(
     shutil.rmtree(home)
 
 
+def instance_at(home: Path, *, http: str, grpc: str) -> Instance:
+    """Describe an instance that somebody else started."""
+    return Instance(
+        home=home,
+        http=http,
+        grpc=grpc,
+        metrics="",
+        environment=inherited_environment() | {"BASCULE_HOME": str(home)},
+        ready_s=0.0,
+    )
+
+
 def processes_of(home: Path) -> list[psutil.Process]:
     """Every process with this home in its environment, but us and the commands that we run."""
     found = []
