@@ -174,11 +174,6 @@ def inherited_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def instance_id() -> str:
-    """The id of the instance that started this process; empty for a process started by hand."""
-    return os.environ.get("BASCULE_INSTANCE", "")
-
-
 def described_settings() -> tuple[tuple[str, str, str], ...]:
     """(variable, default, meaning) of every setting: the README's table is made from it."""
     return tuple(

@@ -17,8 +17,6 @@ from torch import nn
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WIDTH: Final = 384
-HEADS: Final = 12
-HEAD_WIDTH: Final = 32
 WIDE: Final = 1536
 LAYERS: Final = 6
 VOCABULARY: Final = 30_522
@@ -58,7 +56,7 @@ class Layer(nn.Module):
         self.last_norm = nn.LayerNorm(WIDTH, eps=NORM_EPSILON)
 
     def heads(self, x: torch.Tensor) -> torch.Tensor:
-        """Shape (rows, tokens, width) to (rows, heads, tokens, head width)."""
+        """Shape (rows, tokens, width) to (rows, 12 heads, tokens, head width 32)."""
         return x.reshape(x.shape[0], x.shape[1], 12, 32).transpose(1, 2)
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

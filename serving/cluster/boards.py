@@ -100,10 +100,6 @@ class PoolBoard:
         self.news = Bell()
         """Rings when a worker reported something new, or was forgotten."""
 
-    def expect(self, pool: str) -> None:
-        """Take a pool into account that runs already, whatever it hosts."""
-        self._pools.setdefault(pool, _Pool())
-
     def order(self, pool: str, versions: tuple[VersionSpec, ...]) -> None:
         """Say what a pool's workers shall host; an unchanged order disturbs nobody."""
         entry = self._pools.setdefault(pool, _Pool())
