@@ -13,8 +13,8 @@ help: ## list the targets
 
 install: $(INSTALLED) ## make .venv with Bascule and its tools, once
 
-# pip throughout: other installers look for packages in other places, and may then choose a build of
-# torch that brings gigabytes of CUDA libraries to a machine without a GPU.
+# pip throughout: uv does not read pip's configuration, where a machine says which build of torch it
+# wants, and may choose one that brings gigabytes of CUDA libraries to a machine without a GPU.
 $(INSTALLED): pyproject.toml constraints.txt
 	@python="$$(.ci/find-python)" && "$$python" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
