@@ -3,6 +3,7 @@
     python -m benchmarks.faults --home DIR [--http HOST:PORT] [--grpc HOST:PORT] SCENARIO …
 
 Scenarios: `kill-workers` (ten times kill -9 of one worker of `steady`, a model with two replicas),
+`kill-sole-worker` (three times that of `versioned`, which has one),
 `kill-haproxy`, `kill-controller` (Ray mode: its actor), `flip` (twenty times `bascule promote` of
 `versioned` between its versions 1 and 2). Each runs 8 HTTP and 8 gRPC clients, checks every answer
 and prints one line with the counts. `python -m benchmarks.faults --write-repository DIR` makes the
@@ -31,6 +32,7 @@ from benchmarks.ledger import Ledger, Target, during
 
 COLUMNS: Final = 16
 KILL_COUNT: Final = 10
+SOLE_KILL_COUNT: Final = 3  # one that keeps ending is started again after ever longer pauses
 FLIP_COUNT: Final = 20
 RECOVERY_LIMIT_S: Final = 60.0
 
@@ -101,23 +103,31 @@ def recovered(condition: Callable[[], bool], what: str) -> None:
 
 def kill_workers(instance: Instance) -> tuple[Ledger, str]:
     """Kill one of two workers, wait until both are ready, and so on."""
+    return _kill_workers_of(instance, "steady", KILL_COUNT)
 
+
+def kill_sole_worker(instance: Instance) -> tuple[Ledger, str]:
+    """Kill the only worker of a model, wait until it is back, and so on."""
+    return _kill_workers_of(instance, "versioned", SOLE_KILL_COUNT)
+
+
+def _kill_workers_of(instance: Instance, model: str, count: int) -> tuple[Ledger, str]:
     def kill_one(turn: int) -> None:
-        workers = ready_workers(instance, "steady")
+        workers = ready_workers(instance, model)
         killed = workers[turn % len(workers)]["pid"]
         os.kill(killed, signal.SIGKILL)
 
         def whole_again() -> bool:
-            pids = {w["pid"] for w in ready_workers(instance, "steady")}
+            pids = {w["pid"] for w in ready_workers(instance, model)}
             return killed not in pids and len(pids) == len(workers)
 
-        recovered(whole_again, "two ready workers")
+        recovered(whole_again, "as many ready workers as before")
 
     def act() -> None:
-        for turn in range(KILL_COUNT):
+        for turn in range(count):
             kill_one(turn)
 
-    return asyncio.run(during(target(instance, "steady"), act)), f"{KILL_COUNT} kills"
+    return asyncio.run(during(target(instance, model), act)), f"{count} kills"
 
 
 def kill_haproxy(instance: Instance) -> tuple[Ledger, str]:
@@ -188,6 +198,7 @@ def flip(instance: Instance) -> tuple[Ledger, str]:
 
 SCENARIOS: Final[dict[str, Callable[[Instance], tuple[Ledger, str]]]] = {
     "kill-workers": kill_workers,
+    "kill-sole-worker": kill_sole_worker,
     "kill-haproxy": kill_haproxy,
     "kill-controller": kill_controller,
     "flip": flip,
