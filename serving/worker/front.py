@@ -36,6 +36,7 @@ class Front:
         self._hosting = hosting
         self._state = ServerState()
         self._servers: list[asyncio.AbstractServer] = []
+        self._opening = asyncio.Lock()
         self.addresses: list[str] = []
 
     async def open(self, app: AsgiApp, arguments: Arguments) -> None:
@@ -71,17 +72,22 @@ class Front:
         Raises:
             InvalidArgumentError: An address cannot be listened on.
         """
-        if self.addresses:
-            return
+        async with self._opening:
+            if not self.addresses:
+                self.addresses = await self._open_for_calls()
+
+    async def _open_for_calls(self) -> list[str]:
+        opened: list[str] = []
         socket_path, tcp = self._arguments.socket, self._arguments.tcp
-        if socket_path is not None:
-            self.addresses.append(str(socket_path))
-            await self._listen(_unix_socket(socket_path), is_local=True)
         if tcp is not None:
-            opened = _tcp_socket(tcp)
-            host, port = opened.getsockname()[:2]
-            self.addresses.append(f"{host}:{port}")
-            await self._listen(opened, is_local=False)
+            tcp_socket = _tcp_socket(tcp)
+            host, port = tcp_socket.getsockname()[:2]
+            await self._listen(tcp_socket, is_local=False)
+            opened.append(f"{host}:{port}")
+        if socket_path is not None:
+            await self._listen(_unix_socket(socket_path), is_local=True)
+            opened.insert(0, str(socket_path))
+        return opened
 
     async def drain(self) -> None:
         """Refuse new calls; return when no accepted call is without its reply."""
