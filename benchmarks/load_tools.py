@@ -75,8 +75,8 @@ def read_wrk(text: str) -> Measured:
     failures = [line.strip() for line in text.splitlines() if re.search("Non-2xx|Socket err", line)]
     return Measured(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", text)),
-        p50_s=_wrk_time(r"50%\s+(\S+)", text),
-        p99_s=_wrk_time(r"99%\s+(\S+)", text),
+        p50_s=_wrk_time(r"(?m)^ +50%\s+(\S+)", text),
+        p99_s=_wrk_time(r"(?m)^ +99%\s+(\S+)", text),
         failures="; ".join(failures),
     )
 

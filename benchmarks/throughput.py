@@ -5,7 +5,8 @@ python -m benchmarks.throughput [--rounds N] [--seconds S] [--results DIR]
 For `mid` (about 1 ms for 8 rows) and for MiniLM (a real model): rows/s through edge and worker over
 HTTP, and rows/s of the bare engine in a loop, with the batch size and the number of threads that
 the worker had. The engine alone has the machine to itself; behind the edge, load generator, HAProxy
-and worker share it.
+and worker share it. Cores of one machine slow each other down (clock, cache, a shared core), so the
+bare loop also runs beside a process that only counts, on each CPU that it leaves free.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -33,6 +35,7 @@ from benchmarks.models.real import fetch
 from benchmarks.models.small import small_models
 from benchmarks.models.wheels import FetchError, WheelCache
 from benchmarks.report import machine_lines, write
+from runtimes.threads import available_cpus
 
 CONNECTIONS: Final = 32
 TOKENS: Final = 16
@@ -45,6 +48,8 @@ class Throughput:
     model: str
     edge_rows_per_s: float
     bare_rows_per_s: float
+    busy_rows_per_s: float
+    """The bare engine's while the other CPUs are busy with something else."""
     batch_rows: float
     """Mean rows that the worker ran at once."""
     threads: int
@@ -97,10 +102,13 @@ def measure(instance: Instance, request: Request, repository: Path, seconds: flo
     rows = max(1, round(batch_rows))
     file = repository / request.model / "1" / "model.onnx"
     bare = _bare(file, rows=rows, threads=threads, seconds=seconds)
+    with _busy_neighbours(max(0, available_cpus() - threads)):
+        busy = _bare(file, rows=rows, threads=threads, seconds=seconds)
     return Throughput(
         model=request.model,
         edge_rows_per_s=loaded.requests_per_s * request.rows,
         bare_rows_per_s=bare["runs_per_s"] * rows,
+        busy_rows_per_s=busy["runs_per_s"] * rows,
         batch_rows=batch_rows,
         threads=threads,
         failures=loaded.failures,
@@ -122,6 +130,18 @@ def _bare(file: Path, *, rows: int, threads: int, seconds: float) -> dict[str, f
     return facts
 
 
+@contextmanager
+def _busy_neighbours(count: int) -> Iterator[None]:
+    counting = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(counting) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def _counts(instance: Instance, model: str) -> Mapping[str, Any]:
     url = f"http://{instance.http}/v2/models/{model}/stats"
     with urllib.request.urlopen(url, timeout=10) as reply:
@@ -136,8 +156,11 @@ def _page(rounds: list[Throughput]) -> str:
         "",
         *machine_lines(),
         "",
-        "| model | rows/s, edge | rows/s, bare engine | edge / bare | rows at once | threads |",
-        "|---|---:|---:|---:|---:|---:|",
+        "Bare engine: alone on the machine, and beside processes that keep the other CPUs busy.",
+        "",
+        "| model | rows/s, edge | bare, alone | edge / that | bare, beside others | edge / that "
+        "| rows at once | threads |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for model in dict.fromkeys(one.model for one in rounds):
         own = [one for one in rounds if one.model == model]
@@ -146,6 +169,8 @@ def _page(rounds: list[Throughput]) -> str:
             f"| {model}{failed} | {median(one.edge_rows_per_s for one in own):,.0f} "
             f"| {median(one.bare_rows_per_s for one in own):,.0f} "
             f"| {median(one.edge_rows_per_s / one.bare_rows_per_s for one in own):.2f} "
+            f"| {median(one.busy_rows_per_s for one in own):,.0f} "
+            f"| {median(one.edge_rows_per_s / one.busy_rows_per_s for one in own):.2f} "
             f"| {median(one.batch_rows for one in own):.1f} | {own[0].threads} |"
         )
     lines += [f"* FAILED: {one.model}: {one.failures}" for one in rounds if one.failures]

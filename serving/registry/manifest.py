@@ -6,6 +6,7 @@ is the sha256 of the canonical manifest, stands for all of its bytes.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.ids import MAX_VERSION, model_name
 
@@ -69,6 +71,97 @@ class PackedOn(_Strict):
     platform: str = Field(max_length=400)
     packages: dict[str, str] = Field(default_factory=dict, max_length=200)
     """Installed version of each package that can change a result."""
+    libc: str = Field("", max_length=100)
+    cpu_model: str = Field("", max_length=200)
+    cpu_flags: tuple[str, ...] = Field((), max_length=500, strict=False)
+    """The flags that choose code paths in engines, sorted."""
+    gpu: str = Field("", max_length=200)
+    """Name of the GPU that ran the golden samples; empty: the CPU did."""
+    driver: str = Field("", max_length=60)
+    cuda: str = Field("", max_length=60)
+    cudnn: str = Field("", max_length=60)
+    threads: int = Field(0, ge=0, le=1024)
+    """Engine threads that the golden outputs were made with; 0: none were made."""
+
+
+class Tensor(_Strict):
+    """Name, datatype and full shape of a tensor of the model; -1 stands for a free dimension."""
+
+    name: str = Field(min_length=1, max_length=1024)
+    datatype: Datatype = Field(strict=False)
+    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(max_length=64, strict=False)
+    optional: bool = False
+
+
+class Tolerance(_Strict):
+    """How far an output may be from its golden value.
+
+    ==========  ==================================================================
+    ``bitwise``  equal bit for bit (NaN equals NaN)
+    ``ulp``      at most `ulp` representable numbers apart
+    ``close``    `|found - golden| <= atol + rtol * |golden|`
+    ``label``    the same index of the largest value along the last dimension
+    ``none``     not compared
+    ==========  ==================================================================
+    """
+
+    kind: Literal["bitwise", "ulp", "close", "label", "none"] = "bitwise"
+    ulp: int = Field(0, ge=0, le=1 << 40)
+    rtol: float = Field(0.0, ge=0, allow_inf_nan=False)
+    atol: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class GoldenOutput(_Strict):
+    """The tolerance classes of one output."""
+
+    name: str = Field(min_length=1, max_length=1024)
+    same_environment: Tolerance
+    """Where the fingerprint is the one that the golden outputs were made with."""
+    other_environment: Tolerance
+    """Elsewhere: another CPU, device, engine or thread count."""
+
+
+class Golden(_Strict):
+    """Samples with the outputs that they gave when the bundle was packed."""
+
+    samples: tuple[InnerPath, ...] = Field(min_length=1, max_length=1000, strict=False)
+    """Files in NumPy's uncompressed .npz format: `input_0` …, `output_0` …, in the order of the
+    manifest's tensors; an optional input that was left out is not there."""
+    outputs: tuple[GoldenOutput, ...] = Field(max_length=1000, strict=False)
+    generated: bool = False
+    """The inputs were made up from the specs; False: somebody brought them."""
+
+
+class Lineage(_Strict):
+    """What a version came from."""
+
+    training_data: str = Field("", max_length=2000)
+    """A reference to the training data: a URL, a table with its snapshot, …"""
+    training_data_sha256: Sha256 | Literal[""] = ""
+    trained_until: AwareDatetime | None = Field(None, strict=False)
+    """The newest observation that the model has seen."""
+    code_revision: str = Field("", max_length=200)
+    parent: str = Field("", max_length=400)
+    """The version that this one was made from: `model:version`, or a bundle's digest."""
+    metrics: dict[str, float] = Field(default_factory=dict, max_length=1000)
+    """What the model reached when it was evaluated: `accuracy`, …"""
+
+
+class Requirements(_Strict):
+    """What a version needs of the node that runs it."""
+
+    profiles: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")], ...] = Field(
+        (), max_length=32, strict=False
+    )
+    """Hardware profiles in order of preference: the first that a node fits is used."""
+    memory_bytes: int = Field(0, ge=0)
+    """Host memory that loading and running took when it was packed; 0: not measured."""
+    gpu_memory_bytes: int = Field(0, ge=0)
+    """GPU memory, likewise."""
+    lock_file: InnerPath | Literal[""] = ""
+    """A file of the bundle that pins Python packages, in requirements.txt's format."""
+    deterministic: bool = False
+    """Run with the engine's deterministic algorithms and one thread."""
 
 
 class Manifest(_Strict):
@@ -84,6 +177,20 @@ class Manifest(_Strict):
     """The model's configuration as protobuf text (config.pbtxt)."""
     created_utc: AwareDatetime = Field(strict=False)
     packed_on: PackedOn
+    inputs: tuple[Tensor, ...] = Field((), max_length=1000, strict=False)
+    """The model's inputs as the engine gave them when it was packed; empty: not inspected."""
+    outputs: tuple[Tensor, ...] = Field((), max_length=1000, strict=False)
+    max_batch_rows: int | None = Field(None, ge=0)
+    """0: no batch dimension; None: not inspected."""
+    requirements: Requirements = Requirements()
+    golden: Golden | None = None
+    contract_file: InnerPath | Literal[""] = ""
+    """What inputs must look like: `contract.yaml`."""
+    reference_file: InnerPath | Literal[""] = ""
+    """The profile of the training data that drift is measured against."""
+    card_file: InnerPath | Literal[""] = ""
+    """The model card: `card.md`."""
+    lineage: Lineage = Lineage()
     licence: str = Field("", max_length=10_000)
     notes: str = Field("", max_length=100_000)
 
@@ -92,9 +199,20 @@ class Manifest(_Strict):
         paths = [file.path for file in self.files]
         if len(set(paths)) != len(paths):
             raise ValueError("files: a path is listed twice")
-        if self.model_file not in paths:
-            raise ValueError(f"model_file '{self.model_file}' is not listed in files")
+        for field, path in self._named_files():
+            if path not in paths:
+                raise ValueError(f"{field} '{path}' is not listed in files")
         return self
+
+    def _named_files(self) -> Iterator[tuple[str, str]]:
+        yield "model_file", self.model_file
+        for field in ("contract_file", "reference_file", "card_file"):
+            if path := getattr(self, field):
+                yield field, path
+        if self.requirements.lock_file:
+            yield "requirements.lock_file", self.requirements.lock_file
+        for path in self.golden.samples if self.golden else ():
+            yield "golden.samples", path
 
     def canonical(self) -> bytes:
         """Return the bytes that the digest is made of: JSON, keys sorted, no spaces, ASCII."""

@@ -55,6 +55,13 @@ def test_wrk_is_read() -> None:
     assert measured.failures == ""
 
 
+def test_a_percentile_of_the_summary_is_not_taken_for_one_of_the_distribution() -> None:
+    """The summary's last column may end in 50% or 99%, too."""
+    measured = read_wrk(WRK.replace("92.71%", "85.50%").replace("80.00%", "70.99%"))
+
+    assert (measured.p50_s, measured.p99_s) == pytest.approx((0.00068, 0.0023))
+
+
 def test_wrk_failures_are_kept() -> None:
     """Both kinds of failure are in the measurement."""
     assert read_wrk(WRK + WRK_FAILED).failures == (
