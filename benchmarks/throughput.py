@@ -158,8 +158,7 @@ def _page(rounds: list[Throughput]) -> str:
         "",
         "Bare engine: alone on the machine, and beside processes that keep the other CPUs busy.",
         "",
-        "| model | rows/s, edge | bare, alone | ratio | beside others | ratio | rows at once "
-        + "| threads |",
+        "| model | rows/s, edge | alone | ratio | beside others | ratio | at once | threads |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for model in dict.fromkeys(one.model for one in rounds):
