@@ -12,17 +12,18 @@ from typing import Self
 
 import sqlalchemy as sql
 
-from runtimes.errors import BasculeError
+from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError
 from serving.registry import catalog
 from serving.registry.blobs import Blobs
 from serving.registry.bundle import read_bundle, read_manifest
 from serving.registry.catalog import Event, RegisteredVersion
+from serving.registry.file_digests import FileDigest
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
 from serving.registry.schema import open_catalog, told_apart
-from serving.registry.triton_config import ModelConfiguration, parse_config
+from serving.registry.triton_config import parse_config
 from serving.registry.version import VersionSpec
 
 
@@ -60,7 +61,7 @@ class Registry:
         self._clock = clock or SystemClock()
         self._url = f"sqlite:///{root / 'catalog.sqlite'}"
         self._engine = open_catalog(self._url, root / "migration.lock")
-        self._configurations: dict[str, ModelConfiguration] = {}
+        self._specs: dict[str, VersionSpec] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -260,12 +261,23 @@ class Registry:
                 yield FailedVersion(model=row.model, version=row.version, reason=error.message)
 
     def _spec(self, row: RegisteredVersion) -> VersionSpec:
-        config = self._configurations.get(row.digest)
-        if config is None:
-            source = f"configuration of {row.model}:{row.version}"
-            config = parse_config(row.config, model=row.model, source=source, gpu=self._gpu)
-            self._configurations[row.digest] = config
+        known = self._specs.get(row.digest)
+        if known is None:
+            known = self._specs[row.digest] = self._read_spec(row)
+        return known
+
+    def _read_spec(self, row: RegisteredVersion) -> VersionSpec:
+        """Describe a stored version from its manifest, which must be the one that was pushed."""
+        source = f"configuration of {row.model}:{row.version}"
+        config = parse_config(row.config, model=row.model, source=source, gpu=self._gpu)
         folder = self._blobs.folder(row.digest)
+        manifest = read_manifest(folder)
+        if manifest.digest() != row.digest:
+            raise InvalidArgumentError(
+                f"BP-F01 manifest.json: it is not the one that was pushed as {row.model}:"
+                f"{row.version} (digest {manifest.digest()[:12]}, pushed {row.digest[:12]}): push "
+                "the bundle again"
+            )
         return VersionSpec(
             model=row.model,
             version=row.version,
@@ -276,6 +288,11 @@ class Registry:
             origin=f"registry {folder}",
             policy=config.policy,
             config_text=config.text,
+            folder=str(folder),
+            files=tuple(
+                FileDigest(path=file.path, size_bytes=file.size_bytes, sha256=file.sha256)
+                for file in manifest.files
+            ),
         )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from runtimes.contract import TensorSpec
 from serving.ids import VersionKey
+from serving.registry.file_digests import FileDigest
 
 
 class Isolation(StrEnum):
@@ -79,6 +80,10 @@ class VersionSpec:
     policy: ServingPolicy = ServingPolicy()
     config_text: str = ""
     """The model's configuration as protobuf text (config.pbtxt), canonical; may be empty."""
+    folder: str = ""
+    """Absolute path of the bundle; empty: the version is not from one."""
+    files: tuple[FileDigest, ...] = ()
+    """What the bundle's files must be: compared before the version is loaded."""
 
     @property
     def key(self) -> VersionKey:

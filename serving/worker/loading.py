@@ -1,4 +1,7 @@
-"""Loads one version: runtime → batch decision → warm-up. Blocks; runs in the loader's thread."""
+"""Loads one version: its files are those that were packed → runtime → batch decision → warm-up.
+
+Blocks; runs in the loader's thread.
+"""
 
 import time
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from runtimes.devices import device
 from runtimes.signature import Configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
+from serving.registry.file_digests import require_files
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.worker.recorder import LOADER_SLOT, Note
 
@@ -50,6 +54,7 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         declared_inputs=declared_inputs(configured),
         declared_outputs=declared_outputs(configured),
     )
+    require_files(Path(spec.folder), spec.files)
     with _noted(note):
         model = runtime.load(request)
         with _closed_on_error(model):

@@ -196,3 +196,30 @@ def test_kind_auto_follows_the_node(home: Path, registry: Registry, tmp_path: Pa
     with Registry(home, gpu=True) as with_gpu:
         assert with_gpu.wanted()[0].policy.device == "cuda"
     assert registry.wanted()[0].policy.device == "cpu"
+
+
+def test_a_version_knows_what_its_files_must_be(registry: Registry, tmp_path: Path) -> None:
+    """Whoever loads it can compare: folder, path, size and digest of every file."""
+    bundle = make_bundle(tmp_path / "b")
+    pushed = registry.push(bundle.folder, "ann")
+
+    (spec,) = registry.wanted()
+
+    assert spec.folder == str(pushed.folder)
+    assert [(file.path, file.size_bytes, file.sha256) for file in spec.files] == [
+        (file.path, file.size_bytes, file.sha256) for file in bundle.manifest.files
+    ]
+
+
+def test_a_manifest_that_was_changed_later_is_refused(registry: Registry, tmp_path: Path) -> None:
+    """The stored manifest must have the digest that was pushed; the others go on."""
+    pushed = registry.push(make_bundle(tmp_path / "a").folder, "ann")
+    registry.push(make_bundle(tmp_path / "b", name="n").folder, "ann")
+    manifest = pushed.folder / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace('"licence": ""', '"licence": "MIT"'))
+
+    assert keys(registry.wanted()) == ["n:1"]
+    (failed,) = registry.failed()
+    assert (failed.model, failed.version) == ("m", 1)
+    assert failed.reason.startswith("BP-F01 manifest.json: it is not the one that was pushed")
