@@ -32,6 +32,8 @@ from benchmarks.systems import Endpoints, System, all_systems
 BASELINE: Final = "edge"
 RESULTS: Final = Path(__file__).parent / "results"
 BARE: Final = "bare engine"
+MULTIPLEXED: Final = (8, 4)
+"""Connections, and streams on each: how gRPC clients share a channel. HTTP/1.1 has no streams."""
 
 
 def main() -> int:
@@ -85,6 +87,12 @@ class _Loads:
             yield (
                 f"gRPC, {count} connections",
                 grpc_load(at.grpc, self.body, count, self.seconds, http1=at.grpc_over_http1),
+            )
+        if at.grpc and not at.grpc_over_http1:
+            count, streams = MULTIPLEXED
+            yield (
+                f"gRPC, {count} connections, {streams} streams each",
+                grpc_load(at.grpc, self.body, count, self.seconds, streams=streams),
             )
 
     def bare(self) -> Measured:

@@ -58,16 +58,22 @@ def http_load(address: str, path: str, script: Path, connections: int, seconds: 
 
 
 def grpc_load(
-    address: str, body: Path, connections: int, seconds: float, *, http1: bool = False
+    address: str,
+    body: Path,
+    connections: int,
+    seconds: float,
+    *,
+    http1: bool = False,
+    streams: int = 1,
 ) -> Measured:
-    """Run h2load with one thread and one stream a connection; `http1` is how workers take gRPC."""
+    """Run h2load with one thread; `http1` is how workers take gRPC, without streams then."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "requests.tsv"
         one = _h2load(address, body, http1, ["-n1", "-c1"])
         _h2load(address, body, http1, [f"-n{WARM_UP_REQUESTS}", f"-c{connections}"])
         timed = [f"-c{connections}", f"-D{max(1, round(seconds))}", f"--log-file={log}"]
-        many = _h2load(address, body, http1, timed)
-        return read_h2load(one, many, log.read_text(), connections)
+        many = _h2load(address, body, http1, [*timed, *([] if http1 else [f"-m{streams}"])])
+        return read_h2load(one, many, log.read_text(), connections * streams)
 
 
 def read_wrk(text: str) -> Measured:
@@ -84,7 +90,7 @@ def read_wrk(text: str) -> Measured:
 def read_h2load(one: str, many: str, log: str, connections: int) -> Measured:
     """Read what h2load printed for one request and for many, and its log of the many.
 
-    At the end of a timed run each connection may have received a reply that is not counted.
+    At the end of a timed run each stream may have received a reply that is not counted.
     """
     times_s = [int(line.split("\t")[2]) * 1e-6 for line in log.splitlines()]
     cuts = quantiles(times_s, n=100) if len(times_s) > 1 else [0.0] * 99
