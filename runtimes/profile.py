@@ -9,6 +9,9 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 GIB: Final = 1 << 30
+NEWEST_CAPABILITY: Final = (99, 9)
+PROFILE_SHARE: Final = 0.001
+"""What one replica takes of its profile's resource; a node that fits advertises 1.0 of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class HardwareProfile:
     """GPUs of one replica; a fraction shares one with others."""
     min_gpu_memory_bytes: int = 0
     min_compute_capability: tuple[int, int] = (0, 0)
-    max_compute_capability: tuple[int, int] = (99, 9)
+    max_compute_capability: tuple[int, int] = NEWEST_CAPABILITY
     min_driver: str = ""
     threads: int = 0
     """Engine threads of a replica; 0: from the node's CPUs."""
@@ -36,6 +39,23 @@ class HardwareProfile:
     """Bound on the engine's GPU memory; 0: none."""
     allow_cpu_nodes: bool = False
     """On CUDA: operators without a CUDA kernel may run on the CPU; the model as a whole never."""
+
+
+def resource_name(profile: HardwareProfile) -> str:
+    """Return the scheduler's custom resource that a node advertises if it fits a profile."""
+    return f"bascule_profile_{profile.name}"
+
+
+def demanded_resources(profile: HardwareProfile) -> dict[str, float]:
+    """Return what a replica demands of a scheduler: its profile's resource, and GPUs if any.
+
+    CPUs are not among them: replicas share a node's CPUs, and their number of threads follows from
+    how many there are (`runtimes.threads`).
+    """
+    demanded = {resource_name(profile): PROFILE_SHARE}
+    if profile.device == "cuda":
+        demanded["GPU"] = profile.gpu_count
+    return demanded
 
 
 def _named(*profiles: HardwareProfile) -> MappingProxyType[str, HardwareProfile]:
