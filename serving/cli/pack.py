@@ -17,7 +17,9 @@ from serving.clock import SystemClock
 from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
-from serving.registry.bundle import Bundle, PackOrder, pack_bundle, renumber
+from serving.registry.bundle import Bundle
+from serving.registry.manifest import Manifest
+from serving.registry.packing import PackOrder, pack_bundle, renumber
 from serving.registry.store import Pushed, Registry
 from serving.registry.triton_config import says_max_batch
 from serving.registry.version import VersionState
@@ -121,7 +123,12 @@ def pack_checked(order: PackOrder, destination: Path) -> tuple[Bundle, Inspectio
         BasculeError: It cannot be packed, or the model does not load.
     """
     seen: list[Inspection] = []
-    bundle = pack_bundle(order, destination, lambda draft: seen.append(inspect_bundle(draft)))
+
+    def complete(draft: Bundle) -> Manifest:
+        seen.append(inspect_bundle(draft))
+        return draft.manifest
+
+    bundle = pack_bundle(order, destination, complete)
     return bundle, seen[0]
 
 

@@ -1,4 +1,4 @@
-"""A bundle: the immutable directory of one version, written by `pack` and verified on every read.
+"""A bundle: the immutable directory of one version, verified on every read; `packing` writes one.
 
 ::
 
@@ -10,33 +10,26 @@ no link, no path that leads out of it.
 """
 
 import hashlib
-import importlib.metadata
 import os
-import platform
-import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry.formats import format_named, format_of_file
+from serving.errors import NotFoundError
+from serving.registry.formats import format_named
 from serving.registry.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
     BundleFile,
     Manifest,
-    PackedOn,
     parse_manifest,
 )
 from serving.registry.triton_config import parse_config
 
 CHUNK_BYTES: Final = 1 << 20
-FINGERPRINT_PACKAGES: Final = ("bascule", "numpy", "onnxruntime", "onnxruntime-gpu", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,82 +44,6 @@ class Bundle:
     def size_bytes(self) -> int:
         """Bytes of all files that the manifest lists."""
         return sum(file.size_bytes for file in self.manifest.files)
-
-
-def _accept(_: Bundle) -> None:
-    """Check nothing more than what packing checks by itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackOrder:
-    """What to pack."""
-
-    model_file: Path
-    name: str
-    version: int
-    created_utc: datetime
-    config: str = ""
-    extra_files: Sequence[Path] = ()
-    """Files that the model reads beside it, and others to keep with it: at the same place relative
-    to the model file if they lie below its folder, otherwise beside it."""
-    licence: str = ""
-    notes: str = ""
-
-
-def pack_bundle(
-    order: PackOrder, destination: Path, check: Callable[[Bundle], None] = _accept
-) -> Bundle:
-    """Write a bundle; `destination` appears whole and checked, or not at all.
-
-    Args:
-        order: What to pack.
-        destination: The bundle's folder.
-        check: Called with the bundle before it appears; raises to refuse it.
-
-    Raises:
-        AlreadyExistsError: `destination` exists.
-        NotFoundError: A file to pack does not exist.
-        InvalidArgumentError: Two files have one name, the configuration is wrong, or a name is.
-        UnsupportedError: The model's format is not served.
-    """
-    destination = destination.absolute()
-    if destination.exists():
-        raise AlreadyExistsError(f"{destination} exists: choose another folder with --output")
-    found = format_of_file(str(order.model_file))
-    config = parse_config(order.config, model=order.name)
-    if config.format not in {None, found.name}:
-        raise InvalidArgumentError(
-            f"the configuration says format {config.format} and {order.model_file.name} is "
-            f"{found.name}: correct backend or platform"
-        )
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:80]}."))
-    try:
-        model_name = config.model_file or found.default_file
-        files = tuple(
-            copy_file(source, staging / name, name)
-            for name, source in _named(order, model_name).items()
-        )
-        manifest = checked_manifest(order, found.name, model_name, files)
-        write_file(staging / MANIFEST_FILE, manifest.pretty())
-        sync_folder(staging)
-        check(Bundle(folder=staging, manifest=manifest, digest=manifest.digest()))
-        staging.chmod(0o755)
-        staging.rename(destination)
-    except BaseException:
-        shutil.rmtree(staging)
-        raise
-    sync_folder(destination.parent)
-    return Bundle(folder=destination, manifest=manifest, digest=manifest.digest())
-
-
-def renumber(bundle: Bundle, version: int, destination: Path) -> Bundle:
-    """Write a bundle's files once more, as another version of the model."""
-    manifest = bundle.manifest.model_copy(update={"version": version})
-    shutil.copytree(bundle.folder, destination)
-    (destination / MANIFEST_FILE).unlink()
-    write_file(destination / MANIFEST_FILE, manifest.pretty())
-    return Bundle(folder=destination, manifest=manifest, digest=manifest.digest())
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -159,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = parse_manifest(stream.read(MAX_MANIFEST_BYTES + 1), str(path))
     format_named(manifest.format)
     listed = {file.path for file in manifest.files}
-    there = set(_walk(folder)) - {MANIFEST_FILE}
+    there = set(walk(folder)) - {MANIFEST_FILE}
     for path_missing in sorted(listed - there):
         raise InvalidArgumentError(f"{folder}: {path_missing} is listed and does not exist")
     for path_extra in sorted(there - listed):
@@ -215,69 +132,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def checked_manifest(
-    order: PackOrder, format_name: str, model_file: str, files: tuple[BundleFile, ...]
-) -> Manifest:
-    """Build the manifest of files that were copied, through the same checks as a foreign one.
-
-    Raises:
-        InvalidArgumentError: A value is out of bounds.
-    """
-    draft = Manifest.model_construct(
-        format_version=1,
-        name=order.name,
-        version=order.version,
-        format=format_name,
-        model_file=model_file,
-        files=files,
-        config=order.config,
-        created_utc=order.created_utc,
-        packed_on=packed_here(),
-        licence=order.licence,
-        notes=order.notes,
-    )
-    return parse_manifest(draft.pretty(), f"bundle of {order.name}")
-
-
-def packed_here() -> PackedOn:
-    """Describe this environment."""
-    return PackedOn(
-        python=platform.python_version(),
-        platform=platform.platform(),
-        packages={name: version for name in FINGERPRINT_PACKAGES if (version := _installed(name))},
-    )
-
-
-def _installed(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _named(order: PackOrder, model_file: str) -> dict[str, Path]:
-    """Return the name in the bundle of each file to pack."""
-    named = {model_file: order.model_file}
-    beside = order.model_file.absolute().parent
-    for extra in order.extra_files:
-        place = extra.absolute()
-        path = place.relative_to(beside).as_posix() if place.is_relative_to(beside) else place.name
-        if path in named:
-            raise InvalidArgumentError(
-                f"two files would be called {path} in the bundle: rename {extra}"
-            )
-        named[path] = extra
-    return named
-
-
-def _walk(folder: Path, prefix: str = "") -> Iterator[str]:
+def walk(folder: Path, prefix: str = "") -> Iterator[str]:
     """Every file below a folder by its path in the bundle; a link or device is refused."""
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda item: item.name)
     for entry in ordered:
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
+            yield from walk(folder / entry.name, f"{prefix}{entry.name}/")
         elif stat.S_ISREG(mode):
             yield prefix + entry.name
         else:

@@ -224,11 +224,36 @@ class Manifest(_Strict):
         return hashlib.sha256(self.canonical()).hexdigest()
 
     def content_digest(self) -> str:
-        """Return a digest of what is served: equal when only the number or the packing differs."""
+        """Return a digest of what is served and promised: two packings of one content are equal.
+
+        Left out are the number, where and when it was packed, what was measured there (memory),
+        what only people read (card, notes, licence, lineage), and golden samples with made-up
+        inputs: their outputs are this machine's, so another one would not find its own content.
+        Samples that somebody brought are a promise, and count.
+        """
         values = self.model_dump(
-            mode="json", include={"name", "format", "model_file", "files", "config"}
+            mode="json",
+            include={
+                "name": True,
+                "format": True,
+                "model_file": True,
+                "files": True,
+                "config": True,
+                "inputs": True,
+                "outputs": True,
+                "max_batch_rows": True,
+                "requirements": {"profiles", "lock_file", "deterministic"},
+                "contract_file": True,
+                "reference_file": True,
+            },
         )
-        values["files"] = sorted(values["files"], key=lambda file: str(file["path"]))
+        golden = self.golden
+        is_made_up = golden is not None and golden.generated
+        left_out = {self.card_file, *(golden.samples if golden and is_made_up else ())}
+        kept = [file for file in values["files"] if file["path"] not in left_out]
+        values["files"] = sorted(kept, key=lambda file: str(file["path"]))
+        if golden is not None and not is_made_up:
+            values["golden"] = golden.model_dump(mode="json")
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

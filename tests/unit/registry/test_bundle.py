@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError, ModelLoadError, UnsupportedError
 from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry.bundle import Bundle, PackOrder, pack_bundle, read_bundle, renumber
-from serving.registry.manifest import parse_manifest
+from serving.registry.bundle import Bundle, read_bundle
+from serving.registry.manifest import (
+    Golden,
+    GoldenOutput,
+    Manifest,
+    Requirements,
+    Tolerance,
+    parse_manifest,
+)
+from serving.registry.packing import PackOrder, pack_bundle, renumber
 from tests.fakes.bundles import CONFIG, PACKED_UTC, make_bundle
 
 
@@ -87,7 +95,7 @@ def test_a_refused_bundle_never_appears(tmp_path: Path) -> None:
     (tmp_path / "model.echo").write_text("")
     out = tmp_path / "out"
 
-    def refuse(_: Bundle) -> None:
+    def refuse(_: Bundle) -> Manifest:
         raise ModelLoadError("no")
 
     with pytest.raises(ModelLoadError):
@@ -227,3 +235,93 @@ def test_no_bytes_raise_outside_the_tree(raw: bytes) -> None:
     """Any bytes at all are refused with one of our errors."""
     with pytest.raises(BasculeError):
         parse_manifest(raw, "manifest.json")
+
+
+SAMPLE = "golden/1.npz"
+EXACT = Tolerance()
+
+
+def with_golden(folder: Path, content: bytes, *, generated: bool) -> Bundle:
+    """A bundle with one golden sample of some content."""
+
+    def complete(draft: Bundle) -> Manifest:
+        (draft.folder / "golden").mkdir()
+        (draft.folder / SAMPLE).write_bytes(content)
+        outputs = (GoldenOutput(name="y", same_environment=EXACT, other_environment=EXACT),)
+        golden = Golden(samples=(SAMPLE,), outputs=outputs, generated=generated)
+        return draft.manifest.model_copy(update={"golden": golden})
+
+    folder.mkdir()
+    (folder / "model.echo").write_bytes(b"weights")
+    return pack_bundle(order_of(folder / "model.echo"), folder / "bundle", complete)
+
+
+def test_files_that_packing_makes_are_listed(tmp_path: Path) -> None:
+    """What is written while a bundle is completed is measured and listed like any other file."""
+    bundle = with_golden(tmp_path / "a", b"outputs", generated=True)
+
+    assert [file.path for file in bundle.manifest.files] == ["model.echo", SAMPLE]
+    assert read_bundle(bundle.folder) == bundle
+
+
+def test_made_up_samples_are_no_content(tmp_path: Path) -> None:
+    """Golden outputs of made-up inputs are a machine's; those that somebody brought are content."""
+    made, brought = (
+        [
+            with_golden(tmp_path / f"{content}{generated}", content.encode(), generated=generated)
+            for content in ("here", "there")
+        ]
+        for generated in (True, False)
+    )
+
+    assert made[0].manifest.content_digest() == made[1].manifest.content_digest()
+    assert brought[0].manifest.content_digest() != brought[1].manifest.content_digest()
+
+
+def test_files_are_known_by_their_role(tmp_path: Path) -> None:
+    """Card, contract, lock file and reference have one name each, and the manifest says it."""
+    files = {name: tmp_path / name for name in ("c.txt", "data.yaml", "lock.txt", "profile.JSON")}
+    for file in files.values():
+        file.write_text("")
+    (tmp_path / "model.echo").write_text("")
+    card, contract, lock, reference = files.values()
+    order = replace(
+        order_of(tmp_path / "model.echo"),
+        card_file=card,
+        contract_file=contract,
+        lock_file=lock,
+        reference_file=reference,
+    )
+
+    manifest = pack_bundle(order, tmp_path / "bundle").manifest
+
+    assert (manifest.card_file, manifest.contract_file) == ("card.md", "contract.yaml")
+    assert manifest.requirements.lock_file == "requirements.lock"
+    assert manifest.reference_file == "reference.json"
+    assert [file.path for file in manifest.files][1:] == [
+        "card.md",
+        "contract.yaml",
+        "requirements.lock",
+        "reference.json",
+    ]
+
+
+def test_a_card_and_memory_are_no_content(tmp_path: Path) -> None:
+    """What only people read, and what was measured, makes no other content; a profile does."""
+    first = make_bundle(tmp_path / "a").manifest
+    measured, wanted = (
+        first.model_copy(update={"requirements": requirements})
+        for requirements in (Requirements(memory_bytes=5), Requirements(profiles=("cpu",)))
+    )
+
+    assert first.content_digest() == measured.content_digest()
+    assert first.content_digest() != wanted.content_digest()
+
+
+def test_a_stored_manifest_is_the_pretty_one(tmp_path: Path) -> None:
+    """The bytes on disk are those that a signature stands for, whoever writes them."""
+    bundle = make_bundle(tmp_path)
+    renumbered = renumber(bundle, 2, tmp_path / "two")
+
+    stored = [(item.folder / "manifest.json").read_bytes() for item in (bundle, renumbered)]
+    assert stored == [item.manifest.pretty() for item in (bundle, renumbered)]
