@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
+Precision = Literal["fp32", "tf32"]
+"""What CUDA kernels may do to FP32 products."""
+
 GIB: Final = 1 << 30
 NEWEST_CAPABILITY: Final = (99, 9)
 PROFILE_SHARE: Final = 0.001
@@ -33,8 +36,8 @@ class HardwareProfile:
     min_driver: str = ""
     threads: int = 0
     """Engine threads of a replica; 0: from the node's CPUs."""
-    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
-    """What CUDA kernels may do to FP32 products: `fp32` forbids TF32."""
+    precision: Precision = "fp32"
+    """`fp32` forbids TF32."""
     gpu_arena_bytes: int = 0
     """Bound on the engine's GPU memory; 0: none."""
     allow_cpu_nodes: bool = False

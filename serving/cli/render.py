@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtimes.contract import TensorSpec
+from runtimes.findings import Severity
 from serving.edge.control import ClusterStatus
 
 NODE_CHARACTERS: Final = 12  # of Ray's 56, which would fill a line; `--json` has all of them
@@ -118,11 +119,17 @@ def _versions(status: ClusterStatus) -> Table:
 
 def _reasons(status: ClusterStatus) -> list[Text]:
     """Say why versions are as they are, below the table: a sentence needs the whole width."""
-    return [
-        Text.assemble((str(item.key), COLOURS.get(item.state.value, "")), f": {item.reason}")
-        for item in sorted(status.versions, key=lambda record: record.key)
-        if item.reason
-    ]
+    lines = []
+    for item in sorted(status.versions, key=lambda record: record.key):
+        name = (str(item.key), COLOURS.get(item.state.value, ""))
+        if item.reason:
+            lines.append(Text.assemble(name, f": {item.reason}"))
+        lines += [
+            Text.assemble(name, ": ", (found.severity.value, "yellow"), f" {found}")
+            for found in item.findings
+            if found.severity is Severity.WARNING
+        ]
+    return lines
 
 
 def _workers(status: ClusterStatus) -> Table:

@@ -6,7 +6,7 @@
          {"mode", "home", "model_control", "revision", "ready", "settled",
           "live": {model: version | null},
           "versions": [{"model", "version", "state", "reason", "pool", "isolation", "origin",
-                        "config_text", "served": {…} | null}],
+                        "config_text", "served": {…} | null, "findings": [{…}]}],
           "workers": [{"worker", "pool", "node", "pid", "state", "restart_count", "last_exit",
                        "rss_bytes", "devices"}],
           "edges": [{"node", "haproxy_pid", "revision", "restart_count"}],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
 from serving.registry.version import ServedVersion, VersionState
@@ -29,6 +30,8 @@ class VersionRecord:
     origin: str = ""
     config_text: str = ""
     served: ServedVersion | None = None
+    findings: tuple[Finding, ...] = ()
+    """What was noticed about it before it was placed."""
 
     @property
     def key(self) -> VersionKey:

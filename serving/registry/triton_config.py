@@ -160,6 +160,7 @@ def _configuration(
         device="cuda" if on_gpu else "cpu",
         threads=_count_parameter(message, "intra_op_thread_count", MAX_THREADS),
         isolation=_isolation(message),
+        profiles=_profiles(message),
     )
     message.name = model
     # Proto3 text cannot tell an explicit 0 from silence, so it is written out.
@@ -302,6 +303,13 @@ def _isolation(message: pb.ModelConfig) -> Isolation:
         raise InvalidArgumentError(
             f"parameters: isolation is '{text[:40]}': write auto, dedicated or shared"
         ) from error
+
+
+def _profiles(message: pb.ModelConfig) -> tuple[str, ...]:
+    if "hardware_profiles" not in message.parameters:
+        return ()
+    names = message.parameters["hardware_profiles"].string_value.split(",")
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def _model_file(name: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runtimes.contract import TensorSpec
+from runtimes.profile import Precision
 from serving.ids import VersionKey
 from serving.registry.file_digests import FileDigest
 
@@ -60,6 +61,17 @@ class ServingPolicy:
     threads: int = 0
     """Intra-op threads of the engine; 0: from the node's CPUs and the replicas on it."""
     isolation: Isolation = Isolation.AUTO
+    profiles: tuple[str, ...] = ()
+    """Hardware profiles in order of preference; empty: any node will do."""
+    profile: str = ""
+    """The one that was chosen before placement; the fields below are what it says."""
+    gpu_count: float = 1.0
+    """GPUs of one replica where `device` is one of CUDA; a fraction shares one."""
+    precision: Precision = "fp32"
+    gpu_arena_bytes: int = 0
+    allow_cpu_nodes: bool = True
+    deterministic: bool = False
+    """Run with the engine's deterministic algorithms, and with one thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

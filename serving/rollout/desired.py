@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from runtimes.findings import Finding
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec
 
@@ -22,3 +23,7 @@ class Desired:
     """What is wanted and cannot even be read, with the reason (version `NO_VERSION`: all of it)."""
     known_models: frozenset[str] = frozenset()
     """Models that exist, wanted or not."""
+    findings: Mapping[VersionKey, tuple[Finding, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """What was noticed about versions before they were placed: warnings, and why some failed."""

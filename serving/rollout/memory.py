@@ -33,6 +33,8 @@ class PoolShape:
     dedicated: bool
     replica_count: int
     gpu_count: float
+    profile: str = ""
+    """The hardware profile that its nodes must fit; empty: any node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Pool:
             dedicated=self.shape.dedicated,
             replica_count=self.shape.replica_count,
             gpu_count=self.shape.gpu_count,
+            profile=self.shape.profile,
             versions=tuple(self.versions.values()),
         )
 

@@ -54,7 +54,7 @@ def place(memory: Memory, desired: Desired, limits: Limits) -> Memory:
 def pool_shape(spec: VersionSpec, move: str, limits: Limits) -> PoolShape:
     """Say what kind of pool a version needs; `move` is why it may not share, if so."""
     policy = spec.policy
-    gpu_count = 1.0 if policy.device.startswith("cuda") else 0.0
+    gpu_count = policy.gpu_count if policy.device.startswith("cuda") else 0.0
     may_share = policy.isolation is Isolation.SHARED or (
         policy.isolation is Isolation.AUTO
         and gpu_count == 0
@@ -62,9 +62,13 @@ def pool_shape(spec: VersionSpec, move: str, limits: Limits) -> PoolShape:
         and spec.format in SHAREABLE_FORMATS
         and spec.size_bytes <= limits.shared_model_bytes
     )
-    if may_share and not move:
-        return PoolShape(dedicated=False, replica_count=1, gpu_count=gpu_count)
-    return PoolShape(dedicated=True, replica_count=policy.replica_count, gpu_count=gpu_count)
+    is_shared = may_share and not move
+    return PoolShape(
+        dedicated=not is_shared,
+        replica_count=1 if is_shared else policy.replica_count,
+        gpu_count=gpu_count,
+        profile=policy.profile,
+    )
 
 
 @dataclass(slots=True)

@@ -26,6 +26,8 @@ class PoolSpec:
     gpu_count: float
     """GPUs for each worker; 0: none is visible to it."""
     versions: tuple[VersionSpec, ...]
+    profile: str = ""
+    """The hardware profile that its nodes must fit; empty: any node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

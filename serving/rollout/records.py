@@ -1,7 +1,7 @@
 """From what is known to what people see of every version: the snapshot's records. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from serving.edge.control import Snapshot, VersionRecord
@@ -71,6 +71,7 @@ class _Records:
             origin=spec.origin,
             config_text=spec.config_text,
             served=None if said is None else said.served,
+            findings=self.desired.findings.get(key, ()),
         )
 
     def unwanted(self) -> Iterator[tuple[VersionKey, VersionRecord]]:
@@ -86,7 +87,8 @@ class _Records:
     def unreadable(self) -> Iterator[tuple[VersionKey, VersionRecord]]:
         """Describe what is wanted and cannot even be read."""
         for key, reason in self.desired.failed.items():
-            yield key, _absent(key, VersionState.UNAVAILABLE, reason)
+            record = _absent(key, VersionState.UNAVAILABLE, reason)
+            yield key, replace(record, findings=self.desired.findings.get(key, ()))
 
 
 def _absent(key: VersionKey, state: VersionState, reason: str) -> VersionRecord:

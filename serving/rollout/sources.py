@@ -26,6 +26,7 @@ from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
+from serving.rollout.gate import Gate, Judged
 
 log = structlog.get_logger(__name__)
 
@@ -89,9 +90,22 @@ class Sources:
     """All sources together, and what operators took out of them."""
 
     def __init__(
-        self, registry: VersionRegistry, repository: ModelFolder | None, selection: Selection
+        self,
+        registry: VersionRegistry,
+        repository: ModelFolder | None,
+        selection: Selection,
+        gate: Gate | None = None,
     ) -> None:
-        """Remember the sources; nothing is read yet."""
+        """Remember the sources; nothing is read yet.
+
+        Args:
+            registry: What was pushed.
+            repository: A folder in Triton's layout.
+            selection: What was named at start.
+            gate: Judges every version before it is wanted; None: nothing is refused here.
+        """
+        self._gate = gate
+        self._accepted: dict[VersionKey, VersionSpec] = {}
         self._registry = registry
         self._repository = repository
         self._selection = selection
@@ -235,14 +249,23 @@ class Sources:
             failed |= {VersionKey(one.model, one.version): one.reason for one in scan.failed}
             if scan.reason:
                 failed[VersionKey(scan.model, NO_VERSION)] = scan.reason
-        versions = {spec.key: spec for spec in specs if not self._is_retired(spec)}
+        judged = [self._judged(spec) for spec in specs if not self._is_retired(spec)]
+        refused = {one.spec.key: one.refusal for one in judged if one.refusal}
+        versions = {one.spec.key: one.spec for one in judged if not one.refusal}
+        # A form that is refused does not end the one before it, which serves.
+        versions |= {key: spec for key, spec in self._accepted.items() if key in refused}
+        self._accepted = versions
         known = self._names | self._registry.models() | {spec.model for spec in specs}
         return Desired(
             versions=versions,
             pinned_live=self._registry.pinned_live(),
-            failed=failed,
+            failed=failed | refused,
             known_models=known.union(key.model for key in failed),
+            findings={one.spec.key: one.findings for one in judged if one.findings},
         )
+
+    def _judged(self, spec: VersionSpec) -> Judged:
+        return Judged(spec=spec) if self._gate is None else self._gate.judge(spec)
 
     def _is_chosen(self, model: str, version: int) -> bool:
         chosen = self._selection.registry_versions

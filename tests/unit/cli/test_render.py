@@ -2,13 +2,16 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from runtimes.findings import Severity
 from serving.cli.render import duration_text, size_text, status_view
 from serving.edge.control import ClusterStatus, EdgeStatus, VersionRecord, WorkerStatus
 from serving.registry.version import VersionState
+from tests.fakes.gate_parts import finding
 
 REASON = (
     "config.pbtxt: input 'x' has datatype FP64, the model has FP32: write data_type: TYPE_FP32, "
@@ -55,6 +58,16 @@ def test_a_long_reason_has_the_whole_width() -> None:
 
     assert below == f"m:2: {REASON}"
     assert "workers" in lines[row + 3]
+
+
+def test_a_warning_stands_below_the_table_with_its_remedy() -> None:
+    """A version that serves although something is odd says what, with the check's code."""
+    odd = replace(READY, findings=(finding(Severity.WARNING), finding(Severity.INFO, "BP-X00")))
+
+    text = " ".join(line.strip() for line in shown((odd,)))
+
+    assert f"m:1: warning {finding(Severity.WARNING)}" in text
+    assert "BP-X00" not in text
 
 
 def test_versions_without_a_reason_take_no_room() -> None:
