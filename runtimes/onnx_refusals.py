@@ -32,10 +32,13 @@ NO_KERNEL: Final = (
     "datatype or opset"
 )
 
+OPSET_LIMIT: Final = r"Opset (\d+) is under development.*domain ([\w.]+) is till opset (\d+)"
+IR_LIMIT: Final = r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"
+
 # What the engine says → the remedy, filled with the pattern's groups. The first match counts.
 REMEDIES: Final = (
-    (r"Opset (\d+) is under development.*domain ([\w.]+) is till opset (\d+)", NEWER_OPSET),
-    (r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", NEWER_IR),
+    (OPSET_LIMIT, NEWER_OPSET),
+    (IR_LIMIT, NEWER_IR),
     (r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op", UNKNOWN_OPERATOR),
     (r"External data path does not exist: \"?(?:…/)?([^\"]*)", EXTERNAL_MISSING),
     (r"External data path escapes model directory", EXTERNAL_OUTSIDE),

@@ -6,7 +6,6 @@ session itself reports.
 """
 
 import contextlib
-import ctypes
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
 from runtimes.contract import LoadedModel, LoadRequest, TensorSpec
+from runtimes.cuda_libraries import PROVIDER_LIBRARY, explain_missing, missing_for_provider
 from runtimes.datatypes import Datatype
 from runtimes.devices import Device
 from runtimes.errors import ModelLoadError
@@ -141,38 +141,9 @@ def provider_problem(device: Device, got: Sequence[str]) -> str | None:
 
 def missing_cuda_part() -> str:
     """Ask the dynamic loader which library the CUDA provider lacks, and say what to do."""
-    library = Path(engine.__file__).parent / "libonnxruntime_providers_cuda.so"
-    if not library.exists():
-        return (
-            "this ONNX Runtime was built without CUDA; install onnxruntime-gpu instead of "
-            "onnxruntime, or serve the model with device cpu"
-        )
-    for name in ("libcuda.so.1", str(library)):
-        try:
-            ctypes.CDLL(name)
-        except OSError as error:
-            if "cannot open shared object" in str(error):
-                lacking = str(error).partition(":")[0]
-                return (
-                    f"library {Path(lacking).name} is missing; "
-                    + (
-                        "install the NVIDIA driver"
-                        if name == "libcuda.so.1"
-                        else "install bascule[gpu]"
-                    )
-                    + ", or serve the model with device cpu"
-                )
-    return "the NVIDIA driver shows no such device to this process; run `nvidia-smi`, or use cpu"
-
-
-def missing_library(name: str) -> str | None:
-    """Return the library that keeps `name` from being loaded (itself or a need of it), or None."""
-    try:
-        ctypes.CDLL(name)
-    except OSError as error:
-        library, _, reason = str(error).partition(": ")
-        return Path(library).name if reason.startswith("cannot open shared object") else None
-    return None
+    folder = Path(engine.__file__).parent
+    has_provider = (folder / PROVIDER_LIBRARY).exists()
+    return explain_missing(missing_for_provider(folder) if has_provider else PROVIDER_LIBRARY)
 
 
 def _spec(

@@ -35,21 +35,22 @@ def threads_for(cpus: int, replicas_on_node: int) -> int:
     return max(1, (cpus - 1) // max(1, replicas_on_node))
 
 
-def cgroup_folders(own: str) -> list[str]:
-    """Return the cgroup folders whose quota binds this process, relative to the cgroup root.
+def cgroup_folders(own: str, controller: str = "cpu") -> list[str]:
+    """Return the cgroup folders whose limits bind this process, relative to the cgroup root.
 
     Args:
         own: The text of /proc/self/cgroup: lines of `hierarchy:controllers:path`.
+        controller: What is limited: `cpu` or `memory`.
     """
     folders = [""]
     for line in own.splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         top = f"{controllers}/" if controllers else ""
         parts = [part for part in path.split("/") if part]
         folders += [top + "/".join(parts[:end]) for end in range(len(parts) + 1)]
-    return ["cpu", *folders]
+    return [controller, *folders]
 
 
 def quota_of(cpu_max: str, cfs_quota: str, cfs_period: str) -> float | None:

@@ -12,6 +12,7 @@ from typing import Final
 import psutil
 import pynvml
 
+from runtimes.memory import cgroup_limit_bytes, free_memory_bytes
 from runtimes.threads import available_cpus
 from serving.cli.finding import Finding
 from serving.cli.render import size_text
@@ -21,10 +22,6 @@ PYTHONS: Final = ((3, 11), (3, 14))
 """The first version that works, and the first that has not been tried."""
 ENOUGH_FILES: Final = 4096
 ENOUGH_MEMORY_BYTES: Final = 1 << 30
-CGROUP_MEMORY: Final = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 OTHERS_WRITE: Final = 0o022
 
 
@@ -76,10 +73,9 @@ def check_cpus() -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """How much memory is left, within the container's limit."""
-    free = psutil.virtual_memory().available
-    limit = _cgroup_limit_bytes()
+    free, limit = free_memory_bytes(), cgroup_limit_bytes()
     text = f"{size_text(free)} free" + (f", limit {size_text(limit)}" if limit else "")
-    if min(free, limit or free) < ENOUGH_MEMORY_BYTES:
+    if free < ENOUGH_MEMORY_BYTES:
         yield Finding.warn("memory", text, "give it 1 GB or more")
     else:
         yield Finding.ok("memory", text)
@@ -115,18 +111,6 @@ def check_ports(settings: Settings, *, is_running: bool) -> Iterator[Finding]:
                 f"{name} {address}: {problem}{_owner(address.port)}",
                 f"end that process, or choose another with --{name} or BASCULE_{name.upper()}",
             )
-
-
-def _cgroup_limit_bytes() -> int | None:
-    for path in CGROUP_MEMORY:
-        try:
-            text = path.read_text().strip()
-        except OSError:
-            continue
-        # Where nothing is set, v1 says a number that is larger than any memory.
-        if text.isdigit() and int(text) < psutil.virtual_memory().total:
-            return int(text)
-    return None
 
 
 def _bind_problem(address: HostPort) -> str | None:

@@ -9,13 +9,13 @@ import pytest
 
 from runtimes.batch_proof import settle_signature
 from runtimes.contract import Array, LoadedModel, LoadRequest, TensorSpec
+from runtimes.cuda_libraries import missing_library
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.devices import CPU, Device
 from runtimes.errors import EngineError, InvalidArgumentError, ModelLoadError
 from runtimes.onnx_runs import BUFFERED_SHAPES, BoundModel
 from runtimes.onnxrt import (
     OnnxRuntime,
-    missing_library,
     open_session,
     provider_problem,
     providers_for,

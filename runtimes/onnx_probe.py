@@ -1,0 +1,96 @@
+"""Asks ONNX Runtime what it is. Imports it.
+
+Its newest opset and IR version are in no documentation of the installed build: a model that claims
+absurd ones is refused, and the refusal names them.
+"""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from typing import Final
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as engine
+
+from runtimes.cuda_libraries import DRIVER_LIBRARY, missing_for_provider
+from runtimes.engine_probe import ONNX_DISTRIBUTIONS, installed_version
+from runtimes.errors import EngineError
+from runtimes.facts import OnnxRuntimeFacts
+from runtimes.onnx_refusals import IR_LIMIT, OPSET_LIMIT
+from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, session_options
+
+ABSURD: Final = 9999
+"""No engine knows such an opset or IR version."""
+KNOWN_IR: Final = 8
+KNOWN_OPSET: Final = 17
+
+
+def ask() -> OnnxRuntimeFacts:
+    """Return what the installed ONNX Runtime says of itself.
+
+    Raises:
+        EngineError: It does not name its limits.
+    """
+    # A build without CUDA has no such attribute.
+    cuda_version = str(getattr(onnxruntime, "cuda_version", "") or "")
+    return OnnxRuntimeFacts(
+        version=str(onnxruntime.__version__),
+        distributions=tuple(name for name in ONNX_DISTRIBUTIONS if installed_version(name)),
+        providers=tuple(onnxruntime.get_available_providers()),
+        max_opset=limit_of(minimal_model(ir_version=KNOWN_IR, opset=ABSURD), OPSET_LIMIT),
+        max_ir_version=limit_of(minimal_model(ir_version=ABSURD, opset=KNOWN_OPSET), IR_LIMIT),
+        cuda_version=cuda_version,
+        cuda_problem=cuda_problem() if cuda_version else "",
+    )
+
+
+def cuda_problem() -> str:
+    """Return what keeps the CUDA provider from being loaded here; empty where it loads."""
+    folder = Path(engine.__file__).parent
+    lacking = missing_for_provider(folder)
+    if lacking not in (None, DRIVER_LIBRARY):
+        # With a driver, the libraries that came as packages count, which it has to be told of.
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
+            onnxruntime.preload_dlls(msvc=False)
+        lacking = missing_for_provider(folder)
+    return "" if lacking is None else f"library {lacking} is missing"
+
+
+def minimal_model(*, ir_version: int, opset: int) -> bytes:
+    """Return the smallest ModelProto whose versions an engine looks at.
+
+    Fields: 1 ir_version, 7 graph (2 its name), 8 opset_import (2 its version).
+    """
+    graph = b"\x12\x01g"
+    imported = b"\x10" + varint(opset)
+    head = b"\x08" + varint(ir_version) + b"\x3a" + varint(len(graph)) + graph
+    return head + b"\x42" + varint(len(imported)) + imported
+
+
+def varint(number: int) -> bytes:
+    """Return a number as protobuf writes it: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while number >> 7:
+        out.append((number & 0x7F) | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def limit_of(model: bytes, pattern: str) -> int:
+    """Return the limit that the engine names when it refuses a model: the pattern's last group.
+
+    Raises:
+        EngineError: It did not refuse, or in words that are not known.
+    """
+    said = "it loads the model"
+    try:
+        onnxruntime.InferenceSession(
+            model, session_options(1), providers=[CPU_PROVIDER], enable_fallback=0
+        )
+    except LOAD_FAILURES as error:
+        said = str(error)
+        found = re.search(pattern, said, re.DOTALL)
+        if found is not None:
+            return int(found[found.re.groups])
+    raise EngineError(f"ONNX Runtime {onnxruntime.__version__} names no limit: {said[:200]}")
