@@ -9,19 +9,23 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.registry.bundle import (
     Bundle,
+    Head,
     copy_file,
     read_bundle,
-    read_manifest,
+    read_head,
+    replace_file,
     sync_folder,
     write_file,
 )
-from serving.registry.manifest import MANIFEST_FILE
+from serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from serving.registry.signatures import merged, statement
 
 LOCK_SUFFIX: Final = ".lock"
 
@@ -42,25 +46,28 @@ class Blobs:
         return self._bundles / digest
 
     def add(self, source: Path) -> Bundle:
-        """Copy a bundle in, verifying it on the way; a damaged copy of it is replaced.
+        """Copy a bundle in, verifying it on the way.
+
+        Of a bundle that is there already, a damaged copy is replaced, and a sound one gets the
+        signatures that it lacks.
 
         Raises:
             NotFoundError: `source` is no bundle.
             InvalidArgumentError: It is damaged.
         """
         self._clear_abandoned()
-        target = self.folder(read_manifest(source).digest())
-        damaged = False
+        head = read_head(source)
+        target = self.folder(head.manifest.digest())
+        replaced = False
         if target.exists():
             read_bundle(source)
-            try:
+            if self._keep_with_signatures(target, head):
                 return read_bundle(target)
-            except (BasculeError, OSError):
-                damaged = True
+            replaced = True
         with self._staged() as staging:
-            staged = _copied(source, staging / "bundle")
-            if damaged and target.exists():
-                target.rename(staging / "damaged")
+            staged = _copied(source, head, staging / "bundle")
+            if replaced and target.exists():
+                target.rename(staging / "replaced")
             try:
                 staged.folder.rename(target)
             except OSError:
@@ -68,7 +75,25 @@ class Blobs:
                 if not target.exists():
                     raise
             sync_folder(self._bundles)
-        return Bundle(folder=target, manifest=staged.manifest, digest=staged.digest)
+        return replace(staged, folder=target)
+
+    def _keep_with_signatures(self, target: Path, head: Head) -> bool:
+        """Add a bundle's signatures to the stored one; False: that must be replaced."""
+        try:
+            read_bundle(target)
+            stored = read_head(target)
+        except (BasculeError, OSError):
+            return False  # damaged
+        if set(head.signers) <= set(stored.signers):
+            return True
+        if head.raw != stored.raw:
+            # The same values in other bytes, which is not what was signed.
+            return bool(stored.envelope)
+        envelopes = [raw for raw in (stored.envelope, head.envelope) if raw]
+        envelope = merged(statement(head.manifest, head.raw), envelopes)
+        with self._staged() as staging:
+            replace_file(target / SIGNATURE_FILE, envelope, staging)
+        return True
 
     def discard(self, digest: str) -> None:
         """Remove a bundle that no version of the catalog names."""
@@ -126,8 +151,8 @@ def _locked_at_once(lock: IO[str]) -> bool:
     return True
 
 
-def _copied(source: Path, target: Path) -> Bundle:
-    manifest = read_manifest(source)
+def _copied(source: Path, head: Head, target: Path) -> Bundle:
+    manifest = head.manifest
     folders = {target}
     for file in manifest.files:
         place = target / file.path
@@ -138,7 +163,9 @@ def _copied(source: Path, target: Path) -> Bundle:
                 f"manifest: {file.size_bytes}): pack or copy the bundle again"
             )
         folders.update(parent for parent in place.parents if parent.is_relative_to(target))
-    write_file(target / MANIFEST_FILE, manifest.pretty())
+    write_file(target / MANIFEST_FILE, head.raw)
+    if head.envelope:
+        write_file(target / SIGNATURE_FILE, head.envelope)
     for folder in folders:
         sync_folder(folder)
-    return Bundle(folder=target, manifest=manifest, digest=manifest.digest())
+    return Bundle(folder=target, manifest=manifest, digest=manifest.digest(), signers=head.signers)

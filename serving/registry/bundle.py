@@ -4,6 +4,7 @@
 
     BUNDLE/manifest.json       what the bundle is, and the size and sha256 of every other file
     BUNDLE/model.onnx …        the model, and whatever it reads beside it (external data, labels)
+    BUNDLE/signature.dsse.json who vouches for all of it; only in a signed bundle, and not listed
 
 A bundle is untrusted until `read_bundle` has returned: nothing outside the manifest may lie in it,
 no link, no path that leads out of it.
@@ -12,6 +13,7 @@ no link, no path that leads out of it.
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +22,16 @@ from typing import Final
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.registry.formats import format_named
+from serving.registry.keys import PublicKey
 from serving.registry.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
+    SIGNATURE_FILE,
     BundleFile,
     Manifest,
     parse_manifest,
 )
+from serving.registry.signatures import MAX_ENVELOPE_BYTES, signers, statement
 from serving.registry.triton_config import parse_config
 
 CHUNK_BYTES: Final = 1 << 20
@@ -39,11 +44,26 @@ class Bundle:
     folder: Path
     manifest: Manifest
     digest: str
+    signers: tuple[PublicKey, ...] = ()
+    """The keys that signed it, trusted or not."""
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all files that the manifest lists."""
         return sum(file.size_bytes for file in self.manifest.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a bundle says of itself, checked, before any other file of it was read."""
+
+    manifest: Manifest
+    raw: bytes
+    """The bytes of the manifest's file: what signatures stand for."""
+    envelope: bytes
+    """The bytes of the signature file; empty: the bundle is not signed."""
+    signers: tuple[PublicKey, ...]
+    """The keys that signed it, trusted or not."""
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -53,36 +73,62 @@ def read_bundle(folder: Path) -> Bundle:
         NotFoundError: There is no manifest.
         InvalidArgumentError: The manifest is wrong, or the files are not those that it lists.
     """
-    manifest = read_manifest(folder)
+    head = read_head(folder)
+    check_files(folder, head.manifest)
+    return Bundle(
+        folder=folder.absolute(),
+        manifest=head.manifest,
+        digest=head.manifest.digest(),
+        signers=head.signers,
+    )
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Read every file and compare it with the manifest.
+
+    Raises:
+        InvalidArgumentError: One is not the file that was packed.
+    """
     for file in manifest.files:
         found = hash_file(folder / file.path, file.path)
         if found != file:
             raise InvalidArgumentError(_difference(folder, file, found))
-    return Bundle(folder=folder.absolute(), manifest=manifest, digest=manifest.digest())
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Check a bundle's manifest and that exactly its files are there, without reading them.
+    """Return the manifest of `read_head`; it raises the same."""
+    return read_head(folder).manifest
+
+
+def read_head(folder: Path) -> Head:
+    """Check a bundle's manifest and signatures, and that exactly its files are there.
+
+    The files themselves are not read.
 
     Raises:
         NotFoundError: There is no manifest.
-        InvalidArgumentError: It is wrong, a file is missing, or one too many is there.
+        InvalidArgumentError: It or a signature is wrong, a file is missing, or one too many.
         UnsupportedError: The format is not served.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file() or path.is_symlink():
         raise NotFoundError(f"{folder} is no bundle: it holds no {MANIFEST_FILE}")
-    with path.open("rb") as stream:
-        manifest = parse_manifest(stream.read(MAX_MANIFEST_BYTES + 1), str(path))
+    raw = _read_up_to(path, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(raw, str(path))
+    files = set(walk(folder))
+    envelope, keys = b"", tuple[PublicKey, ...]()
+    if SIGNATURE_FILE in files:
+        envelope = _read_up_to(folder / SIGNATURE_FILE, MAX_ENVELOPE_BYTES)
+        keys = signers(envelope, statement(manifest, raw), str(folder / SIGNATURE_FILE))
     format_named(manifest.format)
     listed = {file.path for file in manifest.files}
-    there = set(walk(folder)) - {MANIFEST_FILE}
+    there = files - {MANIFEST_FILE, SIGNATURE_FILE}
     for path_missing in sorted(listed - there):
         raise InvalidArgumentError(f"{folder}: {path_missing} is listed and does not exist")
     for path_extra in sorted(there - listed):
         raise InvalidArgumentError(f"{folder}: {path_extra} is not listed in {MANIFEST_FILE}")
     parse_config(manifest.config, model=manifest.name, source=f"{path}, config")
-    return manifest
+    return Head(manifest=manifest, raw=raw, envelope=envelope, signers=keys)
 
 
 def copy_file(source: Path, target: Path, path: str) -> BundleFile:
@@ -123,6 +169,29 @@ def write_file(target: Path, content: bytes) -> None:
     target.chmod(0o444)
 
 
+def replace_file(target: Path, content: bytes, draft_folder: Path) -> None:
+    """Write a file to stable storage so that readers see the old one or the new one.
+
+    Args:
+        target: The file.
+        content: Its new bytes.
+        draft_folder: Where it is written before it is renamed; on the same file system.
+    """
+    handle, draft = tempfile.mkstemp(dir=draft_folder, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft_file = Path(draft)
+        draft_file.chmod(0o444)
+        draft_file.replace(target)
+    except BaseException:
+        Path(draft).unlink()
+        raise
+    sync_folder(target.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder stable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -130,6 +199,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _read_up_to(file: Path, limit_bytes: int) -> bytes:
+    """Return a file's bytes, or one more than the limit, which its reader refuses."""
+    with file.open("rb") as stream:
+        return stream.read(limit_bytes + 1)
 
 
 def walk(folder: Path, prefix: str = "") -> Iterator[str]:

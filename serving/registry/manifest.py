@@ -25,6 +25,8 @@ from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.ids import MAX_VERSION, model_name
 
 MANIFEST_FILE: Final = "manifest.json"
+SIGNATURE_FILE: Final = "signature.dsse.json"
+"""Lies beside the manifest of a signed bundle, and is not listed in it."""
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_PATH_CHARACTERS: Final = 255
 
@@ -34,8 +36,8 @@ def _inner_path(text: str) -> str:
     clean = path.as_posix() == text and not path.is_absolute() and text != "."
     if not clean or ".." in path.parts or "\\" in text or not text.isprintable():
         raise ValueError("must be a plain path inside the bundle, with '/' between its parts")
-    if path.parts[0].startswith(".") or text == MANIFEST_FILE:
-        raise ValueError(f"must be neither {MANIFEST_FILE} nor begin with '.'")
+    if path.parts[0].startswith(".") or text in {MANIFEST_FILE, SIGNATURE_FILE}:
+        raise ValueError(f"must not be {MANIFEST_FILE} or {SIGNATURE_FILE}, nor begin with '.'")
     return text
 
 
@@ -260,6 +262,25 @@ class Manifest(_Strict):
     def pretty(self) -> bytes:
         """Return the manifest as it is stored: the same values, for people."""
         return json.dumps(self.model_dump(mode="json"), indent=2).encode() + b"\n"
+
+
+def require_inner_path(path: str) -> str:
+    """Return a path that a manifest may list.
+
+    Raises:
+        InvalidArgumentError: It may not.
+    """
+    if len(path) > MAX_PATH_CHARACTERS:
+        raise InvalidArgumentError(
+            f"'{path[:80]}…' cannot be a file of a bundle: its path has {len(path)} characters, at "
+            f"most {MAX_PATH_CHARACTERS}: rename the file"
+        )
+    try:
+        return _inner_path(path)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"'{path[:80]}' cannot be a file of a bundle: it {error}: rename the file"
+        ) from error
 
 
 def parse_manifest(raw: bytes, source: str) -> Manifest:

@@ -23,12 +23,14 @@ from serving.registry.bundle import (
 from serving.registry.formats import format_of_file
 from serving.registry.manifest import (
     MANIFEST_FILE,
+    SIGNATURE_FILE,
     BundleFile,
     Lineage,
     Manifest,
     PackedOn,
     Requirements,
     parse_manifest,
+    require_inner_path,
 )
 from serving.registry.triton_config import parse_config
 
@@ -113,9 +115,12 @@ def pack_bundle(order: PackOrder, destination: Path, complete: Complete = _as_it
 
 
 def renumber(bundle: Bundle, version: int, destination: Path) -> Bundle:
-    """Write a bundle's files once more, as another version of the model."""
+    """Write a bundle's files once more, as another version of the model.
+
+    Signatures stay behind: who vouched for one version has not vouched for the other.
+    """
     manifest = bundle.manifest.model_copy(update={"version": version})
-    shutil.copytree(bundle.folder, destination)
+    shutil.copytree(bundle.folder, destination, ignore=shutil.ignore_patterns(SIGNATURE_FILE))
     (destination / MANIFEST_FILE).unlink()
     write_file(destination / MANIFEST_FILE, manifest.pretty())
     return Bundle(folder=destination, manifest=manifest, digest=manifest.digest())
@@ -174,7 +179,8 @@ def _named(order: PackOrder, model_file: str) -> dict[str, Path]:
     beside = order.model_file.absolute().parent
     for extra in order.extra_files:
         place = extra.absolute()
-        path = place.relative_to(beside).as_posix() if place.is_relative_to(beside) else place.name
+        inner = place.relative_to(beside).as_posix() if place.is_relative_to(beside) else place.name
+        path = require_inner_path(inner)
         if path in named:
             raise InvalidArgumentError(
                 f"two files would be called {path} in the bundle: rename {extra}"
