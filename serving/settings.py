@@ -87,6 +87,9 @@ class _Environment(BaseSettings):
         0.005, gt=0, description="isolation auto: a slower single row gets its own worker"
     )
     pool_slots: int = Field(256, ge=4, le=4096, description="pools that the edge can route to")
+    dependencies: Literal["refuse", "warn", "isolate", "ignore"] = Field(
+        "warn", description="where a bundle pins another package version than is installed"
+    )
     haproxy: Path | None = Field(None, description="HAProxy binary instead of the packaged one")
     haproxy_threads: int = Field(1, ge=1, le=64, description="HAProxy's threads")
     drain_s: float = Field(30.0, ge=0, le=3600, description="longest wait for calls in flight")
@@ -121,6 +124,7 @@ class Settings:
     shared_model_bytes: int
     slow_run_s: float
     pool_slots: int
+    dependencies: str
     haproxy: Path | None
     haproxy_threads: int
     drain_s: float

@@ -11,6 +11,8 @@ from runtimes.signature import Configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
 from serving.registry.bundle import Bundle
+from serving.registry.dependencies import differences_text
+from serving.registry.pins import compare, installed_packages, node_environment, read_pins
 from serving.registry.triton_config import parse_config
 
 
@@ -58,5 +60,15 @@ def inspect_bundle(bundle: Bundle) -> Inspection:
         outputs=signature.outputs,
         max_batch_rows=signature.max_batch_rows,
         run_s=warmth.run_s or 0.0,
-        notes=tuple(note for note in (*own, *signature.notes, warmth.note) if note),
+        notes=tuple(
+            note for note in (*own, *signature.notes, warmth.note, _pins_note(bundle)) if note
+        ),
     )
+
+
+def _pins_note(bundle: Bundle) -> str:
+    """Say that the model was inspected with other packages than it pins, if so."""
+    name = bundle.manifest.requirements.lock_file
+    pins = read_pins(bundle.folder / name) if name else ()
+    mismatches = compare(pins, installed_packages(), node_environment()) if pins else ()
+    return f"inspected with other packages: {differences_text(mismatches)}" if mismatches else ""

@@ -42,6 +42,7 @@ WORDS: Final = {
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),
     "predict": Word("serving.cli.predict", "Call a model and print its outputs."),
     "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
+    "environments": Word("serving.cli.environments", "Environments of versions that pin packages."),
     "config": Word("serving.cli.operate", "Show the settings in force and where each is from."),
 }
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.inspection import Inspection, inspect_bundle
+from serving.cli.lock_options import Dependencies, Lock, dependency_requirements
 from serving.cli.render import duration_text, print_json, size_text, tensor_text
 from serving.clock import SystemClock
 from serving.edge.control import VersionRecord
@@ -53,6 +54,8 @@ def pack(  # noqa: PLR0913  one parameter for each flag
     config: Config = None,
     max_batch_size: Rows = None,
     include: Include = None,
+    lock: Lock = None,
+    dependencies: Dependencies = "",
     licence: Annotated[str, typer.Option(help="The model's licence.")] = "",
     notes: Annotated[str, typer.Option(help="Anything a colleague should know.")] = "",
     output: Annotated[
@@ -68,6 +71,8 @@ def pack(  # noqa: PLR0913  one parameter for each flag
         created_utc=SystemClock().utc_now(),
         config=_config_text(config, max_batch_size),
         extra_files=tuple(include or ()),
+        lock_file=lock,
+        requirements=dependency_requirements(dependencies),
         licence=licence,
         notes=notes,
     )

@@ -190,7 +190,9 @@ def _running_edges() -> int:
 
 def _sources(settings: Settings, stack: ExitStack) -> Sources:
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    registry = stack.enter_context(Registry(settings.home, gpu=has_gpu))
+    registry = stack.enter_context(
+        Registry(settings.home, gpu=has_gpu, dependencies=settings.dependencies)
+    )
     folder = settings.model_repository
     return Sources(
         registry,

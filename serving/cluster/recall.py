@@ -83,7 +83,11 @@ def remembered(pools: Mapping[str, PoolSpec], routes: RouteTable) -> Memory:
 
 def _pool(spec: PoolSpec) -> Pool:
     shape = PoolShape(
-        dedicated=spec.dedicated, replica_count=spec.replica_count, gpu_count=spec.gpu_count
+        dedicated=spec.dedicated,
+        replica_count=spec.replica_count,
+        gpu_count=spec.gpu_count,
+        profile=spec.profile,
+        lock_file=spec.lock_file,
     )
     return Pool(shape=shape, versions={version.key: version for version in spec.versions})
 

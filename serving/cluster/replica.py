@@ -49,7 +49,9 @@ log = structlog.get_logger(__name__)
 class PoolReplica:
     """One worker of a pool. Methods without an underscore are called by Serve or by users."""
 
-    async def __init__(self, instance: Instance, pool: str) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, instance: Instance, pool: str, lock_file: str = ""
+    ) -> None:
         """Start the worker; it hosts nothing before the controller was heard."""
         context = serve.get_replica_context()
         log_to_file(instance.settings, f"replica-{pool}")
@@ -59,7 +61,7 @@ class PoolReplica:
         self._has_news = asyncio.Event()
         self._known_revision = -1
         self._is_stopping = False
-        launch = worker_launch(instance, pool, self._worker)
+        launch = worker_launch(instance, pool, self._worker, lock_file)
         self._socket = launch.address.socket
         self._host = WorkerHost(launch, clock=SystemClock(), on_change=self._has_news.set)
         self._calls = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self._socket))
@@ -158,6 +160,7 @@ def pool_app(instance: Instance, spec: PoolSpec) -> serve.Application:
         PoolReplica,
         instance,
         spec.pool,
+        *((spec.lock_file,) if spec.lock_file else ()),
         gpu_count=spec.gpu_count,
         num_replicas=spec.replica_count,
         max_ongoing_requests=64,

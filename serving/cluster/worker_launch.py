@@ -6,11 +6,11 @@ import ray
 
 from serving.cluster.names import Instance
 from serving.edge.routes import WorkerAddress
-from serving.rollout.host import WorkerLaunch, worker_argv
+from serving.rollout.host import WorkerLaunch, environment_order, worker_argv
 from serving.supervise import ChildSpec, child_environment
 
 
-def worker_launch(instance: Instance, pool: str, worker: str) -> WorkerLaunch:
+def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) -> WorkerLaunch:
     """Describe the worker of this replica, on this node, with the devices that Ray gave it."""
     settings = instance.settings
     folder = settings.run_dir / "w"
@@ -33,7 +33,14 @@ def worker_launch(instance: Instance, pool: str, worker: str) -> WorkerLaunch:
         env=environment,
         log_file=settings.log_dir / f"{worker}.log",
     )
-    return WorkerLaunch(address=address, pool=pool, child=child, recorder=recorder, devices=devices)
+    return WorkerLaunch(
+        address=address,
+        pool=pool,
+        child=child,
+        recorder=recorder,
+        devices=devices,
+        environment=environment_order(settings, lock_file, child),
+    )
 
 
 def _free_port() -> int:

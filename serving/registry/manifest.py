@@ -51,6 +51,7 @@ def _name(text: str) -> str:
 InnerPath = Annotated[
     str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS), AfterValidator(_inner_path)
 ]
+DependencyWord = Literal["", "refuse", "warn", "isolate", "ignore"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -162,6 +163,9 @@ class Requirements(_Strict):
     """GPU memory, likewise."""
     lock_file: InnerPath | Literal[""] = ""
     """A file of the bundle that pins Python packages, in requirements.txt's format."""
+    dependencies: DependencyWord = ""
+    """What happens where a pinned package differs (`serving.registry.dependencies`); empty: what
+    the node's settings say."""
     deterministic: bool = False
     """Run with the engine's deterministic algorithms and one thread."""
 

@@ -32,6 +32,7 @@ from serving.registry.manifest import (
     parse_manifest,
     require_inner_path,
 )
+from serving.registry.pins import read_pins
 from serving.registry.triton_config import parse_config
 
 CARD_FILE: Final = "card.md"
@@ -93,6 +94,8 @@ def pack_bundle(order: PackOrder, destination: Path, complete: Complete = _as_it
     if destination.exists():
         raise AlreadyExistsError(f"{destination} exists: choose another folder with --output")
     format_name, model_name = _format_and_file(order)
+    if order.lock_file is not None:
+        read_pins(order.lock_file)
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:80]}."))
     try:

@@ -19,6 +19,7 @@ from serving.registry import catalog
 from serving.registry.blobs import Blobs
 from serving.registry.bundle import read_bundle, read_manifest
 from serving.registry.catalog import Event, RegisteredVersion
+from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.file_digests import FileDigest
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
@@ -43,13 +44,21 @@ class Pushed:
 class Registry:
     """Catalog and blobs under `home/registry`; a context manager. Thread-safe."""
 
-    def __init__(self, home: Path, *, gpu: bool = False, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        gpu: bool = False,
+        clock: Clock | None = None,
+        dependencies: str = DEFAULT_DEPENDENCIES,
+    ) -> None:
         """Open the registry, creating or migrating it where that is needed.
 
         Args:
             home: BASCULE_HOME.
             gpu: The node's engines can use a GPU: what KIND_AUTO means here.
             clock: What events are dated by.
+            dependencies: What happens where a pinned package differs: a `Policy`.
 
         Raises:
             NotReadyError: The catalog cannot be opened, or stayed locked.
@@ -58,6 +67,7 @@ class Registry:
         root = home.absolute() / "registry"
         self._blobs = Blobs(root)
         self._gpu = gpu
+        self._dependencies = Dependencies(Policy(dependencies))
         self._clock = clock or SystemClock()
         self._url = f"sqlite:///{root / 'catalog.sqlite'}"
         self._engine = open_catalog(self._url, root / "migration.lock")
@@ -278,6 +288,7 @@ class Registry:
                 f"{row.version} (digest {manifest.digest()[:12]}, pushed {row.digest[:12]}): push "
                 "the bundle again"
             )
+        decision = self._dependencies.decide(manifest.requirements, folder)
         return VersionSpec(
             model=row.model,
             version=row.version,
@@ -293,6 +304,8 @@ class Registry:
                 FileDigest(path=file.path, size_bytes=file.size_bytes, sha256=file.sha256)
                 for file in manifest.files
             ),
+            lock_file=decision.lock_file,
+            warning=decision.warning,
         )
 
 

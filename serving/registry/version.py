@@ -96,6 +96,10 @@ class VersionSpec:
     """Absolute path of the bundle; empty: the version is not from one."""
     files: tuple[FileDigest, ...] = ()
     """What the bundle's files must be: compared before the version is loaded."""
+    lock_file: str = ""
+    """Absolute path of the lock whose environment its worker runs in; empty: it runs in ours."""
+    warning: str = ""
+    """What is to be said of it although it can be served: a pinned package that differs, …"""
 
     @property
     def key(self) -> VersionKey:

@@ -2,6 +2,7 @@
 
 States of a worker, as its host sees them::
 
+    (its environment is built first, if it needs one; where that fails, its versions have failed)
     starting ── first apply done ──► ready ── process ended ──► restarting ──► ready
         │                              │                            │
         └── keeps ending quickly ──► failed ◄───────────────────────┘
@@ -25,6 +26,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from runtimes.errors import BasculeError
 from serving.clock import Clock
 from serving.edge.routes import WorkerAddress
 from serving.errors import NotReadyError
@@ -32,6 +34,7 @@ from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.ports import HostedVersion, WorkerState
+from serving.rollout.worker_environment import EnvironmentOrder, worker_python
 from serving.settings import Settings
 from serving.supervise import Child, ChildSpec, RestartPolicy
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
@@ -55,6 +58,8 @@ class WorkerLaunch:
     recorder: Path
     """The worker's flight recorder: names what was at work when it died."""
     devices: str = ""
+    environment: EnvironmentOrder | None = None
+    """What its interpreter comes from; None: it runs in our environment."""
 
 
 def control_socket(address: WorkerAddress) -> str:
@@ -75,6 +80,15 @@ class Patience:
     quick_end_count: int = 5
     """A worker that ends so often without having been stable has failed."""
     restart: RestartPolicy = field(default_factory=lambda: RestartPolicy(longest_pause_s=30.0))
+
+
+def environment_order(
+    settings: Settings, lock_file: str, child: ChildSpec
+) -> EnvironmentOrder | None:
+    """Say which environment a worker needs; None for a pool without a lock."""
+    if not lock_file:
+        return None
+    return EnvironmentOrder(home=settings.home, lock_file=Path(lock_file), child=child)
 
 
 def worker_argv(settings: Settings, address: WorkerAddress, recorder: Path) -> tuple[str, ...]:
@@ -123,6 +137,7 @@ class WorkerHost:
         self._hung_s = 0.0
         self._drain_s = 0.0
         self._quick_end_count = 0
+        self._refusal = ""
         self._state = WorkerState(
             address=launch.address,
             pool=launch.pool,
@@ -141,11 +156,12 @@ class WorkerHost:
         for key, spec in self._wanted.items():
             said = self._hosted.get(key)
             if said is None or said.state is not VersionState.READY:
-                self._hosted[key] = _loading(spec)
+                self._hosted[key] = self._not_loaded(spec)
         self._apply_wanted.set()
 
     async def run(self) -> None:
         """Keep a worker process running until `stop`."""
+        await self._prepare()
         while not self._stop_wanted.is_set():
             await self._run_once()
             if not self._stop_wanted.is_set():
@@ -162,6 +178,35 @@ class WorkerHost:
         self._stop_wanted.set()
         self._change(state="draining")
         await self._stopped.wait()
+
+    async def _prepare(self) -> None:
+        """Find or build the environment; where that fails, say so and start nothing."""
+        order, child = self._launch.environment, self._launch.child
+        if order is None:
+            return
+        try:
+            python = await worker_python(order, self._stop_wanted, self._tell_progress)
+        except BasculeError as error:
+            log.warning("environment_failed", lock=str(order.lock_file), error=error.message)
+            self._refusal = error.message
+            self._tell_progress("")
+            await self._stop_wanted.wait()
+            return
+        if python is not None:
+            ready = replace(child, argv=(python, *child.argv[1:]))
+            self._launch = replace(self._launch, child=ready)
+            self._tell_progress("")
+
+    def _tell_progress(self, line: str) -> None:
+        reason = line and f"building environment: {line}"
+        hosted = {key: self._not_loaded(spec, reason) for key, spec in self._wanted.items()}
+        if hosted != self._hosted:
+            self._hosted = hosted
+            self._on_change()
+
+    def _not_loaded(self, spec: VersionSpec, reason: str = "") -> HostedVersion:
+        state = VersionState.UNAVAILABLE if self._refusal else VersionState.LOADING
+        return HostedVersion(state=state, reason=self._refusal or reason, digest=spec.digest)
 
     async def _run_once(self) -> None:
         """One life of the process, from its start to its noted end."""
@@ -203,7 +248,7 @@ class WorkerHost:
         has_been_stable = self._clock.monotonic_s() - started_s >= self._patience.restart.stable_s
         self._quick_end_count = 1 if has_been_stable else self._quick_end_count + 1
         culprits = suspects(self._launch.recorder, self._hosted)
-        self._hosted = {key: _loading(spec) for key, spec in self._wanted.items()}
+        self._hosted = {key: self._not_loaded(spec) for key, spec in self._wanted.items()}
         has_failed = self._quick_end_count >= self._patience.quick_end_count
         self._change(
             pid=0,
@@ -315,7 +360,3 @@ class WorkerHost:
         except OSError:
             return 0  # it is ending at this moment
         return int(statm.split()[1]) * PAGE_BYTES
-
-
-def _loading(spec: VersionSpec) -> HostedVersion:
-    return HostedVersion(state=VersionState.LOADING, digest=spec.digest)

@@ -35,6 +35,8 @@ class PoolShape:
     gpu_count: float
     profile: str = ""
     """The hardware profile that its nodes must fit; empty: any node."""
+    lock_file: str = ""
+    """The lock whose environment its workers run in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Pool:
             gpu_count=self.shape.gpu_count,
             profile=self.shape.profile,
             versions=tuple(self.versions.values()),
+            lock_file=self.shape.lock_file,
         )
 
 

@@ -3,6 +3,7 @@
 ==============  ==================================================================
 isolation       pool
 ==============  ==================================================================
+any             its own where it pins packages that its worker must have (`lock_file`)
 ``dedicated``   its own
 ``shared``      a shared one, unless it was at work when a shared worker died
 ``auto``        a shared one for small, fast, CPU-only versions of `SHAREABLE_FORMATS` with one
@@ -55,6 +56,14 @@ def pool_shape(spec: VersionSpec, move: str, limits: Limits) -> PoolShape:
     """Say what kind of pool a version needs; `move` is why it may not share, if so."""
     policy = spec.policy
     gpu_count = policy.gpu_count if policy.device.startswith("cuda") else 0.0
+    if spec.lock_file:  # a worker has one set of packages
+        return PoolShape(
+            dedicated=True,
+            replica_count=policy.replica_count,
+            gpu_count=gpu_count,
+            profile=policy.profile,
+            lock_file=spec.lock_file,
+        )
     may_share = policy.isolation is Isolation.SHARED or (
         policy.isolation is Isolation.AUTO
         and gpu_count == 0

@@ -28,6 +28,8 @@ class PoolSpec:
     versions: tuple[VersionSpec, ...]
     profile: str = ""
     """The hardware profile that its nodes must fit; empty: any node."""
+    lock_file: str = ""
+    """The lock whose environment its workers run in; empty: they run in ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,9 +53,11 @@ class _Records:
         state = VersionState.UNAVAILABLE if reason else VersionState.LOADING
         if said is not None:
             state = VersionState.READY
-            reason = failure and f"still served as before: {failure}"
+            reason = f"still served as before: {failure}" if failure else spec.warning
         home = pool or memory.placement.get(key)
         view = self.views.get(home, NOBODY) if home is not None else NOBODY
+        if said is None and not reason:
+            reason = view.progress(key)
         if said is None and (view.has_failed or pool is not None):
             state = VersionState.UNAVAILABLE if view.has_failed else VersionState.LOADING
             reason = view.trouble()

@@ -60,6 +60,12 @@ class PoolView:
         """Whether none of the workers stays up."""
         return bool(self.workers) and all(worker.state == "failed" for worker in self.workers)
 
+    def progress(self, key: VersionKey) -> str:
+        """Say how far a version is that no worker serves yet; empty where nothing was told."""
+        said = (worker.versions.get(key) for worker in self.workers)
+        told = (one.reason for one in said if one and one.state is VersionState.LOADING)
+        return next((reason for reason in told if reason), "")
+
     def trouble(self) -> str:
         """Say why no worker of the pool serves at the moment, for people."""
         endings = [worker.last_exit for worker in self.workers if worker.last_exit]

@@ -7,7 +7,7 @@ import structlog
 
 from serving.clock import Clock
 from serving.edge.routes import WorkerAddress
-from serving.rollout.host import WorkerHost, WorkerLaunch, worker_argv
+from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order, worker_argv
 from serving.rollout.ports import PoolSpec, WorkerState
 from serving.settings import Settings
 from serving.supervise import ChildSpec, child_environment
@@ -115,7 +115,12 @@ class LocalCluster:
             log_file=self._settings.log_dir / f"{worker}.log",
         )
         launch = WorkerLaunch(
-            address=address, pool=spec.pool, child=child, recorder=recorder, devices=devices
+            address=address,
+            pool=spec.pool,
+            child=child,
+            recorder=recorder,
+            devices=devices,
+            environment=environment_order(self._settings, spec.lock_file, child),
         )
         host = WorkerHost(launch, clock=self._clock, on_change=self._news.set)
         self._group.create_task(host.run())

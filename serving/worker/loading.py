@@ -16,6 +16,7 @@ from runtimes.devices import device
 from runtimes.signature import Configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
+from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.worker.recorder import LOADER_SLOT, Note
@@ -60,7 +61,8 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         with _closed_on_error(model):
             signature = settle_signature(model, configured)
             warmth = warm_up(model, signature.inputs, now_s=time.perf_counter)
-    notes = (*(model.notes if isinstance(model, Noted) else ()), *signature.notes, warmth.note)
+    own = model.notes if isinstance(model, Noted) else ()
+    notes = (*own, *signature.notes, warmth.note, environment_note())
     served = ServedVersion(
         platform=runtime.platform,
         backend=runtime.backend,

@@ -114,6 +114,9 @@ def test_pools_are_not_overfilled() -> None:
         pytest.param({"policy": ServingPolicy(replica_count=2)}, id="replicas"),
         pytest.param({"policy": ServingPolicy(device="cuda")}, id="gpu"),
         pytest.param({"policy": ServingPolicy(isolation=Isolation.DEDICATED)}, id="wish"),
+        pytest.param(
+            {"lock_file": "/lock", "policy": ServingPolicy(isolation=Isolation.SHARED)}, id="pins"
+        ),
     ],
 )
 def test_others_get_their_own_worker(changes: dict[str, object]) -> None:
@@ -253,6 +256,21 @@ def test_a_version_whose_own_worker_does_not_stay_up_has_failed() -> None:
     world.settle()
     assert "killed by signal 11" in world.snapshot.versions[A1].reason
     assert world.cluster.pools == {}
+
+
+def test_how_far_a_version_is_can_be_seen() -> None:
+    """While an environment is built, LOADING has the progress; a warning stays with READY."""
+    world = World(desired=wanted(version_spec(A1, lock_file="/lock", warning="a differs")))
+    world.controller_pass()
+    (worker,) = world.cluster.pools["d1"]
+    progress = HostedVersion(state=VersionState.LOADING, reason="building environment", digest="1")
+    worker.hosted[A1] = progress
+    world.controller_pass()
+    record = world.snapshot.versions[A1]
+    assert (record.state, record.reason) == (VersionState.LOADING, "building environment")
+    world.settle()
+    record = world.snapshot.versions[A1]
+    assert (record.state, record.reason) == (VersionState.READY, "a differs")
 
 
 def test_no_free_pool_is_told() -> None:
