@@ -10,6 +10,7 @@ from runtimes.golden import Sample, read_sample
 from runtimes.tolerance import Tolerance
 from serving.registry import manifest as stored
 from serving.registry.manifest import Manifest
+from serving.registry.version import GoldenSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,24 @@ def tolerances_of(manifest: Manifest, *, same_environment: bool) -> tuple[Tolera
             )
         found.append(item.same_environment if same_environment else item.other_environment)
     return tuple(from_stored(item) for item in found)
+
+
+def golden_spec(manifest: Manifest) -> GoldenSpec | None:
+    """Return what a worker replays; None where a bundle has no samples.
+
+    Raises:
+        InvalidArgumentError: An output has no tolerance.
+    """
+    if manifest.golden is None:
+        return None
+    specs = specs_of(manifest)
+    return GoldenSpec(
+        samples=manifest.golden.samples,
+        inputs=specs.inputs,
+        outputs=specs.outputs,
+        same_environment=tolerances_of(manifest, same_environment=True),
+        other_environment=tolerances_of(manifest, same_environment=False),
+    )
 
 
 def from_stored(found: stored.Tolerance) -> Tolerance:

@@ -5,7 +5,7 @@ Blocking (SQL and files): an event loop calls it in a thread. Safe for several p
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,11 +21,12 @@ from serving.registry.bundle import read_bundle, read_manifest
 from serving.registry.catalog import Event, RegisteredVersion
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.file_digests import FileDigest
+from serving.registry.golden_samples import golden_spec
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
 from serving.registry.schema import open_catalog, told_apart
 from serving.registry.triton_config import parse_config
-from serving.registry.version import VersionSpec
+from serving.registry.version import ServingPolicy, VersionSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +298,7 @@ class Registry:
             size_bytes=row.size_bytes,
             digest=row.digest,
             origin=f"registry {folder}",
-            policy=config.policy,
+            policy=policy_of(config.policy, manifest),
             config_text=config.text,
             folder=str(folder),
             files=tuple(
@@ -306,7 +307,18 @@ class Registry:
             ),
             lock_file=decision.lock_file,
             warning=decision.warning,
+            golden=golden_spec(manifest),
         )
+
+
+def policy_of(configured: ServingPolicy, manifest: Manifest) -> ServingPolicy:
+    """Return a bundle's policy: its configuration, and what its manifest requires besides."""
+    needs = manifest.requirements
+    return replace(
+        configured,
+        profiles=needs.profiles or configured.profiles,
+        deterministic=needs.deterministic or configured.deterministic,
+    )
 
 
 def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:

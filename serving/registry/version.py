@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from runtimes.contract import TensorSpec
 from runtimes.profile import Precision
+from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
 from serving.registry.file_digests import FileDigest
 
@@ -75,6 +76,20 @@ class ServingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenSpec:
+    """Golden samples of a bundle, and how far outputs may be from them."""
+
+    samples: tuple[str, ...]
+    """Files of the bundle, by their paths in it."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    same_environment: tuple[Tolerance, ...]
+    """One for each output, where nothing differs from the environment that made the samples."""
+    other_environment: tuple[Tolerance, ...]
+    """And anywhere else: what a worker insists on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionSpec:
     """One version to load: everything a worker needs, and where it came from."""
 
@@ -100,6 +115,8 @@ class VersionSpec:
     """Absolute path of the lock whose environment its worker runs in; empty: it runs in ours."""
     warning: str = ""
     """What is to be said of it although it can be served: a pinned package that differs, …"""
+    golden: GoldenSpec | None = None
+    """Replayed on the real device before the version takes a call."""
 
     @property
     def key(self) -> VersionKey:

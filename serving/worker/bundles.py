@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serving.registry.bundle import read_bundle
+from serving.registry.golden_samples import golden_spec
 from serving.registry.triton_config import parse_config
 from serving.registry.version import VersionSpec
 
@@ -33,4 +34,6 @@ def bundle_version(folder: Path, *, device: str, threads: int) -> VersionSpec:
         origin=f"bundle {bundle.folder}",
         policy=replace(config.policy, device=device, threads=threads or config.policy.threads),
         config_text=config.text,
+        folder=str(bundle.folder),
+        golden=golden_spec(manifest),
     )

@@ -1,4 +1,4 @@
-"""Loads one version: its files are those that were packed → runtime → batch decision → warm-up.
+"""Loads one version: the files that were packed → runtime → batch decision → warm-up → golden.
 
 Blocks; runs in the loader's thread.
 """
@@ -19,6 +19,7 @@ from runtimes.warmup import warm_up
 from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
 from serving.registry.version import ServedVersion, VersionSpec
+from serving.worker.golden_replay import replay_golden
 from serving.worker.recorder import LOADER_SLOT, Note
 
 
@@ -61,8 +62,9 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         with _closed_on_error(model):
             signature = settle_signature(model, configured)
             warmth = warm_up(model, signature.inputs, now_s=time.perf_counter)
+            golden = replay_golden(model, spec)
     own = model.notes if isinstance(model, Noted) else ()
-    notes = (*own, *signature.notes, warmth.note, environment_note())
+    notes = (*own, *signature.notes, warmth.note, golden, environment_note())
     served = ServedVersion(
         platform=runtime.platform,
         backend=runtime.backend,
