@@ -13,6 +13,7 @@ import numpy as np
 
 from runtimes.datatypes import Datatype
 from runtimes.devices import Device
+from runtimes.profile import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
 """A tensor of any shape and dtype."""
@@ -42,6 +43,13 @@ class LoadRequest:
     threads: int
     declared_inputs: tuple[TensorSpec, ...] = ()
     declared_outputs: tuple[TensorSpec, ...] = ()
+    precision: Precision = "fp32"
+    gpu_arena_bytes: int = 0
+    """Bound on the engine's memory on a CUDA device; 0: none."""
+    deterministic: bool = False
+    """Only algorithms that give the same bits in every run, and one thread."""
+    allow_cpu_nodes: bool = True
+    """On CUDA: operators without a CUDA kernel may run on the CPU; the model as a whole never."""
 
 
 class LoadedModel(Protocol):

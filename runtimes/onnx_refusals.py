@@ -31,6 +31,10 @@ NO_KERNEL: Final = (
     "ONNX Runtime has no kernel for one of its operators on this device: use another device, "
     "datatype or opset"
 )
+NO_ROOM: Final = (
+    "its device has no room for it: use a device with more memory or fewer versions, or a profile "
+    "with a larger gpu_arena_bytes"
+)
 
 OPSET_LIMIT: Final = r"Opset (\d+) is under development.*domain ([\w.]+) is till opset (\d+)"
 IR_LIMIT: Final = r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"
@@ -44,6 +48,7 @@ REMEDIES: Final = (
     (r"External data path escapes model directory", EXTERNAL_OUTSIDE),
     (r"[Ee]xternal data|out of bounds.*initializer|initializer.*out of bounds", EXTERNAL_BROKEN),
     (r"Protobuf parsing failed|No graph was found", NO_MODEL),
+    (r"Failed to allocate memory|BFCArena|out of memory", NO_ROOM),
     (r"Could not find an implementation|NOT_IMPLEMENTED", NO_KERNEL),
 )
 

@@ -49,8 +49,14 @@ class PlainModel:
     """A session on the CPU whose tensors numpy knows."""
 
     def __init__(
-        self, session: Session, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+        self,
+        session: Session,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        notes: tuple[str, ...] = (),
     ) -> None:
+        self.notes = notes
+        """What an operator should know of the session."""
         self._inputs = inputs
         self._outputs = outputs
         self._input_names = [spec.name for spec in inputs]
@@ -142,7 +148,10 @@ class BoundModel:
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         device: Device,
+        notes: tuple[str, ...] = (),
     ) -> None:
+        self.notes = notes
+        """What an operator should know of the session."""
         self._inputs = inputs
         self._outputs = outputs
         self._device = device

@@ -20,6 +20,7 @@ from runtimes.cuda_libraries import PROVIDER_LIBRARY, explain_missing, missing_f
 from runtimes.datatypes import Datatype
 from runtimes.devices import Device
 from runtimes.errors import ModelLoadError
+from runtimes.onnx_placement import AssignedNode, placement_notes
 from runtimes.onnx_refusals import explain_load_failure
 from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel
 
@@ -73,7 +74,7 @@ class OnnxRuntime:
         nodes = session.get_outputs()
         kept = [node for node in nodes if node.name in names] or nodes
         outputs = [_spec("output", node, request.file) for node in kept]
-        return _model(session, tuple(inputs), tuple(outputs), request.device)
+        return _model(session, tuple(inputs), tuple(outputs), request)
 
 
 def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
@@ -90,8 +91,11 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
     try:
         session = onnxruntime.InferenceSession(
             request.file,
-            session_options(request.threads),
-            providers=providers_for(request.device),
+            session_options(
+                1 if request.deterministic else request.threads,
+                is_deterministic=request.deterministic,
+            ),
+            providers=providers_for(request),
             enable_fallback=0,  # else a failure prints to stdout and is tried again on the CPU
         )
     except LOAD_FAILURES as error:
@@ -105,7 +109,7 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
     return session
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int, *, is_deterministic: bool = False) -> onnxruntime.SessionOptions:
     """Return the options of every session: `threads` in an operator, one operator at a time."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -117,14 +121,28 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     # Threads that spin between operators steal the CPUs of the event loops and other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.use_deterministic_compute = is_deterministic
     return options
 
 
-def providers_for(device: Device) -> list[Any]:
-    """Return the execution providers to ask for, in order."""
-    if device.kind == "cpu":
+def providers_for(request: LoadRequest) -> list[Any]:
+    """Return the execution providers to ask for, in order.
+
+    The CPU stands behind CUDA even where no node may run there: without it the engine refuses every
+    model that reckons with shapes, which is done on the CPU (`runtimes.onnx_placement`).
+    """
+    if request.device.kind == "cpu":
         return [CPU_PROVIDER]
-    options = {"device_id": str(device.index), "arena_extend_strategy": "kSameAsRequested"}
+    options = {
+        "device_id": str(request.device.index),
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0" if request.precision == "fp32" else "1",  # the engine's default is yes
+    }
+    if request.gpu_arena_bytes:
+        options["gpu_mem_limit"] = str(request.gpu_arena_bytes)
+    if request.deterministic:  # a search takes whatever was fastest this time
+        options["cudnn_conv_algo_search"] = "DEFAULT"
     return [(CUDA_PROVIDER, options), CPU_PROVIDER]
 
 
@@ -137,6 +155,18 @@ def provider_problem(device: Device, got: Sequence[str]) -> str | None:
         f"the model asks for {device}, and ONNX Runtime {onnxruntime.__version__} would run it "
         f"with {', '.join(got)}"
     )
+
+
+def assigned_nodes(session: onnxruntime.InferenceSession) -> list[AssignedNode]:
+    """Return the nodes of a session's graph, after optimization, with the providers that run them.
+
+    The session must have been made with `session_options`.
+    """
+    return [
+        AssignedNode(provider=part.ep_name, name=node.name, operator=node.op_type)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
 
 
 def missing_cuda_part() -> str:
@@ -173,7 +203,7 @@ def _model(
     session: onnxruntime.InferenceSession,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
-    device: Device,
+    request: LoadRequest,
 ) -> LoadedModel:
     datatypes = {spec.datatype for spec in (*inputs, *outputs)}
     if {Datatype.BYTES, Datatype.BF16} <= datatypes:
@@ -181,8 +211,13 @@ def _model(
             "the model has both BYTES and BF16 tensors, which ONNX Runtime's Python API cannot "
             "carry together: export its BF16 inputs and outputs as FP32"
         )
-    if device.kind == "cuda" and Datatype.BYTES not in datatypes:
-        return BoundModel(session, inputs, outputs, device)
+    if request.device.kind == "cuda":
+        notes = placement_notes(
+            assigned_nodes(session), CUDA_PROVIDER, allow_cpu_nodes=request.allow_cpu_nodes
+        )
+        if Datatype.BYTES in datatypes:
+            return PlainModel(session, inputs, outputs, notes)
+        return BoundModel(session, inputs, outputs, request.device, notes)
     if Datatype.BF16 in datatypes:
         return OrtValueModel(session, inputs, outputs)
     return PlainModel(session, inputs, outputs)

@@ -63,6 +63,7 @@ class TorchScriptModel:
     def close(self) -> None:
         """Drop the module; its memory is given back at once."""
         self._forward = refuse_closed
+        self._placement.close()
 
     def _arguments(self, feeds: Sequence[Array | None]) -> list[object]:
         arguments = list(self._defaults)

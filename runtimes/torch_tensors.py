@@ -47,6 +47,9 @@ class Placement(Protocol):
     def to_host(self, tensors: list[torch.Tensor]) -> list[Array]:
         """Return finished results as C-contiguous arrays in host memory."""
 
+    def close(self) -> None:
+        """Give back what was kept between runs; the model itself is gone."""
+
 
 class HostPlacement:
     """The CPU: nothing travels.
@@ -79,6 +82,9 @@ class HostPlacement:
                 array_of(tensor.clone(memory_format=torch.contiguous_format)) for tensor in tensors
             ]
         return [array_of(tensor) for tensor in tensors]
+
+    def close(self) -> None:
+        """Keep nothing, so give nothing back."""
 
 
 class CudaPlacement:
@@ -118,6 +124,12 @@ class CudaPlacement:
                 host.copy_(tensor, non_blocking=True)
         self._stream.synchronize()
         return [array_of(host) for host in pinned]
+
+    def close(self) -> None:
+        """Drop the staging buffers, and give the device memory that nobody uses to others."""
+        self._staging.clear()
+        self._stream.synchronize()
+        torch.cuda.empty_cache()
 
 
 class _Writable:

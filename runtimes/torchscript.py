@@ -3,10 +3,9 @@
 Names, datatypes and shapes come from the model's configuration (`runtimes.torch_schema`). Modules
 are not frozen: freezing would fold attributes that `forward` changes into constants.
 
-Two effects reach the whole process: `torch.set_num_threads` is global, so the last loaded version's
-`threads` counts for all of them, and `torch.jit.load` holds the interpreter lock while it reads
-(some 0.4 s for 90 MB), which stalls every other version there: serve large ones in a worker of
-their own.
+Two effects reach the whole process: torch's settings are global (`runtimes.torch_settings`), and
+`torch.jit.load` holds the interpreter lock while it reads (some 0.4 s for 90 MB), which stalls
+every other version there: serve large ones in a worker of their own.
 """
 
 import re
@@ -23,6 +22,7 @@ from runtimes.errors import ModelLoadError
 from runtimes.torch_effects import Effects, effects_of, notes_of
 from runtimes.torch_runs import TorchScriptModel
 from runtimes.torch_schema import TENSORS, Argument, bind_inputs, bind_outputs
+from runtimes.torch_settings import apply_settings
 from runtimes.torch_tensors import CudaPlacement, HostPlacement, Placement
 
 NO_MODULE: Final = (
@@ -56,7 +56,7 @@ class TorchScriptRuntime:
             ModelLoadError: The file, the configuration or the device cannot be used.
         """
         check_device(request.device)
-        torch.set_num_threads(request.threads)
+        notes = apply_settings(request)
         module = read_module(request.file, request.device)
         forward: Any = module.forward
         schema = forward.schema
@@ -77,7 +77,7 @@ class TorchScriptRuntime:
             bound,
             tuple(zip(positions, declared, strict=True)),
             placement_for(request.device, effects),
-            notes_of(effects),
+            (*notes, *notes_of(effects)),
         )
 
 

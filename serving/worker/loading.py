@@ -55,6 +55,10 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         threads=policy.threads or threads_for(available_cpus(), policy.replica_count),
         declared_inputs=declared_inputs(configured),
         declared_outputs=declared_outputs(configured),
+        precision=policy.precision,
+        gpu_arena_bytes=policy.gpu_arena_bytes,
+        deterministic=policy.deterministic,
+        allow_cpu_nodes=policy.allow_cpu_nodes,
     )
     require_files(Path(spec.folder), spec.files)
     with _noted(note):

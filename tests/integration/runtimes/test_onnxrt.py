@@ -240,8 +240,10 @@ def test_what_the_session_got_decides() -> None:
 
 def test_providers_are_asked_for_strictly() -> None:
     """The CPU alone, or one CUDA device with the CPU for what it lacks."""
-    assert providers_for(CPU) == ["CPUExecutionProvider"]
-    (name, options), last = providers_for(Device("cuda", 1))
+    file = Path("model.onnx")
+    assert providers_for(LoadRequest(file=file, device=CPU, threads=1)) == ["CPUExecutionProvider"]
+    request = LoadRequest(file=file, device=Device("cuda", 1), threads=1)
+    (name, options), last = providers_for(request)
     assert (name, options["device_id"], last) == (
         "CUDAExecutionProvider", "1", "CPUExecutionProvider",
     )  # fmt: skip
