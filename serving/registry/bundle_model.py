@@ -1,0 +1,73 @@
+"""Loads the model of a bundle as a worker would: with its configuration, on a device of ours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.catalogue import runtime_for
+from runtimes.contract import LoadedModel, LoadRequest
+from runtimes.devices import CPU, Device, device
+from runtimes.signature import Configured, declared_inputs, declared_outputs
+from runtimes.threads import available_cpus, threads_for
+from serving.registry.manifest import Manifest
+from serving.registry.triton_config import parse_config
+from serving.registry.version import ServingPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleModel:
+    """A bundle's model, and how its configuration wants it to be loaded."""
+
+    folder: Path
+    manifest: Manifest
+    policy: ServingPolicy
+
+    @property
+    def configured(self) -> Configured:
+        """What the configuration says of the model's tensors."""
+        return Configured(
+            max_batch_rows=self.policy.max_batch_rows,
+            inputs=self.policy.inputs,
+            outputs=self.policy.outputs,
+        )
+
+    @property
+    def threads(self) -> int:
+        """Engine threads that a worker on this node would use."""
+        if self.manifest.requirements.deterministic:
+            return 1
+        return self.policy.threads or threads_for(available_cpus(), self.policy.replica_count)
+
+    def load(self, threads: int, where: Device = CPU) -> LoadedModel:
+        """Load it; the caller closes it.
+
+        Raises:
+            ModelLoadError: It does not load, or its configuration contradicts it.
+            UnsupportedError: Its engine is not installed.
+        """
+        request = LoadRequest(
+            file=self.folder / self.manifest.model_file,
+            device=where,
+            threads=threads,
+            declared_inputs=declared_inputs(self.configured),
+            declared_outputs=declared_outputs(self.configured),
+        )
+        return runtime_for(self.manifest.format).load(request)
+
+
+def model_of(folder: Path, manifest: Manifest) -> BundleModel:
+    """Read a bundle's configuration.
+
+    Raises:
+        InvalidArgumentError: The configuration is wrong.
+    """
+    policy = parse_config(manifest.config, model=manifest.name).policy
+    return BundleModel(folder=folder, manifest=manifest, policy=policy)
+
+
+def device_named(text: str) -> Device:
+    """Parse a device as operators write it; empty stands for the CPU.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    return device(text) if text else CPU
