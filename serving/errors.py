@@ -4,6 +4,7 @@
 
     BasculeError (runtimes.errors)
     ├── NotFoundError          not_found: no such model, version, alias
+    ├── IncompatibleError      preflight_failed: callers of the live version would break
     ├── AlreadyExistsError     already_exists: a version is immutable
     ├── PayloadTooLargeError   payload_too_large: over a size limit
     ├── UnsupportedCodingError unsupported_coding: a Content-Encoding that we do not read
@@ -59,6 +60,12 @@ class NotFoundError(BasculeError):
     """No such model, version or alias."""
 
     code = Code.NOT_FOUND
+
+
+class IncompatibleError(BasculeError):
+    """The version breaks what callers of the live version rely on."""
+
+    code = Code.PREFLIGHT_FAILED
 
 
 class AlreadyExistsError(BasculeError):

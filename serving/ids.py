@@ -11,6 +11,9 @@ from runtimes.errors import InvalidArgumentError
 MODEL_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\.|][^\x00-\x1f\x7f/\\|]{0,254}")
 RESERVED_MODEL_NAMES: Final = frozenset({"stats"})  # `/v2/models/stats` is a route of its own
 MAX_VERSION: Final = 2**63 - 1
+ALIAS_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+LIVE: Final = "live"
+"""The alias that a promotion sets; nothing else does."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,3 +68,19 @@ def version_key(text: str) -> VersionKey:
     if not colon:
         raise InvalidArgumentError(f"'{text}' names no version: write it as MODEL:VERSION")
     return VersionKey(model_name(name), version_number(version))
+
+
+def alias_name(text: str) -> str:
+    """Return the name of an alias if it is one that may be set.
+
+    Raises:
+        InvalidArgumentError: It is `live`, or not of an alias's form.
+    """
+    if text == LIVE:
+        raise InvalidArgumentError("alias 'live' is what `bascule promote` sets: use that")
+    if not ALIAS_NAME.fullmatch(text):
+        raise InvalidArgumentError(
+            f"invalid alias '{text[:80]}': a small letter, then up to 63 small letters, digits, "
+            "'.', '_' or '-'"
+        )
+    return text

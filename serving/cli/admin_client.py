@@ -63,15 +63,17 @@ class AdminClient:
         """
         self._call("POST", "/v1/sync", {}, CHANGE_LIMIT_S)
 
-    def promote(self, model: str, version: int) -> int:
+    def promote(self, model: str, version: int, *, force: bool = False, reason: str = "") -> int:
         """Make a version live; return the route revision that every edge acknowledged.
 
         Raises:
             NotReadyError: No instance runs, or it took too long.
-            RefusedCallError: The version does not exist or is not ready.
+            RefusedCallError: The version does not exist, is not ready, or would break callers.
         """
         path = f"/v1/models/{quote(model, safe='')}/promote"
-        reply = self._call("POST", path, {"version": version}, CHANGE_LIMIT_S)
+        reply = self._call(
+            "POST", path, {"version": version, "force": force, "reason": reason}, CHANGE_LIMIT_S
+        )
         return msgspec.json.decode(reply, type=_Promoted).revision
 
     def retire(self, model: str, version: int | None) -> None:

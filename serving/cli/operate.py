@@ -7,7 +7,7 @@ import msgspec
 import typer
 from rich.console import RenderableType
 
-from runtimes.errors import BasculeError
+from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.render import console, print_json, status_view
 from serving.ids import model_name, version_key, version_number
@@ -20,7 +20,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(epilog="Example: bascule promote resnet --to 3")(promote)
+    app.command(
+        epilog="Examples: bascule promote resnet --to 3 · bascule promote resnet --to 4 --force "
+        "--reason 'all clients send mask'"
+    )(promote)
     app.command(epilog="Examples: bascule unload resnet:2 · bascule unload resnet")(unload)
     app.command(epilog="Examples: bascule status --watch · bascule status --json")(status)
     app.command("config", epilog="Example: BASCULE_HTTP=0.0.0.0:8000 bascule config")(show_config)
@@ -29,15 +32,24 @@ def register(app: typer.Typer) -> None:
 def promote(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
     *,
-    to: Annotated[str, typer.Option("--to", metavar="VERSION", help="The new live version.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="VERSION", help="Its number, or @ALIAS for one.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if callers of the live version would break.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why: it goes to the audit log.")] = "",
     as_json: Json = False,
 ) -> None:
     """Make a version the one that answers calls which name no version.
 
-    The version must be READY; calls in flight finish on the version that they started on.
+    The version must be READY; calls in flight finish on the version that they started on. One that
+    callers of the live version cannot use (an input renamed, a narrower shape, …) is refused.
     """
+    if force and not reason.strip():
+        raise InvalidArgumentError("--force needs --reason TEXT: why are callers ready for it?")
     version = version_number(to)
-    revision = _client().promote(model_name(model), version)
+    revision = _client().promote(model_name(model), version, force=force, reason=reason)
     if as_json:
         print_json({"model": model, "version": version, "revision": revision})
     else:

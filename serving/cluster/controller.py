@@ -27,7 +27,7 @@ from serving.cluster.names import EDGE_APP, Instance
 from serving.cluster.recall import RoutesFile, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
-from serving.edge.control import ClusterStatus
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
 from serving.errors import NotReadyError
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
@@ -101,17 +101,17 @@ class ControllerReplica:
         """Unload every version of a repository model."""
         await (await self._started()).unload(model)
 
-    async def promote(self, model: str, version: int) -> int:
+    async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Make a version the live one."""
-        return await (await self._started()).promote(model, version)
+        return await (await self._started()).promote(model, version, asked)
 
     async def sync(self) -> None:
         """Read the catalog and the repository again."""
         await (await self._started()).sync()
 
-    async def retire(self, model: str, version: int | None) -> None:
+    async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Unload one version, or all of a model, whatever the mode."""
-        await (await self._started()).retire(model, version)
+        await (await self._started()).retire(model, version, asked)
 
     async def check_health(self) -> None:
         """Serve replaces this actor when it raises."""

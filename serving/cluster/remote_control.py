@@ -15,7 +15,7 @@ from ray.serve.exceptions import RayServeException
 
 from runtimes.errors import BasculeError
 from serving.cluster.names import CONTROLLER_APP
-from serving.edge.control import ClusterStatus
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
 from serving.errors import NotReadyError
 
 STATUS_LIMIT_S: Final = 10.0
@@ -43,17 +43,18 @@ class RemoteControl:
         """Unload every version of a repository model."""
         await answered(self._controller().unload.remote(model), CHANGE_LIMIT_S)
 
-    async def promote(self, model: str, version: int) -> int:
+    async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Make a version the live one."""
-        return await answered(self._controller().promote.remote(model, version), CHANGE_LIMIT_S)
+        call = self._controller().promote.remote(model, version, asked)
+        return await answered(call, CHANGE_LIMIT_S)
 
     async def sync(self) -> None:
         """Read the catalog and the repository again."""
         await answered(self._controller().sync.remote(), CHANGE_LIMIT_S)
 
-    async def retire(self, model: str, version: int | None) -> None:
+    async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Unload one version, or all of a model, whatever the mode."""
-        await answered(self._controller().retire.remote(model, version), CHANGE_LIMIT_S)
+        await answered(self._controller().retire.remote(model, version, asked), CHANGE_LIMIT_S)
 
     def _controller(self) -> serve.handle.DeploymentHandle:
         if self._handle is None:

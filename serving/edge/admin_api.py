@@ -12,9 +12,12 @@
           "edges": [{"node", "haproxy_pid", "revision", "restart_count"}],
           "http", "grpc", "metrics"}
     POST /v1/sync                               → 200 {}
-    POST /v1/models/{model}/promote {"version": n}         → 200 {"revision": n}
+    POST /v1/models/{model}/promote {"version": n, "force": false, "reason": ""}
+                                                → 200 {"revision": n}
     POST /v1/models/{model}/retire  {"version": n | null}  → 200 {}
     POST /v1/models/{model}/load                → 200 {}
+
+Who asked is the owner of the process at the other end of the socket, as the kernel says.
 
 `{model}` is percent-encoded by the caller (`urllib.parse.quote(model, safe="")`). A reply comes
 when the change is done and every living edge has acknowledged it, so callers wait without a limit
@@ -24,7 +27,7 @@ status that `serving.errors.WIRE` gives the code; an unknown path or method has 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -36,21 +39,25 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
-from serving.edge.control import Control
+from serving.edge.control import OPERATOR, Asked, Control
 from serving.errors import WIRE
 from serving.ids import MAX_VERSION, model_name
 
 log = structlog.get_logger(__name__)
 
+MAX_REASON_CHARACTERS: Final = 2000
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
 class PromoteBody(BaseModel):
-    """Which version becomes the live one."""
+    """Which version becomes the live one, and why."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = Field(gt=0, le=MAX_VERSION, strict=True)
+    force: bool = Field(default=False, strict=True)
+    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
 
 
 class RetireBody(BaseModel):
@@ -91,16 +98,25 @@ class _Operations:
 
     async def promote(self, request: Request) -> object:
         body = await _body(request, PromoteBody)
-        return {"revision": await self._control.promote(_model(request), body.version)}
+        if body.force and not body.reason.strip():
+            raise InvalidArgumentError("a forced promotion needs a reason: say why, with --reason")
+        asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
+        return {"revision": await self._control.promote(_model(request), body.version, asked)}
 
     async def retire(self, request: Request) -> object:
         body = await _body(request, RetireBody)
-        await self._control.retire(_model(request), body.version)
+        asked = Asked(who=_who(request))
+        await self._control.retire(_model(request), body.version, asked)
         return {}
 
     async def load(self, request: Request) -> object:
         await self._control.load(_model(request))
         return {}
+
+
+def _who(request: Request) -> str:
+    """Return who is at the other end: `serving.edge.local_server` asked the kernel."""
+    return OPERATOR if request.client is None else request.client.host
 
 
 def _model(request: Request) -> str:

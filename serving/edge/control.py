@@ -7,12 +7,15 @@ without the controller; only changes (load, promote, …) need it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
 from serving.registry.version import ServedVersion, VersionState
+
+OPERATOR: Final = "operator"
+"""Who asked, where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,19 @@ class ClusterStatus:
     metrics: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks for a change, and why: both go to the audit log."""
+
+    who: str = OPERATOR
+    reason: str = ""
+    is_forced: bool = False
+    """A promotion takes place even if callers of the live version would break."""
+
+
+ANONYMOUS: Final = Asked()
+
+
 class Control(Protocol):
     """The controller, as the front desk and the admin API see it.
 
@@ -127,18 +143,19 @@ class Control(Protocol):
             NotReadyError: Explicit unloading is off in this mode.
         """
 
-    async def promote(self, model: str, version: int) -> int:
+    async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Make a version the live one; return the route revision that every edge acknowledged.
 
         Raises:
             NotFoundError: No such model or version.
             NotReadyError: The version is not READY: the live version stays as it was.
+            IncompatibleError: Calls that the live version answers would fail, and nobody forced it.
         """
 
     async def sync(self) -> None:
         """Read the catalog and the repository again, and return when the change has settled."""
 
-    async def retire(self, model: str, version: int | None) -> None:
+    async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Operator's unload, in every mode: one version, or all of a model.
 
         Raises:

@@ -1,7 +1,10 @@
 """An ASGI application on a unix socket that only the owner can open, inside a running loop."""
 
+import asyncio
 import contextlib
+import pwd
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +20,8 @@ BACKLOG: Final = 256
 GRACE_S: Final = 5
 # HAProxy keeps idle connections for a minute; the side that listens must be the more patient one.
 KEEP_ALIVE_S: Final = 3600
+CREDENTIALS: Final = struct.Struct("3i")
+"""The kernel's `ucred`: process, user, group."""
 
 
 class LocalServer:
@@ -29,7 +34,7 @@ class LocalServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=_JsonErrors,
+                http=_LocalProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -51,8 +56,13 @@ class LocalServer:
         self._server.should_exit = True
 
 
-class _JsonErrors(HttpToolsProtocol):
-    """Answers with JSON what is no HTTP request, too."""
+class _LocalProtocol(HttpToolsProtocol):
+    """Answers with JSON what is no HTTP request, too; the client's host is the name of its user."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        """Ask the kernel who connected."""
+        super().connection_made(transport)
+        self.client = (_user_of(transport.get_extra_info("socket")), 0)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and end the connection."""
@@ -67,6 +77,16 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no handlers."""
         yield
+
+
+def _user_of(connection: socket.socket) -> str:
+    """Return the name of the user whose process is at the other end of a unix socket."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _, uid, _ = CREDENTIALS.unpack(raw)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _private_socket(path: Path) -> socket.socket:

@@ -45,6 +45,10 @@ class Blobs:
         """Return where the bundle of that digest lies, or would."""
         return self._bundles / digest
 
+    def has(self, digest: str) -> bool:
+        """Whether the bundle is there: as a whole, since it appears by one rename."""
+        return self.folder(digest).is_dir()
+
     def add(self, source: Path) -> Bundle:
         """Copy a bundle in, verifying it on the way.
 

@@ -6,14 +6,13 @@ A change raises the revision first (`begin_change`), so changes happen one after
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import sqlalchemy as sql
 
+from serving.ids import LIVE
+from serving.registry.audit import MAX_WHO_CHARACTERS
 from serving.registry.manifest import Manifest
-from serving.registry.schema import ALIASES, EVENTS, MODELS, REVISION, VERSIONS
-
-LIVE: Final = "live"
+from serving.registry.schema import ALIASES, MODELS, REVISION, VERSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +31,21 @@ class RegisteredVersion:
     wanted: bool
     """False: archived."""
     created_utc: datetime
+    manifest_json: str
+    """The manifest as canonical JSON; empty for a version that an older Bascule pushed."""
+    pushed_by: str
+    archived_utc: datetime | None
+    collected_utc: datetime | None
+    """When `gc` removed its files; None: they are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One change, as it was recorded."""
+class Alias:
+    """A name that stands for one version of a model."""
 
-    at_utc: datetime
-    who: str
-    action: str
-    """`push`, `want`, `unwant`, `pin_live` or `unpin_live`."""
     model: str
-    version: int | None
-    """None: all versions of the model."""
-    detail: str
+    name: str
+    version: int
 
 
 def read_revision(connection: sql.Connection) -> int:
@@ -89,7 +89,7 @@ def next_version(connection: sql.Connection, model: str) -> int:
 
 
 def insert_version(
-    connection: sql.Connection, manifest: Manifest, digest: str, now_utc: datetime
+    connection: sql.Connection, manifest: Manifest, *, now_utc: datetime, who: str
 ) -> None:
     """Add a version, wanted from now on, and its model where that is new."""
     now = now_utc.isoformat()
@@ -100,7 +100,7 @@ def insert_version(
         sql.insert(VERSIONS).values(
             model=manifest.name,
             number=manifest.version,
-            digest=digest,
+            digest=manifest.digest(),
             content_digest=manifest.content_digest(),
             format=manifest.format,
             model_file=manifest.model_file,
@@ -108,19 +108,32 @@ def insert_version(
             config=manifest.config,
             wanted=True,
             created_utc=now,
+            manifest=manifest.canonical().decode(),
+            pushed_by=who[:MAX_WHO_CHARACTERS],
         )
     )
 
 
-def set_wanted(
-    connection: sql.Connection, model: str, version: int | None, *, is_wanted: bool
-) -> bool:
-    """Want or archive one version, or all (None); return whether that changed anything."""
-    change = sql.update(VERSIONS).values(wanted=is_wanted)
-    change = change.where(VERSIONS.c.model == model, VERSIONS.c.wanted != is_wanted)
+def want(connection: sql.Connection, model: str, version: int) -> bool:
+    """Want a version; return whether it was archived before."""
+    change = sql.update(VERSIONS).values(wanted=True, archived_utc=None, collected_utc=None)
+    change = change.where(VERSIONS.c.model == model, VERSIONS.c.number == version)
+    return connection.execute(change.where(~VERSIONS.c.wanted)).rowcount > 0
+
+
+def archive(connection: sql.Connection, model: str, version: int | None, now_utc: datetime) -> bool:
+    """Archive one version, or all (None); return whether one was wanted before."""
+    change = sql.update(VERSIONS).values(wanted=False, archived_utc=now_utc.isoformat())
+    change = change.where(VERSIONS.c.model == model, VERSIONS.c.wanted)
     if version is not None:
         change = change.where(VERSIONS.c.number == version)
     return connection.execute(change).rowcount > 0
+
+
+def set_collected(connection: sql.Connection, model: str, version: int, now_utc: datetime) -> None:
+    """Note that an archived version loses its files."""
+    change = sql.update(VERSIONS).values(collected_utc=now_utc.isoformat())
+    connection.execute(change.where(VERSIONS.c.model == model, VERSIONS.c.number == version))
 
 
 def read_pins(connection: sql.Connection) -> Mapping[str, int]:
@@ -129,47 +142,26 @@ def read_pins(connection: sql.Connection) -> Mapping[str, int]:
     return {row.model: row.number for row in connection.execute(query)}
 
 
-def set_pin(connection: sql.Connection, model: str, version: int | None) -> int | None:
-    """Store a promotion, or forget it (None); return the one before."""
-    where = (ALIASES.c.model == model, ALIASES.c.alias == LIVE)
+def read_aliases(connection: sql.Connection, model: str | None = None) -> tuple[Alias, ...]:
+    """Return every alias, of a model or of all, `live` included, by model and name."""
+    query = sql.select(ALIASES).order_by(ALIASES.c.model, ALIASES.c.alias)
+    if model is not None:
+        query = query.where(ALIASES.c.model == model)
+    return tuple(
+        Alias(model=row.model, name=row.alias, version=row.number)
+        for row in connection.execute(query)
+    )
+
+
+def set_alias(connection: sql.Connection, model: str, name: str, version: int | None) -> int | None:
+    """Let an alias name a version, or nothing any more (None); return what it named before."""
+    where = (ALIASES.c.model == model, ALIASES.c.alias == name)
     before: int | None = connection.execute(sql.select(ALIASES.c.number).where(*where)).scalar()
     connection.execute(sql.delete(ALIASES).where(*where))
     if version is not None:
-        row = {"model": model, "alias": LIVE, "number": version}
+        row = {"model": model, "alias": name, "number": version}
         connection.execute(sql.insert(ALIASES).values(row))
     return before
-
-
-def record_event(connection: sql.Connection, event: Event) -> None:
-    """Add an event; none is ever changed or removed."""
-    connection.execute(
-        sql.insert(EVENTS).values(
-            at_utc=event.at_utc.isoformat(),
-            who=event.who[:200],
-            action=event.action,
-            model=event.model,
-            number=event.version,
-            detail=event.detail,
-        )
-    )
-
-
-def read_events(connection: sql.Connection, model: str | None, limit: int) -> tuple[Event, ...]:
-    """Return the latest events, of a model or of all, newest first."""
-    query = sql.select(EVENTS).order_by(EVENTS.c.id.desc()).limit(limit)
-    if model is not None:
-        query = query.where(EVENTS.c.model == model)
-    return tuple(
-        Event(
-            at_utc=datetime.fromisoformat(row.at_utc),
-            who=row.who,
-            action=row.action,
-            model=row.model,
-            version=row.number,
-            detail=row.detail,
-        )
-        for row in connection.execute(query)
-    )
 
 
 def _registered(row: sql.Row[tuple[object, ...]]) -> RegisteredVersion:
@@ -184,4 +176,12 @@ def _registered(row: sql.Row[tuple[object, ...]]) -> RegisteredVersion:
         config=row.config,
         wanted=row.wanted,
         created_utc=datetime.fromisoformat(row.created_utc),
+        manifest_json=row.manifest,
+        pushed_by=row.pushed_by,
+        archived_utc=_moment(row.archived_utc),
+        collected_utc=_moment(row.collected_utc),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

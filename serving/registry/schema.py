@@ -2,11 +2,13 @@
 
 ::
 
-    revision   one row: a number that rises with every change
+    revision   one row: a number that rises with every change, and the audit log's newest hash
     models     a name that was pushed once
-    versions   (model, number): immutable but for `wanted`; never deleted, so no number is reused
+    versions   (model, number): immutable but for `wanted`, `archived_utc` and `collected_utc` (its
+               files are gone); never deleted, so no number is reused
     aliases    (model, alias) → number: `live` is a stored promotion, also of a repository model
-    events     who did what, when: only ever added to
+    events     who did what, when and why: only ever added to, which triggers enforce, and chained
+               (`serving.registry.audit`)
 
 A change begins by raising the revision's number. That takes the row's lock (SQLite: the file's), so
 changes happen one after the other, and what a change then reads is what it will alter.
@@ -30,7 +32,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.errors import NotReadyError
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
 
@@ -49,6 +51,7 @@ REVISION: Final = sql.Table(
     METADATA,
     sql.Column("id", sql.Integer, primary_key=True, autoincrement=False),
     sql.Column("number", sql.BigInteger, nullable=False),
+    sql.Column("audit_head", sql.String(64), nullable=False, server_default=""),
 )
 MODELS: Final = sql.Table(
     "models",
@@ -69,6 +72,10 @@ VERSIONS: Final = sql.Table(
     sql.Column("config", sql.Text, nullable=False),
     sql.Column("wanted", sql.Boolean, nullable=False),
     sql.Column("created_utc", sql.String(40), nullable=False),
+    sql.Column("manifest", sql.Text, nullable=False, server_default=""),
+    sql.Column("pushed_by", sql.String(200), nullable=False, server_default=""),
+    sql.Column("archived_utc", sql.String(40), nullable=True),
+    sql.Column("collected_utc", sql.String(40), nullable=True),
 )
 ALIASES: Final = sql.Table(
     "aliases",
@@ -87,6 +94,9 @@ EVENTS: Final = sql.Table(
     sql.Column("model", sql.String(255), nullable=False, index=True),
     sql.Column("number", sql.BigInteger, nullable=True),
     sql.Column("detail", sql.Text, nullable=False),
+    sql.Column("reason", sql.Text, nullable=False, server_default=""),
+    sql.Column("prev_hash", sql.String(64), nullable=False, server_default=""),
+    sql.Column("hash", sql.String(64), nullable=False, server_default=""),
 )
 
 

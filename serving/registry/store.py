@@ -3,30 +3,29 @@
 Blocking (SQL and files): an event loop calls it in a thread. Safe for several processes at once.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import sqlalchemy as sql
 
-from runtimes.errors import BasculeError, InvalidArgumentError
+from runtimes.errors import BasculeError
 from serving.clock import Clock, SystemClock
-from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry import catalog
+from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
+from serving.ids import LIVE, VersionKey, alias_name
+from serving.registry import audit, catalog
+from serving.registry.audit import Event
 from serving.registry.blobs import Blobs
 from serving.registry.bundle import read_bundle, read_manifest
-from serving.registry.catalog import Event, RegisteredVersion
+from serving.registry.catalog import Alias, RegisteredVersion
+from serving.registry.database import Database
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
-from serving.registry.file_digests import FileDigest
-from serving.registry.golden_samples import golden_spec
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
-from serving.registry.schema import open_catalog, told_apart
-from serving.registry.triton_config import parse_config
-from serving.registry.version import ServingPolicy, VersionSpec
+from serving.registry.stored_version import stored_spec
+from serving.registry.version import VersionSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +41,17 @@ class Pushed:
     """False: the same version with the same content was there already."""
 
 
+Admit = Callable[[Path, Manifest], None]
+"""Raises to refuse a bundle before anything of it is kept."""
+
+PUSH_ATTEMPTS: Final = 5
+"""A collection may remove a bundle between its copy and its row: then it is copied again."""
+
+
+def _admit(_: Path, __: Manifest) -> None:
+    """Let every sound bundle in."""
+
+
 class Registry:
     """Catalog and blobs under `home/registry`; a context manager. Thread-safe."""
 
@@ -52,6 +62,7 @@ class Registry:
         gpu: bool = False,
         clock: Clock | None = None,
         dependencies: str = DEFAULT_DEPENDENCIES,
+        admit: Admit = _admit,
     ) -> None:
         """Open the registry, creating or migrating it where that is needed.
 
@@ -60,18 +71,19 @@ class Registry:
             gpu: The node's engines can use a GPU: what KIND_AUTO means here.
             clock: What events are dated by.
             dependencies: What happens where a pinned package differs: a `Policy`.
+            admit: Asked of every bundle that is pushed.
 
         Raises:
             NotReadyError: The catalog cannot be opened, or stayed locked.
             InvalidArgumentError: It is damaged, or a newer Bascule wrote it.
         """
         root = home.absolute() / "registry"
-        self._blobs = Blobs(root)
+        self.blobs = Blobs(root)
+        self.database = Database(f"sqlite:///{root / 'catalog.sqlite'}", root / "migration.lock")
+        self.clock = clock or SystemClock()
         self._gpu = gpu
         self._dependencies = Dependencies(Policy(dependencies))
-        self._clock = clock or SystemClock()
-        self._url = f"sqlite:///{root / 'catalog.sqlite'}"
-        self._engine = open_catalog(self._url, root / "migration.lock")
+        self._admit = admit
         self._specs: dict[str, VersionSpec] = {}
 
     def __enter__(self) -> Self:
@@ -87,7 +99,7 @@ class Registry:
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.database.close()
 
     def push(self, folder: Path, who: str) -> Pushed:
         """Verify a bundle, keep a copy, and ask for its version to be loaded.
@@ -102,26 +114,27 @@ class Registry:
             InvalidArgumentError: The bundle is damaged.
         """
         manifest = read_manifest(folder)
-        with self._read() as connection:
-            there = catalog.read_version(connection, manifest.name, manifest.version)
-        if there is not None:
-            _require_same(manifest, there)
-        if there is None or there.digest == manifest.digest():
-            self._blobs.add(folder)
-        else:
-            read_bundle(folder)  # packed again: what is stored stays, and this one must be sound
-        if there is not None and there.wanted:
-            return self._pushed(manifest, there.digest, created=False)
-        try:
-            with self._change() as connection:
-                return self._push_row(connection, manifest, who)
-        except AlreadyExistsError:
-            self._blobs.discard(manifest.digest())  # another push took the number meanwhile
-            raise
+        self._admit(folder, manifest)
+        for _ in range(PUSH_ATTEMPTS):
+            there = self._found(manifest)
+            stored = manifest.digest() if there is None else there.digest
+            if stored == manifest.digest():
+                self.blobs.add(folder)
+            else:
+                read_bundle(folder)  # packed again: what is stored stays, this one must be sound
+            if there is not None and there.wanted:
+                return self._pushed(manifest, stored, created=False)
+            pushed = self._push_if_whole(manifest, stored, who)
+            if pushed is not None:
+                return pushed
+        raise NotReadyError(
+            f"{manifest.name}:{manifest.version} was removed from the registry each time that it "
+            "was copied there: push it again when no `bascule gc` runs"
+        )
 
     def change_counter(self) -> int:
         """Return a number that rises with every change: cheap, for polling."""
-        with self._read() as connection:
+        with self.database.reading() as connection:
             return catalog.read_revision(connection)
 
     def wanted(self) -> tuple[VersionSpec, ...]:
@@ -134,12 +147,12 @@ class Registry:
 
     def models(self) -> frozenset[str]:
         """Return the models that were ever pushed, wanted or not."""
-        with self._read() as connection:
+        with self.database.reading() as connection:
             return catalog.read_models(connection)
 
     def versions(self, model: str | None = None) -> tuple[RegisteredVersion, ...]:
         """Return the versions of a model, or of all, archived ones included."""
-        with self._read() as connection:
+        with self.database.reading() as connection:
             return catalog.read_versions(connection, model)
 
     def next_version(self, manifest: Manifest) -> int:
@@ -147,7 +160,7 @@ class Registry:
 
         That is the newest version with the same content, or the first number that is free.
         """
-        with self._read() as connection:
+        with self.database.reading() as connection:
             versions = catalog.read_versions(connection, manifest.name)
             content = manifest.content_digest()
             same = [item.version for item in versions if item.content_digest == content]
@@ -155,115 +168,185 @@ class Registry:
 
     def pinned_live(self) -> Mapping[str, int]:
         """Return the promoted version of each model that has one, repository models included."""
-        with self._read() as connection:
+        with self.database.reading() as connection:
             return catalog.read_pins(connection)
 
-    def pin_live(self, model: str, version: int, who: str) -> None:
-        """Store a promotion; the model may be one of a repository."""
-        with self._change() as connection:
-            before = catalog.set_pin(connection, model, version)
-            detail = "" if before is None else f"before: {before}"
-            self._record(connection, who, "pin_live", model, version, detail)
+    def pin_live(
+        self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
+    ) -> None:
+        """Store a promotion; the model may be one of a repository.
+
+        Args:
+            model: Its name.
+            version: The version that is live from now on.
+            who: Who asked for it.
+            reason: Why, in their words.
+            note: What else the audit log shall tell.
+        """
+        with self.database.changing() as connection:
+            before = catalog.set_alias(connection, model, LIVE, version)
+            told = "" if before is None else f"before: {before}"
+            detail = "; ".join(part for part in (told, note) if part)
+            self.record(connection, self._event(who, "pin_live", model, version, detail, reason))
 
     def unpin_live(self, model: str, who: str) -> None:
         """Forget a promotion; one that is not there is forgotten already."""
-        with self._change() as connection:
-            before = catalog.set_pin(connection, model, None)
+        with self.database.changing() as connection:
+            before = catalog.set_alias(connection, model, LIVE, None)
             if before is not None:
-                self._record(connection, who, "unpin_live", model, before)
+                self.record(connection, self._event(who, "unpin_live", model, before))
 
     def want(self, model: str, version: int, who: str) -> None:
         """Ask for a version to be loaded.
 
         Raises:
-            NotFoundError: It was never pushed.
+            NotFoundError: It was never pushed, or its files were collected.
         """
-        with self._change() as connection:
-            if catalog.read_version(connection, model, version) is None:
-                raise NotFoundError(f"{model}:{version} is not in the registry: push it first")
-            if catalog.set_wanted(connection, model, version, is_wanted=True):
-                self._record(connection, who, "want", model, version)
+        with self.database.changing() as connection:
+            there = self._required(connection, model, version)
+            if there.collected_utc is not None:
+                raise NotFoundError(
+                    f"{model}:{version} was archived and its files were collected at "
+                    f"{there.collected_utc:%Y-%m-%d %H:%M} UTC: push its bundle again"
+                )
+            if catalog.want(connection, model, version):
+                self.record(connection, self._event(who, "want", model, version))
 
-    def unwant(self, model: str, version: int | None, who: str) -> None:
+    def unwant(self, model: str, version: int | None, who: str, *, reason: str = "") -> None:
         """Archive one version, or all (None); a promotion of what is archived is forgotten.
 
         Raises:
             NotFoundError: Nothing of that name is wanted.
         """
-        with self._change() as connection:
-            if not catalog.set_wanted(connection, model, version, is_wanted=False):
+        with self.database.changing() as connection:
+            if not catalog.archive(connection, model, version, self.clock.utc_now()):
                 name = model if version is None else f"{model}:{version}"
                 raise NotFoundError(f"nothing of '{name}' is wanted in the registry")
-            self._record(connection, who, "unwant", model, version)
+            event = self._event(who, "unwant", model, version, reason=reason)
+            self.record(connection, event)
             pin = catalog.read_pins(connection).get(model)
             if pin is not None and version in {None, pin}:
-                catalog.set_pin(connection, model, None)
-                self._record(connection, who, "unpin_live", model, pin)
+                catalog.set_alias(connection, model, LIVE, None)
+                self.record(connection, self._event(who, "unpin_live", model, pin))
+
+    def aliases(self, model: str | None = None) -> tuple[Alias, ...]:
+        """Return the aliases of a model, or of all, `live` included."""
+        with self.database.reading() as connection:
+            return catalog.read_aliases(connection, model)
+
+    def set_alias(self, key: VersionKey, name: str, who: str, *, reason: str = "") -> int | None:
+        """Let a name stand for a version; return what it stood for before.
+
+        Raises:
+            InvalidArgumentError: The name cannot be one, or is `live`: that is promoted.
+            NotFoundError: The version was never pushed.
+        """
+        alias_name(name)
+        with self.database.changing() as connection:
+            self._required(connection, key.model, key.version)
+            before = catalog.set_alias(connection, key.model, name, key.version)
+            if before != key.version:
+                told = "" if before is None else f", before: {before}"
+                event = self._event(who, "alias", key.model, key.version, f"@{name}{told}", reason)
+                self.record(connection, event)
+            return before
+
+    def remove_alias(self, model: str, name: str, who: str, *, reason: str = "") -> int:
+        """Forget a name; return the version that it stood for.
+
+        Raises:
+            InvalidArgumentError: The name cannot be one, or is `live`: that is promoted.
+            NotFoundError: The model has no such alias.
+        """
+        alias_name(name)
+        with self.database.changing() as connection:
+            before = catalog.set_alias(connection, model, name, None)
+            if before is None:
+                raise NotFoundError(f"'{model}' has no alias '{name}'")
+            self.record(connection, self._event(who, "unalias", model, before, f"@{name}", reason))
+            return before
 
     def events(self, model: str | None = None, *, limit: int = 100) -> tuple[Event, ...]:
         """Return the latest changes, newest first."""
-        with self._read() as connection:
-            return catalog.read_events(connection, model, limit)
+        with self.database.reading() as connection:
+            return audit.read(connection, model, limit)
 
-    @contextmanager
-    def _read(self) -> Iterator[sql.Connection]:
-        with told_apart(self._url), self._engine.connect() as connection:
-            yield connection
+    def record(self, connection: sql.Connection, event: Event) -> None:
+        """Write an event of the change that is under way."""
+        audit.append(connection, event)
 
-    @contextmanager
-    def _change(self) -> Iterator[sql.Connection]:
-        with told_apart(self._url), self._engine.begin() as connection:
-            catalog.begin_change(connection)
-            yield connection
+    def _found(self, manifest: Manifest) -> RegisteredVersion | None:
+        with self.database.reading() as connection:
+            there = catalog.read_version(connection, manifest.name, manifest.version)
+        if there is not None:
+            _require_same(manifest, there)
+        return there
+
+    def _required(self, connection: sql.Connection, model: str, version: int) -> RegisteredVersion:
+        there = catalog.read_version(connection, model, version)
+        if there is None:
+            raise NotFoundError(f"{model}:{version} is not in the registry: push it first")
+        return there
+
+    def _push_if_whole(self, manifest: Manifest, stored: str, who: str) -> Pushed | None:
+        """Write the row, unless the files went meanwhile: a collection runs in a change, too."""
+        try:
+            with self.database.changing() as connection:
+                if not self.blobs.has(stored):
+                    return None
+                return self._push_row(connection, manifest, who)
+        except AlreadyExistsError:
+            self.blobs.discard(manifest.digest())  # another push took the number meanwhile
+            raise
 
     def _push_row(self, connection: sql.Connection, manifest: Manifest, who: str) -> Pushed:
         name, version = manifest.name, manifest.version
         there = catalog.read_version(connection, name, version)
         if there is None:
             digest = manifest.digest()
-            catalog.insert_version(connection, manifest, digest, self._clock.utc_now())
-            self._record(connection, who, "push", name, version, digest)
+            catalog.insert_version(connection, manifest, now_utc=self.clock.utc_now(), who=who)
+            self.record(connection, self._event(who, "push", name, version, digest))
         else:
             _require_same(manifest, there)
             digest = there.digest
-            if catalog.set_wanted(connection, name, version, is_wanted=True):
-                self._record(connection, who, "want", name, version)
+            if catalog.want(connection, name, version):
+                self.record(connection, self._event(who, "want", name, version))
         if name not in catalog.read_pins(connection):
             # The first version is the live one, and stays so: a later push takes no traffic.
-            catalog.set_pin(connection, name, version)
-            self._record(connection, who, "pin_live", name, version)
+            catalog.set_alias(connection, name, LIVE, version)
+            self.record(connection, self._event(who, "pin_live", name, version))
         return self._pushed(manifest, digest, created=there is None)
 
     def _pushed(self, manifest: Manifest, digest: str, *, created: bool) -> Pushed:
         return Pushed(
             model=manifest.name,
             version=manifest.version,
-            folder=self._blobs.folder(digest),
+            folder=self.blobs.folder(digest),
             digest=digest,
             created=created,
         )
 
-    def _record(
+    def _event(
         self,
-        connection: sql.Connection,
         who: str,
         action: str,
         model: str,
         version: int | None,
         detail: str = "",
-    ) -> None:
-        event = Event(
-            at_utc=self._clock.utc_now(),
+        reason: str = "",
+    ) -> Event:
+        return Event(
+            at_utc=self.clock.utc_now(),
             who=who,
             action=action,
             model=model,
             version=version,
             detail=detail,
+            reason=reason,
         )
-        catalog.record_event(connection, event)
 
     def _wanted(self) -> Iterator[VersionSpec | FailedVersion]:
-        with self._read() as connection:
+        with self.database.reading() as connection:
             rows = catalog.read_versions(connection, only_wanted=True)
         for row in rows:
             try:
@@ -274,51 +357,10 @@ class Registry:
     def _spec(self, row: RegisteredVersion) -> VersionSpec:
         known = self._specs.get(row.digest)
         if known is None:
-            known = self._specs[row.digest] = self._read_spec(row)
-        return known
-
-    def _read_spec(self, row: RegisteredVersion) -> VersionSpec:
-        """Describe a stored version from its manifest, which must be the one that was pushed."""
-        source = f"configuration of {row.model}:{row.version}"
-        config = parse_config(row.config, model=row.model, source=source, gpu=self._gpu)
-        folder = self._blobs.folder(row.digest)
-        manifest = read_manifest(folder)
-        if manifest.digest() != row.digest:
-            raise InvalidArgumentError(
-                f"BP-F01 manifest.json: it is not the one that was pushed as {row.model}:"
-                f"{row.version} (digest {manifest.digest()[:12]}, pushed {row.digest[:12]}): push "
-                "the bundle again"
+            known = self._specs[row.digest] = stored_spec(
+                row, self.blobs.folder(row.digest), self._dependencies, gpu=self._gpu
             )
-        decision = self._dependencies.decide(manifest.requirements, folder)
-        return VersionSpec(
-            model=row.model,
-            version=row.version,
-            file=str(folder / row.model_file),
-            format=row.format,
-            size_bytes=row.size_bytes,
-            digest=row.digest,
-            origin=f"registry {folder}",
-            policy=policy_of(config.policy, manifest),
-            config_text=config.text,
-            folder=str(folder),
-            files=tuple(
-                FileDigest(path=file.path, size_bytes=file.size_bytes, sha256=file.sha256)
-                for file in manifest.files
-            ),
-            lock_file=decision.lock_file,
-            warning=decision.warning,
-            golden=golden_spec(manifest),
-        )
-
-
-def policy_of(configured: ServingPolicy, manifest: Manifest) -> ServingPolicy:
-    """Return a bundle's policy: its configuration, and what its manifest requires besides."""
-    needs = manifest.requirements
-    return replace(
-        configured,
-        profiles=needs.profiles or configured.profiles,
-        deterministic=needs.deterministic or configured.deterministic,
-    )
+        return known
 
 
 def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:

@@ -3,11 +3,12 @@
 import structlog
 
 from runtimes.errors import ModelLoadError
-from serving.edge.control import ClusterStatus, VersionRecord, WorkerStatus
-from serving.errors import NotFoundError, NotReadyError
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, VersionRecord, WorkerStatus
+from serving.errors import IncompatibleError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
+from serving.registry.compatibility import breaking
 from serving.registry.repository import ModelScan
-from serving.registry.version import VersionState
+from serving.registry.version import ServedVersion, VersionState
 from serving.rollout.loop import ControlLoop, Ports
 from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
@@ -83,16 +84,19 @@ class Controller:
         await self.loop.change(lambda: self._ports.sources.unload(model))
         log.info("model_unloaded", model=model)
 
-    async def promote(self, model: str, version: int) -> int:
+    async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Make a version the live one; return the route revision that every edge acknowledged.
 
         Raises:
             NotFoundError: No such model or version.
             NotReadyError: The version is not READY: the live version stays as it was.
+            IncompatibleError: Calls that the live version answers would fail, and nobody forced it.
         """
         key = VersionKey(model, version)
         self._refuse_promotion(key)
-        await self.loop.change(lambda: self._ports.sources.pin_live(model, version))
+        broken = self._refuse_break(key, is_forced=asked.is_forced)
+        note = f"forced: {broken}" if broken else ""
+        await self.loop.change(lambda: self._ports.sources.pin_live(model, version, asked, note))
         if self._live(model) != version:  # it went away between the check and the swing
             raise NotReadyError(
                 f"{key} is pinned as live and was lost before it could swing: "
@@ -106,13 +110,13 @@ class Controller:
         await self.loop.change(lambda: None, rescan=True)
         await self.loop.until(lambda: self.loop.is_settled)
 
-    async def retire(self, model: str, version: int | None) -> None:
+    async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Operator's unload, in every mode: one version, or all of a model.
 
         Raises:
             NotFoundError: Nothing of that name is wanted.
         """
-        await self.loop.change(lambda: self._ports.sources.retire(model, version))
+        await self.loop.change(lambda: self._ports.sources.retire(model, version, asked.who))
         log.info("version_retired", model=model, version=version)
 
     def _failures(self, scan: ModelScan) -> dict[int, str]:
@@ -139,6 +143,25 @@ class Controller:
                 f"{key} is {record.state}{why} and cannot be promoted: the live version stays "
                 f"{self._live(key.model) or 'none'}; promote it when it is READY"
             )
+
+    def _refuse_break(self, key: VersionKey, *, is_forced: bool) -> str:
+        """Say what callers of the live version would lose; raise if nobody forces it."""
+        live = self._live(key.model)
+        before = self._served(VersionKey(key.model, live)) if live is not None else None
+        after = self._served(key)
+        if before is None or after is None:
+            return ""
+        broken = "; ".join(f"{one.subject} {one.text}" for one in breaking(before, after))
+        if broken and not is_forced:
+            raise IncompatibleError(
+                f"{key} would break callers of the live version {live}: {broken}; the live version "
+                f"stays {live}. Promote it with --force --reason TEXT if they are ready for it"
+            )
+        return broken
+
+    def _served(self, key: VersionKey) -> ServedVersion | None:
+        record = self._record(key)
+        return None if record is None else record.served
 
     def _record(self, key: VersionKey) -> VersionRecord | None:
         return self.loop.snapshot.versions.get(key)

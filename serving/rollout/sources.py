@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import structlog
 
 from runtimes.errors import InvalidArgumentError
+from serving.edge.control import Asked
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
@@ -31,7 +32,6 @@ from serving.rollout.gate import Gate, Judged
 log = structlog.get_logger(__name__)
 
 ALL_MODELS: Final = "*"
-WHO: Final = "operator"
 CONTROL_IS_OFF: Final = "explicit model load / unload is not allowed if polling is enabled"
 
 
@@ -53,7 +53,9 @@ class VersionRegistry(Protocol):
     def pinned_live(self) -> Mapping[str, int]:
         """Return the promoted version of each model that has one."""
 
-    def pin_live(self, model: str, version: int, who: str) -> None:
+    def pin_live(
+        self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
+    ) -> None:
         """Store a promotion."""
 
     def unwant(self, model: str, version: int | None, who: str) -> None:
@@ -174,7 +176,7 @@ class Sources:
             raise NotReadyError(CONTROL_IS_OFF)
         self._scans.pop(model, None)
 
-    def retire(self, model: str, version: int | None) -> None:
+    def retire(self, model: str, version: int | None, who: str) -> None:
         """Take out one version, or all of a model, wherever it comes from.
 
         Raises:
@@ -187,12 +189,12 @@ class Sources:
         ]
         registered = {spec.key for spec in self._registry.wanted()}
         if not specs or any(spec.key in registered for spec in specs):
-            self._registry.unwant(model, version, WHO)  # says so if there is nothing
+            self._registry.unwant(model, version, who)  # says so if there is nothing
         self._retired |= {spec.key: spec.digest for spec in specs if spec.key not in registered}
 
-    def pin_live(self, model: str, version: int) -> None:
+    def pin_live(self, model: str, version: int, asked: Asked, note: str) -> None:
         """Store a promotion."""
-        self._registry.pin_live(model, version, WHO)
+        self._registry.pin_live(model, version, asked.who, reason=asked.reason, note=note)
 
     def _rescan(self, repository: ModelFolder) -> None:
         if self._selection.mode != "explicit":

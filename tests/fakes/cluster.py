@@ -162,7 +162,9 @@ class FakeCluster:
         if spec.digest not in self.broken:
             run_s = 0.05 if spec.key in self.slow else 0.0001
             return HostedVersion(
-                state=VersionState.READY, digest=spec.digest, served=served_version(run_s)
+                state=VersionState.READY,
+                digest=spec.digest,
+                served=replace(served_version(run_s), inputs=spec.policy.inputs),
             )
         if before.state is VersionState.READY:
             return replace(before, reason="bad file", refused_digest=spec.digest)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from runtimes.errors import BasculeError
-from serving.edge.control import ClusterStatus, WorkerStatus
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, WorkerStatus
 
 
 @dataclass(slots=True)
@@ -13,6 +13,8 @@ class FakeControl:
     asked: list[tuple[object, ...]] = field(default_factory=list)
     failure: BasculeError | None = None
     """Raised by every change."""
+    who: list[str] = field(default_factory=list)
+    """Who asked for promotions and retirements."""
     workers: tuple[WorkerStatus, ...] = ()
 
     async def status(self) -> ClusterStatus:
@@ -41,18 +43,20 @@ class FakeControl:
         """Remember it."""
         self._ask("unload", model)
 
-    async def promote(self, model: str, version: int) -> int:
+    async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Remember it; the revision is 8."""
-        self._ask("promote", model, version)
+        self._ask("promote", model, version, asked.is_forced, asked.reason)
+        self.who.append(asked.who)
         return 8
 
     async def sync(self) -> None:
         """Remember it."""
         self._ask("sync")
 
-    async def retire(self, model: str, version: int | None) -> None:
+    async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Remember it."""
         self._ask("retire", model, version)
+        self.who.append(asked.who)
 
     def _ask(self, *question: object) -> None:
         self.asked.append(question)

@@ -14,6 +14,7 @@ class FakeRegistry:
         """Want these versions."""
         self.specs = {spec.key: spec for spec in specs}
         self.pins: dict[str, int] = {}
+        self.told: list[tuple[str, str, str]] = []
         self.count = 0
 
     def change_counter(self) -> int:
@@ -36,9 +37,11 @@ class FakeRegistry:
         """Return the promotions."""
         return dict(self.pins)
 
-    def pin_live(self, model: str, version: int, who: str) -> None:
+    def pin_live(
+        self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
+    ) -> None:
         """Store a promotion."""
-        assert who
+        self.told.append((who, reason, note))
         self.pins[model] = version
         self.count += 1
 

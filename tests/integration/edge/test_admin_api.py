@@ -1,6 +1,8 @@
 """The admin API on its socket."""
 
 import asyncio
+import os
+import pwd
 import stat
 from collections.abc import Awaitable, Callable
 
@@ -50,7 +52,18 @@ def test_status_is_the_whole_cluster() -> None:
     ("path", "body", "asked", "reply"),
     [
         ("/v1/sync", b"", ("sync",), {}),
-        ("/v1/models/m%20a/promote", b'{"version":2}', ("promote", "m a", 2), {"revision": 8}),
+        (
+            "/v1/models/m%20a/promote",
+            b'{"version":2}',
+            ("promote", "m a", 2, False, ""),
+            {"revision": 8},
+        ),
+        (
+            "/v1/models/m/promote",
+            b'{"version":2,"force":true,"reason":"they know"}',
+            ("promote", "m", 2, True, "they know"),
+            {"revision": 8},
+        ),
         ("/v1/models/m/retire", b'{"version":null}', ("retire", "m", None), {}),
         ("/v1/models/m/retire", b'{"version":3}', ("retire", "m", 3), {}),
         ("/v1/models/m/load", b"", ("load", "m"), {}),
@@ -74,6 +87,7 @@ def test_a_change_reaches_the_controller(
         ("POST", "/v1/models/m/promote", b"{}", 400, "invalid_argument"),
         ("POST", "/v1/models/m/promote", b'{"version":"2"}', 400, "invalid_argument"),
         ("POST", "/v1/models/m/promote", b'{"version":2,"x":1}', 400, "invalid_argument"),
+        ("POST", "/v1/models/m/promote", b'{"version":2,"force":true}', 400, "invalid_argument"),
         ("POST", "/v1/models/stats/load", b"", 400, "invalid_argument"),
     ],
 )
@@ -85,6 +99,15 @@ def test_a_call_that_is_none_is_refused(
     answer = on_socket(control, lambda client: client.ask(method, path, body))
     assert (answer.status, msgspec.json.decode(answer.body)["code"]) == (status, code)
     assert control.asked == []
+
+
+def test_the_kernel_says_who_asked() -> None:
+    """The controller is told the user whose process is at the other end of the socket."""
+    control = FakeControl()
+    on_socket(
+        control, lambda client: client.ask("POST", "/v1/models/m/retire", b'{"version":null}')
+    )
+    assert control.who == [pwd.getpwuid(os.getuid()).pw_name]
 
 
 def test_a_refusal_of_the_controller_is_passed_on() -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, ModelLoadError
 from serving.clock import SystemClock
-from serving.errors import DrainingError, NotFoundError, NotReadyError
+from serving.edge.control import Asked
+from serving.errors import DrainingError, IncompatibleError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan
-from serving.registry.version import VersionState
+from serving.registry.version import ServingPolicy, VersionSpec, VersionState
 from serving.rollout.controller import Controller
 from serving.rollout.loop import Ports
 from serving.rollout.sources import Selection, Sources
@@ -275,3 +278,30 @@ async def refused_load(it: Instance) -> str:
     with pytest.raises(DrainingError) as refusal:
         await it.controller.load("a")
     return refusal.value.message
+
+
+def asking(key: VersionKey, name: str) -> VersionSpec:
+    """A version with one input of that name."""
+    tensor = TensorSpec(name=name, datatype=Datatype.FP32, shape=(4,))
+    return version_spec(key, policy=ServingPolicy(inputs=(tensor,)))
+
+
+async def test_a_promotion_that_breaks_callers_is_refused() -> None:
+    """A renamed input stops the promotion, says so, and the live version stays."""
+    registry = FakeRegistry(asking(A1, "x"), asking(A2, "y"))
+    registry.pins["a"] = 1
+    async with running(Instance(registry=registry)) as it:
+        with pytest.raises(IncompatibleError, match=r"a:2 would break.*'x' is called 'y' now"):
+            await it.controller.promote("a", 2)
+        assert (it.live("a"), registry.told) == (1, [])
+
+
+async def test_a_forced_promotion_is_told_to_the_registry() -> None:
+    """Forced, it takes place; who, why and what broke reach the registry."""
+    registry = FakeRegistry(asking(A1, "x"), asking(A2, "y"))
+    registry.pins["a"] = 1
+    asked = Asked(who="ann", reason="all clients send y", is_forced=True)
+    async with running(Instance(registry=registry)) as it:
+        await it.controller.promote("a", 2, asked)
+        assert it.live("a") == 2
+    assert registry.told == [("ann", "all clients send y", "forced: input 'x' is called 'y' now")]

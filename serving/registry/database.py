@@ -1,0 +1,42 @@
+"""The catalog's database: one connection for each reading or change, errors of our tree only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sql
+
+from serving.registry import catalog
+from serving.registry.schema import open_catalog, told_apart
+
+
+class Database:
+    """An open catalog. Thread-safe."""
+
+    def __init__(self, url: str, lock_file: Path) -> None:
+        """Open it; create or migrate it first where it needs that.
+
+        Raises:
+            NotReadyError: It cannot be reached, or stayed locked.
+            InvalidArgumentError: It is no catalog, or a newer Bascule wrote it.
+            UnsupportedError: Its driver is not installed.
+        """
+        self._url = url
+        self._engine = open_catalog(url, lock_file)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[sql.Connection]:
+        """A connection that changes nothing."""
+        with told_apart(self._url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def changing(self) -> Iterator[sql.Connection]:
+        """A change: alone until the block ends, and undone when it raises."""
+        with told_apart(self._url), self._engine.begin() as connection:
+            catalog.begin_change(connection)
+            yield connection
