@@ -50,6 +50,8 @@ class LoadRequest:
     """Only algorithms that give the same bits in every run, and one thread."""
     allow_cpu_nodes: bool = True
     """On CUDA: operators without a CUDA kernel may run on the CPU; the model as a whole never."""
+    may_execute: bool = False
+    """Loading may run code that the file carries: whoever asks has made sure of its author."""
 
 
 class LoadedModel(Protocol):

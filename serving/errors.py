@@ -5,6 +5,7 @@
     BasculeError (runtimes.errors)
     ├── NotFoundError          not_found: no such model, version, alias
     ├── IncompatibleError      preflight_failed: callers of the live version would break
+    ├── UntrustedError         permission_denied: the registry's rules refuse a version
     ├── AlreadyExistsError     already_exists: a version is immutable
     ├── PayloadTooLargeError   payload_too_large: over a size limit
     ├── UnsupportedCodingError unsupported_coding: a Content-Encoding that we do not read
@@ -66,6 +67,12 @@ class IncompatibleError(BasculeError):
     """The version breaks what callers of the live version rely on."""
 
     code = Code.PREFLIGHT_FAILED
+
+
+class UntrustedError(BasculeError):
+    """The registry's rules refuse a version: its signatures, or what loading it may do."""
+
+    code = Code.PERMISSION_DENIED
 
 
 class AlreadyExistsError(BasculeError):

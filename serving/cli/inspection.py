@@ -29,8 +29,12 @@ class Inspection:
     notes: tuple[str, ...]
 
 
-def inspect_bundle(bundle: Bundle) -> Inspection:
+def inspect_bundle(bundle: Bundle, *, may_execute: bool = False) -> Inspection:
     """Load the model from its bundle, compare it with its configuration, and run it once.
+
+    Args:
+        bundle: What to look at.
+        may_execute: Loading may run code that the file carries.
 
     Raises:
         ModelLoadError: It does not load, or its configuration contradicts it.
@@ -47,6 +51,7 @@ def inspect_bundle(bundle: Bundle) -> Inspection:
         threads=policy.threads or threads_for(available_cpus(), policy.replica_count),
         declared_inputs=declared_inputs(configured),
         declared_outputs=declared_outputs(configured),
+        may_execute=may_execute,
     )
     model = runtime_for(manifest.format).load(request)
     try:

@@ -12,6 +12,7 @@ from rich.console import Console
 from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.inspection import Inspection, inspect_bundle
+from serving.cli.keys import Passphrase, read_passphrase
 from serving.cli.lock_options import Dependencies, Lock, dependency_requirements
 from serving.cli.render import duration_text, print_json, size_text, tensor_text
 from serving.clock import SystemClock
@@ -19,8 +20,11 @@ from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.bundle import Bundle
+from serving.registry.formats import format_of_plain_file
+from serving.registry.keys import read_signing_key
 from serving.registry.manifest import Manifest
 from serving.registry.packing import PackOrder, pack_bundle, renumber
+from serving.registry.signing import sign_bundle
 from serving.registry.store import Pushed, Registry
 from serving.registry.triton_config import says_max_batch
 from serving.registry.version import VersionState
@@ -61,6 +65,10 @@ def pack(  # noqa: PLR0913  one parameter for each flag
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Default: NAME-VERSION.")
     ] = None,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Sign with this private key.")
+    ] = None,
+    passphrase_file: Passphrase = None,
     as_json: Json = False,
 ) -> None:
     """Check that a model loads, and make a bundle of it: files, checksums, where it was packed."""
@@ -76,7 +84,12 @@ def pack(  # noqa: PLR0913  one parameter for each flag
         licence=licence,
         notes=notes,
     )
-    bundle, seen = pack_checked(order, output or Path(f"{name}-{version}"))
+    key = None if sign is None else read_signing_key(sign, read_passphrase(passphrase_file))
+    bundle, seen = pack_checked(
+        order, output or Path(f"{name}-{version}"), may_execute=key is not None
+    )
+    if key is not None:
+        sign_bundle(bundle.folder, key)
     if as_json:
         print_json({"bundle": str(bundle.folder), "digest": bundle.digest, "inspection": seen})
         return
@@ -121,16 +134,25 @@ def push(  # noqa: PLR0913  one parameter for each flag
     _report(pushed, AdminClient(settings.admin_socket), as_json=as_json)
 
 
-def pack_checked(order: PackOrder, destination: Path) -> tuple[Bundle, Inspection]:
+def pack_checked(
+    order: PackOrder, destination: Path, *, may_execute: bool = False
+) -> tuple[Bundle, Inspection]:
     """Write a bundle whose model was loaded from it, and return what the engine says of it.
+
+    Args:
+        order: What to pack.
+        destination: The bundle's folder.
+        may_execute: Loading may run code that the file carries: who packs it vouches for it.
 
     Raises:
         BasculeError: It cannot be packed, or the model does not load.
     """
+    if not may_execute:
+        format_of_plain_file(order.model_file.name)
     seen: list[Inspection] = []
 
     def complete(draft: Bundle) -> Manifest:
-        seen.append(inspect_bundle(draft))
+        seen.append(inspect_bundle(draft, may_execute=may_execute))
         return draft.manifest
 
     bundle = pack_bundle(order, destination, complete)

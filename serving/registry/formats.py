@@ -15,6 +15,8 @@ class ModelFormat:
     backend: str
     platform: str
     suffix: str
+    runs_code: bool = False
+    """Loading a file can run code of its author: served from signed, allow-listed bundles only."""
 
     @property
     def default_file(self) -> str:
@@ -25,14 +27,27 @@ class ModelFormat:
 FORMATS: Final = (
     ModelFormat(name="onnx", backend="onnxruntime", platform="onnxruntime_onnx", suffix=".onnx"),
     ModelFormat(name="torchscript", backend="pytorch", platform="pytorch_libtorch", suffix=".pt"),
+    ModelFormat(
+        name="torch_export",
+        backend="pytorch",
+        platform="pytorch_export",
+        suffix=".pt2",
+        runs_code=True,
+    ),
     ModelFormat(name="echo", backend="echo", platform="echo", suffix=".echo"),
 )
 
+CODE_SUFFIXES: Final = frozenset(item.suffix for item in FORMATS if item.runs_code)
+
 SUPPORTED: Final = "supported are onnxruntime (model.onnx) and pytorch (model.pt, TorchScript)"
+
+RUNS_CODE: Final = (
+    "loading one can run code that it carries, so it is served from signed bundles only: sign it "
+    "with bascule pack --sign, or export the model to ONNX or TorchScript"
+)
 
 # Suffixes that people bring, and why they are refused: each can run code of its author when loaded.
 REFUSED_SUFFIXES: Final = {
-    ".pt2": "a torch.export archive can run code when it is loaded: export to ONNX or TorchScript",
     ".pkl": "a pickle runs code when it is loaded: export to ONNX",
     ".joblib": "a pickle runs code when it is loaded: export to ONNX",
     ".pth": "a checkpoint holds weights without the model, or a pickle: export to ONNX or "
@@ -76,6 +91,20 @@ def format_of_file(file: str) -> ModelFormat:
     if suffix in REFUSED_SUFFIXES:
         raise UnsupportedError(f"'{PurePath(file).name}' is not served: {REFUSED_SUFFIXES[suffix]}")
     raise UnsupportedError(f"'{PurePath(file).name}' is no model file: {SUPPORTED}")
+
+
+def format_of_plain_file(file: str) -> ModelFormat:
+    """Return the format of a model file that is in no bundle, so that nobody vouches for it.
+
+    Raises:
+        UnsupportedError: No format has that suffix, or loading it can run code of its author.
+    """
+    found = format_of_file(file)
+    if found.runs_code:
+        raise UnsupportedError(
+            f"'{PurePath(file).name}' is not served as a plain file: {RUNS_CODE}"
+        )
+    return found
 
 
 def format_named(name: str) -> ModelFormat:

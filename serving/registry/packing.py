@@ -20,7 +20,7 @@ from serving.registry.bundle import (
     walk,
     write_file,
 )
-from serving.registry.formats import format_of_file
+from serving.registry.formats import format_named, format_of_file
 from serving.registry.manifest import (
     MANIFEST_FILE,
     SIGNATURE_FILE,
@@ -212,7 +212,8 @@ def _format_and_file(order: PackOrder) -> tuple[str, str]:
     """Return the model's format and the name of its file in the bundle."""
     found = format_of_file(str(order.model_file))
     config = parse_config(order.config, model=order.name)
-    if config.format not in {None, found.name}:
+    # A backend can serve several formats, and a configuration may name no more than the backend.
+    if config.format and format_named(config.format).backend != found.backend:
         raise InvalidArgumentError(
             f"the configuration says format {config.format} and {order.model_file.name} is "
             f"{found.name}: correct backend or platform"

@@ -14,19 +14,20 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.registry.formats import (
+    CODE_SUFFIXES,
     FORMATS,
     REFUSED_SUFFIXES,
     SUPPORTED,
     ModelFormat,
     format_named,
-    format_of_file,
+    format_of_plain_file,
 )
 from serving.registry.triton_config import ModelConfiguration, VersionChoice, parse_config
 from serving.registry.version import VersionSpec
@@ -280,12 +281,15 @@ def _model_file(
         name = config.model_file or (wanted.default_file if wanted else "")
         if name not in names:
             raise NotFoundError(_missing(folder, name, names))
-        return name, wanted or format_of_file(name)
-    candidates = [item.default_file for item in FORMATS if item.default_file in names]
-    suffixes = tuple(item.suffix for item in FORMATS)
+        if PurePath(name).suffix.lower() in CODE_SUFFIXES:
+            return name, format_of_plain_file(name)
+        return name, wanted or format_of_plain_file(name)
+    plain = [item for item in FORMATS if not item.runs_code]
+    candidates = [item.default_file for item in plain if item.default_file in names]
+    suffixes = tuple(item.suffix for item in plain)
     candidates = candidates or [name for name in names if name.lower().endswith(suffixes)]
     if len(candidates) == 1:
-        return candidates[0], format_of_file(candidates[0])
+        return candidates[0], format_of_plain_file(candidates[0])
     if candidates:
         raise InvalidArgumentError(
             f"{folder} holds {', '.join(sorted(candidates)[:5])}: name one as "
@@ -296,9 +300,9 @@ def _model_file(
 
 def _missing(folder: Path, wanted: str, names: list[str]) -> str:
     for name in sorted(names):
-        if Path(name).suffix in REFUSED_SUFFIXES:
+        if Path(name).suffix.lower() in {*REFUSED_SUFFIXES, *CODE_SUFFIXES}:
             try:
-                format_of_file(name)
+                format_of_plain_file(name)
             except UnsupportedError as error:
                 return f"{folder}: {error.message}"
     held = ", ".join(sorted(names)[:5]) or "no file"

@@ -18,13 +18,14 @@ from serving.ids import LIVE, VersionKey, alias_name
 from serving.registry import audit, catalog
 from serving.registry.audit import Event
 from serving.registry.blobs import Blobs
-from serving.registry.bundle import read_bundle, read_manifest
+from serving.registry.bundle import read_bundle, read_head
 from serving.registry.catalog import Alias, RegisteredVersion
 from serving.registry.database import Database
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
-from serving.registry.stored_version import stored_spec
+from serving.registry.stored_version import StoredVersions
+from serving.registry.trust_gate import TrustGate, candidate_of
 from serving.registry.version import VersionSpec
 
 
@@ -81,10 +82,9 @@ class Registry:
         self.blobs = Blobs(root)
         self.database = Database(f"sqlite:///{root / 'catalog.sqlite'}", root / "migration.lock")
         self.clock = clock or SystemClock()
-        self._gpu = gpu
-        self._dependencies = Dependencies(Policy(dependencies))
         self._admit = admit
-        self._specs: dict[str, VersionSpec] = {}
+        self._trust = TrustGate(root)
+        self._stored = StoredVersions(self._trust, Dependencies(Policy(dependencies)), gpu=gpu)
 
     def __enter__(self) -> Self:
         return self
@@ -110,10 +110,13 @@ class Registry:
 
         Raises:
             AlreadyExistsError: The version exists with other content: it never changes.
+            UntrustedError: The registry's rules refuse it.
             NotFoundError: `folder` is no bundle.
             InvalidArgumentError: The bundle is damaged.
         """
-        manifest = read_manifest(folder)
+        head = read_head(folder)
+        manifest = head.manifest
+        self._trust.require(candidate_of(head))
         self._admit(folder, manifest)
         for _ in range(PUSH_ATTEMPTS):
             there = self._found(manifest)
@@ -135,7 +138,8 @@ class Registry:
     def change_counter(self) -> int:
         """Return a number that rises with every change: cheap, for polling."""
         with self.database.reading() as connection:
-            return catalog.read_revision(connection)
+            revision = catalog.read_revision(connection)
+        return revision + self._trust.changes()
 
     def wanted(self) -> tuple[VersionSpec, ...]:
         """Return every version that shall be loaded and can be, by model and version."""
@@ -154,6 +158,18 @@ class Registry:
         """Return the versions of a model, or of all, archived ones included."""
         with self.database.reading() as connection:
             return catalog.read_versions(connection, model)
+
+    def folder(self, model: str, version: int) -> Path:
+        """Return where a version's bundle lies.
+
+        Raises:
+            NotFoundError: It was never pushed.
+        """
+        with self.database.reading() as connection:
+            found = catalog.read_version(connection, model, version)
+        if found is None:
+            raise NotFoundError(f"{model}:{version} is not in the registry: push it first")
+        return self.blobs.folder(found.digest)
 
     def next_version(self, manifest: Manifest) -> int:
         """Return the number under which a manifest's content belongs.
@@ -355,12 +371,7 @@ class Registry:
                 yield FailedVersion(model=row.model, version=row.version, reason=error.message)
 
     def _spec(self, row: RegisteredVersion) -> VersionSpec:
-        known = self._specs.get(row.digest)
-        if known is None:
-            known = self._specs[row.digest] = stored_spec(
-                row, self.blobs.folder(row.digest), self._dependencies, gpu=self._gpu
-            )
-        return known
+        return self._stored.spec(row, self.blobs.folder(row.digest))
 
 
 def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:

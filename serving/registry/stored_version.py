@@ -1,37 +1,92 @@
 """A row of the catalog and its bundle → the version that a worker loads."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.bundle import read_manifest
+from serving.registry.bundle import read_head
 from serving.registry.catalog import RegisteredVersion
 from serving.registry.dependencies import Dependencies
 from serving.registry.file_digests import FileDigest
 from serving.registry.golden_samples import golden_spec
 from serving.registry.manifest import Manifest
 from serving.registry.triton_config import parse_config
+from serving.registry.trust import Candidate
+from serving.registry.trust_gate import Stamp, TrustGate, candidate_of, head_stamp
 from serving.registry.version import ServingPolicy, VersionSpec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A version as it was read; read again when its manifest or signature changes."""
+
+    stamp: tuple[Stamp, Stamp]
+    spec: VersionSpec
+    candidate: Candidate
+
+
+class StoredVersions:
+    """The versions of a registry as workers get them, each judged by the rules as they are now."""
+
+    def __init__(self, trust: TrustGate, dependencies: Dependencies, *, gpu: bool) -> None:
+        """Remember whom to ask.
+
+        Args:
+            trust: The registry's rules.
+            dependencies: What happens where a pinned package differs.
+            gpu: What KIND_AUTO means here.
+        """
+        self._trust = trust
+        self._dependencies = dependencies
+        self._gpu = gpu
+        self._known: dict[str, _Known] = {}
+
+    def spec(self, row: RegisteredVersion, folder: Path) -> VersionSpec:
+        """Describe a version that may be loaded.
+
+        Raises:
+            NotFoundError: The bundle is not there.
+            InvalidArgumentError: It is another one, or was changed.
+            UntrustedError: The registry's rules refuse it.
+        """
+        stamp = head_stamp(folder)
+        known = self._known.get(row.digest)
+        if known is None or known.stamp != stamp:
+            head = read_head(folder)
+            spec = stored_spec(row, head.manifest, folder, self._dependencies, gpu=self._gpu)
+            known = _Known(stamp=stamp, spec=spec, candidate=candidate_of(head))
+            self._known[row.digest] = known
+        verdict = self._trust.require(known.candidate)
+        warnings = (known.spec.warning, *(str(finding) for finding in verdict.findings))
+        return replace(
+            known.spec,
+            may_execute=verdict.may_execute,
+            warning="; ".join(text for text in warnings if text),
+        )
+
+
 def stored_spec(
-    row: RegisteredVersion, folder: Path, dependencies: Dependencies, *, gpu: bool
+    row: RegisteredVersion,
+    manifest: Manifest,
+    folder: Path,
+    dependencies: Dependencies,
+    *,
+    gpu: bool,
 ) -> VersionSpec:
     """Describe a stored version from its manifest, which must be the one that was pushed.
 
     Args:
         row: The version.
+        manifest: What lies in its bundle.
         folder: Where its bundle lies.
         dependencies: What happens where a pinned package differs.
         gpu: What KIND_AUTO means here.
 
     Raises:
-        NotFoundError: The bundle is not there.
-        InvalidArgumentError: It is another one.
+        InvalidArgumentError: The bundle is another one.
     """
     source = f"configuration of {row.model}:{row.version}"
     config = parse_config(row.config, model=row.model, source=source, gpu=gpu)
-    manifest = read_manifest(folder)
     if manifest.digest() != row.digest:
         raise InvalidArgumentError(
             f"BP-F01 manifest.json: it is not the one that was pushed as {row.model}:{row.version} "

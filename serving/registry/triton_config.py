@@ -349,7 +349,7 @@ def _completed(config_text: str, model: str, served: ServedVersion) -> pb.ModelC
         message.dynamic_batching.SetInParent()
     _complete_instances(message, served)
     if not message.default_model_filename:
-        files = [item.default_file for item in FORMATS if item.backend == served.backend]
+        files = [item.default_file for item in FORMATS if item.platform == served.platform]
         message.default_model_filename = files[0] if files else ""
     return message
 

@@ -113,6 +113,9 @@ class VersionSpec:
     """What the bundle's files must be: compared before the version is loaded."""
     lock_file: str = ""
     """Absolute path of the lock whose environment its worker runs in; empty: it runs in ours."""
+    may_execute: bool = False
+    """Loading it may run code that it carries: somebody trusted has signed it, and the registry's
+    rules allow it. Formats that cannot do so need it not."""
     warning: str = ""
     """What is to be said of it although it can be served: a pinned package that differs, …"""
     golden: GoldenSpec | None = None

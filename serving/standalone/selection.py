@@ -7,7 +7,7 @@ from pathlib import Path
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_key
-from serving.registry.formats import format_of_file
+from serving.registry.formats import format_of_plain_file
 from serving.registry.manifest import MANIFEST_FILE
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
@@ -66,7 +66,7 @@ def file_version(path: Path, *, gpu: bool) -> VersionSpec:
         model=model,
         version=int(folder.name) if is_layout else 1,
         file=str(path),
-        format=format_of_file(path.name).name,
+        format=format_of_plain_file(path.name).name,
         size_bytes=status.st_size,
         digest=hashlib.sha256(stamp.encode("utf-8", "surrogatepass")).hexdigest(),
         origin=f"file {path}",

@@ -59,6 +59,7 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         gpu_arena_bytes=policy.gpu_arena_bytes,
         deterministic=policy.deterministic,
         allow_cpu_nodes=policy.allow_cpu_nodes,
+        may_execute=spec.may_execute,
     )
     require_files(Path(spec.folder), spec.files)
     with _noted(note):

@@ -112,7 +112,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         pack_bundle(order_of(tmp_path / "source" / "model.echo"), bundle.folder)
 
 
-@pytest.mark.parametrize("file", ["model.pt2", "model.pkl", "model.py", "model.bin"])
+@pytest.mark.parametrize("file", ["model.pkl", "model.py", "model.bin"])
 def test_formats_that_run_code_are_refused(tmp_path: Path, file: str) -> None:
     """Nothing that runs its author's code at load becomes a bundle."""
     (tmp_path / file).write_text("")

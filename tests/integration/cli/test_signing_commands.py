@@ -1,0 +1,108 @@
+"""Keys, signatures and rules on the command line: what people type, and what they are told."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from serving.cli.main import main
+from tests.fakes.bundles import make_bundle
+
+
+class Terminal:
+    """Runs command lines and keeps what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: object, status: int = 0) -> str:
+        """Run one; return stdout, or stderr where it fails."""
+        with pytest.raises(SystemExit) as ended:
+            main([str(one) for one in arguments])
+        printed = self._capsys.readouterr()
+        assert int(ended.value.code or 0) == status, printed.err
+        return printed.err if status else printed.out
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    """A terminal with a home of its own."""
+    monkeypatch.setenv("BASCULE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return Terminal(capsys)
+
+
+def test_from_a_key_to_a_verified_version(run: Terminal, tmp_path: Path) -> None:
+    """Make a key, sign, trust, push: `verify` names the signer, in the folder and the registry."""
+    bundle = make_bundle(tmp_path / "m").folder
+    key = json.loads(run("keys", "new", "alice", "-o", tmp_path / "k", "--json"))
+    run("keys", "policy", "--unsigned", "refuse")
+
+    assert "BP-S04" in run("push", bundle, status=1)
+    run("sign", bundle, "--key", key["private"])
+    assert "none of them is trusted" in run("verify", bundle, status=1)
+    assert key["key_id"] in run("verify", bundle, "--key", key["public"])
+    run("keys", "trust", key["public"], "--model", "m")
+    run("push", bundle)
+    assert "signed by alice" in run("verify", "m:1")
+    assert "trusted" in run("verify", bundle)
+
+
+def test_a_changed_byte_is_one_sentence(run: Terminal, tmp_path: Path) -> None:
+    """`verify` of a bundle that was changed says so and ends with status 1."""
+    bundle = make_bundle(tmp_path / "m").folder
+    key = json.loads(run("keys", "new", "alice", "--json"))
+    run("sign", bundle, "--key", key["private"])
+    manifest = bundle / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+
+    error = run("verify", bundle, "--key", key["public"], status=1)
+
+    assert "BP-S04" in error
+    assert error.count("\n") == 1
+
+
+def test_keys_are_listed_with_what_they_count_for(run: Terminal, tmp_path: Path) -> None:
+    """Own and trusted keys are shown once each; the private file is for its owner only."""
+    run("keys", "new", "alice")
+    public = tmp_path / "home" / "keys" / "alice.pub.pem"
+    run("keys", "trust", public, "--model", "a", "--model", "b")
+
+    listed = json.loads(run("keys", "list", "--json"))
+
+    assert [(one["name"], one["models"]) for one in listed] == [("alice", ["a", "b"])]
+    assert stat.S_IMODE(Path(listed[0]["private_file"]).stat().st_mode) == 0o600
+    run("keys", "untrust", "alice")
+    assert json.loads(run("keys", "policy", "--json"))["keys"] == []
+
+
+def test_a_passphrase_is_asked_for_by_file(run: Terminal, tmp_path: Path) -> None:
+    """An encrypted key signs with its passphrase, and says what is missing without it."""
+    bundle = make_bundle(tmp_path / "m").folder
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    run("keys", "new", "alice", "--passphrase-file", secret)
+    key = tmp_path / "home" / "keys" / "alice.key.pem"
+
+    assert "--passphrase-file" in run("sign", bundle, "--key", key, status=1)
+    run("sign", bundle, "--key", key, "--passphrase-file", secret)
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden"])
+def test_a_key_stays_in_its_folder(run: Terminal, name: str) -> None:
+    """A key's name is a name, not a path."""
+    assert "cannot be a key's name" in run("keys", "new", name, status=1)
+
+
+def test_an_unsigned_archive_is_not_packed(run: Terminal, tmp_path: Path) -> None:
+    """A format that can run code is refused with the remedy before anything reads it."""
+    (tmp_path / "model.pt2").write_bytes(b"PK")
+
+    error = run("pack", "model.pt2", "--name", "m", "--version", "1", status=1)
+
+    assert "can run code" in error
+    assert "--sign" in error
