@@ -148,27 +148,24 @@ def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     while waiting:
         for node in waiting.pop().node:
             yield node
-            for attribute in node.attribute:
-                if attribute.HasField("g"):
-                    waiting.append(attribute.g)
-                waiting.extend(attribute.graphs)
+            waiting += [graph for one in node.attribute for graph in _graphs(one)]
 
 
 def _all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a model: initializers, and what nodes carry with them."""
     waiting: list[Any] = [model.graph]
     while waiting:
         graph = waiting.pop()
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
-            yield sparse.values
-            yield sparse.indices
+            yield from (sparse.values, sparse.indices)
         for attribute in (one for node in graph.node for one in node.attribute):
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            waiting.extend(attribute.graphs)
-            if attribute.HasField("g"):
-                waiting.append(attribute.g)
+            yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
+            waiting += _graphs(attribute)
+
+
+def _graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    return [*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs]
 
 
 def _external(tensors: Iterable[onnx.TensorProto]) -> Iterator[ExternalData]:

@@ -27,14 +27,6 @@ def check_configuration(subject: Subject) -> Iterator[Finding]:
             subject.name_problem,
             "rename it: a version is a positive number without leading zeros",
         )
-    for profile in subject.unknown_profiles:
-        yield found(
-            "BP-C07",
-            profile,
-            f"profile '{profile}' is defined nowhere",
-            "correct the name, or define the profile; bascule facts lists the profiles",
-            evidence=Evidence(profile, "a known profile"),
-        )
     if subject.claims.problem:
         yield found("BP-C05", "configuration", subject.claims.problem, "correct the configuration")
         return

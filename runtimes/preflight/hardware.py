@@ -42,8 +42,16 @@ CODES: Final = {
 
 def check_hardware(subject: Subject) -> Iterator[Finding]:
     """Yield what a node lacks."""
+    for profile in subject.unknown_profiles:
+        yield found(
+            "BP-H10",
+            profile,
+            f"hardware profile '{profile}' is defined nowhere",
+            "correct the name, or define it in BASCULE_HOME/profiles",
+            evidence=Evidence(profile, "a profile that is defined"),
+        )
     placement = subject.placement
-    if placement is None:
+    if placement is None or subject.unknown_profiles:
         return
     choice = choose(placement, subject.claims)
     for name, missed in choice.misfits.items():
