@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 E2E := $(wildcard tests/e2e)
 CODE := serving runtimes protos benchmarks tests
 
-.PHONY: help install demo test test-long check format protos docs bench clean
+.PHONY: help install demo test test-long test-gpu check format protos docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(INSTALLED) ## all tests but the long ones
 
 test-long: $(INSTALLED) ## the tests that take minutes each
 	$(BIN)/python -m pytest tests/unit tests/integration $(E2E) -m long
+
+test-gpu: $(INSTALLED) ## the tests that need an NVIDIA GPU
+	$(BIN)/python -m pytest tests/gpu -m gpu
 
 check: $(INSTALLED) ## lint, format, types, layers, generated code
 	$(BIN)/ruff check $(CODE)

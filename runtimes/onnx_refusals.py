@@ -48,7 +48,7 @@ REMEDIES: Final = (
     (r"External data path escapes model directory", EXTERNAL_OUTSIDE),
     (r"[Ee]xternal data|out of bounds.*initializer|initializer.*out of bounds", EXTERNAL_BROKEN),
     (r"Protobuf parsing failed|No graph was found", NO_MODEL),
-    (r"Failed to allocate memory|BFCArena|out of memory", NO_ROOM),
+    (r"Failed to allocate memory|BFCArena|smaller than requested|out of memory", NO_ROOM),
     (r"Could not find an implementation|NOT_IMPLEMENTED", NO_KERNEL),
 )
 

@@ -32,8 +32,7 @@ def apply_settings(request: LoadRequest) -> tuple[str, ...]:
         use_deterministic(request.device)
     if request.device.kind == "cpu":
         return ()
-    if request.gpu_arena_bytes:
-        bound_memory(request.device, request.gpu_arena_bytes)
+    bound_memory(request.device, request.gpu_arena_bytes)
     return tuple(set_precision(request.precision))
 
 
@@ -72,6 +71,7 @@ def set_precision(precision: Precision) -> Iterator[str]:
 
 
 def bound_memory(device: Device, limit_bytes: int) -> None:
-    """Keep torch from taking more memory than this on a CUDA device."""
+    """Keep torch from taking more memory than this on a CUDA device; 0: all of it."""
     total = torch.cuda.get_device_properties(device.index).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total), device.index)
+    fraction = min(1.0, limit_bytes / total) if limit_bytes else 1.0
+    torch.cuda.set_per_process_memory_fraction(fraction, device.index)

@@ -34,11 +34,16 @@ UNKNOWN_OPERATOR: Final = (
     "it uses an operator that this torch does not have: export it with standard operators, or with "
     "the torch version that runs here"
 )
+NO_ROOM: Final = (
+    "its device has no room for it: use a device with more memory or fewer versions, or a profile "
+    "with a larger gpu_arena_bytes"
+)
 
 # What torch says when it refuses a file → what to do about it. The first match counts.
 REMEDIES: Final = (
     (r"constants\.pkl", NO_MODULE),
     (r"not a ZIP archive|central directory|failed (?:reading|finding)", NO_ARCHIVE),
+    (r"out of memory", NO_ROOM),
     (r"[Uu]nknown (?:builtin|custom) op", UNKNOWN_OPERATOR),
 )
 
