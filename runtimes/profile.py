@@ -13,6 +13,8 @@ Precision = Literal["fp32", "tf32"]
 
 GIB: Final = 1 << 30
 NEWEST_CAPABILITY: Final = (99, 9)
+PROFILE_RESOURCE: Final = "bascule_profile_"
+"""Beginning of the scheduler's custom resource of a profile."""
 PROFILE_SHARE: Final = 0.001
 """What one replica takes of its profile's resource; a node that fits advertises 1.0 of it."""
 
@@ -46,7 +48,7 @@ class HardwareProfile:
 
 def resource_name(profile: HardwareProfile) -> str:
     """Return the scheduler's custom resource that a node advertises if it fits a profile."""
-    return f"bascule_profile_{profile.name}"
+    return f"{PROFILE_RESOURCE}{profile.name}"
 
 
 def demanded_resources(profile: HardwareProfile) -> dict[str, float]:

@@ -9,12 +9,14 @@ the same pool again changes nothing, and another replica count is applied in pla
 """
 
 import hashlib
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
 import msgspec
 from ray import serve
 
+from runtimes.profile import PROFILE_SHARE
 from serving.cluster.names import Instance
 
 HEALTH_PERIOD_S: Final = 1.0
@@ -23,8 +25,24 @@ STOP_EXTRA_S: Final = 15.0
 """What stopping takes besides the calls in flight, before Serve kills the actor."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a replica needs of the node that Ray places it on."""
+
+    gpu_count: float = 0
+    resource: str = ""
+    """Ray's custom resource of a hardware profile: only nodes that fit it have some."""
+
+
+NOTHING: Final = Demand()
+
+
 def application(
-    actor: type, instance: Instance, *arguments: str, gpu_count: float = 0, **options: object
+    actor: type,
+    instance: Instance,
+    *arguments: str,
+    demand: Demand = NOTHING,
+    **options: object,
 ) -> serve.Application:
     """Bind a deployment to its arguments: the instance first, then `arguments`.
 
@@ -32,10 +50,12 @@ def application(
         actor: The class whose objects are the replicas.
         instance: Handed to every replica.
         arguments: Handed to every replica, after the instance; part of the code version.
-        gpu_count: GPUs for each replica.
+        demand: What each replica needs of its node.
         options: Further options of the deployment, such as its replica count.
     """
-    actor_options: dict[str, object] = {"num_cpus": 0, "num_gpus": gpu_count}
+    actor_options: dict[str, object] = {"num_cpus": 0, "num_gpus": demand.gpu_count}
+    if demand.resource:
+        actor_options["resources"] = {demand.resource: PROFILE_SHARE}
     if not instance.owns_cluster:  # our own Ray's processes have the marks from their start
         marks = {
             "BASCULE_HOME": str(instance.settings.home),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from runtimes.facts import NodeFacts
 from serving.clock import Clock
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
@@ -53,6 +54,8 @@ class EdgeReport:
     """Number of the publication that it could not apply last."""
     reason: str = ""
     """Why it could not."""
+    facts: NodeFacts | None = None
+    """What its node is, measured once when it started."""
 
 
 class Bell:
@@ -218,6 +221,14 @@ class EdgeBoard:
     def observe(self) -> Sequence[EdgeStatus]:
         """Return every edge that reported lately."""
         return tuple(edge.status for edge in self._living())
+
+    async def heard(self, limit_s: float) -> None:
+        """Return when an edge reports, or after the limit."""
+        await self._heard.wait(limit_s)
+
+    def facts(self) -> Mapping[str, NodeFacts]:
+        """Return what is known of the nodes of every edge that reported lately."""
+        return {edge.status.node: edge.facts for edge in self._living() if edge.facts is not None}
 
     def _living(self) -> Sequence[EdgeReport]:
         oldest_s = self._clock.monotonic_s() - SILENCE_S

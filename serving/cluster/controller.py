@@ -17,6 +17,7 @@ import ray
 import structlog
 from ray import serve
 
+from runtimes.profile import SHIPPED
 from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.adapter import RayEdges, RayPools, clock_revision
@@ -32,7 +33,9 @@ from serving.errors import NotReadyError
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
+from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
+from serving.rollout.nodes import KnownNodes
 from serving.rollout.ports import PoolSpec, WorkerState
 from serving.rollout.sources import Selection, Sources
 from serving.settings import Settings
@@ -40,6 +43,7 @@ from serving.settings import Settings
 HEAR_LIMIT_S: Final = 8.0
 """Longest wait for the replicas and edges of an earlier controller to report."""
 HEAR_LOOK_S: Final = 0.1
+NODES_LOOK_S: Final = 5.0
 START_LIMIT_S: Final = 60.0
 LEAVE_LIMIT_S: Final = 8.0
 MANY_CALLS: Final = 10_000
@@ -66,10 +70,11 @@ class ControllerReplica:
             ServePoolApps(instance), self._pool_board, settings.run_dir / "pools.json"
         )
         self._edges = RayEdges(self._edge_board, self._routes_file)
+        self._nodes = KnownNodes(SHIPPED)
         self._controller: Controller | None = None
         self._has_started = asyncio.Event()
         self._background = Background()
-        self._background.start(self._pools.run, self._control)
+        self._background.start(self._pools.run, self._control, self._watch_nodes)
 
     async def pool_exchange(
         self, pool: str, state: WorkerState, known_revision: int, wait_s: float
@@ -135,8 +140,9 @@ class ControllerReplica:
         if pools or routes.revision:
             await self._hear(pools)
             log.info("controller_resumed", pools=len(pools), revision=routes.revision)
+        await self._first_node()
         with ExitStack() as stack:
-            sources = await asyncio.to_thread(_sources, self._settings, stack)
+            sources = await asyncio.to_thread(_sources, self._settings, self._nodes, stack)
             ports = Ports(
                 cluster=self._pools,
                 edges=self._edges,
@@ -149,6 +155,23 @@ class ControllerReplica:
             self._controller = controller
             self._has_started.set()
             await controller.loop.run()
+
+    async def _first_node(self) -> None:
+        """Wait until an edge has told what its node is, or a limit: nothing is judged before."""
+        try:
+            async with asyncio.timeout(HEAR_LIMIT_S):
+                while not self._edge_board.facts():
+                    await self._edge_board.heard(HEAR_LOOK_S)
+        except TimeoutError:
+            log.warning("no_node_is_known")
+        self._nodes.hear(self._edge_board.facts())
+
+    async def _watch_nodes(self) -> None:
+        """Judge every version anew when nodes came or went."""
+        while True:
+            await self._edge_board.heard(NODES_LOOK_S)
+            if self._controller is not None and self._nodes.hear(self._edge_board.facts()):
+                await self._controller.loop.change(lambda: None)
 
     async def _hear(self, pools: Mapping[str, PoolSpec]) -> None:
         """Wait until every worker and every edge that should be there has reported, or a limit."""
@@ -188,7 +211,7 @@ def _running_edges() -> int:
     )
 
 
-def _sources(settings: Settings, stack: ExitStack) -> Sources:
+def _sources(settings: Settings, nodes: KnownNodes, stack: ExitStack) -> Sources:
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     registry = stack.enter_context(
         Registry(settings.home, gpu=has_gpu, dependencies=settings.dependencies)
@@ -198,4 +221,5 @@ def _sources(settings: Settings, stack: ExitStack) -> Sources:
         registry,
         None if folder is None else Repository(folder, gpu=has_gpu),
         Selection(mode=settings.model_control_mode, load_model=settings.load_model),
+        Gate(nodes),
     )

@@ -14,11 +14,13 @@ import structlog
 from ray import serve
 
 from runtimes.errors import BasculeError
+from runtimes.node_probe import probe
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import application
 from serving.cluster.background import Background
 from serving.cluster.boards import EdgeReport, Publication
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
+from serving.cluster.records import portable_facts
 from serving.cluster.remote_control import RemoteControl, answered
 from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
@@ -80,6 +82,8 @@ class EdgeReplica:
 
     async def _live(self) -> None:
         """Open the ports, then obey the controller until the actor ends."""
+        facts = portable_facts(await asyncio.to_thread(probe))
+        self._report = replace(self._report, facts=facts)
         await self._edge.start()
         self._is_open.set()
         controller = serve.get_app_handle(CONTROLLER_APP)

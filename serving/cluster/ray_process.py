@@ -6,6 +6,7 @@ read only when a process starts. Ray listens on the node's address, not on loopb
 whoever speaks to it can run code: it is therefore never started without its token.
 """
 
+import json
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from typing import Final
 import msgspec
 import psutil
 
+from runtimes.node_probe import probe
+from runtimes.profile import SHIPPED, resource_name
+from runtimes.profile_fit import misfits
 from serving.cluster.instance_processes import processes_of
 from serving.errors import NotReadyError
 from serving.settings import Settings, inherited_environment
@@ -211,10 +215,19 @@ def _start_command(temp_dir: Path, dashboard_port: int) -> tuple[str, ...]:
         "--include-log-monitor=false",  # it sends workers' output to drivers: we have none
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={temp_dir}",
+        f"--resources={json.dumps(advertised())}",
         "--disable-usage-stats",
         "--log-style=record",
         *dashboard,
     )
+
+
+def advertised() -> dict[str, float]:
+    """Return Ray's custom resources of this node: one for each hardware profile that it fits."""
+    facts = probe()
+    return {
+        resource_name(profile): 1.0 for profile in SHIPPED.values() if not misfits(profile, facts)
+    }
 
 
 def _run_ray_start(command: tuple[str, ...], environment: dict[str, str], log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from runtimes.facts import NodeFacts
 from serving.edge.control import ClusterStatus, Snapshot
 from serving.rollout.ports import WorkerState
 
@@ -25,3 +26,8 @@ def portable_status(status: ClusterStatus) -> ClusterStatus:
 def portable_worker(state: WorkerState) -> WorkerState:
     """The same report with plain dictionaries."""
     return replace(state, versions=dict(state.versions))
+
+
+def portable_facts(facts: NodeFacts) -> NodeFacts:
+    """The same facts with plain dictionaries."""
+    return replace(facts, packages=dict(facts.packages), labels=dict(facts.labels))

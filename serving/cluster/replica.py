@@ -6,7 +6,7 @@ controller is needed for changes only: while it is away, the worker serves on.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -15,9 +15,10 @@ import msgspec
 import structlog
 from ray import serve
 
+from runtimes.profile import PROFILE_RESOURCE
 from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
-from serving.cluster.apps import application
+from serving.cluster.apps import Demand, application
 from serving.cluster.background import Background
 from serving.cluster.boards import PoolOrder
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
@@ -154,14 +155,26 @@ class PoolReplica:
             self._host.set_versions(order.versions)
 
 
-def pool_app(instance: Instance, spec: PoolSpec) -> serve.Application:
-    """The Serve application of a pool; its versions travel by another way."""
+def pool_app(
+    instance: Instance, spec: PoolSpec, advertised: Collection[str] = ()
+) -> serve.Application:
+    """The Serve application of a pool; its versions travel by another way.
+
+    Args:
+        instance: Handed to every replica.
+        spec: The pool.
+        advertised: Custom resources that nodes of the cluster have. A profile that none advertises
+            is not demanded: whoever runs the cluster has not told Ray of profiles.
+    """
+    resource = f"{PROFILE_RESOURCE}{spec.profile}"
     return application(
         PoolReplica,
         instance,
         spec.pool,
         *((spec.lock_file,) if spec.lock_file else ()),
-        gpu_count=spec.gpu_count,
+        demand=Demand(
+            gpu_count=spec.gpu_count, resource=resource if resource in advertised else ""
+        ),
         num_replicas=spec.replica_count,
         max_ongoing_requests=64,
     )

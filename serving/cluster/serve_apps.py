@@ -36,9 +36,10 @@ class ServePoolApps:
         Raises:
             NotReadyError: Serve did not take it.
         """
+        advertised = ray.cluster_resources().keys()
         targets = [
             RunTarget(
-                target=pool_app(self._instance, spec),
+                target=pool_app(self._instance, spec, advertised),
                 name=pool_app_name(spec.pool),
                 route_prefix=None,
             )

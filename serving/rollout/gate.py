@@ -51,8 +51,8 @@ class Checks(Protocol):
 class Gate:
     """Judges versions, each digest once for the same nodes. For one caller at a time."""
 
-    def __init__(self, nodes: Nodes, checks: Checks) -> None:
-        """Judge nothing yet."""
+    def __init__(self, nodes: Nodes, checks: Checks | None = None) -> None:
+        """Judge nothing yet; without checks only the profiles decide."""
         self._nodes = nodes
         self._checks = checks
         self._judged: dict[tuple[VersionKey, str], Judged] = {}
@@ -69,6 +69,7 @@ class Gate:
         if known is None:
             choice = choose(spec.policy, profiles, nodes)
             chosen = replace(spec, policy=choice.policy)
-            findings = (*choice.findings, *self._checks.check(chosen, nodes))
+            checked = () if self._checks is None else self._checks.check(chosen, nodes)
+            findings = (*choice.findings, *checked)
             known = self._judged[spec.key, spec.digest] = Judged(spec=chosen, findings=findings)
         return known

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 import structlog
 
 from runtimes.errors import BasculeError
+from runtimes.node_probe import probe
+from runtimes.profile import SHIPPED
 from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
+from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
+from serving.rollout.nodes import KnownNodes
 from serving.rollout.sources import Sources
 from serving.settings import Settings
 from serving.standalone.adapter import LocalCluster
@@ -122,7 +126,9 @@ def _sources(
     selection = select(models, settings, registry, gpu=has_gpu)
     folder = settings.model_repository
     repository = Repository(folder, gpu=has_gpu) if folder is not None else None
-    return Sources(registry, repository, selection)
+    nodes = KnownNodes(SHIPPED)
+    nodes.hear({LOCAL_NODE: probe()})
+    return Sources(registry, repository, selection, Gate(nodes))
 
 
 def _stop_event(tell: Tell) -> asyncio.Event:
