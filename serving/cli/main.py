@@ -45,6 +45,8 @@ WORDS: Final = {
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),
     "predict": Word("serving.cli.predict", "Call a model and print its outputs."),
     "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
+    "facts": Word("serving.cli.facts", "Measure this node: CPUs, memory, GPUs, engines."),
+    "profiles": Word("serving.cli.facts", "Hardware profiles, and which of them fit here."),
     "environments": Word("serving.cli.environments", "Environments of versions that pin packages."),
     "config": Word("serving.cli.operate", "Show the settings in force and where each is from."),
 }
