@@ -106,9 +106,7 @@ def decode_sample(raw: bytes, specs: SpecsOfModel, source: str) -> Sample:
         InvalidArgumentError: It is no such file, or holds other tensors than the specs.
     """
     arrays = decode_arrays(raw, source)
-    inputs = [
-        _tensor(arrays, f"input_{index}", spec, source) for index, spec in enumerate(specs.inputs)
-    ]
+    inputs = take_inputs(arrays, specs.inputs, source)
     outputs = [
         _tensor(arrays, f"output_{index}", spec, source) for index, spec in enumerate(specs.outputs)
     ]
@@ -121,7 +119,20 @@ def decode_sample(raw: bytes, specs: SpecsOfModel, source: str) -> Sample:
         if array is None:
             raise InvalidArgumentError(f"{source}: output '{spec.name}' is missing")
     kept = tuple(array for array in outputs if array is not None)
-    return Sample(inputs=tuple(inputs), outputs=kept, name=source)
+    return Sample(inputs=inputs, outputs=kept, name=source)
+
+
+def take_inputs(
+    arrays: dict[str, Array], specs: Sequence[TensorSpec], source: str
+) -> tuple[Array | None, ...]:
+    """Take `input_0` … out of the arrays of a file, in the order of the specs.
+
+    Raises:
+        InvalidArgumentError: One is missing, or of another datatype.
+    """
+    return tuple(
+        _tensor(arrays, f"input_{index}", spec, source) for index, spec in enumerate(specs)
+    )
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

@@ -1,53 +1,64 @@
-"""`bascule pack` and `bascule push`: a model file becomes a bundle, a bundle becomes a version."""
+"""`bascule pack`: a model file becomes a bundle, with all that running it shows."""
 
-import os
-import pwd
-import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from runtimes.errors import InvalidArgumentError
-from serving.cli.admin_client import AdminClient
-from serving.cli.inspection import Inspection, inspect_bundle
+from runtimes.devices import device as parse_device
+from serving.cli.given_samples import given_samples
 from serving.cli.keys import Passphrase, read_passphrase
 from serving.cli.lock_options import Dependencies, Lock, dependency_requirements
+from serving.cli.pack_options import (
+    Card,
+    CodeRevision,
+    Config,
+    Contract,
+    Deterministic,
+    GoldenCount,
+    GoldenFiles,
+    Include,
+    Json,
+    Licence,
+    Metrics,
+    Notes,
+    OnDevice,
+    Output,
+    Parent,
+    Profiles,
+    Reference,
+    Rows,
+    Sign,
+    Tolerances,
+    TrainedUntil,
+    TrainingData,
+    config_text,
+    git_revision,
+    lineage_of,
+    tolerances_of,
+)
+from serving.cli.progress import Progress
 from serving.cli.render import duration_text, print_json, size_text, tensor_text
 from serving.clock import SystemClock
-from serving.edge.control import VersionRecord
-from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.bundle import Bundle
+from serving.registry.completion import DEFAULT_SAMPLES, Inspection, RunOrder, complete_bundle
 from serving.registry.formats import format_of_plain_file
+from serving.registry.golden_samples import from_stored
 from serving.registry.keys import read_signing_key
-from serving.registry.manifest import Manifest
-from serving.registry.packing import PackOrder, pack_bundle, renumber
+from serving.registry.manifest import Golden, Manifest
+from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.signing import sign_bundle
-from serving.registry.store import Pushed, Registry
-from serving.registry.triton_config import says_max_batch
-from serving.registry.version import VersionState
-from serving.settings import load_settings
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A Triton model configuration, config.pbtxt.")
-]
-Rows = Annotated[
-    int | None,
-    typer.Option("--max-batch-size", min=0, help="Rows of a batch at most; 0: no batch dimension."),
-]
-Include = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="A file that the model reads beside it; may be repeated."),
-]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(epilog="Example: bascule pack model.onnx --name resnet --version 3")(pack)
-    app.command(epilog="Examples: bascule push resnet-3 · bascule push resnet.onnx")(push)
+    """Add the command of this module."""
+    app.command(
+        epilog="Examples: bascule pack model.onnx --name resnet --version 3 · bascule pack m.onnx "
+        "--name m --version 1 --golden rows.json --tolerance y=ulp:4 --metric accuracy=0.93"
+    )(pack)
 
 
 def pack(  # noqa: PLR0913  one parameter for each flag
@@ -58,198 +69,144 @@ def pack(  # noqa: PLR0913  one parameter for each flag
     config: Config = None,
     max_batch_size: Rows = None,
     include: Include = None,
+    profile: Profiles = None,
+    golden: GoldenFiles = None,
+    golden_samples: GoldenCount = DEFAULT_SAMPLES,
+    tolerance: Tolerances = None,
     lock: Lock = None,
     dependencies: Dependencies = "",
-    licence: Annotated[str, typer.Option(help="The model's licence.")] = "",
-    notes: Annotated[str, typer.Option(help="Anything a colleague should know.")] = "",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Default: NAME-VERSION.")
-    ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="Sign with this private key.")
-    ] = None,
+    deterministic: Deterministic = False,
+    device: OnDevice = "cpu",
+    training_data: TrainingData = "",
+    trained_until: TrainedUntil = None,
+    code_revision: CodeRevision = None,
+    parent: Parent = "",
+    metric: Metrics = None,
+    card: Card = None,
+    contract: Contract = None,
+    reference: Reference = None,
+    licence: Licence = "",
+    notes: Notes = "",
+    output: Output = None,
+    sign: Sign = None,
     passphrase_file: Passphrase = None,
     as_json: Json = False,
 ) -> None:
-    """Check that a model loads, and make a bundle of it: files, checksums, where it was packed."""
+    """Run a model, and make a bundle of it: files, checksums, specs, golden samples, lineage."""
+    revision, gap = (code_revision, "") if code_revision is not None else git_revision(Path.cwd())
     order = PackOrder(
         model_file=file,
         name=model_name(name),
         version=version_number(version),
         created_utc=SystemClock().utc_now(),
-        config=_config_text(config, max_batch_size),
+        config=config_text(config, max_batch_size),
         extra_files=tuple(include or ()),
+        card_file=card,
+        contract_file=contract,
+        reference_file=reference,
         lock_file=lock,
-        requirements=dependency_requirements(dependencies),
+        requirements=dependency_requirements(dependencies).model_copy(
+            update={"profiles": tuple(profile or ()), "deterministic": deterministic}
+        ),
+        lineage=lineage_of(training_data, trained_until, revision, parent, metric or ()),
         licence=licence,
         notes=notes,
     )
-    key = None if sign is None else read_signing_key(sign, read_passphrase(passphrase_file))
-    bundle, seen = pack_checked(
-        order, output or Path(f"{name}-{version}"), may_execute=key is not None
+    run = RunOrder(
+        golden_count=golden_samples,
+        given=given_samples(golden) if golden else None,
+        tolerances=tolerances_of(tolerance or ()),
+        device=parse_device(device),
+        may_execute=sign is not None,
     )
+    key = None if sign is None else read_signing_key(sign, read_passphrase(passphrase_file))
+    bundle, seen = pack_checked(order, output or Path(f"{name}-{version}"), run)
     if key is not None:
         sign_bundle(bundle.folder, key)
-    if as_json:
-        print_json({"bundle": str(bundle.folder), "digest": bundle.digest, "inspection": seen})
-        return
-    _print_bundle(bundle, seen)
-    typer.echo(f"next: bascule push {bundle.folder}")
-
-
-def push(  # noqa: PLR0913  one parameter for each flag
-    target: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|FILE", help="A bundle's folder, or a model file.")
-    ],
-    *,
-    name: Annotated[str | None, typer.Option(help="Model file: its name; default: FILE's.")] = None,
-    version: Annotated[
-        str | None, typer.Option(help="Model file: its number; default: the next one.")
-    ] = None,
-    config: Config = None,
-    max_batch_size: Rows = None,
-    include: Include = None,
-    as_json: Json = False,
-) -> None:
-    """Put a version into the registry; a running instance loads it before this returns.
-
-    Exit status 1 when the version cannot be loaded. Pushing the same content again does nothing.
-    """
-    settings = load_settings()
-    if target.is_dir():
-        if name or version or config or max_batch_size is not None or include:
-            raise InvalidArgumentError(f"{target} is a bundle: it says all of that itself")
-        with Registry(settings.home) as registry:
-            pushed = registry.push(target, _who())
-    else:
-        order = PackOrder(
-            model_file=target,
-            name=model_name(name or _name_of(target)),
-            version=version_number(version) if version else 1,
-            created_utc=SystemClock().utc_now(),
-            config=_config_text(config, max_batch_size),
-            extra_files=tuple(include or ()),
-        )
-        pushed = _push_file(order, settings.home, is_numbered=version is not None)
-    _report(pushed, AdminClient(settings.admin_socket), as_json=as_json)
+    gaps = (*((gap,) if gap else ()), *_gaps(bundle.manifest))
+    _report(bundle, seen, gaps, as_json=as_json)
 
 
 def pack_checked(
-    order: PackOrder, destination: Path, *, may_execute: bool = False
+    order: PackOrder, destination: Path, run: RunOrder | None = None
 ) -> tuple[Bundle, Inspection]:
-    """Write a bundle whose model was loaded from it, and return what the engine says of it.
-
-    Args:
-        order: What to pack.
-        destination: The bundle's folder.
-        may_execute: Loading may run code that the file carries: who packs it vouches for it.
+    """Write a bundle whose model was loaded and run from it, and return what that showed.
 
     Raises:
-        BasculeError: It cannot be packed, or the model does not load.
+        BasculeError: It cannot be packed, or the model does not load; or loading it may run code
+            of its author, and the order does not allow that.
     """
-    if not may_execute:
+    run = run or RunOrder()
+    if not run.may_execute:
         format_of_plain_file(order.model_file.name)
     seen: list[Inspection] = []
+    with Progress() as progress:
+        told = replace(run, say=progress.say)
 
-    def complete(draft: Bundle) -> Manifest:
-        seen.append(inspect_bundle(draft, may_execute=may_execute))
-        return draft.manifest
+        def complete(draft: Bundle) -> Manifest:
+            manifest, inspection = complete_bundle(draft, told)
+            seen.append(inspection)
+            return manifest
 
-    bundle = pack_bundle(order, destination, complete)
+        bundle = pack_bundle(order, destination, complete)
     return bundle, seen[0]
 
 
-def _push_file(order: PackOrder, home: Path, *, is_numbered: bool) -> Pushed:
-    with (
-        tempfile.TemporaryDirectory(prefix="bascule-pack-") as folder,
-        Registry(home) as registry,
-    ):
-        bundle, _ = pack_checked(order, Path(folder) / "bundle")
-        if is_numbered:
-            return registry.push(bundle.folder, _who())
-        number = registry.next_version(bundle.manifest)
-        renumbered = renumber(bundle, number, Path(folder) / "numbered")
-        return registry.push(renumbered.folder, _who())
+def _gaps(manifest: Manifest) -> Iterator[str]:
+    """Say what nobody said and nothing showed."""
+    if not manifest.licence:
+        yield "licence: say --licence"
+    if not manifest.lineage.training_data:
+        yield "training data: say --training-data"
+    if not manifest.lineage.metrics:
+        yield "metrics: say --metric"
+    if not manifest.requirements.profiles:
+        yield "hardware profile: any node will do, unless --profile says otherwise"
 
 
-def _report(pushed: Pushed, client: AdminClient, *, as_json: bool) -> None:
-    """Let the running instance, if there is one, load what was pushed; say what became of it."""
-    found = _loaded(pushed, client) if client.is_running() else None
-    failed = found is not None and found.state is not VersionState.READY
-    if as_json:
-        print_json({"pushed": pushed, "loaded": found})
-    else:
-        done = "is in the registry" if pushed.created else "was in the registry already"
-        typer.echo(f"{pushed.model}:{pushed.version} {done} (digest {pushed.digest[:12]})")
-        typer.echo(_loaded_text(found), err=failed)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _loaded(pushed: Pushed, client: AdminClient) -> VersionRecord:
-    screen = Console(stderr=True)
-    with screen.status(f"loading {pushed.model}:{pushed.version}"):
-        client.sync()
-    for record in client.status().versions:
-        if (record.model, record.version) == (pushed.model, pushed.version):
-            return record
-    raise NotFoundError(
-        f"{pushed.model}:{pushed.version} is in the registry, and the running instance does not "
-        "list it: look at bascule status and the instance's log"
-    )
-
-
-def _loaded_text(found: VersionRecord | None) -> str:
-    if found is None:
-        return "no instance runs: bascule serve, or bascule up, will load it"
-    if found.state is VersionState.READY:
-        return f"it is READY in pool {found.pool}"
-    return f"it is {found.state.value}: {found.reason or 'no reason was given'}"
-
-
-def _print_bundle(bundle: Bundle, seen: Inspection) -> None:
+def _report(bundle: Bundle, seen: Inspection, gaps: tuple[str, ...], *, as_json: bool) -> None:
     manifest = bundle.manifest
+    if as_json:
+        told = manifest.model_dump(mode="json", include={"golden", "requirements", "lineage"})
+        shown = {"bundle": str(bundle.folder), "digest": bundle.digest}
+        inspection = replace(seen, measured=None)  # the samples are in the bundle
+        print_json({**shown, "inspection": inspection, **told, "unknown": gaps})
+        return
     lines = [
         f"{manifest.name}:{manifest.version}  {manifest.format}  {size_text(bundle.size_bytes)}",
         *(f"  input   {tensor_text(spec)}" for spec in seen.inputs),
         *(f"  output  {tensor_text(spec)}" for spec in seen.outputs),
-        f"  batch   {_batch_text(seen.max_batch_rows)}",
+        f"  batch   {batch_text(seen.max_batch_rows)}",
         f"  run     {duration_text(seen.run_s)} for one row on this CPU",
+        f"  memory  {size_text(seen.memory_bytes) if seen.memory_bytes else 'not measured'}",
+        *(f"  golden  {line}" for line in golden_lines(manifest.golden)),
         *(f"  file    {file.path}  {size_text(file.size_bytes)}" for file in manifest.files),
         *(f"  note    {note}" for note in seen.notes),
+        *(f"  unknown {gap}" for gap in gaps),
         f"  bundle  {bundle.folder}",
         f"  digest  {bundle.digest}",
+        f"next: bascule push {bundle.folder}",
     ]
     typer.echo("\n".join(lines))
 
 
-def _batch_text(rows: int) -> str:
+def batch_text(rows: int | None) -> str:
+    """Return how calls are joined, for people."""
+    if rows is None:
+        return "not known"
     return f"up to {rows} rows along the first dimension" if rows else "none: one call, one run"
 
 
-def _config_text(path: Path | None, max_batch_size: int | None) -> str:
-    """Return the configuration with the flag's value in it."""
-    try:
-        text = path.read_text(encoding="utf-8") if path is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
-    if max_batch_size is None:
-        return text
-    if says_max_batch(text):
-        raise InvalidArgumentError(
-            f"{path} says max_batch_size: change it there, or leave out --max-batch-size"
-        )
-    return f"{text.rstrip()}\nmax_batch_size: {max_batch_size}\n".lstrip()
-
-
-def _name_of(file: Path) -> str:
-    if file.stem == "model":
-        raise InvalidArgumentError(f"{file} needs a name to be served under: add --name NAME")
-    return file.stem
-
-
-def _who() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
+def golden_lines(golden: Golden | None) -> list[str]:
+    """Return golden samples and their tolerances, for people."""
+    if golden is None:
+        return ["none: nothing can be replayed"]
+    inputs = "made-up" if golden.generated else "given"
+    return [
+        f"{len(golden.samples)} samples with {inputs} inputs",
+        *(
+            f"{item.name}: {from_stored(item.same_environment)} in this environment, "
+            f"{from_stored(item.other_environment)} elsewhere"
+            for item in golden.outputs
+        ),
+    ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runtimes.catalogue import runtime_for
 from runtimes.contract import LoadedModel, LoadRequest
-from runtimes.devices import CPU, Device, device
+from runtimes.devices import CPU, Device
 from runtimes.signature import Configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from serving.registry.manifest import Manifest
@@ -37,8 +37,13 @@ class BundleModel:
             return 1
         return self.policy.threads or threads_for(available_cpus(), self.policy.replica_count)
 
-    def load(self, threads: int, where: Device = CPU) -> LoadedModel:
+    def load(self, threads: int, where: Device = CPU, *, may_execute: bool = False) -> LoadedModel:
         """Load it; the caller closes it.
+
+        Args:
+            threads: Engine threads.
+            where: The device.
+            may_execute: Loading may run code that the file carries: its author is trusted.
 
         Raises:
             ModelLoadError: It does not load, or its configuration contradicts it.
@@ -50,6 +55,8 @@ class BundleModel:
             threads=threads,
             declared_inputs=declared_inputs(self.configured),
             declared_outputs=declared_outputs(self.configured),
+            deterministic=self.manifest.requirements.deterministic,
+            may_execute=may_execute,
         )
         return runtime_for(self.manifest.format).load(request)
 
@@ -62,12 +69,3 @@ def model_of(folder: Path, manifest: Manifest) -> BundleModel:
     """
     policy = parse_config(manifest.config, model=manifest.name).policy
     return BundleModel(folder=folder, manifest=manifest, policy=policy)
-
-
-def device_named(text: str) -> Device:
-    """Parse a device as operators write it; empty stands for the CPU.
-
-    Raises:
-        InvalidArgumentError: It is none.
-    """
-    return device(text) if text else CPU

@@ -18,7 +18,7 @@ from runtimes.facts import GpuFacts, NodeFacts
 from serving.registry.manifest import PackedOn
 
 ENGINE_FLAG: Final = re.compile(
-    r"ssse3|sse4_[12]|fma4?|f16c|avx\w*|amx_\w+|asimd\w*|fphp|neon|sve\w*|sme\w*|bf16|i8mm"
+    r"ssse3|sse4_[12]|fma4?|f16c|avx\w*|amx_\w+|asimd\w*|fphp|neon|sve\w*|sme[2bfi]\w*|bf16|i8mm"
 )
 """CPU flags by which engines choose their code."""
 PACKAGES_OF: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(

@@ -248,7 +248,7 @@ class Manifest(_Strict):
                 "inputs": True,
                 "outputs": True,
                 "max_batch_rows": True,
-                "requirements": {"profiles", "lock_file", "deterministic"},
+                "requirements": {"profiles", "lock_file", "dependencies", "deterministic"},
                 "contract_file": True,
                 "reference_file": True,
             },

@@ -1,7 +1,5 @@
 """Writes bundles: a model file and what belongs to it become a folder, whole and checked."""
 
-import importlib.metadata
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.node_probe import probe
 from serving.errors import AlreadyExistsError
 from serving.registry.bundle import (
     Bundle,
@@ -20,6 +19,7 @@ from serving.registry.bundle import (
     walk,
     write_file,
 )
+from serving.registry.environment import environment_of
 from serving.registry.formats import format_named, format_of_file
 from serving.registry.manifest import (
     MANIFEST_FILE,
@@ -27,7 +27,6 @@ from serving.registry.manifest import (
     BundleFile,
     Lineage,
     Manifest,
-    PackedOn,
     Requirements,
     parse_manifest,
     require_inner_path,
@@ -41,7 +40,6 @@ LOCK_FILE: Final = "requirements.lock"
 REFERENCE_STEM: Final = "reference"
 NO_REQUIREMENTS: Final = Requirements()
 NO_LINEAGE: Final = Lineage()
-FINGERPRINT_PACKAGES: Final = ("bascule", "numpy", "onnxruntime", "onnxruntime-gpu", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +144,7 @@ def checked_manifest(
         files=files,
         config=order.config,
         created_utc=order.created_utc,
-        packed_on=packed_here(),
+        packed_on=environment_of(probe(), format_name=format_name, threads=0),
         requirements=order.requirements.model_copy(
             update={"lock_file": LOCK_FILE if order.lock_file else ""}
         ),
@@ -158,22 +156,6 @@ def checked_manifest(
         notes=order.notes,
     )
     return parse_manifest(draft.pretty(), f"bundle of {order.name}")
-
-
-def packed_here() -> PackedOn:
-    """Describe this environment."""
-    return PackedOn(
-        python=platform.python_version(),
-        platform=platform.platform(),
-        packages={name: version for name in FINGERPRINT_PACKAGES if (version := _installed(name))},
-    )
-
-
-def _installed(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _named(order: PackOrder, model_file: str) -> dict[str, Path]:

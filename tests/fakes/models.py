@@ -7,6 +7,7 @@ N stands for the batch dimension (free), D and L for other free dimensions::
     simple_string     INPUT0 BYTES [N,16], decimal numbers -> OUTPUT0 BYTES [N,16]: n + 1
     identity          INPUT0 [N,D] -> OUTPUT0 [N,D], of any datatype
     two_in_variable   a, b FP32 [N,L] -> total FP32 [N,1]: row sums of a * b
+    reshape_42        x FP32 [A,B,C] -> y FP32 [7,2,3]: refuses all but 42 elements, at run time
     optional_bias     x FP32 [N,16], bias FP32 [4] (optional) -> y FP32 [N,4]
     nan_on_demand     x FP32 [N,4] -> y: sqrt(x)
     fail_on_demand    x FP32 [N,4], index INT64 [N,1] -> y FP32 [N,1]: x[n, index[n]]
@@ -112,6 +113,12 @@ def two_in_variable() -> bytes:
     inputs = [_tensor(name, TensorProto.FLOAT, ["N", "L"]) for name in ("a", "b")]
     outputs = [_tensor("total", TensorProto.FLOAT, ["N", 1])]
     return _bytes(_model(nodes, inputs, outputs, [_constant("axes", [1], np.int64)]))
+
+
+def reshape_42() -> bytes:
+    """Build `reshape_42`: free dimensions that only take 42 elements together."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    return _bytes(_float_model([node], ["A", "B", "C"], [_constant("shape", [7, 2, 3], np.int64)]))
 
 
 def optional_bias() -> bytes:

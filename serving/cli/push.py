@@ -1,0 +1,127 @@
+"""`bascule push`: a bundle, or a model file that becomes one, becomes a version of the registry."""
+
+import os
+import pwd
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from runtimes.errors import InvalidArgumentError
+from serving.cli.admin_client import AdminClient
+from serving.cli.pack import pack_checked
+from serving.cli.pack_options import Config, Include, Json, Rows, config_text
+from serving.cli.render import print_json
+from serving.clock import SystemClock
+from serving.edge.control import VersionRecord
+from serving.errors import NotFoundError
+from serving.ids import model_name, version_number
+from serving.registry.packing import PackOrder, renumber
+from serving.registry.store import Pushed, Registry
+from serving.registry.version import VersionState
+from serving.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(epilog="Examples: bascule push resnet-3 · bascule push resnet.onnx")(push)
+
+
+def push(  # noqa: PLR0913  one parameter for each flag
+    target: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|FILE", help="A bundle's folder, or a model file.")
+    ],
+    *,
+    name: Annotated[str | None, typer.Option(help="Model file: its name; default: FILE's.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Model file: its number; default: the next one.")
+    ] = None,
+    config: Config = None,
+    max_batch_size: Rows = None,
+    include: Include = None,
+    as_json: Json = False,
+) -> None:
+    """Put a version into the registry; a running instance loads it before this returns.
+
+    Exit status 1 when the version cannot be loaded. Pushing the same content again does nothing.
+    """
+    settings = load_settings()
+    if target.is_dir():
+        if name or version or config or max_batch_size is not None or include:
+            raise InvalidArgumentError(f"{target} is a bundle: it says all of that itself")
+        with Registry(settings.home) as registry:
+            pushed = registry.push(target, _who())
+    else:
+        order = PackOrder(
+            model_file=target,
+            name=model_name(name or _name_of(target)),
+            version=version_number(version) if version else 1,
+            created_utc=SystemClock().utc_now(),
+            config=config_text(config, max_batch_size),
+            extra_files=tuple(include or ()),
+        )
+        pushed = _push_file(order, settings.home, is_numbered=version is not None)
+    _report(pushed, AdminClient(settings.admin_socket), as_json=as_json)
+
+
+def _push_file(order: PackOrder, home: Path, *, is_numbered: bool) -> Pushed:
+    with (
+        tempfile.TemporaryDirectory(prefix="bascule-pack-") as folder,
+        Registry(home) as registry,
+    ):
+        bundle, _ = pack_checked(order, Path(folder) / "bundle")
+        if is_numbered:
+            return registry.push(bundle.folder, _who())
+        number = registry.next_version(bundle.manifest)
+        renumbered = renumber(bundle, number, Path(folder) / "numbered")
+        return registry.push(renumbered.folder, _who())
+
+
+def _report(pushed: Pushed, client: AdminClient, *, as_json: bool) -> None:
+    """Let the running instance, if there is one, load what was pushed; say what became of it."""
+    found = _loaded(pushed, client) if client.is_running() else None
+    failed = found is not None and found.state is not VersionState.READY
+    if as_json:
+        print_json({"pushed": pushed, "loaded": found})
+    else:
+        done = "is in the registry" if pushed.created else "was in the registry already"
+        typer.echo(f"{pushed.model}:{pushed.version} {done} (digest {pushed.digest[:12]})")
+        typer.echo(_loaded_text(found), err=failed)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _loaded(pushed: Pushed, client: AdminClient) -> VersionRecord:
+    screen = Console(stderr=True)
+    with screen.status(f"loading {pushed.model}:{pushed.version}"):
+        client.sync()
+    for record in client.status().versions:
+        if (record.model, record.version) == (pushed.model, pushed.version):
+            return record
+    raise NotFoundError(
+        f"{pushed.model}:{pushed.version} is in the registry, and the running instance does not "
+        "list it: look at bascule status and the instance's log"
+    )
+
+
+def _loaded_text(found: VersionRecord | None) -> str:
+    if found is None:
+        return "no instance runs: bascule serve, or bascule up, will load it"
+    if found.state is VersionState.READY:
+        return f"it is READY in pool {found.pool}"
+    return f"it is {found.state.value}: {found.reason or 'no reason was given'}"
+
+
+def _name_of(file: Path) -> str:
+    if file.stem == "model":
+        raise InvalidArgumentError(f"{file} needs a name to be served under: add --name NAME")
+    return file.stem
+
+
+def _who() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
