@@ -47,8 +47,8 @@ from serving.registry.bundle import Bundle
 from serving.registry.completion import DEFAULT_SAMPLES, Inspection, RunOrder, complete_bundle
 from serving.registry.formats import format_of_plain_file
 from serving.registry.golden_samples import from_stored
-from serving.registry.keys import read_signing_key
-from serving.registry.manifest import Golden, Manifest
+from serving.registry.keys import SigningKey, read_signing_key
+from serving.registry.manifest import Golden, Manifest, Requirements
 from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.signing import sign_bundle
 
@@ -105,9 +105,7 @@ def pack(  # noqa: PLR0913  one parameter for each flag
         contract_file=contract,
         reference_file=reference,
         lock_file=lock,
-        requirements=dependency_requirements(dependencies).model_copy(
-            update={"profiles": tuple(profile or ()), "deterministic": deterministic}
-        ),
+        requirements=_requirements(dependencies, profile, deterministic=deterministic),
         lineage=lineage_of(training_data, trained_until, revision, parent, metric or ()),
         licence=licence,
         notes=notes,
@@ -120,11 +118,26 @@ def pack(  # noqa: PLR0913  one parameter for each flag
         may_execute=sign is not None,
     )
     key = None if sign is None else read_signing_key(sign, read_passphrase(passphrase_file))
-    bundle, seen = pack_checked(order, output or Path(f"{name}-{version}"), run)
-    if key is not None:
-        sign_bundle(bundle.folder, key)
+    bundle, seen = _signed(order, output or Path(f"{name}-{version}"), run, key)
     gaps = (*((gap,) if gap else ()), *_gaps(bundle.manifest))
     _report(bundle, seen, gaps, as_json=as_json)
+
+
+def _requirements(
+    dependencies: str, profiles: list[str] | None, *, deterministic: bool
+) -> Requirements:
+    return dependency_requirements(dependencies).model_copy(
+        update={"profiles": tuple(profiles or ()), "deterministic": deterministic}
+    )
+
+
+def _signed(
+    order: PackOrder, destination: Path, run: RunOrder, key: SigningKey | None
+) -> tuple[Bundle, Inspection]:
+    bundle, seen = pack_checked(order, destination, run)
+    if key is not None:
+        sign_bundle(bundle.folder, key)
+    return bundle, seen
 
 
 def pack_checked(
