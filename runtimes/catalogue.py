@@ -16,6 +16,7 @@ RUNTIMES: Final[MappingProxyType[str, str]] = MappingProxyType(
     {
         "onnx": "runtimes.onnxrt:OnnxRuntime",
         "torchscript": "runtimes.torchscript:TorchScriptRuntime",
+        "torch_export": "runtimes.torch_export:TorchExportRuntime",
         "echo": "runtimes.echo:EchoRuntime",
     }
 )

@@ -1,7 +1,8 @@
-"""Fast path. Running a loaded TorchScript module."""
+"""Fast path. Running a loaded module of torch: TorchScript, or an exported program."""
 
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
 import torch
 
@@ -18,15 +19,25 @@ RUN_FAILURES: Final = (
     TypeError,
     IndexError,
     MemoryError,
+    AssertionError,  # what an exported program's guards raise
 )
 
 
-class TorchScriptModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """A function of flat arguments that returns a tensor, or several."""
+
+    forward: Callable[..., object]
+    defaults: Sequence[object] = ()
+    """What each argument is where nothing is fed to it."""
+
+
+class TorchModel:
     """A loaded module; see `runtimes.contract.LoadedModel`."""
 
     def __init__(
         self,
-        module: torch.jit.ScriptModule,
+        callee: Callee,
         bound: tuple[BoundInput, ...],
         outputs: tuple[tuple[int, TensorSpec], ...],
         placement: Placement,
@@ -37,9 +48,8 @@ class TorchScriptModel:
         self._bound = bound
         self._outputs = outputs
         self._placement = placement
-        forward: Any = module.forward
-        self._forward = forward
-        self._defaults = [argument.default_value for argument in forward.schema.arguments[1:]]
+        self._forward = callee.forward
+        self._defaults = callee.defaults
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -123,8 +133,9 @@ def run_error(error: BaseException) -> BasculeError:
     text = str(error)
     message = clean_engine_message(text)
     # torch.jit.Error is an exception that the model's own code raised: its check of the inputs.
+    guarded = isinstance(error, AssertionError) and message.startswith("Guard failed")
     refused = isinstance(error, torch.jit.Error) and "NotImplementedError" not in text
-    if refused or is_callers_fault(message):
+    if guarded or refused or is_callers_fault(message):
         return InvalidArgumentError(f"the model cannot run these inputs: {message}")
     return EngineError(f"the model failed: {message}")
 

@@ -20,7 +20,7 @@ from runtimes.devices import Device
 from runtimes.engine_messages import clean_engine_message
 from runtimes.errors import ModelLoadError
 from runtimes.torch_effects import Effects, effects_of, notes_of
-from runtimes.torch_runs import TorchScriptModel
+from runtimes.torch_runs import Callee, TorchModel
 from runtimes.torch_schema import TENSORS, Argument, bind_inputs, bind_outputs
 from runtimes.torch_settings import apply_settings
 from runtimes.torch_tensors import CudaPlacement, HostPlacement, Placement
@@ -77,8 +77,9 @@ class TorchScriptRuntime:
         declared = request.declared_outputs
         positions = bind_outputs(result_count(schema.returns[0].type), declared)
         effects = effects_of(module.inlined_graph)
-        return TorchScriptModel(
-            module,
+        defaults = [argument.default_value for argument in schema.arguments[1:]]
+        return TorchModel(
+            Callee(forward=forward, defaults=defaults),
             bound,
             tuple(zip(positions, declared, strict=True)),
             placement_for(request.device, effects),

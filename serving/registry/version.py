@@ -98,7 +98,7 @@ class VersionSpec:
     file: str
     """Absolute path of the model file, inside its immutable directory."""
     format: str
-    """A name of `runtimes.catalogue`: `onnx`, `torchscript`, `echo`."""
+    """A name of `runtimes.catalogue`: `onnx`, `torchscript`, `torch_export`, `echo`."""
     size_bytes: int
     digest: str
     """Changes when anything of the version changes; a worker reloads on a new digest."""

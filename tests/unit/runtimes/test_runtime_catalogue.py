@@ -15,7 +15,7 @@ def test_runtime_is_found_by_its_name() -> None:
 
 def test_unknown_format_names_the_known_ones() -> None:
     """An unknown format is refused with the list of what there is."""
-    with pytest.raises(UnsupportedError, match="'tflite': known are onnx, torchscript, echo"):
+    with pytest.raises(UnsupportedError, match="'tflite': known are onnx, torchscript, torch_e"):
         runtime_for("tflite")
 
 
