@@ -10,7 +10,8 @@ from rich.console import RenderableType
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.render import console, print_json, status_view
-from serving.ids import model_name, version_key, version_number
+from serving.cli.targets import named_number, named_target
+from serving.ids import model_name
 from serving.settings import Settings, described_settings, inherited_environment, load_settings
 
 WATCH_S: Final = 1.0
@@ -48,8 +49,8 @@ def promote(
     """
     if force and not reason.strip():
         raise InvalidArgumentError("--force needs --reason TEXT: why are callers ready for it?")
-    version = version_number(to)
-    revision = _client().promote(model_name(model), version, force=force, reason=reason)
+    version = named_number(model_name(model), to)
+    revision = _client().promote(model, version, force=force, reason=reason)
     if as_json:
         print_json({"model": model, "version": version, "revision": revision})
     else:
@@ -57,12 +58,12 @@ def promote(
 
 
 def unload(
-    target: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="What to unload.")],
+    target: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="Or MODEL@ALIAS.")],
     *,
     as_json: Json = False,
 ) -> None:
     """Take a version, or every version of a model, out of service."""
-    model, version = _target(target)
+    model, version = named_target(target)
     _client().retire(model, version)
     if as_json:
         print_json({"model": model, "version": version})
@@ -116,13 +117,6 @@ def show_config(*, as_json: Json = False) -> None:
 
 def _client() -> AdminClient:
     return AdminClient(load_settings().admin_socket)
-
-
-def _target(text: str) -> tuple[str, int | None]:
-    if ":" not in text:
-        return model_name(text), None
-    key = version_key(text)
-    return key.model, key.version
 
 
 def _watch(client: AdminClient) -> None:

@@ -21,8 +21,8 @@ from serving.cli.predict_tensors import (
     tensors_from_json,
 )
 from serving.cli.render import duration_text, print_json
+from serving.cli.targets import named_target
 from serving.clock import SystemClock
-from serving.ids import model_name, version_key
 from serving.settings import host_port, load_settings
 
 SHOWN_VALUES: Final = 60
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(  # noqa: PLR0913  one parameter for each flag
-    target: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="What to call.")],
+    target: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="Or MODEL@ALIAS.")],
     *,
     json_input: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Inputs as JSON: {name: nested lists}.")
@@ -59,7 +59,7 @@ def predict(  # noqa: PLR0913  one parameter for each flag
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Call a model once and print its outputs."""
-    model, version = _target(target)
+    model, version = named_target(target)
     if (json_input is not None) + bool(npy) + generate != 1:
         raise InvalidArgumentError("give the inputs by one of --json-input, --npy and --generate")
     settings = load_settings()
@@ -76,13 +76,6 @@ def predict(  # noqa: PLR0913  one parameter for each flag
             reply = client.infer(model, version, tensors)
         took_s = clock.monotonic_s() - start_s
     _print(reply, took_s, as_json=as_json)
-
-
-def _target(text: str) -> tuple[str, int | None]:
-    if ":" not in text:
-        return model_name(text), None
-    key = version_key(text)
-    return key.model, key.version
 
 
 def _tensors(

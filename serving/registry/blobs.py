@@ -49,6 +49,23 @@ class Blobs:
         """Whether the bundle is there: as a whole, since it appears by one rename."""
         return self.folder(digest).is_dir()
 
+    def digests(self) -> frozenset[str]:
+        """Return the digests of all bundles that are there."""
+        return frozenset(entry.name for entry in self._bundles.iterdir())
+
+    def size_bytes(self, digest: str) -> int:
+        """Return the bytes of a bundle's files; 0: it is not there."""
+        return sum(path.stat().st_size for path in self.folder(digest).rglob("*") if path.is_file())
+
+    def check(self, digest: str) -> Bundle:
+        """Read a bundle byte by byte.
+
+        Raises:
+            NotFoundError: It is not there.
+            InvalidArgumentError: It is damaged.
+        """
+        return read_bundle(self.folder(digest))
+
     def add(self, source: Path) -> Bundle:
         """Copy a bundle in, verifying it on the way.
 
@@ -59,7 +76,7 @@ class Blobs:
             NotFoundError: `source` is no bundle.
             InvalidArgumentError: It is damaged.
         """
-        self._clear_abandoned()
+        self.clear_abandoned()
         head = read_head(source)
         target = self.folder(head.manifest.digest())
         replaced = False
@@ -130,21 +147,39 @@ class Blobs:
             fcntl.flock(gate, fcntl.LOCK_EX)
             yield
 
-    def _clear_abandoned(self) -> None:
+    def clear_abandoned(self) -> int:
+        """Remove what killed processes left half done; return how many of them left something."""
         with self._gated():
-            for lock_file in self._staging.glob(f"*{LOCK_SUFFIX}"):
-                _clear_if_abandoned(lock_file)
+            return sum(_clear_if_abandoned(file) for file in self._lock_files())
+
+    def count_abandoned(self) -> int:
+        """Count the processes that left something half done and are gone."""
+        with self._gated():
+            return sum(_is_abandoned(file) for file in self._lock_files())
+
+    def _lock_files(self) -> tuple[Path, ...]:
+        return tuple(self._staging.glob(f"*{LOCK_SUFFIX}"))
 
 
-def _clear_if_abandoned(lock_file: Path) -> None:
+def _clear_if_abandoned(lock_file: Path) -> bool:
     try:
         with lock_file.open("r+") as lock:
-            if _locked_at_once(lock):
-                # The folder may be gone: its owner ended between removing both.
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-                lock_file.unlink()
+            if not _locked_at_once(lock):
+                return False
+            # The folder may be gone: its owner ended between removing both.
+            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+            lock_file.unlink()
     except FileNotFoundError:
-        return  # its owner has just removed it
+        return False  # its owner has just removed it
+    return True
+
+
+def _is_abandoned(lock_file: Path) -> bool:
+    try:
+        with lock_file.open("r+") as lock:
+            return _locked_at_once(lock)
+    except FileNotFoundError:
+        return False
 
 
 def _locked_at_once(lock: IO[str]) -> bool:

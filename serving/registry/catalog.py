@@ -9,10 +9,10 @@ from datetime import datetime
 
 import sqlalchemy as sql
 
-from serving.ids import LIVE
+from serving.ids import LIVE, VersionKey
 from serving.registry.audit import MAX_WHO_CHARACTERS
 from serving.registry.manifest import Manifest
-from serving.registry.schema import ALIASES, MODELS, REVISION, VERSIONS
+from serving.registry.schema import ALIASES, EVENTS, MODELS, REVISION, VERSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,11 @@ def begin_change(connection: sql.Connection) -> None:
     connection.execute(sql.update(REVISION).values(number=REVISION.c.number + 1))
 
 
+def hold_changes(connection: sql.Connection) -> None:
+    """Let changes wait until this transaction ends, without one of our own."""
+    connection.execute(sql.update(REVISION).values(number=REVISION.c.number))
+
+
 def read_models(connection: sql.Connection) -> frozenset[str]:
     """Return every model that was pushed once."""
     return frozenset(connection.execute(sql.select(MODELS.c.name)).scalars())
@@ -80,6 +85,20 @@ def read_versions(
     if only_wanted:
         query = query.where(VERSIONS.c.wanted)
     return tuple(_registered(row) for row in connection.execute(query))
+
+
+def is_referenced(connection: sql.Connection, digest: str) -> bool:
+    """Whether a version refers to the files of that digest."""
+    query = sql.select(VERSIONS.c.digest).where(
+        VERSIONS.c.digest == digest, VERSIONS.c.collected_utc.is_(None)
+    )
+    return connection.execute(query).first() is not None
+
+
+def read_pushed(connection: sql.Connection) -> frozenset[VersionKey]:
+    """Return every version whose push the audit log tells of."""
+    query = sql.select(EVENTS.c.model, EVENTS.c.number).where(EVENTS.c.action == "push")
+    return frozenset(VersionKey(row.model, row.number) for row in connection.execute(query))
 
 
 def next_version(connection: sql.Connection, model: str) -> int:

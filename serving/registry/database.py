@@ -40,3 +40,10 @@ class Database:
         with told_apart(self._url), self._engine.begin() as connection:
             catalog.begin_change(connection)
             yield connection
+
+    @contextmanager
+    def holding(self) -> Iterator[sql.Connection]:
+        """Keep every change out until the block ends, and make none."""
+        with told_apart(self._url), self._engine.begin() as connection:
+            catalog.hold_changes(connection)
+            yield connection

@@ -3,7 +3,7 @@
 Blocking (SQL and files): an event loop calls it in a thread. Safe for several processes at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +14,12 @@ import sqlalchemy as sql
 from runtimes.errors import BasculeError
 from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
-from serving.ids import LIVE, VersionKey, alias_name
+from serving.ids import LIVE
 from serving.registry import audit, catalog
 from serving.registry.audit import Event
 from serving.registry.blobs import Blobs
 from serving.registry.bundle import read_bundle, read_head
-from serving.registry.catalog import Alias, RegisteredVersion
+from serving.registry.catalog import RegisteredVersion
 from serving.registry.database import Database
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.manifest import Manifest
@@ -42,15 +42,8 @@ class Pushed:
     """False: the same version with the same content was there already."""
 
 
-Admit = Callable[[Path, Manifest], None]
-"""Raises to refuse a bundle before anything of it is kept."""
-
 PUSH_ATTEMPTS: Final = 5
 """A collection may remove a bundle between its copy and its row: then it is copied again."""
-
-
-def _admit(_: Path, __: Manifest) -> None:
-    """Let every sound bundle in."""
 
 
 class Registry:
@@ -63,7 +56,6 @@ class Registry:
         gpu: bool = False,
         clock: Clock | None = None,
         dependencies: str = DEFAULT_DEPENDENCIES,
-        admit: Admit = _admit,
     ) -> None:
         """Open the registry, creating or migrating it where that is needed.
 
@@ -72,7 +64,6 @@ class Registry:
             gpu: The node's engines can use a GPU: what KIND_AUTO means here.
             clock: What events are dated by.
             dependencies: What happens where a pinned package differs: a `Policy`.
-            admit: Asked of every bundle that is pushed.
 
         Raises:
             NotReadyError: The catalog cannot be opened, or stayed locked.
@@ -82,7 +73,6 @@ class Registry:
         self.blobs = Blobs(root)
         self.database = Database(f"sqlite:///{root / 'catalog.sqlite'}", root / "migration.lock")
         self.clock = clock or SystemClock()
-        self._admit = admit
         self._trust = TrustGate(root)
         self._stored = StoredVersions(self._trust, Dependencies(Policy(dependencies)), gpu=gpu)
 
@@ -117,7 +107,6 @@ class Registry:
         head = read_head(folder)
         manifest = head.manifest
         self._trust.require(candidate_of(head))
-        self._admit(folder, manifest)
         for _ in range(PUSH_ATTEMPTS):
             there = self._found(manifest)
             stored = manifest.digest() if there is None else there.digest
@@ -203,14 +192,14 @@ class Registry:
             before = catalog.set_alias(connection, model, LIVE, version)
             told = "" if before is None else f"before: {before}"
             detail = "; ".join(part for part in (told, note) if part)
-            self.record(connection, self._event(who, "pin_live", model, version, detail, reason))
+            audit.append(connection, self.event(who, "pin_live", model, version, detail, reason))
 
     def unpin_live(self, model: str, who: str) -> None:
         """Forget a promotion; one that is not there is forgotten already."""
         with self.database.changing() as connection:
             before = catalog.set_alias(connection, model, LIVE, None)
             if before is not None:
-                self.record(connection, self._event(who, "unpin_live", model, before))
+                audit.append(connection, self.event(who, "unpin_live", model, before))
 
     def want(self, model: str, version: int, who: str) -> None:
         """Ask for a version to be loaded.
@@ -226,7 +215,7 @@ class Registry:
                     f"{there.collected_utc:%Y-%m-%d %H:%M} UTC: push its bundle again"
                 )
             if catalog.want(connection, model, version):
-                self.record(connection, self._event(who, "want", model, version))
+                audit.append(connection, self.event(who, "want", model, version))
 
     def unwant(self, model: str, version: int | None, who: str, *, reason: str = "") -> None:
         """Archive one version, or all (None); a promotion of what is archived is forgotten.
@@ -238,58 +227,17 @@ class Registry:
             if not catalog.archive(connection, model, version, self.clock.utc_now()):
                 name = model if version is None else f"{model}:{version}"
                 raise NotFoundError(f"nothing of '{name}' is wanted in the registry")
-            event = self._event(who, "unwant", model, version, reason=reason)
-            self.record(connection, event)
+            event = self.event(who, "unwant", model, version, reason=reason)
+            audit.append(connection, event)
             pin = catalog.read_pins(connection).get(model)
             if pin is not None and version in {None, pin}:
                 catalog.set_alias(connection, model, LIVE, None)
-                self.record(connection, self._event(who, "unpin_live", model, pin))
-
-    def aliases(self, model: str | None = None) -> tuple[Alias, ...]:
-        """Return the aliases of a model, or of all, `live` included."""
-        with self.database.reading() as connection:
-            return catalog.read_aliases(connection, model)
-
-    def set_alias(self, key: VersionKey, name: str, who: str, *, reason: str = "") -> int | None:
-        """Let a name stand for a version; return what it stood for before.
-
-        Raises:
-            InvalidArgumentError: The name cannot be one, or is `live`: that is promoted.
-            NotFoundError: The version was never pushed.
-        """
-        alias_name(name)
-        with self.database.changing() as connection:
-            self._required(connection, key.model, key.version)
-            before = catalog.set_alias(connection, key.model, name, key.version)
-            if before != key.version:
-                told = "" if before is None else f", before: {before}"
-                event = self._event(who, "alias", key.model, key.version, f"@{name}{told}", reason)
-                self.record(connection, event)
-            return before
-
-    def remove_alias(self, model: str, name: str, who: str, *, reason: str = "") -> int:
-        """Forget a name; return the version that it stood for.
-
-        Raises:
-            InvalidArgumentError: The name cannot be one, or is `live`: that is promoted.
-            NotFoundError: The model has no such alias.
-        """
-        alias_name(name)
-        with self.database.changing() as connection:
-            before = catalog.set_alias(connection, model, name, None)
-            if before is None:
-                raise NotFoundError(f"'{model}' has no alias '{name}'")
-            self.record(connection, self._event(who, "unalias", model, before, f"@{name}", reason))
-            return before
+                audit.append(connection, self.event(who, "unpin_live", model, pin))
 
     def events(self, model: str | None = None, *, limit: int = 100) -> tuple[Event, ...]:
         """Return the latest changes, newest first."""
         with self.database.reading() as connection:
             return audit.read(connection, model, limit)
-
-    def record(self, connection: sql.Connection, event: Event) -> None:
-        """Write an event of the change that is under way."""
-        audit.append(connection, event)
 
     def _found(self, manifest: Manifest) -> RegisteredVersion | None:
         with self.database.reading() as connection:
@@ -321,16 +269,16 @@ class Registry:
         if there is None:
             digest = manifest.digest()
             catalog.insert_version(connection, manifest, now_utc=self.clock.utc_now(), who=who)
-            self.record(connection, self._event(who, "push", name, version, digest))
+            audit.append(connection, self.event(who, "push", name, version, digest))
         else:
             _require_same(manifest, there)
             digest = there.digest
             if catalog.want(connection, name, version):
-                self.record(connection, self._event(who, "want", name, version))
+                audit.append(connection, self.event(who, "want", name, version))
         if name not in catalog.read_pins(connection):
             # The first version is the live one, and stays so: a later push takes no traffic.
             catalog.set_alias(connection, name, LIVE, version)
-            self.record(connection, self._event(who, "pin_live", name, version))
+            audit.append(connection, self.event(who, "pin_live", name, version))
         return self._pushed(manifest, digest, created=there is None)
 
     def _pushed(self, manifest: Manifest, digest: str, *, created: bool) -> Pushed:
@@ -342,7 +290,7 @@ class Registry:
             created=created,
         )
 
-    def _event(
+    def event(
         self,
         who: str,
         action: str,
@@ -351,6 +299,7 @@ class Registry:
         detail: str = "",
         reason: str = "",
     ) -> Event:
+        """Build an event of now."""
         return Event(
             at_utc=self.clock.utc_now(),
             who=who,

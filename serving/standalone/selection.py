@@ -6,7 +6,8 @@ from pathlib import Path
 
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
-from serving.ids import model_name, version_key
+from serving.ids import model_name
+from serving.registry.aliases import named_version
 from serving.registry.formats import format_of_plain_file
 from serving.registry.manifest import MANIFEST_FILE
 from serving.registry.repository import Repository
@@ -89,8 +90,8 @@ def _folder_versions(path: Path, *, gpu: bool) -> tuple[VersionSpec, ...]:
 
 
 def _registered(name: str, registry: Registry) -> dict[str, int | None]:
-    if ":" in name:
-        key = version_key(name)
+    if ":" in name or ("@" in name and name not in registry.models()):
+        key = named_version(registry, name)
         model, version = key.model, key.version
         is_there = any(item.version == version for item in registry.versions(model))
     else:

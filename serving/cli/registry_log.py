@@ -1,0 +1,70 @@
+"""`bascule history` and `bascule audit verify`: who changed what, when and why."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from serving.cli.registry_access import Json, opened
+from serving.cli.render import console, print_json
+from serving.errors import NotFoundError
+from serving.ids import model_name
+from serving.registry import audit
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog="Example: bascule history resnet --limit 20")(history)
+    log = typer.Typer(no_args_is_help=True, help="The audit log of the registry.")
+    log.command(epilog="Example: bascule audit verify")(verify)
+    log.callback()(_audit)
+    app.add_typer(log, name="audit", epilog="Example: bascule audit verify")
+
+
+def history(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show what was done to a model, newest first: when, by whom, and why."""
+    model_name(model)
+    with opened() as registry:
+        events = registry.events(model, limit=limit)
+    if not events:
+        raise NotFoundError(f"the audit log tells nothing of '{model}'")
+    if as_json:
+        print_json(events)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("when (UTC)", "who", "what", "version", "detail", "why"):
+        table.add_column(column, overflow="fold")
+    for event in events:
+        table.add_row(
+            f"{event.at_utc:%Y-%m-%d %H:%M:%S}",
+            Text(event.who),
+            event.action,
+            "all" if event.version is None else str(event.version),
+            Text(event.detail),
+            Text(event.reason),
+        )
+    console().print(table)
+
+
+def verify(*, as_json: Json = False) -> None:
+    """Follow the chain of the audit log; exit status 1 at the first event that does not fit."""
+    with opened() as registry, registry.database.reading() as connection:
+        found = audit.verify(connection)
+    if as_json:
+        print_json(found)
+    elif found.broken:
+        typer.echo(f"broken: {found.broken}", err=True)
+    else:
+        typer.echo(f"{found.event_count} events, unbroken; head {found.head or '-'}")
+    if found.broken:
+        raise typer.Exit(1)
+
+
+def _audit() -> None:
+    """Keep `verify` a word of its own."""
