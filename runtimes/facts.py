@@ -36,8 +36,9 @@ class OnnxRuntimeFacts:
     providers: tuple[str, ...]
     """Providers that the build has; says nothing of what works."""
     max_opset: int
-    """Newest opset of `ai.onnx` that it loads."""
+    """Newest opset of `ai.onnx` that it loads; 0: not asked, or not told."""
     max_ir_version: int
+    """Newest IR version that it reads; 0 likewise."""
     cuda_version: str = ""
     """CUDA that the build was made for, `13.0`; empty for a CPU build."""
     cuda_problem: str = ""

@@ -15,7 +15,6 @@ from runtimes.facts import GpuFacts
 
 COMPUTE_MODES: Final = ("default", "exclusive_process", "prohibited", "exclusive_process")
 """By NVML's number; 1, exclusive_thread, is what old drivers called exclusive_process."""
-NOT_SUPPORTED: Final = 3
 NOT_FOUND: Final = 6
 
 

@@ -5,11 +5,11 @@ above this process counts. Page cache that the kernel would give up counts as fr
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import psutil
 
+from runtimes.kernel_files import text_of
 from runtimes.threads import CGROUP_ROOT, PROCESS_CGROUP, cgroup_folders
 
 LIMITS: Final = ("memory.max", "memory.limit_in_bytes")
@@ -31,7 +31,7 @@ def free_memory_bytes() -> int:
     """Return the memory that can still be had, within the machine's and the cgroup's limit."""
     free = psutil.virtual_memory().available
     left = [
-        limit - used for limit, used in cgroup_memory(_text(PROCESS_CGROUP), _below_cgroup_root)
+        limit - used for limit, used in cgroup_memory(text_of(PROCESS_CGROUP), _below_cgroup_root)
     ]
     return max(0, min([free, *left]))
 
@@ -39,7 +39,7 @@ def free_memory_bytes() -> int:
 def cgroup_limit_bytes() -> int | None:
     """Return the cgroup's limit in bytes, or None where nothing limits below the machine."""
     there = psutil.virtual_memory().total
-    limits = [limit for limit, _ in cgroup_memory(_text(PROCESS_CGROUP), _below_cgroup_root)]
+    limits = [limit for limit, _ in cgroup_memory(text_of(PROCESS_CGROUP), _below_cgroup_root)]
     # Where nothing is set, cgroup v1 says a number that is larger than any memory.
     return min((limit for limit in limits if limit < there), default=None)
 
@@ -73,12 +73,4 @@ def _reclaimable(stat: str) -> int:
 
 
 def _below_cgroup_root(name: str) -> str:
-    return _text(CGROUP_ROOT / name)
-
-
-def _text(path: Path) -> str:
-    """Return a small file's text; empty where it does not exist or may not be read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    return text_of(CGROUP_ROOT / name)

@@ -15,6 +15,7 @@ from runtimes.engine_probe import installed_version, read_onnxruntime, read_torc
 from runtimes.errors import EngineError
 from runtimes.facts import NodeFacts, OnnxRuntimeFacts, TorchFacts
 from runtimes.gpu_probe import Nvml, SystemNvml, probe_gpus
+from runtimes.kernel_files import text_of
 from runtimes.memory import free_memory_bytes, usable_memory_bytes
 from runtimes.threads import available_cpus
 
@@ -54,10 +55,10 @@ def probe(
         nvml: Where GPUs are asked for; the driver's, unless a test brings another.
 
     Raises:
-        EngineError: An engine that was asked cannot be imported, or does not answer.
+        EngineError: An engine that was asked is there and cannot be imported.
     """
     gpus = probe_gpus(nvml or SystemNvml())
-    model, flags = cpu_of(_text(CPU_INFO))
+    model, flags = cpu_of(text_of(CPU_INFO))
     return NodeFacts(
         machine=platform.machine(),
         system=f"{platform.system()}-{platform.release()}",
@@ -118,11 +119,3 @@ def _ask(module: str) -> Any:  # noqa: ANN401  each module's own facts
         raise EngineError(
             f"an engine is installed and cannot be imported: {error}: install it again"
         ) from error
-
-
-def _text(path: Path) -> str:
-    """Return a small file's text; empty where it does not exist or may not be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

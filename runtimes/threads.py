@@ -9,13 +9,15 @@ import os
 from pathlib import Path
 from typing import Final
 
+from runtimes.kernel_files import text_of
+
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 PROCESS_CGROUP: Final = Path("/proc/self/cgroup")
 
 
 def available_cpus() -> int:
     """Return the CPUs that this process may use, at least 1: its affinity, cut by its quotas."""
-    own = _text(PROCESS_CGROUP)
+    own = text_of(PROCESS_CGROUP)
     quotas = [quota for folder in cgroup_folders(own) if (quota := _quota(folder)) is not None]
     return cpus_of(len(os.sched_getaffinity(0)), quotas)
 
@@ -72,15 +74,7 @@ def quota_of(cpu_max: str, cfs_quota: str, cfs_period: str) -> float | None:
 def _quota(folder: str) -> float | None:
     place = CGROUP_ROOT / folder
     return quota_of(
-        _text(place / "cpu.max"),
-        _text(place / "cpu.cfs_quota_us"),
-        _text(place / "cpu.cfs_period_us"),
+        text_of(place / "cpu.max"),
+        text_of(place / "cpu.cfs_quota_us"),
+        text_of(place / "cpu.cfs_period_us"),
     )
-
-
-def _text(path: Path) -> str:
-    """Return a small file's text; empty where it does not exist or may not be read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

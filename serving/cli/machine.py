@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-import pynvml
 
+from runtimes.gpu_probe import SystemNvml, probe_gpus
 from runtimes.memory import cgroup_limit_bytes, free_memory_bytes
 from runtimes.threads import available_cpus
 from serving.cli.finding import Finding
@@ -83,18 +83,10 @@ def check_memory() -> Iterator[Finding]:
 
 def check_gpus() -> Iterator[Finding]:
     """Which GPUs the driver shows."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        yield Finding.ok("gpus", f"none ({error})")
-        return
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        names = [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-        driver = str(pynvml.nvmlSystemGetDriverVersion())
-    finally:
-        pynvml.nvmlShutdown()
-    yield Finding.ok("gpus", f"{', '.join(names) or 'none'}; driver {driver}")
+    found = probe_gpus(SystemNvml())
+    names = ", ".join(gpu.name for gpu in found.gpus)
+    driver = f"; driver {found.driver}, CUDA {found.driver_cuda}" if found.driver else ""
+    yield Finding.ok("gpus", f"{names or f'none ({found.problem})'}{driver}")
 
 
 def check_ports(settings: Settings, *, is_running: bool) -> Iterator[Finding]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from runtimes.gpu_probe import NOT_FOUND, NOT_SUPPORTED, NvmlRefusalError
+from runtimes.gpu_probe import NOT_FOUND, NvmlRefusalError
 
+NOT_SUPPORTED: Final = 3
 LIBRARY_NOT_FOUND: Final = 12
 MIB: Final = 1 << 20
 

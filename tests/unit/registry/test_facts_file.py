@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from runtimes.errors import InvalidArgumentError
 from runtimes.facts import GpuFacts, NodeFacts, OnnxRuntimeFacts, TorchFacts
 from runtimes.facts_json import facts_json, plain
+from runtimes.profile import SHIPPED
+from runtimes.profile_fit import misfits
 from serving.registry.facts_file import parse_facts, read_facts
 from tests.fakes.node_facts import A100_MIG_NODE, CPU_NODE, H100_NODE, OLD_DRIVER_NODE, T4_NODE
 
@@ -104,6 +106,15 @@ def test_known_nodes_come_back(node: NodeFacts) -> None:
 def test_recorded_files_are_facts(file: Path) -> None:
     """Files that real nodes wrote are read."""
     assert read_facts(file).cpu_count >= 1
+
+
+def test_a_real_h100_fits_the_profiles_up_to_its_own() -> None:
+    """The recorded node fits every shipped profile but that of the generation after it."""
+    (h100,) = (read_facts(file) for file in RECORDED if file.name == "h100.json")
+
+    assert [name for name, profile in SHIPPED.items() if misfits(profile, h100)] == [
+        "cuda-blackwell"
+    ]
 
 
 @pytest.mark.parametrize(
