@@ -17,7 +17,6 @@ import ray
 import structlog
 from ray import serve
 
-from runtimes.profile import SHIPPED
 from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.adapter import RayEdges, RayPools, clock_revision
@@ -30,6 +29,7 @@ from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
 from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
 from serving.errors import NotReadyError
+from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
@@ -70,7 +70,7 @@ class ControllerReplica:
             ServePoolApps(instance), self._pool_board, settings.run_dir / "pools.json"
         )
         self._edges = RayEdges(self._edge_board, self._routes_file)
-        self._nodes = KnownNodes(SHIPPED)
+        self._nodes = KnownNodes(read_profiles(settings.home / "profiles"))
         self._controller: Controller | None = None
         self._has_started = asyncio.Event()
         self._background = Background()

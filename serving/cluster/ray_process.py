@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,11 @@ import msgspec
 import psutil
 
 from runtimes.node_probe import probe
-from runtimes.profile import SHIPPED, resource_name
+from runtimes.profile import HardwareProfile, resource_name
 from runtimes.profile_fit import misfits
 from serving.cluster.instance_processes import processes_of
 from serving.errors import NotReadyError
+from serving.registry.profiles import read_profiles
 from serving.settings import Settings, inherited_environment
 
 LEAN_ENV: Final = MappingProxyType(
@@ -118,7 +119,9 @@ def start_head(settings: Settings, instance: str, *, with_dashboard: bool) -> Ra
     environment = ray_environment(settings, instance)
     _ensure_token(environment)
     port = _port_for_dashboard() if with_dashboard else 0
-    _run_ray_start(_start_command(temp_dir, port), environment, settings.log_dir / "ray_start.log")
+    resources = advertised(read_profiles(settings.home / "profiles").values())
+    command = _start_command(temp_dir, port, resources)
+    _run_ray_start(command, environment, settings.log_dir / "ray_start.log")
     _end_client_server(instance)
     address = (temp_dir / "ray_current_cluster").read_text().strip()
     record = RayInstance(
@@ -192,7 +195,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start_command(temp_dir: Path, dashboard_port: int) -> tuple[str, ...]:
+def _start_command(
+    temp_dir: Path, dashboard_port: int, resources: Mapping[str, float]
+) -> tuple[str, ...]:
     dashboard: tuple[str, ...] = ("--include-dashboard=false",)
     if dashboard_port:
         dashboard = (
@@ -215,19 +220,17 @@ def _start_command(temp_dir: Path, dashboard_port: int) -> tuple[str, ...]:
         "--include-log-monitor=false",  # it sends workers' output to drivers: we have none
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={temp_dir}",
-        f"--resources={json.dumps(advertised())}",
+        f"--resources={json.dumps(resources)}",
         "--disable-usage-stats",
         "--log-style=record",
         *dashboard,
     )
 
 
-def advertised() -> dict[str, float]:
+def advertised(profiles: Iterable[HardwareProfile]) -> dict[str, float]:
     """Return Ray's custom resources of this node: one for each hardware profile that it fits."""
     facts = probe()
-    return {
-        resource_name(profile): 1.0 for profile in SHIPPED.values() if not misfits(profile, facts)
-    }
+    return {resource_name(profile): 1.0 for profile in profiles if not misfits(profile, facts)}
 
 
 def _run_ray_start(command: tuple[str, ...], environment: dict[str, str], log: Path) -> None:

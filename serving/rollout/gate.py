@@ -49,13 +49,13 @@ class Checks(Protocol):
 
 
 class Gate:
-    """Judges versions, each digest once for the same nodes. For one caller at a time."""
+    """Judges versions, each form once for the same nodes. For one caller at a time."""
 
     def __init__(self, nodes: Nodes, checks: Checks | None = None) -> None:
         """Judge nothing yet; without checks only the profiles decide."""
         self._nodes = nodes
         self._checks = checks
-        self._judged: dict[tuple[VersionKey, str], Judged] = {}
+        self._judged: dict[VersionKey, Judged] = {}
         self._judged_for: tuple[object, object] = (None, None)
 
     def judge(self, spec: VersionSpec) -> Judged:
@@ -65,11 +65,13 @@ class Gate:
         if before_nodes is not nodes or before_profiles is not profiles:
             self._judged.clear()
             self._judged_for = (nodes, profiles)
-        known = self._judged.get((spec.key, spec.digest))
-        if known is None:
+        known = self._judged.get(spec.key)
+        if known is None or known.spec.digest != spec.digest:
             choice = choose(spec.policy, profiles, nodes)
             chosen = replace(spec, policy=choice.policy)
-            checked = () if self._checks is None else self._checks.check(chosen, nodes)
-            findings = (*choice.findings, *checked)
-            known = self._judged[spec.key, spec.digest] = Judged(spec=chosen, findings=findings)
+            known = Judged(spec=chosen, findings=choice.findings)
+            if self._checks is not None and not known.refusal:
+                checked = self._checks.check(chosen, nodes)
+                known = Judged(spec=chosen, findings=(*choice.findings, *checked))
+            self._judged[spec.key] = known
         return known

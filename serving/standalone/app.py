@@ -17,9 +17,9 @@ import structlog
 
 from runtimes.errors import BasculeError
 from runtimes.node_probe import probe
-from runtimes.profile import SHIPPED
 from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
+from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
@@ -126,7 +126,7 @@ def _sources(
     selection = select(models, settings, registry, gpu=has_gpu)
     folder = settings.model_repository
     repository = Repository(folder, gpu=has_gpu) if folder is not None else None
-    nodes = KnownNodes(SHIPPED)
+    nodes = KnownNodes(read_profiles(settings.home / "profiles"))
     nodes.hear({LOCAL_NODE: probe()})
     return Sources(registry, repository, selection, Gate(nodes))
 
