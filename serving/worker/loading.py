@@ -18,7 +18,7 @@ from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
 from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
-from serving.registry.version import ServedVersion, VersionSpec
+from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
 from serving.worker.recorder import LOADER_SLOT, Note
 
@@ -52,7 +52,7 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
     request = LoadRequest(
         file=Path(spec.file),
         device=device(policy.device),
-        threads=policy.threads or threads_for(available_cpus(), policy.replica_count),
+        threads=_threads(policy),
         declared_inputs=declared_inputs(configured),
         declared_outputs=declared_outputs(configured),
         precision=policy.precision,
@@ -83,6 +83,13 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         notes=tuple(text for text in notes if text),
     )
     return LoadedParts(model=model, served=served)
+
+
+def _threads(policy: ServingPolicy) -> int:
+    """Return the engine's threads: what is asked for, else a share of the node's CPUs."""
+    if policy.deterministic:
+        return 1
+    return policy.threads or threads_for(available_cpus(), policy.replica_count)
 
 
 @contextmanager
