@@ -49,6 +49,8 @@ WORDS: Final = {
     "archive": Word("serving.cli.registry_change", "Want a version no more."),
     "gc": Word("serving.cli.registry_upkeep", "Give the space of unused bundles back."),
     "registry": Word("serving.cli.registry_upkeep", "Check the registry against itself."),
+    "import": Word("serving.cli.importing", "Make bundles of a Triton or MLflow folder."),
+    "export": Word("serving.cli.exporting", "Write a version in Triton's layout."),
     "promote": Word("serving.cli.operate", "Make a version the one that answers by default."),
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),

@@ -144,6 +144,12 @@ class Lineage(_Strict):
     trained_until: AwareDatetime | None = Field(None, strict=False)
     """The newest observation that the model has seen."""
     code_revision: str = Field("", max_length=200)
+    run_id: str = Field("", max_length=200)
+    """The run of an experiment tracker that made it."""
+    source_id: str = Field("", max_length=400)
+    """What the model is called where it was imported from: `mlflow:` and the model's id, …"""
+    source_created_utc: AwareDatetime | None = Field(None, strict=False)
+    """When it was saved there."""
     parent: str = Field("", max_length=400)
     """The version that this one was made from: `model:version`, or a bundle's digest."""
     metrics: dict[str, float] = Field(default_factory=dict, max_length=1000)
