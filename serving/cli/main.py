@@ -51,6 +51,8 @@ WORDS: Final = {
     "registry": Word("serving.cli.registry_upkeep", "Check the registry against itself."),
     "import": Word("serving.cli.importing", "Make bundles of a Triton or MLflow folder."),
     "export": Word("serving.cli.exporting", "Write a version in Triton's layout."),
+    "reproduce": Word("serving.cli.reproduce", "Replay a version's golden samples here."),
+    "env": Word("serving.cli.env", "What results depend on; what differs between two places."),
     "promote": Word("serving.cli.operate", "Make a version the one that answers by default."),
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),

@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from runtimes.errors import InvalidArgumentError
+from serving.cli.bundle_target import bundle_folder
 from serving.cli.keys import Json, Passphrase, read_passphrase
 from serving.cli.render import print_json
-from serving.errors import NotFoundError, UntrustedError
-from serving.ids import version_key
+from serving.errors import UntrustedError
 from serving.registry.bundle import Bundle, read_bundle
 from serving.registry.keys import PublicKey, read_public_key, read_signing_key
 from serving.registry.signing import sign_bundle
-from serving.registry.store import Registry
 from serving.registry.trust import TrustPolicy, matches
 from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.settings import load_settings
@@ -67,7 +66,7 @@ def verify(
 ) -> None:
     """Read every file, and say who signed it; exit status 1 when nobody did who counts."""
     home = load_settings().home
-    bundle = read_bundle(_folder(target, home))
+    bundle = read_bundle(bundle_folder(target, home))
     signers = _signers(bundle, read_policy(home / "registry" / TRUST_FILE))
     if key is None:
         _require_trusted(target, signers)
@@ -84,17 +83,6 @@ def verify(
     for one in signers:
         state = "trusted for this model" if one.trusted else "not trusted here"
         typer.echo(f"  signed by {one.name or 'an unknown key'} ({one.key_id}), {state}")
-
-
-def _folder(target: str, home: Path) -> Path:
-    path = Path(target)
-    if path.is_dir():
-        return path
-    if ":" not in target:
-        raise NotFoundError(f"{target} is neither a bundle's folder nor MODEL:VERSION")
-    wanted = version_key(target)
-    with Registry(home) as registry:
-        return registry.folder(wanted.model, wanted.version)
 
 
 def _signers(bundle: Bundle, policy: TrustPolicy) -> tuple[Signer, ...]:

@@ -112,3 +112,17 @@ class Normalised(nn.Module):
 def tiny_ts() -> bytes:
     """Script `Tiny`."""
     return torchscript(Tiny().eval())
+
+
+class LongSum(nn.Module):
+    """x FP32 [N,4] → y FP32 [N,1]: a sum of a million products, whose order threads decide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        numbers = torch.rand(1 << 20, generator=torch.Generator().manual_seed(1))
+        # Of both signs: the sum is small, and the order of its terms shows in many bits.
+        self.weight = nn.Parameter(numbers - 0.5, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum up the row's mean times every weight."""
+        return (x.mean(dim=1, keepdim=True) * self.weight).sum(dim=1, keepdim=True)
