@@ -6,8 +6,9 @@ nearest known one, so that a typo cannot silently do nothing.
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -93,6 +94,9 @@ class _Environment(BaseSettings):
     haproxy: Path | None = Field(None, description="HAProxy binary instead of the packaged one")
     haproxy_threads: int = Field(1, ge=1, le=64, description="HAProxy's threads")
     drain_s: float = Field(30.0, ge=0, le=3600, description="longest wait for calls in flight")
+    registry_url: str = Field(
+        "", description="the registry's database, as SQLAlchemy's URL; default: SQLite in the home"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
 
     def to_settings(self) -> "Settings":
@@ -129,6 +133,8 @@ class Settings:
     haproxy_threads: int
     drain_s: float
     log_level: str
+    registry_url: str = field(repr=False, default="")
+    """Empty: SQLite in `home`. It may hold a password, so it is never printed as it is."""
 
     @property
     def run_dir(self) -> Path:
@@ -173,6 +179,12 @@ def load_settings(**flags: object) -> Settings:
     return settings
 
 
+def without_password(url: str) -> str:
+    """Return a URL that may be printed."""
+    hidden = re.sub(r"^(\w[\w+]*://)?([^:/@]*):.*@", r"\1\2:***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
+
+
 def inherited_environment() -> dict[str, str]:
     """A copy of this process's environment, for building a child's."""
     return dict(os.environ)
@@ -181,8 +193,8 @@ def inherited_environment() -> dict[str, str]:
 def described_settings() -> tuple[tuple[str, str, str], ...]:
     """(variable, default, meaning) of every setting: the README's table is made from it."""
     return tuple(
-        (f"BASCULE_{name.upper()}", str(field.default), field.description or "")
-        for name, field in _Environment.model_fields.items()
+        (f"BASCULE_{name.upper()}", str(described.default), described.description or "")
+        for name, described in _Environment.model_fields.items()
     )
 
 

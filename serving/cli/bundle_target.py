@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from serving.errors import NotFoundError
-from serving.ids import version_key
+from serving.registry.aliases import named_version
 from serving.registry.bundle import Head
 from serving.registry.formats import format_named
 from serving.registry.store import Registry
 from serving.registry.trust import judge
 from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.registry.trust_gate import candidate_of
+from serving.settings import load_settings
 
 
-def bundle_folder(target: str, home: Path) -> Path:
-    """Return the folder of a bundle that is named by path, or as MODEL:VERSION.
+def bundle_folder(target: str) -> Path:
+    """Return the folder of a bundle that is named by path, as MODEL:VERSION or MODEL@ALIAS.
 
     Raises:
         NotFoundError: It is neither.
@@ -22,10 +23,10 @@ def bundle_folder(target: str, home: Path) -> Path:
     path = Path(target)
     if path.is_dir():
         return path
-    if ":" not in target:
+    if ":" not in target and "@" not in target:
         raise NotFoundError(f"{target} is neither a bundle's folder nor MODEL:VERSION")
-    wanted = version_key(target)
-    with Registry(home) as registry:
+    with Registry.of(load_settings()) as registry:
+        wanted = named_version(registry, target)
         return registry.folder(wanted.model, wanted.version)
 
 

@@ -17,7 +17,6 @@ from serving.registry.bundle import read_manifest
 from serving.registry.environment import differences, environment_of, fingerprint
 from serving.registry.facts_file import read_facts
 from serving.registry.manifest import Manifest, PackedOn
-from serving.settings import load_settings
 
 HERE: Final = "here"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -106,4 +105,4 @@ def _side(target: str) -> Side:
         raise InvalidArgumentError(
             f"'{target}' is neither a bundle's folder, MODEL:VERSION, a facts file nor `{HERE}`"
         )
-    return Side(manifest=read_manifest(bundle_folder(target, load_settings().home)))
+    return Side(manifest=read_manifest(bundle_folder(target)))

@@ -65,7 +65,7 @@ def source_bundle(source: str) -> Bundle:
     if Path(source).is_dir():
         return read_bundle(Path(source))
     named = source if ":" in source or "@" in source else f"{source}@live"
-    with Registry(load_settings().home) as registry:
+    with Registry.of(load_settings()) as registry:
         found = stored_version(registry, named_version(registry, named))
         return read_bundle(registry.blobs.folder(found.digest))
 

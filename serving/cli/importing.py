@@ -112,7 +112,7 @@ def import_models(  # noqa: PLR0913  one parameter for each flag
         survey = _survey(folder.absolute(), _Asked(name=name, version=version, scratch=scratch))
         work = _Import(
             output=output or (scratch / "bundles" if push else Path()),
-            registry=stack.enter_context(Registry(settings.home)) if push else None,
+            registry=stack.enter_context(Registry.of(settings)) if push else None,
             requirements=requirements,
         )
         done, refused = _carry_out(survey, work)

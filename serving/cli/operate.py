@@ -12,7 +12,13 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.render import console, print_json, status_view
 from serving.cli.targets import named_number, named_target
 from serving.ids import model_name
-from serving.settings import Settings, described_settings, inherited_environment, load_settings
+from serving.settings import (
+    Settings,
+    described_settings,
+    inherited_environment,
+    load_settings,
+    without_password,
+)
 
 WATCH_S: Final = 1.0
 
@@ -142,4 +148,6 @@ def _value(settings: Settings, variable: str) -> str:
     value = getattr(settings, variable.removeprefix("BASCULE_").lower())
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value) or "-"
-    return "-" if value is None else str(value)
+    if variable == "BASCULE_REGISTRY_URL" and value:
+        return without_password(value)
+    return "-" if value in {None, ""} else str(value)

@@ -21,7 +21,7 @@ from serving.ids import model_name, version_number
 from serving.registry.packing import PackOrder, renumber
 from serving.registry.store import Pushed, Registry
 from serving.registry.version import VersionState
-from serving.settings import load_settings
+from serving.settings import Settings, load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def push(  # noqa: PLR0913  one parameter for each flag
     if target.is_dir():
         if name or version or config or max_batch_size is not None or include:
             raise InvalidArgumentError(f"{target} is a bundle: it says all of that itself")
-        with Registry(settings.home) as registry:
+        with Registry.of(settings) as registry:
             pushed = registry.push(target, _who())
     else:
         order = PackOrder(
@@ -62,14 +62,14 @@ def push(  # noqa: PLR0913  one parameter for each flag
             config=config_text(config, max_batch_size),
             extra_files=tuple(include or ()),
         )
-        pushed = _push_file(order, settings.home, is_numbered=version is not None)
+        pushed = _push_file(order, settings, is_numbered=version is not None)
     _report(pushed, AdminClient(settings.admin_socket), as_json=as_json)
 
 
-def _push_file(order: PackOrder, home: Path, *, is_numbered: bool) -> Pushed:
+def _push_file(order: PackOrder, settings: Settings, *, is_numbered: bool) -> Pushed:
     with (
         tempfile.TemporaryDirectory(prefix="bascule-pack-") as folder,
-        Registry(home) as registry,
+        Registry.of(settings) as registry,
     ):
         bundle, _ = pack_checked(order, Path(folder) / "bundle")
         if is_numbered:

@@ -20,7 +20,7 @@ Reason = Annotated[str, typer.Option(help="Why: it goes to the audit log.")]
 
 def opened() -> Registry:
     """Open the registry of the settings in force."""
-    return Registry(load_settings().home)
+    return Registry.of(load_settings())
 
 
 def who() -> str:

@@ -38,7 +38,7 @@ def reproduce(
     Exit status 0: reproduced; 1: different; 2: nobody can tell.
     """
     home = load_settings().home
-    folder = bundle_folder(target, home)
+    folder = bundle_folder(target)
     head = read_head(folder)
     recorded = "cuda" if head.manifest.packed_on.gpu else "cpu"
     found = Replayer(

@@ -66,7 +66,7 @@ def verify(
 ) -> None:
     """Read every file, and say who signed it; exit status 1 when nobody did who counts."""
     home = load_settings().home
-    bundle = read_bundle(bundle_folder(target, home))
+    bundle = read_bundle(bundle_folder(target))
     signers = _signers(bundle, read_policy(home / "registry" / TRUST_FILE))
     if key is None:
         _require_trusted(target, signers)

@@ -213,9 +213,7 @@ def _running_edges() -> int:
 
 def _sources(settings: Settings, nodes: KnownNodes, stack: ExitStack) -> Sources:
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    registry = stack.enter_context(
-        Registry(settings.home, gpu=has_gpu, dependencies=settings.dependencies)
-    )
+    registry = stack.enter_context(Registry.of(settings, gpu=has_gpu))
     folder = settings.model_repository
     return Sources(
         registry,

@@ -1,4 +1,4 @@
-"""The catalog's tables, and how to open them: SQL that any database takes, SQLite by default.
+"""The catalog's tables, and how to open them: SQLite by default, PostgreSQL by URL.
 
 ::
 
@@ -10,13 +10,14 @@
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
 
-A change begins by raising the revision's number. That takes the row's lock (SQLite: the file's), so
-changes happen one after the other, and what a change then reads is what it will alter.
+A change begins by raising the revision's number. That takes the row's lock (SQLite: the file's), on
+whatever machine, so changes happen one after the other, and what a change then reads is what it
+will alter.
 """
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -26,15 +27,27 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotReadyError
+from serving.settings import without_password
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 SCHEMA_REVISION: Final = "0002"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
+CONNECT_LIMIT_S: Final = 10
+MIGRATION_LOCK: Final = 0x62617363756C65
+"""The number of the lock that PostgreSQL keeps for us."""
+DRIVERS: Final = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
+CONNECT_ARGUMENTS: Final[Mapping[str, dict[str, Any]]] = {
+    "sqlite": {"timeout": LOCK_WAIT_S},
+    "postgresql": {
+        "connect_timeout": CONNECT_LIMIT_S,
+        "options": f"-c lock_timeout={LOCK_WAIT_S:.0f}s",
+    },
+}
 
 METADATA: Final = sql.MetaData(
     naming_convention={
@@ -105,19 +118,22 @@ def open_catalog(url: str, lock_file: Path) -> sql.Engine:
 
     Args:
         url: SQLAlchemy's URL of the database.
-        lock_file: Held while migrating: processes that open at once wait for each other.
+        lock_file: SQLite: held while migrating, so that processes that open at once wait.
 
     Raises:
         NotReadyError: The database cannot be reached, or stayed locked.
-        InvalidArgumentError: It is no catalog, or a newer Bascule wrote it.
+        InvalidArgumentError: It is no catalog, or a newer Bascule wrote it; or the URL is none.
+        UnsupportedError: The database is neither, or its driver is not installed.
     """
-    engine = sql.create_engine(url, connect_args=_connect_arguments(url))
+    engine = _engine(url)
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
     try:
         with told_apart(url):
-            if _schema_of(engine) != SCHEMA_REVISION:
+            with engine.connect() as connection:
+                found = _schema_of(connection)
+            if found != SCHEMA_REVISION:
                 _migrate(engine, url, lock_file)
     except BaseException:
         engine.dispose()
@@ -133,7 +149,7 @@ def told_apart(url: str) -> Iterator[None]:
         NotReadyError: The database cannot be reached, or stayed locked.
         InvalidArgumentError: The database is no catalog.
     """
-    place = sql.make_url(url).render_as_string(hide_password=True)
+    place = without_password(url)
     try:
         yield
     except OperationalError as error:
@@ -142,8 +158,37 @@ def told_apart(url: str) -> Iterator[None]:
         raise InvalidArgumentError(f"catalog {place} is damaged: {error.orig}") from error
 
 
-def _connect_arguments(url: str) -> dict[str, Any]:
-    return {"timeout": LOCK_WAIT_S} if url.startswith("sqlite") else {}
+def _engine(url: str) -> sql.Engine:
+    address = _address(url)
+    try:
+        return sql.create_engine(
+            address,
+            connect_args=CONNECT_ARGUMENTS[address.get_backend_name()],
+            pool_pre_ping=True,  # a server that was restarted is found again
+        )
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(
+            f"the registry's database needs the package {error.name}: pip install bascule[postgres]"
+        ) from error
+
+
+def _address(url: str) -> sql.URL:
+    """Read a URL without ever repeating it: it may hold a password."""
+    try:
+        address = sql.make_url(url)
+    except (ArgumentError, ValueError):
+        raise InvalidArgumentError(
+            "BASCULE_REGISTRY_URL is no URL of a database: write it as "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
+    if address.drivername in {"postgresql", "postgres"}:
+        address = address.set(drivername="postgresql+psycopg")
+    if address.drivername not in DRIVERS:
+        raise UnsupportedError(
+            f"BASCULE_REGISTRY_URL names '{address.drivername}': the registry is kept in "
+            "PostgreSQL (postgresql://…) or SQLite (sqlite:///FILE)"
+        )
+    return address
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
@@ -158,33 +203,38 @@ def _begin_sqlite(connection: sql.Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def _schema_of(engine: sql.Engine) -> str | None:
-    with engine.connect() as connection:
-        if not sql.inspect(connection).has_table("alembic_version"):
-            return None
-        text = sql.text("SELECT version_num FROM alembic_version")
-        found: str | None = connection.execute(text).scalar()
-        return found
+def _schema_of(connection: sql.Connection) -> str | None:
+    if not sql.inspect(connection).has_table("alembic_version"):
+        return None
+    text = sql.text("SELECT version_num FROM alembic_version")
+    found: str | None = connection.execute(text).scalar()
+    return found
 
 
 def _migrate(engine: sql.Engine, url: str, lock_file: Path) -> None:
+    if engine.dialect.name == "postgresql":
+        # The lock is the server's, so that processes of other machines wait, too.
+        with engine.begin() as connection:
+            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            _migrate_alone(connection, url)
+        return
     with lock_file.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _migrate_alone(engine, url)
+        with engine.begin() as connection:
+            _migrate_alone(connection, url)
 
 
-def _migrate_alone(engine: sql.Engine, url: str) -> None:
+def _migrate_alone(connection: sql.Connection, url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    found = _schema_of(engine)
+    found = _schema_of(connection)
     try:
         if found is not None:
             ScriptDirectory.from_config(config).get_revision(found)
     except CommandError as error:
         raise InvalidArgumentError(
-            f"catalog {sql.make_url(url).render_as_string()} has schema {found}, which this "
-            "Bascule does not know: a newer Bascule wrote it, so use that one"
+            f"catalog {without_password(url)} has schema {found}, "
+            "which this Bascule does not know: a newer Bascule wrote it, so use that one"
         ) from error
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -27,6 +27,7 @@ from serving.registry.repository import FailedVersion
 from serving.registry.stored_version import StoredVersions
 from serving.registry.trust_gate import TrustGate, candidate_of
 from serving.registry.version import VersionSpec
+from serving.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Registry:
         gpu: bool = False,
         clock: Clock | None = None,
         dependencies: str = DEFAULT_DEPENDENCIES,
+        url: str = "",
     ) -> None:
         """Open the registry, creating or migrating it where that is needed.
 
@@ -64,17 +66,30 @@ class Registry:
             gpu: The node's engines can use a GPU: what KIND_AUTO means here.
             clock: What events are dated by.
             dependencies: What happens where a pinned package differs: a `Policy`.
+            url: SQLAlchemy's URL of the catalog; empty: SQLite under `home`.
 
         Raises:
             NotReadyError: The catalog cannot be opened, or stayed locked.
-            InvalidArgumentError: It is damaged, or a newer Bascule wrote it.
+            InvalidArgumentError: It is damaged, or a newer Bascule wrote it; or the URL is none.
+            UnsupportedError: The database's driver is not installed.
         """
         root = home.absolute() / "registry"
         self.blobs = Blobs(root)
-        self.database = Database(f"sqlite:///{root / 'catalog.sqlite'}", root / "migration.lock")
+        catalog_url = url or f"sqlite:///{root / 'catalog.sqlite'}"
+        self.database = Database(catalog_url, root / "migration.lock")
         self.clock = clock or SystemClock()
         self._trust = TrustGate(root)
         self._stored = StoredVersions(self._trust, Dependencies(Policy(dependencies)), gpu=gpu)
+
+    @classmethod
+    def of(cls, settings: Settings, *, gpu: bool = False) -> Self:
+        """Open the registry that the settings name; raises what opening one raises."""
+        return cls(
+            settings.home,
+            gpu=gpu,
+            dependencies=settings.dependencies,
+            url=settings.registry_url,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -152,12 +167,11 @@ class Registry:
         """Return where a version's bundle lies.
 
         Raises:
-            NotFoundError: It was never pushed.
+            NotFoundError: It was never pushed, or its files were collected.
         """
         with self.database.reading() as connection:
-            found = catalog.read_version(connection, model, version)
-        if found is None:
-            raise NotFoundError(f"{model}:{version} is not in the registry: push it first")
+            found = self._required(connection, model, version)
+        _require_files(found)
         return self.blobs.folder(found.digest)
 
     def next_version(self, manifest: Manifest) -> int:
@@ -208,12 +222,7 @@ class Registry:
             NotFoundError: It was never pushed, or its files were collected.
         """
         with self.database.changing() as connection:
-            there = self._required(connection, model, version)
-            if there.collected_utc is not None:
-                raise NotFoundError(
-                    f"{model}:{version} was archived and its files were collected at "
-                    f"{there.collected_utc:%Y-%m-%d %H:%M} UTC: push its bundle again"
-                )
+            _require_files(self._required(connection, model, version))
             if catalog.want(connection, model, version):
                 audit.append(connection, self.event(who, "want", model, version))
 
@@ -329,4 +338,12 @@ def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:
             f"{there.model}:{there.version} exists with other content (digest {there.digest[:12]}, "
             f"this bundle {manifest.digest()[:12]}): a version never changes, so push this as a "
             "new version"
+        )
+
+
+def _require_files(row: RegisteredVersion) -> None:
+    if row.collected_utc is not None:
+        raise NotFoundError(
+            f"{row.model}:{row.version} was archived and its files were collected at "
+            f"{row.collected_utc:%Y-%m-%d %H:%M} UTC: push its bundle again"
         )

@@ -62,7 +62,7 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
     gpus = visible_gpus()
     with (
         sole_instance(settings, instance),
-        Registry(settings.home, gpu=bool(gpus), dependencies=settings.dependencies) as registry,
+        Registry.of(settings, gpu=bool(gpus)) as registry,
     ):
         refuse_taken_ports(settings)
         sources = await asyncio.to_thread(_sources, settings, models, registry, bool(gpus))

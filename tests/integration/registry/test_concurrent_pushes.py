@@ -16,24 +16,25 @@ from serving.registry.store import Registry
 print("here", flush=True)
 sys.stdin.readline()
 try:
-    with Registry(Path(sys.argv[1])) as registry:
+    with Registry(Path(sys.argv[1]), url=sys.argv[3]) as registry:
         print(registry.push(Path(sys.argv[2]), "ann").created)
 except BasculeError as error:
     print(error.code.value)
+    print(error.message, file=sys.stderr)
 """
 
 
-def push_at_once(home: Path, bundles: list[Path]) -> list[str]:
+def push_at_once(homes: list[Path], bundles: list[Path], url: str = "") -> list[str]:
     """Push each bundle in a process of its own, all released together; return what each says."""
     pushers = [
         subprocess.Popen(
-            [sys.executable, "-c", PUSH, str(home), str(bundle)],
+            [sys.executable, "-c", PUSH, str(home), str(bundle), url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
         )
-        for bundle in bundles
+        for home, bundle in zip(homes, bundles, strict=True)
     ]
     for pusher in pushers:
         assert pusher.stdout is not None
@@ -51,7 +52,7 @@ def test_one_of_two_contents_wins(home: Path, tmp_path: Path) -> None:
         make_bundle(tmp_path / str(index), content=f"{index}".encode()).folder for index in range(4)
     ]
 
-    assert push_at_once(home, bundles) == ["True", *["already_exists"] * 3]
+    assert push_at_once([home] * 4, bundles) == ["True", *["already_exists"] * 3]
 
     with Registry(home) as registry:
         assert len(registry.wanted()) == 1
@@ -64,14 +65,14 @@ def test_the_same_content_is_pushed_once(home: Path, tmp_path: Path) -> None:
     """Pushes of the same bundle at once all succeed; one of them made the version."""
     bundle = make_bundle(tmp_path / "b").folder
 
-    assert push_at_once(home, [bundle] * 4) == ["False", "False", "False", "True"]
+    assert push_at_once([home] * 4, [bundle] * 4) == ["False", "False", "False", "True"]
 
 
 def test_different_models_do_not_disturb_each_other(home: Path, tmp_path: Path) -> None:
     """Pushes of different models at once all succeed."""
     bundles = [make_bundle(tmp_path / name, name=name).folder for name in "abcd"]
 
-    assert push_at_once(home, bundles) == ["True"] * 4
+    assert push_at_once([home] * 4, bundles) == ["True"] * 4
 
     with Registry(home) as registry:
         assert registry.models() == {"a", "b", "c", "d"}
