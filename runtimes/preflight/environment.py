@@ -74,13 +74,13 @@ def check_environment(subject: Subject) -> Iterator[Finding]:
 
 def _pins(pins: Pins) -> Iterator[Finding]:
     if pins.problem:
-        yield found("BP-E12", "lock file", pins.problem, "correct the lock file and pack again")
+        yield found("BP-E08", "lock file", pins.problem, "correct the lock file and pack again")
     if pins.policy == "isolate" or not pins.mismatches:
         return
     first = pins.mismatches[0]
     more = f" (and {len(pins.mismatches) - 1} more)" if len(pins.mismatches) > 1 else ""
     yield found(
-        "BP-E12",
+        "BP-E08",
         first.name,
         f"{first.name} {first.wanted} is pinned and {first.found or 'none'} is installed{more}",
         pins.command or "install what the bundle pins",

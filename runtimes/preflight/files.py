@@ -157,12 +157,16 @@ def _external(model: OnnxModel, folder: FolderFacts) -> Iterator[Finding]:
                 yield found(
                     "BP-F02",
                     place,
-                    f"tensor '{parts[0].tensor}' and {len(parts) - 1} others lie in it, and it is "
+                    f"tensor '{parts[0].tensor}'{_others(len(parts) - 1)} lies in it, and it is "
                     "missing",
                     f"put {place} beside the model file, or pack it with --include",
                 )
         else:
             yield from _out_of_range(place, parts, sizes[inner])
+
+
+def _others(count: int) -> str:
+    return f" (and {count} more)" if count else ""
 
 
 def _out_of_range(

@@ -34,18 +34,24 @@ def _pickles(subject: Subject) -> Iterator[Finding]:
             evidence=Evidence(shown, "tensors and containers only"),
         )
         return
-    if isinstance(model, Pt2Archive) and subject.trust.state != "trusted":
+    if isinstance(model, Pt2Archive) and not subject.trust.may_execute:
         what = (
             f"its member {model.pickles[0]} is a pickle"
             if model.pickles
             else "a torch.export archive can carry code"
         )
+        is_trusted = subject.trust.state == "trusted"
+        lacking = (
+            "model is not on the allow-list" if is_trusted else "bundle has no trusted signature"
+        )
         yield found(
             "BP-S02",
             name,
-            f"{what}, loading it may run code, and the bundle has no trusted signature",
-            f"{SIGN}, or export the model to ONNX",
-            evidence=Evidence(subject.trust.state, "trusted"),
+            f"{what}, loading it may run code, and the {lacking}",
+            "if you vouch for it, allow it by bascule keys policy --may-execute MODEL"
+            if is_trusted
+            else f"{SIGN}, or export the model to ONNX",
+            evidence=Evidence(subject.trust.state, "a trusted signature and the allow-list"),
         )
 
 

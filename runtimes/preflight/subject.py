@@ -109,6 +109,8 @@ class Trust:
     signer: str = ""
     required: Literal["allow", "warn", "refuse"] = "allow"
     """What becomes of a bundle without a trusted signature."""
+    may_execute: bool = False
+    """Its loading may run code that it carries: trusted, and on the allow-list."""
     problem: str = ""
     """Why the signature does not verify."""
 
