@@ -10,6 +10,7 @@ from runtimes.preflight.subject import Metadata, Subject, Trust
 
 LIBRARY_SUFFIXES: Final = (".so", ".dylib", ".dll", ".pyd")
 SHOWN: Final = 3
+EXPORTED: Final = "torch_export"
 SIGN: Final = "sign the bundle with a trusted key (pack --sign), or trust the key that signed it"
 
 
@@ -23,7 +24,7 @@ def check_security(subject: Subject) -> Iterator[Finding]:
 
 
 def _pickles(subject: Subject) -> Iterator[Finding]:
-    model, name = subject.model, subject.folder.model_file
+    model, name, may_execute = subject.model, subject.folder.model_file, subject.trust.may_execute
     if isinstance(model, TorchScriptArchive | Pt2Archive | PickledFile) and model.pickle_imports:
         shown = ", ".join(model.pickle_imports[:SHOWN])
         yield found(
@@ -34,7 +35,7 @@ def _pickles(subject: Subject) -> Iterator[Finding]:
             evidence=Evidence(shown, "tensors and containers only"),
         )
         return
-    if isinstance(model, Pt2Archive) and not subject.trust.may_execute:
+    if subject.format == EXPORTED and isinstance(model, Pt2Archive) and not may_execute:
         what = (
             f"its member {model.pickles[0]} is a pickle"
             if model.pickles

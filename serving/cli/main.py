@@ -38,7 +38,6 @@ WORDS: Final = {
     "pack": Word("serving.cli.pack", "Check a model and make a bundle of it."),
     "push": Word("serving.cli.push", "Put a bundle, or a model file, into the registry."),
     "preflight": Word("serving.cli.preflight", "Check whether a model would work on a node."),
-    "push": Word("serving.cli.pack", "Put a bundle, or a model file, into the registry."),
     "keys": Word("serving.cli.keys", "Make signing keys; say whose signatures count here."),
     "sign": Word("serving.cli.sign", "Vouch for every byte of a bundle."),
     "verify": Word("serving.cli.sign", "Read every file of a bundle and say who signed it."),

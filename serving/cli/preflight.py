@@ -32,6 +32,7 @@ from serving.registry.pins import installed_packages
 from serving.registry.preflight_target import Target, read_target
 from serving.registry.profiles import read_profiles
 from serving.registry.subject import Surroundings
+from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.settings import load_settings
 
 COLOURS: Final = {
@@ -139,7 +140,12 @@ def examine(
         BasculeError: It cannot be found or read.
         OSError: Likewise.
     """
-    around = Surroundings(wanted_profiles=profiles)
+    home = load_settings().home
+    around = Surroundings(
+        wanted_profiles=profiles,
+        profiles=read_profiles(home / "profiles"),
+        trust=read_policy(home / "registry" / TRUST_FILE),
+    )
     found = _target(target, around)
     node = _node(found.subject, facts)
     is_here = facts is None

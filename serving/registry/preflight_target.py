@@ -67,7 +67,8 @@ def _bundle(folder: Path, around: Surroundings) -> Target:
     def order() -> TrialOrder:
         with (folder / MANIFEST_FILE).open("rb") as stream:
             manifest = parse_manifest(stream.read(MAX_MANIFEST_BYTES + 1), MANIFEST_FILE)
-        return order_of_bundle(folder, manifest, subject.claims)
+        may_execute = subject.trust.may_execute
+        return order_of_bundle(folder, manifest, subject.claims, may_execute=may_execute)
 
     return Target(subject=subject, order=order, model_file=folder / subject.folder.model_file)
 

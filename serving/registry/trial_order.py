@@ -11,13 +11,16 @@ from serving.registry.golden_samples import samples_of, tolerances_of
 from serving.registry.manifest import Manifest
 
 
-def order_of_file(file: Path, format_name: str, claims: Claims) -> TrialOrder:
+def order_of_file(
+    file: Path, format_name: str, claims: Claims, *, may_execute: bool = False
+) -> TrialOrder:
     """Return what to try of a model file.
 
     Args:
         file: The model file.
         format_name: Its format.
         claims: What its configuration says.
+        may_execute: Loading may run code that it carries: its author is trusted.
     """
     return TrialOrder(
         format=format_name,
@@ -25,18 +28,22 @@ def order_of_file(file: Path, format_name: str, claims: Claims) -> TrialOrder:
             file=file,
             device=device(claims.device),
             threads=claims.threads or threads_for(available_cpus(), claims.replica_count),
+            may_execute=may_execute,
         ),
         configured=claims.configured,
     )
 
 
-def order_of_bundle(folder: Path, manifest: Manifest, claims: Claims) -> TrialOrder:
+def order_of_bundle(
+    folder: Path, manifest: Manifest, claims: Claims, *, may_execute: bool = False
+) -> TrialOrder:
     """Return what to try of a bundle, golden samples included.
 
     Raises:
         InvalidArgumentError: A golden sample is damaged, or an output has no tolerance.
     """
-    plain = order_of_file(folder / manifest.model_file, manifest.format, claims)
+    file = folder / manifest.model_file
+    plain = order_of_file(file, manifest.format, claims, may_execute=may_execute)
     samples = samples_of(folder, manifest)
     return TrialOrder(
         format=plain.format,
