@@ -19,7 +19,7 @@ from serving.cli.render import print_json
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import version_number
-from serving.registry.imports import Candidate, Refusal, Survey
+from serving.registry.imports import Candidate, Refusal, Survey, disagreements
 from serving.registry.manifest import Requirements
 from serving.registry.mlflow_import import MLMODEL_FILE, MlflowOrder, survey_mlflow
 from serving.registry.packing import renumber
@@ -164,7 +164,7 @@ def _imported(candidate: Candidate, work: _Import) -> Imported:
     order = candidate.order
     if order.lock_file is not None:
         order = replace(order, requirements=work.requirements)
-    bundle, _ = pack_checked(order, work.output / f"{order.name}-{order.version}")
+    bundle, seen = pack_checked(order, work.output / f"{order.name}-{order.version}")
     folder = bundle.folder
     if work.registry is not None:
         number = order.version
@@ -179,7 +179,10 @@ def _imported(candidate: Candidate, work: _Import) -> Imported:
         version=bundle.manifest.version,
         bundle=str(folder),
         digest=bundle.digest,
-        losses=candidate.losses,
+        losses=(
+            *candidate.losses,
+            *disagreements(candidate.declared, (*seen.inputs, *seen.outputs)),
+        ),
     )
 
 

@@ -104,7 +104,12 @@ def _candidate(folder: Path, order: MlflowOrder) -> Candidate:
         ),
     )
     is_numbered = order.version is not None
-    return Candidate(order=packed, losses=tuple(losses), is_numbered=is_numbered)
+    return Candidate(
+        order=packed,
+        losses=tuple(losses),
+        is_numbered=is_numbered,
+        declared=(*model.inputs, *model.outputs) if model.flavour == "onnx" else (),
+    )
 
 
 def _name(folder: Path, name: str) -> str:

@@ -191,7 +191,7 @@ def _inner(found: _MLmodel, source: str) -> MlflowModel:
 
 def _more(found: _MLmodel) -> set[str]:
     """Keys that hold something, and that nothing here reads."""
-    more = {key for key, value in (found.model_extra or {}).items() if value not in (None, {}, [])}
+    more = {key for key, value in (found.model_extra or {}).items() if value}
     if found.signature is not None:
         extra: Mapping[str, object] = found.signature.model_extra or {}
         more |= {f"signature.{key}" for key, value in extra.items() if value is not None}

@@ -73,6 +73,21 @@ def test_an_onnx_model_becomes_a_bundle(tmp_path: Path) -> None:
     ]
 
 
+def test_a_signature_that_the_model_denies_is_told(tmp_path: Path) -> None:
+    """The engine's word holds; where the signature says something else, both are listed."""
+    spec = '[{"name": "x", "type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}]'
+    said = mlmodel(onnx_flavour(), signature={"inputs": spec, "outputs": spec.replace("x", "z", 1)})
+    folder = write_folder(tmp_path / "net", said, {"model.onnx": models.tiny()})
+
+    status, said = run(str(folder), "-o", str(tmp_path / "out"))
+
+    assert status == 0
+    assert said["imported"][0]["losses"][-2:] == [
+        "signature of x: FP64[-1], and the model has FP32[-1, 16]",
+        "signature of z: FP64[-1], and the model has none",
+    ]
+
+
 def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
     """A pickle is refused with what to do instead; what it would do has not happened."""
     proof = tmp_path / "it ran"

@@ -25,7 +25,7 @@ def short_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("h")
 
 
-@pytest.fixture(name="wheels", autouse=True)
+@pytest.fixture(name="wheels")
 def only_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of wheels, which is all that pip can reach."""
     use_only(tmp_path / "wheels", monkeypatch)
@@ -85,6 +85,7 @@ def test_a_version_runs_with_the_packages_that_it_pins(
     assert (pinned["isolation"], plain["isolation"]) == ("dedicated", "shared")
 
 
+@pytest.mark.usefixtures("wheels")
 def test_a_version_whose_packages_cannot_be_had_fails_alone(home: Path, tmp_path: Path) -> None:
     """Its reason names package and remedy; the other models are served."""
     push(home, pack(tmp_path / "a", "pinned", "none-such==3", "isolate"))
@@ -104,3 +105,16 @@ def test_a_version_whose_packages_cannot_be_had_fails_alone(home: Path, tmp_path
         "BP-E08 none-such 3 is pinned and none is installed"
     )
     assert pools == {found["warned"]["pool"]}
+
+
+@pytest.mark.long
+def test_a_real_package_of_another_version(home: Path, tmp_path: Path) -> None:
+    """NumPy as pip gets it, in another version than ours: the worker has it, and answers alike."""
+    push(home, pack(tmp_path / "a", "pinned", "numpy==2.3.5", "isolate"))
+    push(home, pack(tmp_path / "b", "plain", "numpy==2.3.5", "ignore"))
+
+    with serving(home) as server:
+        notes = record(server, "pinned")["served"]["notes"]
+        assert server.answer("pinned") == server.answer("plain")
+
+    assert any(note.endswith(": numpy 2.3.5") for note in notes)
