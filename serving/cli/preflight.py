@@ -30,7 +30,6 @@ from serving.ids import model_name, version_number
 from serving.registry.facts_file import read_facts
 from serving.registry.pins import installed_packages
 from serving.registry.preflight_target import Target, read_target
-from serving.registry.profiles import read_profiles
 from serving.registry.subject import Surroundings
 from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.settings import load_settings

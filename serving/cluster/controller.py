@@ -29,6 +29,7 @@ from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
 from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
 from serving.errors import NotReadyError
+from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
@@ -38,6 +39,7 @@ from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
 from serving.rollout.ports import PoolSpec, WorkerState
 from serving.rollout.sources import Selection, Sources
+from serving.rollout.static_checks import StaticChecks
 from serving.settings import Settings
 
 HEAR_LIMIT_S: Final = 8.0
@@ -219,5 +221,5 @@ def _sources(settings: Settings, nodes: KnownNodes, stack: ExitStack) -> Sources
         registry,
         None if folder is None else Repository(folder, gpu=has_gpu),
         Selection(mode=settings.model_control_mode, load_model=settings.load_model),
-        Gate(nodes),
+        Gate(nodes, StaticChecks(nodes.profiles(), Policy(settings.dependencies))),
     )

@@ -19,6 +19,7 @@ from runtimes.errors import BasculeError
 from runtimes.node_probe import probe
 from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
+from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
@@ -27,6 +28,7 @@ from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
 from serving.rollout.sources import Sources
+from serving.rollout.static_checks import StaticChecks
 from serving.settings import Settings
 from serving.standalone.adapter import LocalCluster
 from serving.standalone.edges import OneEdge
@@ -128,7 +130,8 @@ def _sources(
     repository = Repository(folder, gpu=has_gpu) if folder is not None else None
     nodes = KnownNodes(read_profiles(settings.home / "profiles"))
     nodes.hear({LOCAL_NODE: probe()})
-    return Sources(registry, repository, selection, Gate(nodes))
+    checks = StaticChecks(nodes.profiles(), Policy(settings.dependencies))
+    return Sources(registry, repository, selection, Gate(nodes, checks))
 
 
 def _stop_event(tell: Tell) -> asyncio.Event:

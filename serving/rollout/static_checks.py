@@ -1,0 +1,55 @@
+"""Preflight as the controller asks it: what files, graph and node say before anything is loaded.
+
+A bundle's bytes are not hashed here: the worker that loads them compares every file. A node is
+chosen for each version: one that fits its profile, else the first.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from runtimes.facts import NodeFacts
+from runtimes.findings import Finding, Severity
+from runtimes.preflight.check import check
+from runtimes.profile import HardwareProfile
+from runtimes.profile_fit import misfits
+from serving.registry.dependencies import Policy
+from serving.registry.subject import Surroundings, subject_of_version
+from serving.registry.version import VersionSpec
+
+log = structlog.get_logger(__name__)
+
+
+class StaticChecks:
+    """`serving.rollout.gate.Checks` by the catalogue of preflight."""
+
+    def __init__(self, profiles: Mapping[str, HardwareProfile], dependencies: Policy) -> None:
+        """Remember what versions are judged against.
+
+        Args:
+            profiles: Every hardware profile that is defined, by name.
+            dependencies: What becomes of versions whose pinned packages differ from ours.
+        """
+        self._profiles = profiles
+        self._dependencies = dependencies
+
+    def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...]:
+        """Return what is wrong with a version; information alone is left out."""
+        around = Surroundings(
+            node=self._node_for(spec, nodes),
+            profiles=self._profiles,
+            dependencies=self._dependencies,
+            hashes_files=False,
+        )
+        try:
+            found = check(subject_of_version(spec, around))
+        except OSError as error:
+            # Its worker will say so, and will try again when the files are back.
+            log.warning("preflight_cannot_read", version=str(spec.key), error=str(error))
+            return ()
+        return tuple(item for item in found if item.severity is not Severity.INFO)
+
+    def _node_for(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> NodeFacts | None:
+        profile = self._profiles.get(spec.policy.profile)
+        fitting = (node for node in nodes if profile is None or not misfits(profile, node))
+        return next(fitting, None)
