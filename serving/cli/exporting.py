@@ -8,8 +8,9 @@ import typer
 
 from runtimes.batch_proof import settle_signature
 from runtimes.errors import InvalidArgumentError
-from serving.cli.render import print_json
+from serving.cli.render import print_json, size_text
 from serving.registry.aliases import named_version, stored_version
+from serving.registry.archive import write_archive
 from serving.registry.bundle import Bundle, read_bundle
 from serving.registry.bundle_model import model_of
 from serving.registry.formats import format_named
@@ -18,12 +19,15 @@ from serving.registry.triton_export import Exported, export_triton, served_of
 from serving.registry.version import ServedVersion
 from serving.settings import load_settings
 
-FORMATS = ("triton",)
+FORMATS = ("triton", "archive")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: bascule export resnet:3 -o triton-models --format triton")(export)
+    app.command(
+        epilog="Examples: bascule export resnet:3 -o triton-models · bascule export resnet:3 -o "
+        "resnet-3.tar.gz --format archive"
+    )(export)
 
 
 def export(
@@ -35,10 +39,16 @@ def export(
     ],
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write into.")
+        Path,
+        typer.Option("--output", "-o", metavar="DIR|FILE", help="Where to write it."),
     ],
     layout: Annotated[
-        str, typer.Option("--format", help="triton: MODEL/VERSION/… and config.pbtxt.")
+        str,
+        typer.Option(
+            "--format",
+            help="triton: MODEL/VERSION/… and config.pbtxt; archive: the bundle in one .tar or "
+            ".tar.gz, with its signatures.",
+        ),
     ] = "triton",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
@@ -46,11 +56,26 @@ def export(
     if layout not in FORMATS:
         raise InvalidArgumentError(f"--format '{layout[:40]}': write {' or '.join(FORMATS)}")
     bundle = source_bundle(source)
+    if layout == "archive":
+        write_archive(bundle.folder, output)
+        _report_archive(bundle, output, as_json=as_json)
+        return
     exported = export_triton(bundle, served_of(bundle.manifest) or _inspected(bundle), output)
     if as_json:
         print_json(exported)
     else:
         _print(exported)
+
+
+def _report_archive(bundle: Bundle, file: Path, *, as_json: bool) -> None:
+    manifest = bundle.manifest
+    size_bytes = file.stat().st_size
+    if as_json:
+        told = {"model": manifest.name, "version": manifest.version, "digest": bundle.digest}
+        print_json({**told, "file": str(file), "size_bytes": size_bytes})
+        return
+    typer.echo(f"{manifest.name}:{manifest.version}  {file}  {size_text(size_bytes)}")
+    typer.echo(f"next, elsewhere: bascule push {file.name}")
 
 
 def source_bundle(source: str) -> Bundle:

@@ -18,6 +18,7 @@ from serving.clock import SystemClock
 from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
+from serving.registry.archive import is_archive, opened_archive
 from serving.registry.packing import PackOrder, renumber
 from serving.registry.store import Pushed, Registry
 from serving.registry.version import VersionState
@@ -31,7 +32,10 @@ def register(app: typer.Typer) -> None:
 
 def push(  # noqa: PLR0913  one parameter for each flag
     target: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|FILE", help="A bundle's folder, or a model file.")
+        Path,
+        typer.Argument(
+            metavar="BUNDLE|FILE", help="A bundle: its folder or .tar, .tar.gz; or a model file."
+        ),
     ],
     *,
     name: Annotated[str | None, typer.Option(help="Model file: its name; default: FILE's.")] = None,
@@ -48,11 +52,10 @@ def push(  # noqa: PLR0913  one parameter for each flag
     Exit status 1 when the version cannot be loaded. Pushing the same content again does nothing.
     """
     settings = load_settings()
-    if target.is_dir():
+    if target.is_dir() or is_archive(target):
         if name or version or config or max_batch_size is not None or include:
             raise InvalidArgumentError(f"{target} is a bundle: it says all of that itself")
-        with Registry.of(settings) as registry:
-            pushed = registry.push(target, _who())
+        pushed = _push_bundle(target, settings)
     else:
         order = PackOrder(
             model_file=target,
@@ -64,6 +67,14 @@ def push(  # noqa: PLR0913  one parameter for each flag
         )
         pushed = _push_file(order, settings, is_numbered=version is not None)
     _report(pushed, AdminClient(settings.admin_socket), as_json=as_json)
+
+
+def _push_bundle(target: Path, settings: Settings) -> Pushed:
+    with Registry.of(settings) as registry:
+        if target.is_dir():
+            return registry.push(target, _who())
+        with opened_archive(target, settings.home) as folder:
+            return registry.push(folder, _who())
 
 
 def _push_file(order: PackOrder, settings: Settings, *, is_numbered: bool) -> Pushed:

@@ -106,3 +106,27 @@ def test_an_unsigned_archive_is_not_packed(run: Terminal, tmp_path: Path) -> Non
 
     assert "can run code" in error
     assert "--sign" in error
+
+
+@pytest.mark.parametrize("name", ["m.tar", "m.tar.gz"])
+def test_an_archive_is_pushed_with_its_signature(run: Terminal, tmp_path: Path, name: str) -> None:
+    """A signed bundle travels as one file; what was signed is what arrives."""
+    bundle = make_bundle(tmp_path / "m").folder
+    key = json.loads(run("keys", "new", "alice", "--json"))
+    run("sign", bundle, "--key", key["private"])
+    run("export", bundle, "-o", name, "--format", "archive")
+
+    run("push", name)
+
+    assert "m:1 is what was signed" in run("verify", "m:1", "--key", key["public"])
+    assert list((tmp_path / "home").glob(".archive-*")) == []
+
+
+def test_a_hostile_archive_is_one_sentence(run: Terminal, tmp_path: Path) -> None:
+    """An archive that is none is refused with status 1 and a remedy."""
+    (tmp_path / "m.tar").write_bytes(b"PK\x03\x04")
+
+    error = run("push", "m.tar", status=1)
+
+    assert "zip archive" in error
+    assert error.count("\n") == 1
