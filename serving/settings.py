@@ -97,6 +97,9 @@ class _Environment(BaseSettings):
     registry_url: str = Field(
         "", description="the registry's database, as SQLAlchemy's URL; default: SQLite in the home"
     )
+    blobs: str = Field(
+        "", description="where bundles are kept: a folder or an fsspec URL; default: in the home"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
 
     def to_settings(self) -> "Settings":
@@ -133,6 +136,8 @@ class Settings:
     haproxy_threads: int
     drain_s: float
     log_level: str
+    blobs: str = ""
+    """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")
     """Empty: SQLite in `home`. It may hold a password, so it is never printed as it is."""
 

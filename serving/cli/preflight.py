@@ -30,6 +30,7 @@ from serving.ids import model_name, version_number
 from serving.registry.facts_file import read_facts
 from serving.registry.pins import installed_packages
 from serving.registry.preflight_target import Target, read_target
+from serving.registry.profiles import read_profiles
 from serving.registry.subject import Surroundings
 from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.settings import load_settings
@@ -179,7 +180,7 @@ def _target(text: str, around: Surroundings) -> Target:
         raise NotFoundError(f"there is no registry in {settings.home}: push a bundle first")
     from serving.registry.store import Registry  # noqa: PLC0415  SQL takes a second to import
 
-    with Registry(settings.home) as registry:
+    with Registry.of(settings) as registry:
         folder = registry.folder(model_name(name), version_number(number))
     return read_target(folder, around)
 

@@ -7,7 +7,7 @@ in between leaves a staging folder whose lock nobody holds; the next push clears
 import fcntl
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +115,30 @@ class Blobs:
         with self._staged() as staging:
             replace_file(target / SIGNATURE_FILE, envelope, staging)
         return True
+
+    def adopt(self, digest: str, fill: Callable[[Path], None]) -> Bundle:
+        """Take a bundle in that a function writes into a folder; it appears verified, or not.
+
+        Raises:
+            InvalidArgumentError: What was written is damaged, or another bundle.
+        """
+        with self._staged() as staging:
+            place = staging / "bundle"
+            fill(place)
+            found = read_bundle(place)
+            if found.digest != digest:
+                raise InvalidArgumentError(
+                    f"bundle {digest[:12]} was asked for and {found.digest[:12]} was found in its "
+                    "place: push the version again"
+                )
+            try:
+                place.rename(self.folder(digest))
+            except OSError:
+                # Another process fetched the same bytes faster.
+                if not self.has(digest):
+                    raise
+            sync_folder(self._bundles)
+        return replace(found, folder=self.folder(digest))
 
     def discard(self, digest: str) -> None:
         """Remove a bundle that no version of the catalog names."""

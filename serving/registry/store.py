@@ -17,7 +17,7 @@ from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import LIVE
 from serving.registry import audit, catalog
 from serving.registry.audit import Event
-from serving.registry.blobs import Blobs
+from serving.registry.blob_places import open_blobs
 from serving.registry.bundle import read_bundle, read_head
 from serving.registry.catalog import RegisteredVersion
 from serving.registry.database import Database
@@ -58,6 +58,7 @@ class Registry:
         clock: Clock | None = None,
         dependencies: str = DEFAULT_DEPENDENCIES,
         url: str = "",
+        blobs: str = "",
     ) -> None:
         """Open the registry, creating or migrating it where that is needed.
 
@@ -67,6 +68,7 @@ class Registry:
             clock: What events are dated by.
             dependencies: What happens where a pinned package differs: a `Policy`.
             url: SQLAlchemy's URL of the catalog; empty: SQLite under `home`.
+            blobs: A folder or an fsspec URL for the bundles; empty: under `home`.
 
         Raises:
             NotReadyError: The catalog cannot be opened, or stayed locked.
@@ -74,7 +76,8 @@ class Registry:
             UnsupportedError: The database's driver is not installed.
         """
         root = home.absolute() / "registry"
-        self.blobs = Blobs(root)
+        root.mkdir(parents=True, exist_ok=True)
+        self.blobs = open_blobs(root, blobs)
         catalog_url = url or f"sqlite:///{root / 'catalog.sqlite'}"
         self.database = Database(catalog_url, root / "migration.lock")
         self.clock = clock or SystemClock()
@@ -89,6 +92,7 @@ class Registry:
             gpu=gpu,
             dependencies=settings.dependencies,
             url=settings.registry_url,
+            blobs=settings.blobs,
         )
 
     def __enter__(self) -> Self:
