@@ -37,7 +37,7 @@ def replay_golden(model: LoadedModel, spec: VersionSpec) -> str:
     replays = compare_samples(golden.outputs, samples, found, golden.other_environment)
     for item in replays:
         if not item.comparison.holds:
-            raise ModelLoadError(_refusal(item))
+            raise ModelLoadError(_refusal(item) + _precision_remedy(spec))
     if all(item.comparison.is_exact for item in replays):
         return f"golden: {len(samples)} samples gave the packed outputs bit for bit"
     return f"golden: {len(samples)} samples within tolerance ({_largest(replays)})"
@@ -62,6 +62,17 @@ def _refusal(item: OutputReplay) -> str:
         f"{seen.largest_abs:.3g}, {seen.different_count} of {seen.element_count} elements differ, "
         f"tolerance {item.tolerance}): run `bascule reproduce` on it, and pack it again if this "
         "result is the right one"
+    )
+
+
+def _precision_remedy(spec: VersionSpec) -> str:
+    """Say what allows the shorter products of TF32, if something does: the usual cause on GPUs."""
+    policy = spec.policy
+    if policy.precision != "tf32" or not policy.device.startswith("cuda"):
+        return ""
+    return (
+        f"; hardware profile {policy.profile} allows TF32, whose products keep 10 bits: let the "
+        "version list profile cuda, which forbids it, or pack it with a wider --tolerance"
     )
 
 

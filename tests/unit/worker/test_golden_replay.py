@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -70,6 +71,20 @@ def test_other_outputs_refuse_the_version(tmp_path: Path, tolerance: Tolerance) 
     """The message has the check's code, the output, the sample and what to do."""
     with pytest.raises(ModelLoadError, match=r"^BP-R01 output 'y' of 0\.npz: .*reproduce"):
         replay_golden(model(2.1), version(tmp_path, ROWS * 2, tolerance))
+
+
+@pytest.mark.parametrize(("precision", "is_told"), [("tf32", True), ("fp32", False)])
+def test_shorter_products_on_a_gpu_are_named_as_the_likely_cause(
+    tmp_path: Path, precision: Literal["tf32", "fp32"], *, is_told: bool
+) -> None:
+    """A profile that allows TF32 is named, with the one that does not."""
+    spec = version(tmp_path, ROWS * 2, BITWISE)
+    policy = replace(spec.policy, device="cuda", profile="cuda-hopper", precision=precision)
+
+    with pytest.raises(ModelLoadError) as caught:
+        replay_golden(model(2.1), replace(spec, policy=policy))
+
+    assert ("cuda-hopper allows TF32" in caught.value.message) is is_told
 
 
 def test_a_damaged_sample_refuses_the_version(tmp_path: Path) -> None:
