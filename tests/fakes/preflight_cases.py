@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from runtimes.model_facts import OperatorUse, Pt2Archive
+from runtimes.facts import TorchFacts
+from runtimes.model_facts import ExportedInput, OperatorUse, Pt2Archive
 from runtimes.preflight.subject import (
     Metadata,
     PackedEnvironment,
@@ -23,6 +24,7 @@ from tests.fakes.subjects import (
     ON_CPU,
     ON_GPU,
     ON_GPU_TORCH,
+    SCRIPT,
     claiming,
     on,
     running,
@@ -44,6 +46,12 @@ TRUSTED_CODE = replace(
     model=EXPORTED,
     trust=Trust(state="trusted", may_execute=True),
 )
+
+TORCH_NODE = replace(
+    CPU_NODE, torch=TorchFacts(version="2.13.0+cpu", max_file_version=10, max_pt2_schema=(8, 20))
+)
+SCRIPTED = on(replace(ON_CPU, format="torchscript", model=SCRIPT), TORCH_NODE)
+ASKED_CODE = on(TRUSTED_CODE, TORCH_NODE)
 
 
 def configured(**changes: object) -> Subject:
@@ -260,6 +268,25 @@ CASES = {
     ),
     "trusted, and not on the allow-list": Case(
         "BP-S02", replace(TRUSTED_CODE, trust=Trust(state="trusted")), "--may-execute", TRUSTED_CODE
+    ),
+    "a newer TorchScript file": Case(
+        "BP-T01", replace(SCRIPTED, model=replace(SCRIPT, file_version=99)), "newer torch", SCRIPTED
+    ),
+    "another schema of .pt2": Case(
+        "BP-T04",
+        replace(ASKED_CODE, model=replace(EXPORTED, schema_version=(9, 0))),
+        "export it again",
+        ASKED_CODE,
+    ),
+    "a .pt2 with a fixed batch": Case(
+        "BP-T05",
+        replace(
+            TRUSTED_CODE, model=replace(EXPORTED, inputs=(ExportedInput(name="x", shape=(3,)),))
+        ),
+        "dynamic_shapes",
+        replace(
+            TRUSTED_CODE, model=replace(EXPORTED, inputs=(ExportedInput(name="x", shape=(-1,)),))
+        ),
     ),
     "an input's name": Case(
         "BP-C01", configured(inputs=tensor("inptu", Datatype.FP32, 16)), "did you mean 'input'?"

@@ -11,13 +11,16 @@ import onnx
 import pytest
 
 from runtimes.findings import Finding, Severity
+from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import check
 from serving.registry.manifest import MANIFEST_FILE
 from serving.registry.preflight_target import read_target
 from serving.registry.subject import Surroundings
+from serving.rollout import profile_choice
 from tests.fakes import archives, models
 from tests.fakes.model_files import BATCH, bundle, write
 from tests.fakes.node_facts import CPU_NODE
+from tests.fakes.preflight_cases import CASES as RECORDED
 
 AROUND = Surroundings(node=CPU_NODE)
 
@@ -286,3 +289,11 @@ def test_a_zip_bomb_is_not_opened(tmp_path: Path) -> None:
     assert [one.code for one in errors] == ["BP-F06"]
     assert "zip bomb" in errors[0].message
     assert os.sep not in errors[0].subject
+
+
+def test_every_error_has_a_case() -> None:
+    """No error of the catalogue is without something broken that has it and nothing else."""
+    shown = {case.code for case in (*CASES.values(), *RECORDED.values())}
+    errors = {code for code, entry in CATALOGUE.items() if entry.severity is Severity.ERROR}
+
+    assert errors - shown == {profile_choice.NO_FIT}
