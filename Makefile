@@ -46,8 +46,9 @@ format: $(INSTALLED) ## rewrite the code as `make check` wants it
 protos: $(INSTALLED) ## make the stubs in protos/generated again
 	$(BIN)/python -m protos.generate
 
-docs: $(INSTALLED) ## write the table of settings into the README
+docs: $(INSTALLED) ## write the table of settings into the README, and the schema of bundles
 	$(BIN)/python -m benchmarks.settings_table
+	$(BIN)/python -m benchmarks.bundle_schema
 
 bench: $(INSTALLED) ## what the edge costs, against peers: needs wrk and h2load
 	$(BIN)/python -m benchmarks.edge_overhead

@@ -36,6 +36,7 @@ WORDS: Final = {
     "up": Word("serving.cli.up", "Start an instance on Ray Serve and return."),
     "down": Word("serving.cli.up", "Drain and end the instance on Ray Serve."),
     "pack": Word("serving.cli.pack", "Check a model and make a bundle of it."),
+    "inspect": Word("serving.cli.inspect", "Show what a bundle or a model file says of itself."),
     "push": Word("serving.cli.push", "Put a bundle, or a model file, into the registry."),
     "preflight": Word("serving.cli.preflight", "Check whether a model would work on a node."),
     "keys": Word("serving.cli.keys", "Make signing keys; say whose signatures count here."),

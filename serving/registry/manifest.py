@@ -56,7 +56,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 class BundleFile(_Strict):
@@ -227,8 +229,11 @@ class Manifest(_Strict):
             yield "golden.samples", path
 
     def canonical(self) -> bytes:
-        """Return the bytes that the digest is made of: JSON, keys sorted, no spaces, ASCII."""
-        values = self.model_dump(mode="json")
+        """Return the bytes that the digest is made of: JSON, keys sorted, no spaces, ASCII.
+
+        What has its default is left out: a field that a later Bascule adds changes no digest.
+        """
+        values = self.model_dump(mode="json", exclude_defaults=True)
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     def digest(self) -> str:
@@ -245,6 +250,7 @@ class Manifest(_Strict):
         """
         values = self.model_dump(
             mode="json",
+            exclude_defaults=True,
             include={
                 "name": True,
                 "format": True,
@@ -259,13 +265,14 @@ class Manifest(_Strict):
                 "reference_file": True,
             },
         )
+        values.setdefault("requirements", {})  # also where only what was measured stands in it
         golden = self.golden
         is_made_up = golden is not None and golden.generated
         left_out = {self.card_file, *(golden.samples if golden and is_made_up else ())}
         kept = [file for file in values["files"] if file["path"] not in left_out]
         values["files"] = sorted(kept, key=lambda file: str(file["path"]))
         if golden is not None and not is_made_up:
-            values["golden"] = golden.model_dump(mode="json")
+            values["golden"] = golden.model_dump(mode="json", exclude_defaults=True)
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,11 +8,19 @@ from typing import Any, Final
 import pytest
 import typer.main
 
+from benchmarks.bundle_schema import SCHEMA, schema_text
 from benchmarks.settings_table import with_table
 from serving.cli.main import WORDS, build_app
+from serving.registry.manifest import Manifest
 
 ROOT: Final = Path(__file__).parents[2]
-DOCUMENTS: Final = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")
+DOCUMENTS: Final = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "ARCHITECTURE.md",
+    "BUNDLE.md",
+    "CHANGELOG.md",
+)
 TEXT: Final = {name: (ROOT / name).read_text() for name in DOCUMENTS}
 BLOCKS: Final = "".join(re.findall(r"```bash\n(.*?)```", TEXT["README.md"], re.DOTALL))
 COMMANDS: Final = tuple(
@@ -28,6 +36,19 @@ FILES: Final = sorted(set(re.findall(FILE, "".join(TEXT.values()))))
 def test_the_table_of_settings_is_current() -> None:
     """The README's table is the one that the settings give: run `make docs`."""
     assert TEXT["README.md"] == with_table(TEXT["README.md"])
+
+
+def test_the_schema_of_bundles_is_current() -> None:
+    """The JSON schema is the one that the manifest's code gives: run `make docs`."""
+    assert SCHEMA.read_text() == schema_text()
+
+
+@pytest.mark.parametrize(
+    "field", [name for name in Manifest.model_fields if name != "format_version"]
+)
+def test_every_field_of_a_manifest_is_explained(field: str) -> None:
+    """BUNDLE.md names each field of the manifest."""
+    assert f"`{field}`" in TEXT["BUNDLE.md"]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
