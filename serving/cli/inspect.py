@@ -26,7 +26,6 @@ from serving.registry.bundle import Head, read_head
 from serving.registry.environment import fingerprint
 from serving.registry.golden_samples import specs_of
 from serving.registry.manifest import BundleFile, Lineage, Manifest, Requirements
-from serving.settings import load_settings
 
 SHOWN_OPERATORS: Final = 10
 Line = tuple[str, str]
@@ -58,9 +57,9 @@ def inspect(
             size = ("size", size_text(path.stat().st_size))
             _print(f"{path.name}  {kind_of(facts)}", [size, *_model_lines(facts, tensors=True)])
         return
-    if not path.is_dir() and ":" not in target:
+    if not path.is_dir() and ":" not in target and "@" not in target:
         raise NotFoundError(f"{target} is neither a file, a bundle's folder nor MODEL:VERSION")
-    folder = bundle_folder(target, load_settings().home)
+    folder = bundle_folder(target)
     head = read_head(folder)
     facts = read_model_file(folder / head.manifest.model_file)
     if as_json:
