@@ -18,9 +18,9 @@ from runtimes.errors import InvalidArgumentError
 from serving.errors import AlreadyExistsError, NotFoundError
 from serving.registry.bundle import Bundle, read_bundle
 from serving.registry.keys import SigningKey, read_public_key, read_signing_key, write_keys
-from serving.registry.manifest import SIGNATURE_FILE
+from serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
 from serving.registry.packing import PackOrder, pack_bundle, renumber
-from serving.registry.signatures import encoded_for_signing
+from serving.registry.signatures import encoded_for_signing, statement
 from serving.registry.signing import sign_bundle
 from tests.fakes.bundles import CONFIG, PACKED_UTC, make_bundle
 
@@ -62,6 +62,22 @@ def test_a_signed_bundle_names_its_signers(tmp_path: Path) -> None:
 
     assert set(found.signers) == {ALICE.public, BOB.public}
     assert found.digest == bundle.digest
+
+
+class LaterManifest(Manifest):
+    """A manifest as a later Bascule may know it."""
+
+    mood: str = ""
+
+
+def test_a_later_bascule_finds_the_same_digests(tmp_path: Path) -> None:
+    """A field that is added with a default changes neither address, content nor statement."""
+    raw = (make_bundle(tmp_path).folder / MANIFEST_FILE).read_bytes()
+    now, later = Manifest.model_validate_json(raw), LaterManifest.model_validate_json(raw)
+
+    assert later.digest() == now.digest()
+    assert later.content_digest() == now.content_digest()
+    assert statement(later, raw) == statement(now, raw)
 
 
 def test_signing_twice_changes_nothing(tmp_path: Path) -> None:
