@@ -5,12 +5,14 @@ chosen for each version: one that fits its profile, else the first.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
 from runtimes.facts import NodeFacts
 from runtimes.findings import Finding, Severity
 from runtimes.preflight.check import check
+from runtimes.preflight.subject import Subject
 from runtimes.profile import HardwareProfile
 from runtimes.profile_fit import misfits
 from serving.registry.dependencies import Policy
@@ -42,7 +44,7 @@ class StaticChecks:
             hashes_files=False,
         )
         try:
-            found = check(subject_of_version(spec, around))
+            found = check(_with_permission(subject_of_version(spec, around), spec))
         except OSError as error:
             # Its worker will say so, and will try again when the files are back.
             log.warning("preflight_cannot_read", version=str(spec.key), error=str(error))
@@ -53,3 +55,10 @@ class StaticChecks:
         profile = self._profiles.get(spec.policy.profile)
         fitting = (node for node in nodes if profile is None or not misfits(profile, node))
         return next(fitting, None)
+
+
+def _with_permission(subject: Subject, spec: VersionSpec) -> Subject:
+    """Tell of the trust that the registry put into a version when it handed it out."""
+    if not spec.may_execute or subject.trust.state == "invalid":
+        return subject
+    return replace(subject, trust=replace(subject.trust, state="trusted", may_execute=True))

@@ -15,6 +15,9 @@ from benchmarks.models.__main__ import DEFAULT_CACHE
 from benchmarks.models.real import fetch
 from benchmarks.models.weights import tiny_bias, tiny_weight
 from benchmarks.models.wheels import FetchError, WheelCache
+from runtimes.findings import Severity
+from runtimes.profile import SHIPPED
+from serving.registry.dependencies import Policy
 from serving.registry.keys import SigningKey
 from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.signing import sign_bundle
@@ -22,6 +25,7 @@ from serving.registry.store import Registry
 from serving.registry.trust import TrustedKey
 from serving.registry.trust_file import TRUST_FILE, change_policy, trust_key
 from serving.registry.version import VersionSpec
+from serving.rollout.static_checks import StaticChecks
 from tests.fakes import exported_models
 from tests.fakes.bundles import PACKED_UTC
 from tests.fakes.worker_process import WorkerProcess, apply_request, infer, running_worker
@@ -77,6 +81,17 @@ def test_a_trusted_archive_answers(tmp_path: Path) -> None:
     assert reply.status == 200, reply
     found = np.array(reply.floats(), np.float32).reshape(5, 4)
     np.testing.assert_allclose(found, x @ tiny_weight() + tiny_bias(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("may_execute", [True, False])
+def test_the_gate_goes_by_the_permission(tmp_path: Path, may_execute: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """What the registry allowed passes preflight before placement; what it did not is BP-S02."""
+    with trusted(tmp_path, written(tmp_path, exported_models.tiny())) as allowed:
+        spec = replace(allowed, may_execute=may_execute)
+        found = StaticChecks(SHIPPED, Policy.WARN).check(spec, ())
+
+    errors = [one.code for one in found if one.severity is Severity.ERROR]
+    assert errors == ([] if may_execute else ["BP-S02"])
 
 
 def test_a_guard_is_told_to_the_caller(tmp_path: Path) -> None:
