@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from runtimes.errors import BasculeError
+from runtimes.findings import Finding
 from serving.edge.control import ClusterStatus, EdgeStatus
 from serving.edge.desk import Desk
 from serving.errors import NotReadyError
@@ -63,6 +64,10 @@ class NodeMetrics:
         states = Counter(record.state for record in snapshot.versions.values())
         for state, count in sorted(states.items()):
             yield Sample(catalogue.VERSIONS_BY_STATE, count, (state.value,))
+        for key, record in snapshot.versions.items():
+            for (code, severity), count in _by_code(record.findings).items():
+                labels = (key.model, str(key.version), code, severity)
+                yield Sample(catalogue.FINDINGS, count, labels)
         yield Sample(catalogue.READY, int(snapshot.ready))
         yield Sample(catalogue.ROUTE_REVISION, edge.revision)
         yield Sample(catalogue.EDGE_RESTARTS, edge.restart_count)
@@ -83,6 +88,10 @@ class NodeMetrics:
                 log.info("metrics_without_haproxy", error=error.message)
                 return b""
         return reply.body
+
+
+def _by_code(findings: Iterable[Finding]) -> Counter[tuple[str, str]]:
+    return Counter((finding.code, finding.severity.value) for finding in findings)
 
 
 def _machine_samples() -> list[Sample]:

@@ -88,6 +88,13 @@ GPU_ENERGY: Final = _of_gpu(
 VERSIONS_BY_STATE: Final = MetricSpec(
     name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
 )
+FINDINGS: Final = _of_version(
+    "bascule_preflight_findings",
+    "gauge",
+    "What preflight noticed of a version, by code",
+    "code",
+    "severity",
+)
 READY: Final = MetricSpec(
     name="bascule_ready", kind="gauge", help="1 if every wanted version can answer"
 )

@@ -11,13 +11,14 @@ import structlog
 
 from runtimes.facts import NodeFacts
 from runtimes.findings import Finding, Severity
-from runtimes.preflight.check import check
+from runtimes.preflight.check import check, has_errors
 from runtimes.preflight.subject import Subject
 from runtimes.profile import HardwareProfile
 from runtimes.profile_fit import misfits
 from serving.registry.dependencies import Policy
 from serving.registry.subject import Surroundings, subject_of_version
 from serving.registry.version import VersionSpec
+from serving.rollout.environment_check import environment_findings
 
 log = structlog.get_logger(__name__)
 
@@ -36,20 +37,23 @@ class StaticChecks:
         self._dependencies = dependencies
 
     def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...]:
-        """Return what is wrong with a version; information alone is left out."""
+        """Return what is wrong with a version, and how its environment differs from the packed."""
+        node = self._node_for(spec, nodes)
         around = Surroundings(
-            node=self._node_for(spec, nodes),
+            node=node,
             profiles=self._profiles,
             dependencies=self._dependencies,
             hashes_files=False,
         )
         try:
             found = check(_with_permission(subject_of_version(spec, around), spec))
+            environment = () if has_errors(found) else tuple(environment_findings(spec, node))
         except OSError as error:
             # Its worker will say so, and will try again when the files are back.
             log.warning("preflight_cannot_read", version=str(spec.key), error=str(error))
             return ()
-        return tuple(item for item in found if item.severity is not Severity.INFO)
+        told = (item for item in found if item.severity is not Severity.INFO)
+        return (*told, *environment)
 
     def _node_for(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> NodeFacts | None:
         profile = self._profiles.get(spec.policy.profile)

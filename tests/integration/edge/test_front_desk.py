@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import grpc
 import msgspec
@@ -12,6 +13,7 @@ from google.protobuf import json_format
 from tritonclient.utils import InferenceServerException
 
 from runtimes.errors import ModelLoadError
+from runtimes.findings import Severity
 from serving.edge.control import Snapshot, WorkerStatus
 from serving.errors import NotFoundError, NotReadyError
 from serving.monitor.statistics import (
@@ -20,6 +22,7 @@ from serving.monitor.statistics import (
     FailureReason,
     VersionStatistics,
 )
+from tests.fakes.gate_parts import finding
 from tests.integration.edge.bench import Answer, Bench, fetch, fresh_edge, snapshot
 
 COUNTED = VersionStatistics(
@@ -360,7 +363,12 @@ def test_metrics_show_workers_and_states() -> None:
             )
             worker = await bench.add_worker("w0")
             bench.workers["w0"].statistics = msgspec.json.encode([COUNTED])
-            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m a", 1): "p"}, {"m a": 1}))
+            shown = snapshot(1, {"p": [worker]}, {("m a", 1): "p"}, {"m a": 1})
+            odd = {
+                key: replace(record, findings=(finding(Severity.WARNING),))
+                for key, record in shown.versions.items()
+            }
+            await bench.edge.apply(replace(shown, versions=odd))
             url = f"http://{bench.settings.metrics}/metrics"
             return (await fetch(bench.http, "GET", url)).body.decode()
 
@@ -369,6 +377,9 @@ def test_metrics_show_workers_and_states() -> None:
     assert 'nv_inference_count{model="m a",version="1"} 4' in lines
     assert 'nv_model_load_duration_secs{model="m a",version="1"} 0.25' in lines
     assert 'bascule_versions{state="READY"} 1' in lines
+    noticed = 'bascule_preflight_findings{code="BP-O01",model="m a",severity="warning",version="1"}'
+    ordered = 'bascule_preflight_findings{model="m a",version="1",code="BP-O01",severity="warning"}'
+    assert {f"{noticed} 1", f"{ordered} 1"} & set(lines)
 
 
 def test_loading_that_is_off_is_unavailable() -> None:

@@ -17,7 +17,7 @@ from runtimes.preflight.subject import (
     Subject,
 )
 from runtimes.profile import SHIPPED
-from serving.rollout import profile_choice
+from serving.rollout import environment_check, profile_choice
 from tests.fakes.node_facts import A100, CPU_NODE
 from tests.fakes.preflight_cases import CASES, CUDA_TORCH, INT8, TRUSTED_CODE, Case
 from tests.fakes.subjects import (
@@ -108,6 +108,7 @@ def test_the_catalogue_lists_exactly_what_can_be_found() -> None:
         profile_choice.NO_FIT,
         profile_choice.SECOND_CHOICE,
         profile_choice.UNKNOWN_PROFILE,
+        environment_check.CODE,
     }
 
     assert used | placement == set(CATALOGUE)
