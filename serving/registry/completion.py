@@ -70,7 +70,7 @@ class Inspection:
     run_s: float
     """Median seconds of one warm run of one row; 0 where nothing could be run."""
     memory_bytes: int
-    """Memory that loading and running took at its highest; 0: not measured."""
+    """Memory that loading and running took at its highest, at least what its files have."""
     notes: tuple[str, ...]
     measured: Measured | None = None
     """Its golden samples; None where there are none."""
@@ -137,7 +137,9 @@ def _inspect(
         warmth = warm_up(loaded, signature.inputs, now_s=time.perf_counter)
         own = loaded.notes if isinstance(loaded, Noted) else ()
         feeds, reason = _feeds(loaded, signature, order, keeps_state=bool(own))
-        memory_bytes = peak.taken_bytes()
+        # Memory that the process had left over hides a small model: its weights are in there.
+        weights_bytes = sum(file.size_bytes for file in model.manifest.files)
+        memory_bytes = max(peak.taken_bytes(), weights_bytes)
     notes = (*own, *signature.notes, warmth.note, reason, *_pin_notes(model))
     seen = Inspection(
         inputs=signature.inputs,
