@@ -1,6 +1,8 @@
 """Opens the zip archives that models come in: bounded, and only plain members inside."""
 
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Final
 
@@ -10,6 +12,15 @@ MAX_RATIO: Final = 200
 SMALL_BYTES: Final = 1 << 20
 """Members below this size may compress as they like."""
 _ENCRYPTED: Final = 0x1
+DAMAGED: Final = (
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+)
 
 
 class HostileArchiveError(ValueError):
@@ -44,7 +55,7 @@ def read_member(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
     try:
         with archive.open(name) as stream:
             raw = stream.read(limit_bytes + 1)
-    except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+    except DAMAGED as error:
         raise ValueError(f"its member {name[:80]} is missing or damaged") from error
     if len(raw) > limit_bytes:
         raise ValueError(f"its member {name[:80]} has more than {limit_bytes} bytes")

@@ -17,6 +17,7 @@ import ray
 import structlog
 from ray import serve
 
+from runtimes.errors import BasculeError
 from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.adapter import RayEdges, RayPools, clock_revision
@@ -169,11 +170,26 @@ class ControllerReplica:
         self._nodes.hear(self._edge_board.facts())
 
     async def _watch_nodes(self) -> None:
-        """Judge every version anew when nodes came or went."""
+        """Judge every version anew when nodes came or went.
+
+        When no edge is heard, what was known of nodes stays: an edge that is being replaced must
+        not make versions lose their profiles.
+        """
+        is_due = False
         while True:
             await self._edge_board.heard(NODES_LOOK_S)
-            if self._controller is not None and self._nodes.hear(self._edge_board.facts()):
+            facts = self._edge_board.facts()
+            if self._controller is None or not facts:
+                continue
+            is_due = self._nodes.hear(facts) or is_due
+            if not is_due:
+                continue
+            try:
                 await self._controller.loop.change(lambda: None)
+                is_due = False
+            except BasculeError as error:  # a registry that is away for a moment: tried again
+                log.warning("nodes_not_judged", reason=error.message)
+                await asyncio.sleep(NODES_LOOK_S)
 
     async def _hear(self, pools: Mapping[str, PoolSpec]) -> None:
         """Wait until every worker and every edge that should be there has reported, or a limit."""

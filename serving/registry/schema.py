@@ -118,7 +118,7 @@ def open_catalog(url: str, lock_file: Path) -> sql.Engine:
 
     Args:
         url: SQLAlchemy's URL of the database.
-        lock_file: SQLite: held while migrating, so that processes that open at once wait.
+        lock_file: SQLite: held while opening, so that processes that open at once wait.
 
     Raises:
         NotReadyError: The database cannot be reached, or stayed locked.
@@ -130,11 +130,11 @@ def open_catalog(url: str, lock_file: Path) -> sql.Engine:
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
     try:
-        with told_apart(url):
+        with told_apart(url), _opened_alone(engine, lock_file):
             with engine.connect() as connection:
                 found = _schema_of(connection)
             if found != SCHEMA_REVISION:
-                _migrate(engine, url, lock_file)
+                _migrate(engine, url)
     except BaseException:
         engine.dispose()
         raise
@@ -211,17 +211,27 @@ def _schema_of(connection: sql.Connection) -> str | None:
     return found
 
 
-def _migrate(engine: sql.Engine, url: str, lock_file: Path) -> None:
-    if engine.dialect.name == "postgresql":
-        # The lock is the server's, so that processes of other machines wait, too.
-        with engine.begin() as connection:
-            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            _migrate_alone(connection, url)
+@contextmanager
+def _opened_alone(engine: sql.Engine, lock_file: Path) -> Iterator[None]:
+    """SQLite: one process opens a file at a time.
+
+    The first connection makes it a write-ahead log, and SQLite does not wait for others with that:
+    of processes that opened a new file at once one was told that it is locked.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
         return
     with lock_file.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with engine.begin() as connection:
-            _migrate_alone(connection, url)
+        yield
+
+
+def _migrate(engine: sql.Engine, url: str) -> None:
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # The lock is the server's, so that processes of other machines wait, too.
+            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        _migrate_alone(connection, url)
 
 
 def _migrate_alone(connection: sql.Connection, url: str) -> None:

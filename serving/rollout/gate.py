@@ -44,8 +44,8 @@ class Nodes(Protocol):
 class Checks(Protocol):
     """Static checks of one version; slow the first time, for they read its files."""
 
-    def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...]:
-        """Return what is wrong with a version."""
+    def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...] | None:
+        """Return what is wrong with a version; None: it could not be judged now."""
 
 
 class Gate:
@@ -55,7 +55,7 @@ class Gate:
         """Judge nothing yet; without checks only the profiles decide."""
         self._nodes = nodes
         self._checks = checks
-        self._judged: dict[VersionKey, Judged] = {}
+        self._judged: dict[VersionKey, tuple[VersionSpec, Judged]] = {}
         self._judged_for: tuple[object, object] = (None, None)
 
     def judge(self, spec: VersionSpec) -> Judged:
@@ -65,13 +65,16 @@ class Gate:
         if before_nodes is not nodes or before_profiles is not profiles:
             self._judged.clear()
             self._judged_for = (nodes, profiles)
-        known = self._judged.get(spec.key)
-        if known is None or known.spec.digest != spec.digest:
-            choice = choose(spec.policy, profiles, nodes)
-            chosen = replace(spec, policy=choice.policy)
-            known = Judged(spec=chosen, findings=choice.findings)
-            if self._checks is not None and not known.refusal:
-                checked = self._checks.check(chosen, nodes)
-                known = Judged(spec=chosen, findings=(*choice.findings, *checked))
-            self._judged[spec.key] = known
+        asked, known = self._judged.get(spec.key, (None, None))
+        if known is not None and asked == spec:
+            return known
+        choice = choose(spec.policy, profiles, nodes)
+        chosen = replace(spec, policy=choice.policy)
+        known = Judged(spec=chosen, findings=choice.findings)
+        if self._checks is not None and not known.refusal:
+            checked = self._checks.check(chosen, nodes)
+            if checked is None:
+                return known  # not kept: asked again
+            known = Judged(spec=chosen, findings=(*choice.findings, *checked))
+        self._judged[spec.key] = (spec, known)
         return known

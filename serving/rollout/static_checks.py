@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from runtimes.errors import BasculeError
 from runtimes.facts import NodeFacts
 from runtimes.findings import Finding, Severity
 from runtimes.preflight.check import check, has_errors
@@ -36,8 +37,11 @@ class StaticChecks:
         self._profiles = profiles
         self._dependencies = dependencies
 
-    def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...]:
-        """Return what is wrong with a version, and how its environment differs from the packed."""
+    def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...] | None:
+        """Return what is wrong with a version, and how its environment differs from the packed.
+
+        None: it could not be judged now.
+        """
         node = self._node_for(spec, nodes)
         around = Surroundings(
             node=node,
@@ -48,17 +52,29 @@ class StaticChecks:
         try:
             found = check(_with_permission(subject_of_version(spec, around), spec))
             environment = () if has_errors(found) else tuple(environment_findings(spec, node))
-        except OSError as error:
-            # Its worker will say so, and will try again when the files are back.
+        except (OSError, BasculeError) as error:
+            # Its worker will say so; asked again when the files can be read.
             log.warning("preflight_cannot_read", version=str(spec.key), error=str(error))
-            return ()
+            return None
+        except Exception:  # process edge: one strange file must not end the control of all others
+            log.exception("preflight_failed", version=str(spec.key))
+            return None
         told = (item for item in found if item.severity is not Severity.INFO)
         return (*told, *environment)
 
     def _node_for(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> NodeFacts | None:
         profile = self._profiles.get(spec.policy.profile)
         fitting = (node for node in nodes if profile is None or not misfits(profile, node))
-        return next(fitting, None)
+        node = next(fitting, None)
+        return None if node is None else _at_rest(node)
+
+
+def _at_rest(node: NodeFacts) -> NodeFacts:
+    """Judge by what GPUs have, not by what was free once: our own workers use it."""
+    gpus = tuple(
+        replace(gpu, free_memory_bytes=gpu.memory_bytes, other_process_bytes=0) for gpu in node.gpus
+    )
+    return replace(node, gpus=gpus)
 
 
 def _with_permission(subject: Subject, spec: VersionSpec) -> Subject:

@@ -40,6 +40,19 @@ class FakeChecks:
         return self.found.get(spec.key, ())
 
 
+class UnreadableChecks:
+    """Can never judge, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        """Start at none."""
+        self.count = 0
+
+    def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> None:
+        """Say nothing."""
+        del spec, nodes
+        self.count += 1
+
+
 def finding(severity: Severity, code: str = "BP-O01") -> Finding:
     """A finding of that severity."""
     return Finding(

@@ -10,7 +10,7 @@ from serving.registry.repository import ModelScan
 from serving.rollout.gate import Gate
 from serving.rollout.sources import Selection, Sources
 from tests.fakes.cluster import version_spec
-from tests.fakes.gate_parts import FakeChecks, FakeNodes, finding
+from tests.fakes.gate_parts import FakeChecks, FakeNodes, UnreadableChecks, finding
 from tests.fakes.node_facts import CPU_NODE, T4_NODE
 from tests.fakes.sources import FakeFolder, FakeRegistry
 
@@ -82,3 +82,20 @@ def test_a_version_is_judged_once_for_the_same_nodes(is_new_node: bool, times: i
     gate.judge(version_spec(A1))
 
     assert checks.count == times
+
+
+def test_what_could_not_be_judged_is_asked_again() -> None:
+    """Files that cannot be read for a moment are no verdict, and refuse nothing."""
+    checks = UnreadableChecks()
+    gate = Gate(FakeNodes(CPU_NODE), checks)
+
+    assert [gate.judge(version_spec(A1)).findings for _ in range(2)] == [(), ()]
+    assert checks.count == 2
+
+
+def test_a_version_that_comes_with_another_word_is_judged_anew() -> None:
+    """The same digest with another warning of the registry is not answered from memory."""
+    gate = Gate(FakeNodes(CPU_NODE), FakeChecks())
+    gate.judge(version_spec(A1))
+
+    assert gate.judge(replace(version_spec(A1), warning="odd")).spec.warning == "odd"
