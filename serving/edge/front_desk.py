@@ -22,7 +22,7 @@ from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, D
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError, PayloadTooLargeError
 from serving.monitor.triton_statistics import triton_statistics
-from serving.registry.triton_config import config_json
+from serving.registry.config_completion import config_json
 
 log = structlog.get_logger(__name__)
 

@@ -22,7 +22,7 @@ from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.errors import WIRE, NotFoundError
 from serving.monitor.statistics import DurationSum, VersionStatistics
-from serving.registry.triton_config import config_message
+from serving.registry.config_completion import config_message
 from serving.wire import coding
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,8 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry.triton_config import config_message, parse_config
+from serving.registry.config_completion import config_message
+from serving.registry.triton_config import parse_config
 from serving.registry.version import ServedVersion
 
 ACTING_FIELDS: Final = frozenset(

@@ -1,14 +1,12 @@
-"""Triton's model configuration: protobuf text (config.pbtxt) ↔ records, and the completed form.
+"""Triton's model configuration: protobuf text (config.pbtxt) → records.
 
 `parse_config` reads what an operator wrote, and refuses what Bascule would serve differently from
-what was asked. `config_message` and `config_json` give the configuration as clients see it:
-completed with what the worker found out about the model (Triton's model configuration extension).
+what was asked. What clients see of it is `config_completion`'s.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from google.protobuf import text_format
@@ -16,35 +14,15 @@ from google.protobuf import text_format
 from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from runtimes.devices import device
 from runtimes.errors import InvalidArgumentError, UnsupportedError
-from serving.registry.formats import FORMATS, format_of_backend
-from serving.registry.proto_json import message_json
-from serving.registry.version import Isolation, QueuePolicy, ServedVersion, ServingPolicy
+from serving.registry.config_refusals import refuse_unserved
+from serving.registry.formats import format_of_backend
+from serving.registry.version import Isolation, QueuePolicy, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20
 MAX_REPLICAS: Final = 256
 MAX_THREADS: Final = 1024
 DEFAULT_POLICY: Final = ServingPolicy()
-
-# Fields whose meaning Bascule cannot honour: a model that sets one is refused, with the reason.
-UNSERVED_FIELDS: Final = {
-    "ensemble_scheduling": "ensembles are not served: call the models one after the other",
-    "sequence_batching": "sequence batching (server-side state) is not served: pass the state as "
-    "inputs and outputs",
-    "batch_input": "generated batch inputs are not served",
-    "batch_output": "batch outputs are not served",
-    "cc_model_filenames": "files by compute capability are not served: name one file as "
-    "default_model_filename",
-    "model_operations": "custom operator libraries are native code and are not loaded",
-    "model_repository_agents": "repository agents are not run",
-}
-UNSERVED_TENSOR_FIELDS: Final = {
-    "reshape": "reshape is not served yet: list the shape that the model itself takes as dims",
-    "allow_ragged_batch": "ragged batches are not served: pad the rows",
-    "is_shape_tensor": "shape tensors are not served",
-    "is_non_linear_format_io": "non-linear tensor formats are not served",
-}
 
 # A quoted string, a comment, or the field's name as a word of its own.
 SAYS_MAX_BATCH: Final = re.compile(
@@ -90,32 +68,19 @@ def parse_config(
         InvalidArgumentError: It is no model configuration, or contradicts itself.
         UnsupportedError: It asks for something that Bascule does not serve.
     """
-    message = _read(text, source)
+    message = read_message(text, source)
     try:
         return _configuration(message, text, model, gpu=gpu)
     except (InvalidArgumentError, UnsupportedError) as error:
         raise type(error)(f"{source}: {error.message}") from error
 
 
-def config_message(config_text: str, model: str, served: ServedVersion) -> pb.ModelConfig:
-    """Return the completed configuration of a loaded version.
+def read_message(text: str, source: str) -> pb.ModelConfig:
+    """Read protobuf text, without judging it.
 
-    Args:
-        config_text: `VersionSpec.config_text`; may be empty.
-        model: The model's name.
-        served: What the worker says of the loaded version.
+    Raises:
+        InvalidArgumentError: It is no model configuration.
     """
-    message = pb.ModelConfig()
-    message.CopyFrom(_completed(config_text, model, served))
-    return message
-
-
-def config_json(config_text: str, model: str, served: ServedVersion) -> dict[str, object]:
-    """Return the completed configuration of a loaded version in the protocol's JSON form."""
-    return message_json(_completed(config_text, model, served))
-
-
-def _read(text: str, source: str) -> pb.ModelConfig:
     if len(text) > MAX_CONFIG_CHARACTERS:
         raise InvalidArgumentError(
             f"{source}: {len(text)} characters are too many for a model configuration, at most "
@@ -145,7 +110,7 @@ def _configuration(
             f"its name is '{message.name[:80]}' and the model's is '{model}': make them equal, or "
             "leave the name out"
         )
-    _refuse_unserved(message)
+    refuse_unserved(message)
     found = format_of_backend(message.backend, message.platform)
     rows = message.max_batch_size if message.max_batch_size or says_max_batch(text) else None
     if rows is not None and rows < 0:
@@ -177,20 +142,6 @@ def _configuration(
 def says_max_batch(text: str) -> bool:
     """Whether a configuration sets max_batch_size, be it to 0 (which proto3 cannot tell)."""
     return any(match[1] for match in SAYS_MAX_BATCH.finditer(text))
-
-
-def _refuse_unserved(message: pb.ModelConfig) -> None:
-    for field, _ in message.ListFields():
-        if field.name in UNSERVED_FIELDS:
-            raise UnsupportedError(f"{field.name}: {UNSERVED_FIELDS[field.name]}")
-    if message.model_transaction_policy.decoupled:
-        raise UnsupportedError("model_transaction_policy: decoupled models are not served")
-    tensors: Iterable[pb.ModelInput | pb.ModelOutput] = (*message.input, *message.output)
-    for tensor in tensors:
-        for field, _ in tensor.ListFields():
-            if field.name in UNSERVED_TENSOR_FIELDS:
-                reason = UNSERVED_TENSOR_FIELDS[field.name]
-                raise UnsupportedError(f"tensor '{tensor.name[:80]}': {reason}")
 
 
 def _specs(
@@ -331,55 +282,3 @@ def _version_choice(policy: pb.ModelVersionPolicy) -> VersionChoice:
         return VersionChoice(specific=tuple(sorted(set(policy.specific.versions))))
     # A latest without a number means one, as it does for Triton.
     return VersionChoice(latest=max(policy.latest.num_versions, 1))
-
-
-@lru_cache(maxsize=512)
-def _completed(config_text: str, model: str, served: ServedVersion) -> pb.ModelConfig:
-    """Build the completed message; it is shared, so callers must not change it."""
-    message = _read(config_text, f"configuration of model '{model}'")
-    message.name = model
-    message.platform = served.platform
-    message.backend = served.backend
-    message.max_batch_size = served.max_batch_rows
-    if message.version_policy.WhichOneof("policy_choice") is None:
-        message.version_policy.latest.num_versions = 1
-    _complete_tensors(message, served)
-    # Batches form by themselves wherever rows may be stacked: the scheduler in force is dynamic.
-    if served.max_batch_rows > 1 and message.WhichOneof("scheduling_choice") is None:
-        message.dynamic_batching.SetInParent()
-    _complete_instances(message, served)
-    if not message.default_model_filename:
-        files = [item.default_file for item in FORMATS if item.platform == served.platform]
-        message.default_model_filename = files[0] if files else ""
-    return message
-
-
-def _complete_tensors(message: pb.ModelConfig, served: ServedVersion) -> None:
-    """List exactly the tensors of the metadata, with what was configured for each."""
-    inputs = {tensor.name: tensor for tensor in message.input}
-    outputs = {tensor.name: tensor for tensor in message.output}
-    fed = [inputs.get(spec.name, pb.ModelInput(name=spec.name)) for spec in served.inputs]
-    given_back = [outputs.get(spec.name, pb.ModelOutput(name=spec.name)) for spec in served.outputs]
-    tensors: tuple[pb.ModelInput | pb.ModelOutput, ...] = (*fed, *given_back)
-    for tensor, spec in zip(tensors, (*served.inputs, *served.outputs), strict=True):
-        name = "STRING" if spec.datatype is Datatype.BYTES else spec.datatype.value
-        tensor.data_type = getattr(pb, f"TYPE_{name}")
-        tensor.dims[:] = spec.shape[1:] if served.max_batch_rows else spec.shape
-    for given, spec in zip(fed, served.inputs, strict=True):
-        given.optional = spec.optional
-    built = pb.ModelConfig(input=fed, output=given_back)
-    del message.input[:], message.output[:]
-    message.MergeFrom(built)
-
-
-def _complete_instances(message: pb.ModelConfig, served: ServedVersion) -> None:
-    where = device(served.device)
-    kind = pb.ModelInstanceGroup.KIND_CPU if where.kind == "cpu" else pb.ModelInstanceGroup.KIND_GPU
-    if not message.instance_group:
-        message.instance_group.add()
-    for index, group in enumerate(message.instance_group):
-        group.name = group.name or f"{message.name}_{index}"
-        group.kind = kind
-        group.count = max(group.count, 1)
-        if where.kind == "cuda" and not group.gpus:
-            group.gpus.append(where.index)

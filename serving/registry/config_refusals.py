@@ -1,0 +1,45 @@
+"""What of a model configuration is refused, because Bascule would serve it differently."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from protos.generated import model_config_pb2 as pb
+from runtimes.errors import UnsupportedError
+
+# Fields whose meaning Bascule cannot honour: a model that sets one is refused, with the reason.
+UNSERVED_FIELDS: Final = {
+    "ensemble_scheduling": "ensembles are not served: call the models one after the other",
+    "sequence_batching": "sequence batching (server-side state) is not served: pass the state as "
+    "inputs and outputs",
+    "batch_input": "generated batch inputs are not served",
+    "batch_output": "batch outputs are not served",
+    "cc_model_filenames": "files by compute capability are not served: name one file as "
+    "default_model_filename",
+    "model_operations": "custom operator libraries are native code and are not loaded",
+    "model_repository_agents": "repository agents are not run",
+}
+UNSERVED_TENSOR_FIELDS: Final = {
+    "reshape": "reshape is not served yet: list the shape that the model itself takes as dims",
+    "allow_ragged_batch": "ragged batches are not served: pad the rows",
+    "is_shape_tensor": "shape tensors are not served",
+    "is_non_linear_format_io": "non-linear tensor formats are not served",
+}
+
+
+def refuse_unserved(message: pb.ModelConfig) -> None:
+    """Refuse what would be served differently from what was asked.
+
+    Raises:
+        UnsupportedError: The configuration sets such a field; the message names it and the remedy.
+    """
+    for field, _ in message.ListFields():
+        if field.name in UNSERVED_FIELDS:
+            raise UnsupportedError(f"{field.name}: {UNSERVED_FIELDS[field.name]}")
+    if message.model_transaction_policy.decoupled:
+        raise UnsupportedError("model_transaction_policy: decoupled models are not served")
+    tensors: Iterable[pb.ModelInput | pb.ModelOutput] = (*message.input, *message.output)
+    for tensor in tensors:
+        for field, _ in tensor.ListFields():
+            if field.name in UNSERVED_TENSOR_FIELDS:
+                reason = UNSERVED_TENSOR_FIELDS[field.name]
+                raise UnsupportedError(f"tensor '{tensor.name[:80]}': {reason}")
