@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+from serving.cli.rules import rules_in_force
 from serving.errors import NotFoundError
 from serving.registry.aliases import named_version
 from serving.registry.bundle import Head
 from serving.registry.formats import format_named
 from serving.registry.store import Registry
 from serving.registry.trust import judge
-from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.registry.trust_gate import candidate_of
-from serving.settings import load_settings
+from serving.settings import Settings, load_settings
 
 
 def bundle_folder(target: str) -> Path:
@@ -30,13 +30,13 @@ def bundle_folder(target: str) -> Path:
         return registry.folder(wanted.model, wanted.version)
 
 
-def may_execute(head: Head, home: Path) -> bool:
+def may_execute(head: Head, settings: Settings) -> bool:
     """Tell whether the registry's rules let a bundle of this kind run its author's code.
 
     Raises:
         InvalidArgumentError: The rules cannot be read.
+        UntrustedError: They are lost.
     """
     if not format_named(head.manifest.format).runs_code:
         return False
-    policy = read_policy(home / "registry" / TRUST_FILE)
-    return judge(policy, candidate_of(head)).refusal is None
+    return judge(rules_in_force(settings), candidate_of(head)).refusal is None

@@ -9,32 +9,24 @@ from rich.table import Table
 from rich.text import Text
 
 from runtimes.errors import InvalidArgumentError
+from serving.cli.key_rules import policy, policy_view, remove_rules, restore_rules
+from serving.cli.passphrase import Passphrase, read_passphrase
+from serving.cli.registry_access import Json, Reason, opened, who
 from serving.cli.render import console, print_json
+from serving.cli.rules import rules_in_force
 from serving.registry.keys import (
     PRIVATE_SUFFIX,
     PUBLIC_SUFFIX,
     SigningKey,
-    read_key_file,
     read_public_key,
     write_keys,
 )
-from serving.registry.trust import TrustedKey, TrustPolicy, Unsigned
-from serving.registry.trust_file import (
-    TRUST_FILE,
-    change_policy,
-    read_policy,
-    trust_key,
-    untrust_key,
-)
+from serving.registry.rule_book import RuleChange
+from serving.registry.trust import TrustedKey, TrustPolicy
+from serving.registry.trust_file import read_policy, trust_key, trusted_key, untrust_key
 from serving.settings import load_settings
 
 KEY_FOLDER: Final = "keys"
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Passphrase = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A file whose first line is the key's passphrase."),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +43,10 @@ def register(app: typer.Typer) -> None:
     )
     keys.command("untrust", epilog="Example: bascule keys untrust alice")(untrust)
     keys.command("policy", epilog="Example: bascule keys policy --unsigned refuse")(policy)
+    keys.command("restore-rules", epilog="Example: bascule keys restore-rules")(restore_rules)
+    keys.command(
+        "remove-rules", epilog="Example: bascule keys remove-rules --reason 'a test machine'"
+    )(remove_rules)
     app.add_typer(keys, name="keys")
 
 
@@ -95,8 +91,8 @@ def new(
 
 def list_keys(*, as_json: Json = False) -> None:
     """Show the keys of this home, and those that are trusted here."""
-    home = load_settings().home
-    lines = _lines(read_policy(_trust_file()), home / KEY_FOLDER)
+    settings = load_settings()
+    lines = _lines(rules_in_force(settings), settings.home / KEY_FOLDER)
     if as_json:
         print_json(lines)
         return
@@ -118,14 +114,19 @@ def trust(
     name: Annotated[
         str | None, typer.Option(help="What to call it; default: the file's name.")
     ] = None,
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Let a key's signature count for some models; a running instance takes note at once."""
     called = name or public.name.removesuffix(PUBLIC_SUFFIX).removesuffix(".pem")
     trusted = TrustedKey(key=read_public_key(public), name=called, models=tuple(model))
-    found = trust_key(_trust_file(), trusted)
+    told = f"{called} ({trusted.key.key_id}) for {', '.join(trusted.models)}"
+    change = RuleChange(who=who(), action="trust_key", detail=told, reason=reason)
+    with opened() as registry:
+        rules = registry.trust
+        found = rules.book.change(rules.file, change, lambda file: trust_key(file, trusted))
     if as_json:
-        print_json(_policy_view(found))
+        print_json(policy_view(found))
     else:
         typer.echo(f"{called} ({trusted.key.key_id}) is trusted for {', '.join(trusted.models)}")
 
@@ -133,66 +134,25 @@ def trust(
 def untrust(
     name: Annotated[str, typer.Argument(metavar="NAME|ID", help="As keys list shows it.")],
     *,
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Let a key's signature count no longer; versions that need it are taken out of service."""
-    gone = untrust_key(_trust_file(), name)
+    with opened() as registry:
+        rules = registry.trust
+        gone = trusted_key(rules.policy(), name)
+        told = f"{gone.name} ({gone.key.key_id})"
+        change = RuleChange(who=who(), action="untrust_key", detail=told, reason=reason)
+        rules.book.change(rules.file, change, lambda file: _without(file, gone))
     if as_json:
         print_json({"name": gone.name, "key_id": gone.key.key_id})
     else:
         typer.echo(f"{gone.name} ({gone.key.key_id}) is trusted no longer")
 
 
-def policy(
-    *,
-    unsigned: Annotated[
-        Unsigned | None, typer.Option(help="What becomes of versions that nobody trusted signed.")
-    ] = None,
-    may_execute: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GLOB", help="Models whose loading may run code that they carry (.pt2)."
-        ),
-    ] = None,
-    nothing_may_execute: Annotated[
-        bool, typer.Option("--nothing-may-execute", help="Empty that list.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show the registry's rules, or change them; a running instance takes note at once."""
-    file = _trust_file()
-    allowed = () if nothing_may_execute else tuple(may_execute) if may_execute else None
-    if unsigned is None and allowed is None:
-        found = read_policy(file)
-    else:
-        found = change_policy(file, unsigned, allowed)
-    if as_json:
-        print_json(_policy_view(found))
-        return
-    typer.echo(f"unsigned     {found.unsigned.value}")
-    typer.echo(f"may execute  {', '.join(found.may_execute) or 'nothing'}")
-    for one in found.keys:
-        typer.echo(f"trusted      {one.name} ({one.key.key_id}) for {', '.join(one.models)}")
-    typer.echo(f"file         {file}")
-
-
-def read_passphrase(file: Path | None) -> bytes:
-    """Return the first line of a file; empty without one.
-
-    Raises:
-        NotFoundError: The file cannot be read.
-        InvalidArgumentError: Its first line is empty.
-    """
-    if file is None:
-        return b""
-    line = read_key_file(file).partition(b"\n")[0].rstrip(b"\r")
-    if not line:
-        raise InvalidArgumentError(f"the first line of {file} is empty: write the passphrase there")
-    return line
-
-
-def _trust_file() -> Path:
-    return load_settings().home / "registry" / TRUST_FILE
+def _without(file: Path, gone: TrustedKey) -> TrustPolicy:
+    untrust_key(file, gone.key.key_id)
+    return read_policy(file)
 
 
 def _lines(found: TrustPolicy, folder: Path) -> list[KeyLine]:
@@ -211,13 +171,3 @@ def _lines(found: TrustPolicy, folder: Path) -> list[KeyLine]:
         )
         for key in (*trusted, *(key for key in own if key not in trusted))
     ]
-
-
-def _policy_view(found: TrustPolicy) -> dict[str, object]:
-    return {
-        "unsigned": found.unsigned.value,
-        "may_execute": found.may_execute,
-        "keys": [
-            {"name": one.name, "key_id": one.key.key_id, "models": one.models} for one in found.keys
-        ],
-    }

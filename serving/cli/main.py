@@ -46,7 +46,7 @@ WORDS: Final = {
     "show": Word("serving.cli.registry_view", "Show all that a version says of itself."),
     "diff": Word("serving.cli.registry_view", "Show what changed between two versions."),
     "history": Word("serving.cli.registry_log", "Show who changed what of a model, and why."),
-    "audit": Word("serving.cli.registry_log", "Verify the audit log of the registry."),
+    "audit": Word("serving.cli.registry_log", "Show or verify the audit log of the registry."),
     "alias": Word("serving.cli.registry_change", "Let a name stand for a version."),
     "archive": Word("serving.cli.registry_change", "Want a version no more."),
     "gc": Word("serving.cli.registry_upkeep", "Give the space of unused bundles back."),

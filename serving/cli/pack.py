@@ -9,7 +9,6 @@ import typer
 
 from runtimes.devices import device as parse_device
 from serving.cli.given_samples import given_samples
-from serving.cli.keys import Passphrase, read_passphrase
 from serving.cli.lock_options import Dependencies, Lock, dependency_requirements
 from serving.cli.pack_options import (
     Card,
@@ -39,6 +38,7 @@ from serving.cli.pack_options import (
     lineage_of,
     tolerances_of,
 )
+from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.progress import Progress
 from serving.cli.render import duration_text, print_json, size_text, tensor_text
 from serving.clock import SystemClock

@@ -23,6 +23,7 @@ from runtimes.preflight.choice import choice_of
 from runtimes.preflight.subject import Subject
 from runtimes.trial_run import try_model
 from serving.cli.render import console, print_json
+from serving.cli.rules import rules_in_force
 from serving.cli.sarif import sarif_of
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
@@ -32,7 +33,6 @@ from serving.registry.pins import installed_packages
 from serving.registry.preflight_target import Target, read_target
 from serving.registry.profiles import read_profiles
 from serving.registry.subject import Surroundings
-from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.settings import load_settings
 
 COLOURS: Final = {
@@ -140,11 +140,11 @@ def examine(
         BasculeError: It cannot be found or read.
         OSError: Likewise.
     """
-    home = load_settings().home
+    settings = load_settings()
     around = Surroundings(
         wanted_profiles=profiles,
-        profiles=read_profiles(home / "profiles"),
-        trust=read_policy(home / "registry" / TRUST_FILE),
+        profiles=read_profiles(settings.home / "profiles"),
+        trust=rules_in_force(settings),
     )
     found = _target(target, around)
     node = _node(found.subject, facts)

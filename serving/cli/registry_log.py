@@ -1,4 +1,4 @@
-"""`bascule history` and `bascule audit verify`: who changed what, when and why."""
+"""`bascule history`, `audit log` and `audit verify`: who changed what, when and why."""
 
 from typing import Annotated
 
@@ -17,8 +17,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: bascule history resnet --limit 20")(history)
     log = typer.Typer(no_args_is_help=True, help="The audit log of the registry.")
+    log.command("log", epilog="Example: bascule audit log --limit 20")(show_log)
     log.command(epilog="Example: bascule audit verify")(verify)
-    log.callback()(_audit)
     app.add_typer(log, name="audit", epilog="Example: bascule audit verify")
 
 
@@ -34,22 +34,18 @@ def history(
         events = registry.events(model, limit=limit)
     if not events:
         raise NotFoundError(f"the audit log tells nothing of '{model}'")
-    if as_json:
-        print_json(events)
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("when (UTC)", "who", "what", "version", "detail", "why"):
-        table.add_column(column, overflow="fold")
-    for event in events:
-        table.add_row(
-            f"{event.at_utc:%Y-%m-%d %H:%M:%S}",
-            Text(event.who),
-            event.action,
-            "all" if event.version is None else str(event.version),
-            Text(event.detail),
-            Text(event.reason),
-        )
-    console().print(table)
+    _show(events, as_json=as_json)
+
+
+def show_log(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show what was done to the registry, newest first: versions, and the rules themselves."""
+    with opened() as registry:
+        events = registry.events(limit=limit)
+    _show(events, as_json=as_json)
 
 
 def verify(*, as_json: Json = False) -> None:
@@ -66,5 +62,22 @@ def verify(*, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _audit() -> None:
-    """Keep `verify` a word of its own."""
+def _show(events: tuple[audit.Event, ...], *, as_json: bool) -> None:
+    if as_json:
+        print_json(events)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("when (UTC)", "who", "what", "of", "version", "detail", "why"):
+        table.add_column(column, overflow="fold")
+    for event in events:
+        is_all = event.version is None
+        table.add_row(
+            f"{event.at_utc:%Y-%m-%d %H:%M:%S}",
+            Text(event.who),
+            event.action,
+            Text(event.model or "the registry"),
+            ("all" if event.model else "-") if is_all else str(event.version),
+            Text(event.detail),
+            Text(event.reason),
+        )
+    console().print(table)

@@ -37,7 +37,6 @@ def reproduce(
 
     Exit status 0: reproduced; 1: different; 2: nobody can tell.
     """
-    home = load_settings().home
     folder = bundle_folder(target)
     head = read_head(folder)
     recorded = "cuda" if head.manifest.packed_on.gpu else "cpu"
@@ -46,7 +45,7 @@ def reproduce(
         manifest=head.manifest,
         threads=threads,
         device=parse_device(device or recorded),
-        may_execute=may_execute(head, home),
+        may_execute=may_execute(head, load_settings()),
     ).reproduce()
     if as_json:
         print_json(found)

@@ -8,14 +8,15 @@ import typer
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.bundle_target import bundle_folder
-from serving.cli.keys import Json, Passphrase, read_passphrase
+from serving.cli.passphrase import Passphrase, read_passphrase
+from serving.cli.registry_access import Json
 from serving.cli.render import print_json
+from serving.cli.rules import rules_in_force
 from serving.errors import UntrustedError
 from serving.registry.bundle import Bundle, read_bundle
 from serving.registry.keys import PublicKey, read_public_key, read_signing_key
 from serving.registry.signing import sign_bundle
 from serving.registry.trust import TrustPolicy, matches
-from serving.registry.trust_file import TRUST_FILE, read_policy
 from serving.settings import load_settings
 
 
@@ -65,9 +66,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Read every file, and say who signed it; exit status 1 when nobody did who counts."""
-    home = load_settings().home
     bundle = read_bundle(bundle_folder(target))
-    signers = _signers(bundle, read_policy(home / "registry" / TRUST_FILE))
+    signers = _signers(bundle, rules_in_force(load_settings()))
     if key is None:
         _require_trusted(target, signers)
     else:

@@ -17,6 +17,8 @@ import sqlalchemy as sql
 from serving.registry.schema import EVENTS, REVISION
 
 MAX_WHO_CHARACTERS: Final = 200
+WHOLE_REGISTRY: Final = ""
+"""The model of an event that is about the registry itself, such as its rules."""
 NO_HASH: Final = ""
 """What the first event has in the place of a previous hash."""
 
@@ -28,8 +30,10 @@ class Event:
     at_utc: datetime
     who: str
     action: str
-    """`push`, `want`, `unwant`, `pin_live`, `unpin_live`, `alias`, `unalias` or `collect`."""
+    """`push`, `want`, `unwant`, `pin_live`, `unpin_live`, `alias`, `unalias`, `collect`, or one of
+    `serving.registry.rule_book`."""
     model: str
+    """Empty: the whole registry."""
     version: int | None
     """None: all versions of the model."""
     detail: str = ""

@@ -7,6 +7,7 @@
     versions   (model, number): immutable but for `wanted`, `archived_utc` and `collected_utc` (its
                files are gone); never deleted, so no number is reused
     aliases    (model, alias) → number: `live` is a stored promotion, also of a repository model
+    trust_rules  one row while the registry has rules (`trust.yaml`): what they are, and since when
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
 
@@ -34,7 +35,7 @@ from serving.errors import NotReadyError
 from serving.settings import without_password
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
 CONNECT_LIMIT_S: Final = 10
@@ -96,6 +97,14 @@ ALIASES: Final = sql.Table(
     sql.Column("model", sql.String(255), primary_key=True),
     sql.Column("alias", sql.String(64), primary_key=True),
     sql.Column("number", sql.BigInteger, nullable=False),
+)
+TRUST_RULES: Final = sql.Table(
+    "trust_rules",
+    METADATA,
+    sql.Column("id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Column("rules", sql.Text, nullable=False),
+    sql.Column("at_utc", sql.String(40), nullable=False),
 )
 EVENTS: Final = sql.Table(
     "events",

@@ -24,6 +24,7 @@ from serving.registry.database import Database
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
+from serving.registry.rule_book import RuleBook
 from serving.registry.stored_version import StoredVersions
 from serving.registry.trust_gate import TrustGate, candidate_of
 from serving.registry.version import VersionSpec
@@ -81,8 +82,8 @@ class Registry:
         catalog_url = url or f"sqlite:///{root / 'catalog.sqlite'}"
         self.database = Database(catalog_url, root / "migration.lock")
         self.clock = clock or SystemClock()
-        self._trust = TrustGate(root)
-        self._stored = StoredVersions(self._trust, Dependencies(Policy(dependencies)), gpu=gpu)
+        self.trust = TrustGate(root, RuleBook(self.database, self.clock))
+        self._stored = StoredVersions(self.trust, Dependencies(Policy(dependencies)), gpu=gpu)
 
     @classmethod
     def of(cls, settings: Settings, *, gpu: bool = False) -> Self:
@@ -125,7 +126,7 @@ class Registry:
         """
         head = read_head(folder)
         manifest = head.manifest
-        self._trust.require(candidate_of(head))
+        self.trust.require(candidate_of(head))
         for _ in range(PUSH_ATTEMPTS):
             there = self._found(manifest)
             stored = manifest.digest() if there is None else there.digest
@@ -147,7 +148,7 @@ class Registry:
         """Return a number that rises with every change: cheap, for polling."""
         with self.database.reading() as connection:
             revision = catalog.read_revision(connection)
-        return revision + self._trust.changes()
+        return revision + self.trust.changes()
 
     def wanted(self) -> tuple[VersionSpec, ...]:
         """Return every version that shall be loaded and can be, by model and version."""
@@ -324,6 +325,7 @@ class Registry:
         )
 
     def _wanted(self) -> Iterator[VersionSpec | FailedVersion]:
+        self.trust.changes()  # a catalog that cannot be asked is no fault of a version
         with self.database.reading() as connection:
             rows = catalog.read_versions(connection, only_wanted=True)
         for row in rows:

@@ -10,7 +10,8 @@
         models: ["fraud-*"]
     may_execute: ["fraud-ranker"]    # models whose loading may run code that they carry
 
-A missing file is the empty policy: everything is taken, and nothing may execute.
+Without rules everything is taken, and nothing may execute. A file that is gone or empty holds none;
+whether there should be some, the catalog knows (`serving.registry.rule_book`).
 """
 
 import base64
@@ -56,8 +57,8 @@ class _Trust(_Strict):
     may_execute: tuple[Pattern, ...] = Field((), max_length=1000, strict=False)
 
 
-def read_policy(file: Path) -> TrustPolicy:
-    """Read the rules.
+def find_policy(file: Path) -> TrustPolicy | None:
+    """Read the rules; None: the file is gone, or empty.
 
     Raises:
         InvalidArgumentError: The file cannot be read, or says something that is no rule.
@@ -66,10 +67,19 @@ def read_policy(file: Path) -> TrustPolicy:
         with file.open("rb") as stream:
             raw = stream.read(MAX_TRUST_BYTES + 1)
     except FileNotFoundError:
-        return TrustPolicy()
+        return None
     except OSError as error:
         raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
-    return parse_policy(raw, str(file))
+    return parse_policy(raw, str(file)) if raw.strip() else None
+
+
+def read_policy(file: Path) -> TrustPolicy:
+    """Read the rules; a file that is gone or empty holds none, whether or not it should.
+
+    Raises:
+        InvalidArgumentError: The file cannot be read, or says something that is no rule.
+    """
+    return find_policy(file) or TrustPolicy()
 
 
 def parse_policy(raw: bytes, source: str) -> TrustPolicy:
@@ -103,7 +113,7 @@ def trust_key(file: Path, trusted: TrustedKey) -> TrustPolicy:
     """Trust a key; what was said of the same key before is replaced."""
     with _change(file) as policy:
         others = [one for one in policy.keys if one.key != trusted.key]
-        return _write(file, replace(policy, keys=(*others, trusted)))
+        return write_policy(file, replace(policy, keys=(*others, trusted)))
 
 
 def untrust_key(file: Path, name: str) -> TrustedKey:
@@ -117,13 +127,23 @@ def untrust_key(file: Path, name: str) -> TrustedKey:
         NotFoundError: No key, or more than one, is trusted under that name.
     """
     with _change(file) as policy:
-        found = [one for one in policy.keys if one.name == name or one.key.key_id.startswith(name)]
-        if not name or len(found) != 1:
-            known = ", ".join(f"{one.name} ({one.key.key_id})" for one in policy.keys)
-            raise NotFoundError(
-                f"{len(found)} trusted keys are called '{name}': trusted are {known or 'none'}"
-            )
-        _write(file, replace(policy, keys=tuple(one for one in policy.keys if one != found[0])))
+        gone = trusted_key(policy, name)
+        write_policy(file, replace(policy, keys=tuple(one for one in policy.keys if one != gone)))
+    return gone
+
+
+def trusted_key(policy: TrustPolicy, name: str) -> TrustedKey:
+    """Return the key that a name, an id, or the beginning of an id stands for.
+
+    Raises:
+        NotFoundError: No key, or more than one, is trusted under that name.
+    """
+    found = [one for one in policy.keys if one.name == name or one.key.key_id.startswith(name)]
+    if not name or len(found) != 1:
+        known = ", ".join(f"{one.name} ({one.key.key_id})" for one in policy.keys)
+        raise NotFoundError(
+            f"{len(found)} trusted keys are called '{name}': trusted are {known or 'none'}"
+        )
     return found[0]
 
 
@@ -132,7 +152,7 @@ def change_policy(
 ) -> TrustPolicy:
     """Change what is not about keys; None leaves a rule as it is."""
     with _change(file) as policy:
-        return _write(
+        return write_policy(
             file,
             replace(
                 policy,
@@ -140,6 +160,21 @@ def change_policy(
                 may_execute=policy.may_execute if may_execute is None else may_execute,
             ),
         )
+
+
+def write_policy(file: Path, policy: TrustPolicy) -> TrustPolicy:
+    """Write the rules in one go: a reader sees those before or these."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = policy_text(policy)
+    checked = parse_policy(text.encode(), str(file))
+    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    Path(draft).chmod(0o644)
+    Path(draft).replace(file)
+    return checked
 
 
 def policy_text(policy: TrustPolicy) -> str:
@@ -181,16 +216,3 @@ def _change(file: Path) -> Iterator[TrustPolicy]:
     with file.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield read_policy(file)
-
-
-def _write(file: Path, policy: TrustPolicy) -> TrustPolicy:
-    text = policy_text(policy)
-    checked = parse_policy(text.encode(), str(file))
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(draft).chmod(0o644)
-    Path(draft).replace(file)
-    return checked

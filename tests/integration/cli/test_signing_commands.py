@@ -130,3 +130,40 @@ def test_a_hostile_archive_is_one_sentence(run: Terminal, tmp_path: Path) -> Non
 
     assert "zip archive" in error
     assert error.count("\n") == 1
+
+
+def test_lost_rules_are_never_everything_is_allowed(run: Terminal, tmp_path: Path) -> None:
+    """Every command that asks the rules refuses when their file is gone, until one mends that."""
+    bundle = make_bundle(tmp_path / "m").folder
+    run("keys", "policy", "--unsigned", "refuse", "--reason", "from now on")
+    (tmp_path / "home" / "registry" / "trust.yaml").unlink()
+
+    for words in (("push", bundle), ("keys", "policy"), ("keys", "list"), ("verify", bundle)):
+        assert "bascule keys restore-rules" in run(*words, status=1)
+    assert "bascule keys restore-rules" in run("preflight", bundle, status=3)
+    assert "refuse" in run("keys", "restore-rules")
+    assert "BP-S04" in run("push", bundle, status=1)
+    assert "no rules any more" in run("keys", "remove-rules", "--reason", "a test machine")
+    run("push", bundle)
+    told = json.loads(run("audit", "log", "--json"))
+    assert [(one["action"], one["reason"]) for one in told[2:]] == [
+        ("remove_rules", "a test machine"),
+        ("restore_rules", ""),
+        ("set_policy", "from now on"),
+    ]
+    run("audit", "verify")
+
+
+def test_who_changed_keys_is_in_the_audit_log(run: Terminal) -> None:
+    """Trusting a key and trusting it no longer are told, with the key."""
+    key = json.loads(run("keys", "new", "alice", "--json"))
+    run("keys", "trust", key["public"], "--model", "fraud-*")
+    run("keys", "untrust", "alice", "--reason", "she left")
+
+    told = json.loads(run("audit", "log", "--json"))
+    assert [(one["action"], one["reason"]) for one in told] == [
+        ("untrust_key", "she left"),
+        ("trust_key", ""),
+    ]
+    assert all(key["key_id"] in one["detail"] for one in told)
+    assert "untrust_key" in run("audit", "log")
