@@ -1,8 +1,7 @@
 """Answers everything that is asked over gRPC and that HAProxy does not route to a worker.
 
 That is: the slow unary calls, with the same answers as the HTTP side; compressed infer calls, which
-are inflated here and go back through the edge; and streams, whose calls go through the unary path
-one after the other, in the stream's order.
+are inflated here and go back through the edge; and streams, whose calls do the same.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from serving.edge import lookup, refusals
 from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
 from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.protocol_settings import LogValue, TraceValue
+from serving.edge.stream_relay import StreamRelay
 from serving.errors import WIRE, NotFoundError
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.config_completion import config_message
@@ -85,7 +85,7 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     }
     raw = {
         "ModelInfer": grpc.unary_unary_rpc_method_handler(relay.infer),
-        "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(relay.stream),
+        "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamRelay(relay).stream),
     }
     health = {"Check": grpc.unary_unary_rpc_method_handler(_answered("Check", answers.health))}
     return (

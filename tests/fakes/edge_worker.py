@@ -36,6 +36,8 @@ class EdgeWorker:
     begun: list[Seen] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     """Calls that were answered."""
+    busiest_count: int = 0
+    """Most calls that were there at once."""
 
     @contextlib.asynccontextmanager
     async def serving(self, socket: Path) -> AsyncIterator[Path]:
@@ -49,6 +51,11 @@ class EdgeWorker:
             for connection in connections:
                 connection.transport.abort()
             socket.unlink(missing_ok=True)  # noqa: ASYNC240  a test
+
+    async def until_begun(self, count: int) -> None:
+        """Return when so many calls have arrived."""
+        while len(self.begun) < count:  # noqa: ASYNC110  this fake has no event
+            await asyncio.sleep(0.01)
 
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -69,6 +76,7 @@ class EdgeWorker:
         if call.target == "/worker/statistics":
             return _plain(self.statistics)
         self.begun.append(call)
+        self.busiest_count = max(self.busiest_count, len(self.begun) - len(self.seen))
         if self.dies:
             raise ConnectionAbortedError
         await asyncio.sleep(self.delay_s)

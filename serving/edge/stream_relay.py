@@ -1,0 +1,187 @@
+"""Answers ModelStreamInfer: many calls of one stream at once, replies in the order of the calls.
+
+::
+
+    stream ──► window ──► a unary call through the edge each ──► replies wait for their turn ──►
+                              │
+                              └─ calls of one sequence one after the other: each waits for the last
+
+A call that fails is answered with `error_message`, and the stream goes on; with the metadata
+`triton_grpc_error: true` the first failure ends it with its status. When the client half-closes,
+what is in flight is answered; when it cancels, that is dropped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from protos.generated import open_inference_pb2 as pb
+from runtimes.errors import BasculeError
+from serving.edge.grpc_relay import STATUS, InferRelay
+from serving.errors import WIRE
+from serving.wire.proto_sequence import SequenceName, sequence_of
+from serving.wire.protobuf import delimited
+
+MAX_CALLS: Final = 64
+"""Calls of one stream in flight; the next ones stay in the connection, whose windows then fill."""
+MAX_CALL_BYTES: Final = 64 << 20
+"""Bytes of their requests. One call is always let in, however large."""
+STRICT: Final = ("triton_grpc_error", "true")
+"""Metadata of a stream that shall end with the status of its first failure."""
+
+# `parameters["triton_final_response"] = true` of a ModelInferResponse: appended to a serialized
+# message it is merged into it.
+FINAL_RESPONSE: Final = pb.ModelInferResponse(
+    parameters={"triton_final_response": pb.InferParameter(bool_param=True)}
+).SerializeToString()
+
+Context = Any
+"""What grpc hands to a method; it ships no types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a call has no result."""
+
+    status: grpc.StatusCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the stream says to one of its calls."""
+
+    message: bytes
+    """A serialized ModelStreamInferResponse."""
+    failure: Failure | None = None
+
+
+class StreamRelay:
+    """Sends the calls of streams into the edge again, as unary calls."""
+
+    def __init__(self, calls: InferRelay) -> None:
+        """Take what sends one call."""
+        self._calls = calls
+
+    async def stream(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        """Answer one stream."""
+        is_strict = STRICT in {(key, value) for key, value in context.invocation_metadata() or ()}
+        async with asyncio.TaskGroup() as group:
+            flow = _Flow(self._calls, context, group)
+            reader = group.create_task(flow.read(requests))
+            failure = await flow.write(is_strict=is_strict)
+            if failure is not None:
+                reader.cancel()
+                flow.drop()
+        if failure is not None:
+            await context.abort(failure.status, failure.text)
+
+
+class _Flow:
+    """The calls of one stream on their way."""
+
+    def __init__(self, calls: InferRelay, context: Context, group: asyncio.TaskGroup) -> None:
+        self._calls = calls
+        self._context = context
+        self._group = group
+        self._window = _Window()
+        self._turn: asyncio.Queue[tuple[asyncio.Task[Answer], int] | None] = asyncio.Queue()
+        self._last: dict[SequenceName, asyncio.Task[Answer]] = {}
+
+    async def read(self, requests: AsyncIterator[bytes]) -> None:
+        """Start the calls as they come, as far as the window lets them in."""
+        async for request in requests:
+            try:
+                message = await self._calls.inflated(request)
+            except BasculeError as error:
+                await self._window.enter(0)
+                failure = Failure(status=STATUS[WIRE[error.code].grpc], text=error.message)
+                self._turn.put_nowait((self._group.create_task(_refused(failure)), 0))
+                continue
+            await self._window.enter(len(message))
+            self._turn.put_nowait((self._start(message), len(message)))
+        self._turn.put_nowait(None)
+
+    async def write(self, *, is_strict: bool) -> Failure | None:
+        """Send the answers in turn; a strict stream ends at its first failure."""
+        while (entry := await self._turn.get()) is not None:
+            task, size_bytes = entry
+            answer = await task
+            self._window.leave(size_bytes)
+            if is_strict and answer.failure is not None:
+                return answer.failure
+            await self._context.write(answer.message)
+        return None
+
+    def drop(self) -> None:
+        """Forget every call that was not answered."""
+        while not self._turn.empty():
+            entry = self._turn.get_nowait()
+            if entry is not None:
+                entry[0].cancel()
+
+    def _start(self, message: bytes) -> asyncio.Task[Answer]:
+        sequence = sequence_of(message)
+        if sequence is None:
+            return self._group.create_task(self._answer(message, None))
+        task = self._group.create_task(self._answer(message, self._last.get(sequence)))
+        self._last[sequence] = task
+        task.add_done_callback(lambda done: self._forget(sequence, done))
+        return task
+
+    async def _answer(self, message: bytes, before: asyncio.Task[Answer] | None) -> Answer:
+        if before is not None:
+            await asyncio.wait((before,))
+        try:
+            reply = await self._calls.call(message, self._context)
+        except grpc.aio.AioRpcError as error:
+            text = error.details() or error.code().name
+            return _failed(message, Failure(status=error.code(), text=text))
+        return Answer(message=delimited(2, reply + FINAL_RESPONSE))
+
+    def _forget(self, sequence: SequenceName, done: asyncio.Task[Answer]) -> None:
+        if self._last.get(sequence) is done:
+            del self._last[sequence]
+
+
+class _Window:
+    """How much of one stream may be in flight."""
+
+    def __init__(self) -> None:
+        self._call_count = 0
+        self._size_bytes = 0
+        self._has_room = asyncio.Event()
+
+    async def enter(self, size_bytes: int) -> None:
+        while self._call_count >= MAX_CALLS or (
+            self._call_count and self._size_bytes + size_bytes > MAX_CALL_BYTES
+        ):
+            self._has_room.clear()
+            await self._has_room.wait()
+        self._call_count += 1
+        self._size_bytes += size_bytes
+
+    def leave(self, size_bytes: int) -> None:
+        self._call_count -= 1
+        self._size_bytes -= size_bytes
+        self._has_room.set()
+
+
+async def _refused(failure: Failure) -> Answer:
+    return _failed(b"", failure)
+
+
+def _failed(request: bytes, failure: Failure) -> Answer:
+    answer = pb.ModelInferResponse(id=_id_of(request)).SerializeToString() + FINAL_RESPONSE
+    message = delimited(1, failure.text.encode()) + delimited(2, answer)
+    return Answer(message=message, failure=failure)
+
+
+def _id_of(request: bytes) -> str:
+    try:
+        return str(pb.ModelInferRequest.FromString(request).id)
+    except Exception:  # noqa: BLE001  protobuf's decoder: the message is none
+        return ""

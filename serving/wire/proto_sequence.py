@@ -1,0 +1,48 @@
+"""Reads off a ModelInferRequest which sequence it belongs to, without decoding its tensors."""
+
+from typing import Final
+
+import msgspec
+
+from runtimes.errors import InvalidArgumentError
+from serving.wire.parameters import Scalar
+from serving.wire.proto_parameters import read_parameter
+from serving.wire.protobuf import BYTES, fields, text
+
+_MODEL: Final = 1
+_PARAMETERS: Final = 4
+_WORD: Final = b"sequence_id"
+
+
+class SequenceName(msgspec.Struct, frozen=True):
+    """A sequence of a model."""
+
+    model: str
+    sequence: int | str
+
+
+def sequence_of(message: bytes) -> SequenceName | None:
+    """Return the sequence of a call; None where it has none or is no message.
+
+    Most calls have none, which a search for the parameter's name tells.
+    """
+    if _WORD not in message:
+        return None
+    try:
+        return _sequence_of(memoryview(message))
+    except InvalidArgumentError:
+        return None  # whoever decodes the message refuses it
+
+
+def _sequence_of(view: memoryview) -> SequenceName | None:
+    model = ""
+    parameters: dict[str, Scalar] = {}
+    for number, wire, start, end in fields(view, 0, len(view)):
+        if wire == BYTES and number == _MODEL:
+            model = text(view, start, end)
+        elif wire == BYTES and number == _PARAMETERS:
+            read_parameter(view, start, end, parameters)
+    sequence = parameters.get("sequence_id", 0)
+    if not isinstance(sequence, int | str) or not sequence:
+        return None
+    return SequenceName(model, sequence)

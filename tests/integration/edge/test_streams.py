@@ -1,0 +1,158 @@
+"""ModelStreamInfer through the edge: many calls in flight, replies in order, errors and ends."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import grpc
+import pytest
+
+from protos.generated import open_inference_pb2 as pb
+from serving.edge.stream_relay import MAX_CALLS
+from tests.integration.edge.bench import Bench, fresh_edge, snapshot
+
+METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
+LIMIT_S = 20.0
+
+
+def on_an_edge(scenario: Callable[[Bench], Awaitable[None]], *, delay_s: float = 0.0) -> None:
+    """Run a scenario with model m, version 3, on one worker."""
+
+    async def run() -> None:
+        async with fresh_edge() as bench, asyncio.timeout(LIMIT_S):
+            worker = await bench.add_worker("w0", delay_s=delay_s)
+            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 3): "p"}, {"m": 3}))
+            await scenario(bench)
+
+    asyncio.run(run())
+
+
+def request(model: str = "m", call_id: str = "", sequence: int | str = 0) -> bytes:
+    """Write a call without tensors: the fake worker does not look at them."""
+    message = pb.ModelInferRequest(model_name=model, id=call_id)
+    if isinstance(sequence, str):
+        message.parameters["sequence_id"].string_param = sequence
+    elif sequence:
+        message.parameters["sequence_id"].int64_param = sequence
+    return message.SerializeToString()
+
+
+async def converse(
+    bench: Bench,
+    requests: Sequence[bytes],
+    metadata: Sequence[tuple[str, str]] = (),
+) -> list[pb.ModelStreamInferResponse]:
+    """Send all requests, half-close, and read to the end."""
+
+    async def sent() -> AsyncIterator[bytes]:
+        for each in requests:
+            yield each
+
+    async with grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel:
+        stream = channel.stream_stream(METHOD)(sent(), metadata=tuple(metadata))
+        return [pb.ModelStreamInferResponse.FromString(reply) async for reply in stream]
+
+
+def test_calls_of_a_stream_are_in_flight_together() -> None:
+    """A client that half-closes gets every reply, each final; its calls were there at once."""
+
+    async def scenario(bench: Bench) -> None:
+        replies = await converse(bench, [request()] * 20)
+        assert [reply.infer_response.model_version for reply in replies] == ["3"] * 20
+        final = [r.infer_response.parameters["triton_final_response"].bool_param for r in replies]
+        assert all(final)
+        assert bench.workers["w0"].busiest_count > 10
+
+    on_an_edge(scenario, delay_s=0.3)
+
+
+def test_a_stream_has_a_bounded_number_of_calls_in_flight() -> None:
+    """What a client sends beyond the window waits; all is answered."""
+
+    async def scenario(bench: Bench) -> None:
+        replies = await converse(bench, [request()] * (3 * MAX_CALLS))
+        assert len(replies) == 3 * MAX_CALLS
+        assert bench.workers["w0"].busiest_count <= MAX_CALLS
+
+    on_an_edge(scenario, delay_s=0.05)
+
+
+def test_replies_keep_the_order_of_the_calls() -> None:
+    """A call that fails at once is answered after the slow ones before it, with its id."""
+
+    async def scenario(bench: Bench) -> None:
+        calls = [request(), request("unknown", "r1"), request(), request("unknown", "r2")]
+        replies = await converse(bench, calls)
+        assert [bool(reply.error_message) for reply in replies] == [False, True, False, True]
+        assert [replies[1].infer_response.id, replies[3].infer_response.id] == ["r1", "r2"]
+        assert "Request for unknown model: 'unknown' is not found" in replies[1].error_message
+        assert replies[1].infer_response.parameters["triton_final_response"].bool_param
+
+    on_an_edge(scenario, delay_s=0.2)
+
+
+@pytest.mark.parametrize("sequence", [7, "seven"], ids=["number", "text"])
+def test_calls_of_a_sequence_go_one_after_the_other(sequence: int | str) -> None:
+    """The next call of a sequence leaves when the one before has its answer."""
+
+    async def scenario(bench: Bench) -> None:
+        await converse(bench, [request(sequence=sequence, call_id=f"{n}") for n in range(8)])
+        worker = bench.workers["w0"]
+        assert worker.busiest_count == 1
+        bodies = [pb.ModelInferRequest.FromString(call.body[5:]).id for call in worker.seen]
+        assert bodies == [f"{n}" for n in range(8)]
+
+    on_an_edge(scenario, delay_s=0.01)
+
+
+def test_sequences_of_a_stream_do_not_wait_for_each_other() -> None:
+    """Two sequences, sent in turns, are in flight together."""
+
+    async def scenario(bench: Bench) -> None:
+        await converse(bench, [request(sequence=1 + n % 2) for n in range(8)])
+        assert bench.workers["w0"].busiest_count == 2
+
+    on_an_edge(scenario, delay_s=0.1)
+
+
+def test_packed_and_broken_messages_are_answered_in_turn() -> None:
+    """A compressed call runs; what cannot be unpacked is an answer with an error."""
+
+    async def scenario(bench: Bench) -> None:
+        packed = zlib.compress(request())
+        replies = await converse(bench, [packed, packed[:-3], request()])
+        assert [bool(reply.error_message) for reply in replies] == [False, True, False]
+        assert "inconsistent stream state" in replies[1].error_message
+
+    on_an_edge(scenario)
+
+
+def test_a_strict_stream_ends_with_its_first_failure() -> None:
+    """With `triton_grpc_error` a failed call is the status of the stream."""
+
+    async def scenario(bench: Bench) -> None:
+        calls = [request(), request("unknown"), *[request()] * 50]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await converse(bench, calls, [("triton_grpc_error", "true")])
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert "'unknown' is not found" in str(caught.value.details())
+
+    on_an_edge(scenario, delay_s=0.05)
+
+
+def test_a_client_that_cancels_drops_its_calls() -> None:
+    """The worker's calls are taken back, and the edge goes on answering others."""
+
+    async def scenario(bench: Bench) -> None:
+        worker = bench.workers["w0"]
+        async with grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel:
+            stream = channel.stream_stream(METHOD)()
+            for _ in range(5):
+                await stream.write(request())
+            await worker.until_begun(5)
+            stream.cancel()
+        worker.delay_s = 0.0
+        assert len(await converse(bench, [request()])) == 1
+        assert len(worker.seen) == 1
+
+    on_an_edge(scenario, delay_s=60.0)

@@ -1,0 +1,40 @@
+"""Which sequence a message belongs to."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos.generated import open_inference_pb2 as pb
+from serving.wire.proto_sequence import SequenceName, sequence_of
+
+IDS = st.one_of(st.integers(1, 2**63 - 1), st.text(min_size=1).filter(lambda t: t.isprintable()))
+
+
+def message(model: str, sequence: int | str, raw: bytes = b"") -> bytes:
+    """Write a call of a sequence."""
+    call = pb.ModelInferRequest(model_name=model, raw_input_contents=[raw])
+    if isinstance(sequence, str):
+        call.parameters["sequence_id"].string_param = sequence
+    else:
+        call.parameters["sequence_id"].int64_param = sequence
+    call.parameters["sequence_start"].bool_param = True
+    return call.SerializeToString()
+
+
+@given(st.text(), IDS, st.binary())
+def test_the_sequence_of_a_call_is_read(model: str, sequence: int | str, raw: bytes) -> None:
+    """Model and id come back as they were written, whatever the tensors are."""
+    assert sequence_of(message(model, sequence, raw)) == SequenceName(model, sequence)
+
+
+def test_a_call_without_a_sequence_has_none() -> None:
+    """No parameter, 0 and an empty text all mean: no sequence; nor do tensors make one."""
+    plain = pb.ModelInferRequest(raw_input_contents=[b"sequence_id"]).SerializeToString()
+    for call in (plain, message("m", 0), message("m", "")):
+        assert sequence_of(call) is None
+
+
+@given(st.binary().map(lambda raw: raw + b"sequence_id" + raw))
+def test_bytes_that_are_no_message_belong_to_no_sequence_or_to_one(raw: bytes) -> None:
+    """Nothing that a client sends raises here."""
+    found = sequence_of(raw)
+    assert found is None or found.sequence
