@@ -25,7 +25,7 @@ from serving.cluster.apps import application
 from serving.cluster.background import Background
 from serving.cluster.boards import EdgeBoard, EdgeReport, PoolBoard, PoolOrder, Publication
 from serving.cluster.names import EDGE_APP, Instance
-from serving.cluster.recall import RoutesFile, remembered
+from serving.cluster.recall import RoutesFile, accepted_versions, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
 from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
@@ -34,6 +34,7 @@ from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
+from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller
 from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
@@ -144,14 +145,17 @@ class ControllerReplica:
             await self._hear(pools)
             log.info("controller_resumed", pools=len(pools), revision=routes.revision)
         await self._first_node()
+        memory = remembered(pools, routes)
         with ExitStack() as stack:
-            sources = await asyncio.to_thread(_sources, self._settings, self._nodes, stack)
+            sources = await asyncio.to_thread(
+                _sources, self._settings, self._nodes, stack, accepted_versions(memory)
+            )
             ports = Ports(
                 cluster=self._pools,
                 edges=self._edges,
                 sources=sources,
                 clock=SystemClock(),
-                memory=remembered(pools, routes),
+                memory=memory,
             )
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()
@@ -229,7 +233,9 @@ def _running_edges() -> int:
     )
 
 
-def _sources(settings: Settings, nodes: KnownNodes, stack: ExitStack) -> Sources:
+def _sources(
+    settings: Settings, nodes: KnownNodes, stack: ExitStack, accepted: tuple[VersionSpec, ...]
+) -> Sources:
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     registry = stack.enter_context(Registry.of(settings, gpu=has_gpu))
     folder = settings.model_repository
@@ -238,4 +244,5 @@ def _sources(settings: Settings, nodes: KnownNodes, stack: ExitStack) -> Sources
         None if folder is None else Repository(folder, gpu=has_gpu),
         Selection(mode=settings.model_control_mode, load_model=settings.load_model),
         Gate(nodes, StaticChecks(nodes.profiles(), Policy(settings.dependencies))),
+        accepted,
     )

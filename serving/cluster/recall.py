@@ -11,6 +11,7 @@ import msgspec
 
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
+from serving.registry.version import VersionSpec
 from serving.rollout.memory import Memory, Pool, PoolShape
 from serving.rollout.ports import PoolSpec
 
@@ -79,6 +80,11 @@ def remembered(pools: Mapping[str, PoolSpec], routes: RouteTable) -> Memory:
         pool_count=max(map(_number, pools), default=0),
         in_force=(routes,),
     )
+
+
+def accepted_versions(memory: Memory) -> tuple[VersionSpec, ...]:
+    """Return what a controller had its workers host: each version in the form that it accepted."""
+    return tuple(memory.pools[pool].versions[key] for key, pool in memory.placement.items())
 
 
 def _pool(spec: PoolSpec) -> Pool:

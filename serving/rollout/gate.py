@@ -4,7 +4,7 @@ A gate judges a version by what can be known without loading it. What only a run
 worker finds out when it loads the version, and says so in the same words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -78,3 +78,8 @@ class Gate:
             known = Judged(spec=chosen, findings=(*choice.findings, *checked))
         self._judged[spec.key] = (spec, known)
         return known
+
+    def forget_all_but(self, keys: Collection[VersionKey]) -> None:
+        """Drop what is known of versions that nobody wants any more."""
+        for key in self._judged.keys() - set(keys):
+            del self._judged[key]

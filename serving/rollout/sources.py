@@ -14,7 +14,7 @@ Where the registry and the repository both have a model, the registry's versions
 ports stand here as well: that is what makes this file a little longer than most.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -97,6 +97,7 @@ class Sources:
         repository: ModelFolder | None,
         selection: Selection,
         gate: Gate | None = None,
+        accepted: Iterable[VersionSpec] = (),
     ) -> None:
         """Remember the sources; nothing is read yet.
 
@@ -105,9 +106,11 @@ class Sources:
             repository: A folder in Triton's layout.
             selection: What was named at start.
             gate: Judges every version before it is wanted; None: nothing is refused here.
+            accepted: What a controller before this one had accepted, and asked workers to host: it
+                serves on where its newer form is refused, or cannot be read.
         """
         self._gate = gate
-        self._accepted: dict[VersionKey, VersionSpec] = {}
+        self._accepted = {spec.key: spec for spec in accepted}
         self._registry = registry
         self._repository = repository
         self._selection = selection
@@ -251,12 +254,17 @@ class Sources:
             failed |= {VersionKey(one.model, one.version): one.reason for one in scan.failed}
             if scan.reason:
                 failed[VersionKey(scan.model, NO_VERSION)] = scan.reason
-        judged = [self._judged(spec) for spec in specs if not self._is_retired(spec)]
+        judged = self._judged([spec for spec in specs if not self._is_retired(spec)])
         refused = {one.spec.key: one.refusal for one in judged if one.refusal}
-        versions = {one.spec.key: one.spec for one in judged if not one.refusal}
-        # A form that is refused does not end the one before it, which serves.
-        versions |= {key: spec for key, spec in self._accepted.items() if key in refused}
-        self._accepted = versions
+        unread = {VersionKey(one.model, one.version) for scan in scans for one in scan.failed}
+        accepted = {one.spec.key: one.spec for one in judged if not one.refusal}
+        # A form that is refused, or cannot be read, does not end the one before it, which serves.
+        kept = {
+            key: spec
+            for key, spec in self._accepted.items()
+            if key in refused.keys() | unread and not self._is_retired(spec)
+        }
+        self._accepted = versions = kept | accepted
         known = self._names | self._registry.models() | {spec.model for spec in specs}
         return Desired(
             versions=versions,
@@ -266,8 +274,11 @@ class Sources:
             findings={one.spec.key: one.findings for one in judged if one.findings},
         )
 
-    def _judged(self, spec: VersionSpec) -> Judged:
-        return Judged(spec=spec) if self._gate is None else self._gate.judge(spec)
+    def _judged(self, specs: Sequence[VersionSpec]) -> list[Judged]:
+        if self._gate is None:
+            return [Judged(spec=spec) for spec in specs]
+        self._gate.forget_all_but({spec.key for spec in specs})
+        return [self._gate.judge(spec) for spec in specs]
 
     def _is_chosen(self, model: str, version: int) -> bool:
         chosen = self._selection.registry_versions

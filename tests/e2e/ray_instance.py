@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -93,11 +93,22 @@ class Instance:
 
     def status(self) -> Mapping[str, object]:
         """What `GET /v1/status` says."""
+        return self.admin("GET", "/v1/status")
+
+    def version(self, model: str, version: int = 1) -> Mapping[str, object]:
+        """What status says of one version."""
+        versions: Any = self.status()["versions"]
+        found = [v for v in versions if (v["model"], v["version"]) == (model, version)]
+        assert found, f"status does not list {model}:{version}"
+        return dict(found[0])
+
+    def admin(self, method: str, path: str) -> Mapping[str, object]:
+        """What the operators' socket answers."""
         connection = http.client.HTTPConnection("local", timeout=30)
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
             connection.sock.connect(str(self.home / "run" / "admin.sock"))
-            connection.request("GET", "/v1/status")
+            connection.request(method, path)
             response = connection.getresponse()
             text = response.read()
             assert response.status == 200, text

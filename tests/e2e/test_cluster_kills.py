@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.ray_instance import Callers, Instance, instance, until
+from tests.fakes import models
 
 pytestmark = pytest.mark.e2e
 
@@ -46,6 +47,24 @@ def test_a_resumed_controller_makes_changes(running: Instance) -> None:
     replaced(running, "ControllerReplica")
     until(lambda: running.run("promote", "plain", "--to", "1").returncode == 0, "a promotion")
     assert running.predict("plain")["model_version"] == "1"
+
+
+def test_a_resumed_controller_keeps_what_serves_of_a_refused_form(running: Instance) -> None:
+    """A model whose newer file preflight refuses is answered by the older one, kill or not."""
+    file = running.home / "models" / "plain" / "2" / "model.onnx"
+    whole = file.read_bytes()
+    file.unlink()  # workers may have mapped the older one
+    file.write_bytes(models.bad_operator())
+    running.admin("POST", "/v1/sync")
+    replaced(running, "ControllerReplica")
+    until(lambda: "still served" in str(running.version("plain", 2)["reason"]), "the new status")
+    with Callers(running, "plain") as callers:
+        running.admin("POST", "/v1/sync")
+        callers.until_answers(200)
+    assert callers.failures == []
+    file.write_bytes(whole)
+    running.admin("POST", "/v1/sync")
+    until(lambda: not running.version("plain", 2)["reason"], "the whole file's version")
 
 
 def test_a_killed_worker_costs_no_call(running: Instance) -> None:

@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 
 from runtimes.findings import Severity
+from serving.cluster.recall import accepted_versions, remembered
+from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
-from serving.registry.repository import ModelScan
+from serving.registry.repository import FailedVersion, ModelScan
+from serving.registry.version import VersionSpec
 from serving.rollout.gate import Gate
+from serving.rollout.ports import PoolSpec
 from serving.rollout.sources import Selection, Sources
 from tests.fakes.cluster import version_spec
 from tests.fakes.gate_parts import FakeChecks, FakeNodes, UnreadableChecks, finding
@@ -22,6 +26,11 @@ def sources(folder: FakeFolder, checks: FakeChecks) -> Sources:
     """Sources over a folder, with a gate."""
     gate = Gate(FakeNodes(CPU_NODE), checks)
     return Sources(FakeRegistry(), folder, Selection(), gate)
+
+
+def pool_of(pool: str, *specs: VersionSpec) -> PoolSpec:
+    """A pool that hosts these versions."""
+    return PoolSpec(pool=pool, dedicated=False, replica_count=1, gpu_count=0, versions=specs)
 
 
 def test_an_error_keeps_a_version_from_being_wanted() -> None:
@@ -67,6 +76,74 @@ def test_a_refused_version_that_is_not_wanted_any_more_is_forgotten() -> None:
     del folder.scans["a"]
 
     assert not read.read(rescan=True).versions
+
+
+@pytest.mark.parametrize(
+    ("scan", "checks"),
+    [
+        pytest.param(
+            ModelScan(model="a", versions=(version_spec(A1, "newer"),)),
+            FakeChecks({A1: (ERROR,)}),
+            id="refused",
+        ),
+        pytest.param(
+            ModelScan(model="a", failed=(FailedVersion(model="a", version=1, reason="cut off"),)),
+            FakeChecks(),
+            id="unreadable",
+        ),
+    ],
+)
+def test_a_controller_that_resumes_keeps_the_form_that_serves(
+    scan: ModelScan, checks: FakeChecks
+) -> None:
+    """What pools host is what was accepted: a newer form that cannot be served does not end it."""
+    before = version_spec(A1)
+    folder = FakeFolder(before)
+    folder.put(scan)
+    memory = remembered({"s1": pool_of("s1", before)}, RouteTable())
+    gate = Gate(FakeNodes(CPU_NODE), checks)
+    read = Sources(FakeRegistry(), folder, Selection(), gate, accepted_versions(memory))
+
+    desired = read.read()
+
+    assert desired.versions == {A1: before}
+    assert A1 in desired.failed
+
+
+def test_of_two_pools_the_newer_has_the_accepted_form() -> None:
+    """A controller that was killed on the way from one pool to the next had accepted the next."""
+    older, newer = version_spec(A1), version_spec(A1, "newer")
+
+    memory = remembered({"d10": pool_of("d10", newer), "d9": pool_of("d9", older)}, RouteTable())
+
+    assert accepted_versions(memory) == (newer,)
+
+
+def test_what_an_operator_took_out_is_not_kept_for_its_newer_form() -> None:
+    """An unload ends the form that serves, even while the gate refuses the one in the folder."""
+    before = version_spec(A1)
+    folder, checks = FakeFolder(before), FakeChecks()
+    read = sources(folder, checks)
+    read.read()
+    folder.put(ModelScan(model="a", versions=(replace(before, digest="newer"),)))
+    checks.found[A1] = (ERROR,)
+    read.read(rescan=True)
+    read.retire("a", 1, "somebody")
+
+    assert not read.read().versions
+
+
+def test_a_version_that_left_and_came_back_is_judged_anew() -> None:
+    """Nothing is known any more of what nobody wants."""
+    folder, checks = FakeFolder(version_spec(A1)), FakeChecks()
+    read = sources(folder, checks)
+    read.read()
+    scan = folder.scans.pop("a")
+    read.read(rescan=True)
+    folder.put(scan)
+    read.read(rescan=True)
+
+    assert checks.count == 2
 
 
 @pytest.mark.parametrize(
