@@ -13,6 +13,7 @@ import numpy as np
 
 from runtimes.datatypes import Datatype
 from runtimes.devices import Device
+from runtimes.findings import Finding
 from runtimes.profile import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -49,7 +50,10 @@ class LoadRequest:
     deterministic: bool = False
     """Only algorithms that give the same bits in every run, and one thread."""
     allow_cpu_nodes: bool = True
-    """On CUDA: operators without a CUDA kernel may run on the CPU; the model as a whole never."""
+    """On CUDA: operators without a CUDA kernel may run on the CPU."""
+    may_use_cpu: bool = False
+    """On CUDA: a model none of whose operators has a CUDA kernel may run on the CPU as a whole,
+    because its configuration left the device open."""
     may_execute: bool = False
     """Loading may run code that the file carries: whoever asks has made sure of its author."""
 
@@ -89,6 +93,16 @@ class Noted(Protocol):
     """A loaded model that has something to say of itself, for people."""
 
     notes: tuple[str, ...]
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A loaded model that knows where it runs."""
+
+    device: Device
+    """Another one than was asked for, if that was allowed."""
+    findings: tuple[Finding, ...]
+    """What is to be told of that."""
 
 
 class Runtime(Protocol):

@@ -4,6 +4,9 @@ ONNX Runtime computes shapes on the CPU on purpose: the values are a few numbers
 there. Its own switch against the CPU (`session.disable_cpu_ep_fallback`) refuses models for that,
 too. So the nodes are looked at: operators that reckon with shapes are all right, any other one on
 the CPU has no CUDA kernel for its datatype, and copies its tensors there and back in every run.
+
+An engine that is too old to tell what runs where is told to refuse such nodes itself where none is
+allowed; where some are, nobody knows which, and that is said.
 """
 
 from collections import Counter
@@ -12,7 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtimes.errors import ModelLoadError
+from runtimes.findings import Finding, Severity
+from runtimes.preflight.catalogue import found
 
+CODE: Final = "BP-E01"
 NAMED_OPERATORS: Final = 5
 _SHAPE_WORK: Final = """
 Abs Add And Cast Ceil Concat Constant ConstantOfShape Div Equal Expand Flatten Floor Gather
@@ -33,35 +39,84 @@ class AssignedNode:
     operator: str
 
 
-def placement_notes(
-    nodes: Sequence[AssignedNode], provider: str, *, allow_cpu_nodes: bool
-) -> tuple[str, ...]:
-    """Return what an operator should know of nodes that the wanted provider does not run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What may run on the CPU of a model that was loaded for CUDA."""
+
+    nodes: bool
+    """Nodes without a kernel there."""
+    whole_model: bool = False
+    """All of it, where no node has a kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What becomes of a model that was loaded for CUDA, and what an operator should know of it."""
+
+    goes_to_cpu: bool = False
+    """It is to be loaded again, for the CPU."""
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def placement_of(
+    nodes: Sequence[AssignedNode] | None, provider: str, permission: Permission, engine: str
+) -> Placement:
+    """Judge the nodes that the wanted provider does not run.
 
     Args:
-        nodes: All nodes of the graph.
+        nodes: All nodes of the graph; None: the engine does not tell what runs where.
         provider: The one that was asked for.
-        allow_cpu_nodes: Nodes without a kernel there may run elsewhere.
+        permission: What may run elsewhere.
+        engine: The engine with its version, for people.
 
     Raises:
-        ModelLoadError: They may not; or all nodes would, and the model as a whole never may.
+        ModelLoadError: Something is not allowed; the message says what would allow it.
     """
+    if nodes is None:
+        return Placement(findings=(_untold(engine),)) if permission.nodes else Placement()
     elsewhere = [node for node in nodes if node.provider != provider]
     if nodes and len(elsewhere) == len(nodes):
+        if permission.whole_model:
+            return Placement(goes_to_cpu=True, findings=(_moved(nodes),))
         raise ModelLoadError(
             f"none of the model's {len(nodes)} nodes has a CUDA kernel ({_named(nodes)}), so all "
             "of it would run on the CPU: serve it with device cpu"
         )
     foreign = [node for node in elsewhere if node.operator not in SHAPE_OPERATORS]
     if not foreign:
-        return ()
+        return Placement()
     told = f"{len(foreign)} of {len(nodes)} nodes have no CUDA kernel ({_named(foreign)})"
-    if not allow_cpu_nodes:
+    if not permission.nodes:
         raise ModelLoadError(
             f"{told}, and the hardware profile lets none run on the CPU: export the model without "
             "them, or use a profile with allow_cpu_nodes"
         )
-    return (f"{told} and run on the CPU: tensors are copied there and back in each run",)
+    note = f"{told} and run on the CPU: tensors are copied there and back in each run"
+    return Placement(notes=(note,))
+
+
+def _moved(nodes: Sequence[AssignedNode]) -> Finding:
+    return found(
+        CODE,
+        "device",
+        f"it runs on the CPU of a worker that has a GPU: none of its {len(nodes)} nodes has a CUDA "
+        f"kernel ({_named(nodes)})",
+        "write kind: KIND_CPU into its instance_group, or let it list a profile for the CPU, so "
+        "that it holds no GPU",
+        severity=Severity.WARNING,
+    )
+
+
+def _untold(engine: str) -> Finding:
+    return found(
+        CODE,
+        "device",
+        f"some or all of its nodes may run on the CPU, and {engine} does not tell which",
+        "let it run with a newer onnxruntime, or with a profile without allow_cpu_nodes, which "
+        "refuses it if one does",
+        severity=Severity.WARNING,
+    )
 
 
 def _named(nodes: Sequence[AssignedNode]) -> str:

@@ -4,8 +4,6 @@ Its newest opset and IR version are in no documentation of the installed build: 
 absurd ones is refused, and the refusal names them.
 """
 
-import contextlib
-import io
 import re
 from pathlib import Path
 from typing import Final
@@ -17,7 +15,7 @@ from runtimes.cuda_libraries import DRIVER_LIBRARY, missing_for_provider
 from runtimes.engine_probe import ONNX_DISTRIBUTIONS, installed_version
 from runtimes.facts import OnnxRuntimeFacts
 from runtimes.onnx_refusals import IR_LIMIT, OPSET_LIMIT
-from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, session_options
+from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, preload_libraries, session_options
 
 ABSURD: Final = 9999
 """No engine knows such an opset or IR version."""
@@ -46,8 +44,7 @@ def cuda_problem() -> str:
     lacking = missing_for_provider(folder)
     if lacking not in (None, DRIVER_LIBRARY):
         # With a driver, the libraries that came as packages count, which it has to be told of.
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
-            onnxruntime.preload_dlls(msvc=False)
+        preload_libraries()
         lacking = missing_for_provider(folder)
     return "" if lacking is None else f"library {lacking} is missing"
 

@@ -31,6 +31,10 @@ NO_KERNEL: Final = (
     "ONNX Runtime has no kernel for one of its operators on this device: use another device, "
     "datatype or opset"
 )
+ON_CPU: Final = (
+    "some of its nodes would run on the CPU, and ONNX Runtime {version} cannot tell which: use a "
+    "newer onnxruntime, or a profile with allow_cpu_nodes"
+)
 NO_ROOM: Final = (
     "its device has no room for it: use a device with more memory or fewer versions, or a profile "
     "with a larger gpu_arena_bytes"
@@ -49,6 +53,7 @@ REMEDIES: Final = (
     (r"[Ee]xternal data|out of bounds.*initializer|initializer.*out of bounds", EXTERNAL_BROKEN),
     (r"Protobuf parsing failed|No graph was found", NO_MODEL),
     (r"Failed to allocate memory|BFCArena|smaller than requested|out of memory", NO_ROOM),
+    (r"assigned to the default CPU EP", ON_CPU),
     (r"Could not find an implementation|NOT_IMPLEMENTED", NO_KERNEL),
 )
 

@@ -21,9 +21,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
-from runtimes.devices import Device
+from runtimes.devices import CPU, Device
 from runtimes.engine_messages import clean_engine_message, is_callers_fault
 from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
+from runtimes.findings import Finding
 
 ONNX_BF16: Final = 16  # TensorProto.BFLOAT16
 BUFFERED_SHAPES: Final = 8  # device buffers kept for each input, one a shape
@@ -45,18 +46,21 @@ RUN_FAILURES: Final = (
 )
 
 
-class PlainModel:
+class Remarked:
+    """What an operator should know of a session, set by who opened it."""
+
+    device: Device = CPU
+    """Where it runs."""
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class PlainModel(Remarked):
     """A session on the CPU whose tensors numpy knows."""
 
     def __init__(
-        self,
-        session: Session,
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
-        notes: tuple[str, ...] = (),
+        self, session: Session, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
     ) -> None:
-        self.notes = notes
-        """What an operator should know of the session."""
         self._inputs = inputs
         self._outputs = outputs
         self._input_names = [spec.name for spec in inputs]
@@ -94,7 +98,7 @@ class PlainModel:
         self._run = refuse_closed
 
 
-class OrtValueModel:
+class OrtValueModel(Remarked):
     """A session on the CPU with BF16 tensors, which numpy arrays cannot carry into the engine."""
 
     def __init__(
@@ -135,7 +139,7 @@ class OrtValueModel:
         self._run = refuse_closed
 
 
-class BoundModel:
+class BoundModel(Remarked):
     """A session on a CUDA device: inputs go into buffers there that are kept for each shape.
 
     Outputs are allocated by the engine on the device, since their shapes are known only after the
@@ -148,10 +152,7 @@ class BoundModel:
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         device: Device,
-        notes: tuple[str, ...] = (),
     ) -> None:
-        self.notes = notes
-        """What an operator should know of the session."""
         self._inputs = inputs
         self._outputs = outputs
         self._device = device

@@ -2,12 +2,16 @@
 
 A model that asks for CUDA gets CUDA or is refused: ONNX Runtime lists the CUDA provider as
 available on machines without a GPU and then falls back in silence, so what counts is what the
-session itself reports.
+session itself reports. One that left the device open goes to the CPU where CUDA has no kernel for
+any of it, and says so.
+
+Longer than most files: a session and what must be asked of it are one thing.
 """
 
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,14 +22,16 @@ from onnxruntime.capi import onnxruntime_pybind11_state as engine
 from runtimes.contract import LoadedModel, LoadRequest, TensorSpec
 from runtimes.cuda_libraries import PROVIDER_LIBRARY, explain_missing, missing_for_provider
 from runtimes.datatypes import Datatype
-from runtimes.devices import Device
+from runtimes.devices import CPU, Device
 from runtimes.errors import ModelLoadError
-from runtimes.onnx_placement import AssignedNode, placement_notes
+from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
 from runtimes.onnx_refusals import explain_load_failure
 from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel
 
 CPU_PROVIDER: Final = "CPUExecutionProvider"
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
+TELLS_PLACEMENT: Final = "get_provider_graph_assignment_info"
+"""Older engines have no such method."""
 
 TYPES: Final[MappingProxyType[str, Datatype]] = MappingProxyType(
     {
@@ -62,7 +68,7 @@ class OnnxRuntime:
         Raises:
             ModelLoadError: The file or the device cannot be used; the message says why.
         """
-        session = open_session(request)
+        session, device, placement = _opened(request)
         inputs = [_spec("input", node, request.file) for node in session.get_inputs()]
         wanted = {spec.name for spec in request.declared_inputs}
         inputs += [
@@ -74,7 +80,10 @@ class OnnxRuntime:
         nodes = session.get_outputs()
         kept = [node for node in nodes if node.name in names] or nodes
         outputs = [_spec("output", node, request.file) for node in kept]
-        return _model(session, tuple(inputs), tuple(outputs), request)
+        model = _model(session, tuple(inputs), tuple(outputs), device)
+        model.device, model.notes = device, placement.notes
+        model.findings = placement.findings
+        return model
 
 
 def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
@@ -86,16 +95,19 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
     if not request.file.is_file():
         raise ModelLoadError(f"model file '{request.file.name}' does not exist or cannot be read")
     if request.device.kind == "cuda":
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
-            onnxruntime.preload_dlls(msvc=False)
+        preload_libraries()
+    is_strict = refuses_cpu_nodes(request, onnxruntime.InferenceSession)
+    providers = providers_for(request)
     try:
         session = onnxruntime.InferenceSession(
             request.file,
             session_options(
                 1 if request.deterministic else request.threads,
                 is_deterministic=request.deterministic,
+                is_strict=is_strict,
             ),
-            providers=providers_for(request),
+            # An engine that refuses nodes on the CPU refuses the CPU's name in the list, too.
+            providers=providers[:1] if is_strict else providers,
             enable_fallback=0,  # else a failure prints to stdout and is tried again on the CPU
         )
     except LOAD_FAILURES as error:
@@ -109,8 +121,33 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
     return session
 
 
-def session_options(threads: int, *, is_deterministic: bool = False) -> onnxruntime.SessionOptions:
-    """Return the options of every session: `threads` in an operator, one operator at a time."""
+def preload_libraries() -> None:
+    """Let the engine load CUDA's libraries that came as packages; one before 1.21 cannot."""
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
+            preload(msvc=False)
+
+
+def refuses_cpu_nodes(request: LoadRequest, session: type) -> bool:
+    """Whether the engine itself must refuse nodes on the CPU, since it cannot tell of them."""
+    return (
+        request.device.kind == "cuda"
+        and not (request.allow_cpu_nodes or request.may_use_cpu)
+        and not hasattr(session, TELLS_PLACEMENT)
+    )
+
+
+def session_options(
+    threads: int, *, is_deterministic: bool = False, is_strict: bool = False
+) -> onnxruntime.SessionOptions:
+    """Return the options of every session: `threads` in an operator, one operator at a time.
+
+    Args:
+        threads: Of the engine.
+        is_deterministic: Only algorithms that give the same bits in every run.
+        is_strict: Refuse a model of which anything would run on the CPU, shapes included.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -122,6 +159,8 @@ def session_options(threads: int, *, is_deterministic: bool = False) -> onnxrunt
     # Threads that spin between operators steal the CPUs of the event loops and other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if is_strict:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     options.use_deterministic_compute = is_deterministic
     return options
 
@@ -157,11 +196,13 @@ def provider_problem(device: Device, got: Sequence[str]) -> str | None:
     )
 
 
-def assigned_nodes(session: onnxruntime.InferenceSession) -> list[AssignedNode]:
+def assigned_nodes(session: onnxruntime.InferenceSession) -> list[AssignedNode] | None:
     """Return the nodes of a session's graph, after optimization, with the providers that run them.
 
-    The session must have been made with `session_options`.
+    The session must have been made with `session_options`. None: the engine is too old to tell.
     """
+    if not hasattr(session, TELLS_PLACEMENT):
+        return None
     return [
         AssignedNode(provider=part.ep_name, name=node.name, operator=node.op_type)
         for part in session.get_provider_graph_assignment_info()
@@ -199,25 +240,33 @@ def _spec(
     return TensorSpec(name=node.name, datatype=datatype, shape=shape, optional=optional)
 
 
+def _opened(request: LoadRequest) -> tuple[onnxruntime.InferenceSession, Device, Placement]:
+    """Open a session where it may run: on its device, or on the CPU if that was left open."""
+    session = open_session(request)
+    if request.device.kind == "cpu":
+        return session, CPU, Placement()
+    permission = Permission(nodes=request.allow_cpu_nodes, whole_model=request.may_use_cpu)
+    engine_text = f"ONNX Runtime {onnxruntime.__version__}"
+    placement = placement_of(assigned_nodes(session), CUDA_PROVIDER, permission, engine_text)
+    if not placement.goes_to_cpu:
+        return session, request.device, placement
+    return open_session(replace(request, device=CPU)), CPU, placement
+
+
 def _model(
     session: onnxruntime.InferenceSession,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
-    request: LoadRequest,
-) -> LoadedModel:
+    device: Device,
+) -> PlainModel | OrtValueModel | BoundModel:
     datatypes = {spec.datatype for spec in (*inputs, *outputs)}
     if {Datatype.BYTES, Datatype.BF16} <= datatypes:
         raise ModelLoadError(
             "the model has both BYTES and BF16 tensors, which ONNX Runtime's Python API cannot "
             "carry together: export its BF16 inputs and outputs as FP32"
         )
-    if request.device.kind == "cuda":
-        notes = placement_notes(
-            assigned_nodes(session), CUDA_PROVIDER, allow_cpu_nodes=request.allow_cpu_nodes
-        )
-        if Datatype.BYTES in datatypes:
-            return PlainModel(session, inputs, outputs, notes)
-        return BoundModel(session, inputs, outputs, request.device, notes)
+    if device.kind == "cuda" and Datatype.BYTES not in datatypes:
+        return BoundModel(session, inputs, outputs, device)
     if Datatype.BF16 in datatypes:
         return OrtValueModel(session, inputs, outputs)
     return PlainModel(session, inputs, outputs)

@@ -43,7 +43,7 @@ class HardwareProfile:
     gpu_arena_bytes: int = 0
     """Bound on the engine's GPU memory; 0: none."""
     allow_cpu_nodes: bool = False
-    """On CUDA: operators without a CUDA kernel may run on the CPU; the model as a whole never."""
+    """On CUDA: operators without a CUDA kernel may run on the CPU; so may a model of such only."""
 
 
 def resource_name(profile: HardwareProfile) -> str:

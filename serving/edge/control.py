@@ -34,7 +34,7 @@ class VersionRecord:
     config_text: str = ""
     served: ServedVersion | None = None
     findings: tuple[Finding, ...] = ()
-    """What was noticed about it before it was placed."""
+    """What was noticed about it before it was placed, and where it runs."""
 
     @property
     def key(self) -> VersionKey:

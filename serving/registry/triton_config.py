@@ -115,7 +115,9 @@ def _configuration(
     rows = message.max_batch_size if message.max_batch_size or says_max_batch(text) else None
     if rows is not None and rows < 0:
         raise InvalidArgumentError(f"max_batch_size is {rows}: 0 or more is expected")
-    replica_count, on_gpu = _instances(message.instance_group, gpu=gpu)
+    groups = message.instance_group
+    replica_count, on_gpu = _instances(groups, gpu=gpu)
+    is_named = any(group.gpus or group.kind != group.KIND_AUTO for group in groups)
     policy = ServingPolicy(
         max_batch_rows=rows,
         inputs=_specs(message.input, "input"),
@@ -123,6 +125,7 @@ def _configuration(
         queue=_queue_policy(message, rows),
         replica_count=replica_count,
         device="cuda" if on_gpu else "cpu",
+        may_use_cpu=on_gpu and not is_named,
         threads=_count_parameter(message, "intra_op_thread_count", MAX_THREADS),
         isolation=_isolation(message),
         profiles=_profiles(message),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runtimes.contract import TensorSpec
+from runtimes.findings import Finding
 from runtimes.profile import Precision
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
@@ -71,6 +72,9 @@ class ServingPolicy:
     precision: Precision = "fp32"
     gpu_arena_bytes: int = 0
     allow_cpu_nodes: bool = True
+    may_use_cpu: bool = False
+    """On a GPU: a model without any CUDA kernel may run on the CPU: its configuration leaves the
+    device open."""
     deterministic: bool = False
     """Run with the engine's deterministic algorithms, and with one thread."""
 
@@ -147,3 +151,5 @@ class ServedVersion:
     """Median seconds of one warm run of one row; 0 where nothing could be run at load."""
     notes: tuple[str, ...] = ()
     """What was inferred or could not be, for people."""
+    findings: tuple[Finding, ...] = ()
+    """What was noticed when it was loaded."""

@@ -51,7 +51,12 @@ def choose(
         missed = min((misfits(profiles[name], node) for node in nodes), key=len)
         if not missed:
             passed_over = (_passed_over(name, refused),) if refused else ()
-            return Choice(policy=applied(policy, profiles[name]), findings=passed_over)
+            chosen = applied(policy, profiles[name])
+            lists_cpu = any(profiles[other].device == "cpu" for other in policy.profiles)
+            return Choice(
+                policy=replace(chosen, may_use_cpu=chosen.may_use_cpu or lists_cpu),
+                findings=passed_over,
+            )
         refused[name] = missed
     return Choice(policy=policy, findings=(_no_fit(refused),))
 
@@ -67,6 +72,7 @@ def applied(policy: ServingPolicy, profile: HardwareProfile) -> ServingPolicy:
         precision=profile.precision,
         gpu_arena_bytes=profile.gpu_arena_bytes,
         allow_cpu_nodes=profile.allow_cpu_nodes,
+        may_use_cpu=profile.allow_cpu_nodes,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from runtimes.findings import Finding
 from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
@@ -11,6 +12,7 @@ from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.memory import Memory
 from serving.rollout.placement import isolation_text
+from serving.rollout.ports import HostedVersion
 from serving.rollout.routing import PoolView, Views
 
 NOBODY: Final = PoolView.of(())
@@ -73,7 +75,7 @@ class _Records:
             origin=spec.origin,
             config_text=spec.config_text,
             served=None if said is None else said.served,
-            findings=self.desired.findings.get(key, ()),
+            findings=self.desired.findings.get(key, ()) + _noticed(said),
         )
 
     def unwanted(self) -> Iterator[tuple[VersionKey, VersionRecord]]:
@@ -91,6 +93,11 @@ class _Records:
         for key, reason in self.desired.failed.items():
             record = _absent(key, VersionState.UNAVAILABLE, reason)
             yield key, replace(record, findings=self.desired.findings.get(key, ()))
+
+
+def _noticed(said: HostedVersion | None) -> tuple[Finding, ...]:
+    """What a worker noticed when it loaded a version."""
+    return () if said is None or said.served is None else said.served.findings
 
 
 def _absent(key: VersionKey, state: VersionState, reason: str) -> VersionRecord:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtimes.batch_proof import settle_signature
 from runtimes.catalogue import runtime_for
-from runtimes.contract import LoadedModel, LoadRequest, Noted
+from runtimes.contract import LoadedModel, LoadRequest, Noted, Placed
 from runtimes.devices import device
 from runtimes.signature import Configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
@@ -59,6 +59,7 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         gpu_arena_bytes=policy.gpu_arena_bytes,
         deterministic=policy.deterministic,
         allow_cpu_nodes=policy.allow_cpu_nodes,
+        may_use_cpu=policy.may_use_cpu,
         may_execute=spec.may_execute,
     )
     require_files(Path(spec.folder), spec.files)
@@ -76,11 +77,12 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         inputs=signature.inputs,
         outputs=signature.outputs,
         max_batch_rows=signature.max_batch_rows,
-        device=str(request.device),
+        device=str(model.device if isinstance(model, Placed) else request.device),
         threads=request.threads,
         load_s=time.perf_counter() - begin_s,
         run_s=warmth.run_s or 0.0,
         notes=tuple(text for text in notes if text),
+        findings=model.findings if isinstance(model, Placed) else (),
     )
     return LoadedParts(model=model, served=served)
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from runtimes.findings import Finding
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import RouteTable, WorkerAddress
 from serving.ids import VersionKey
@@ -80,6 +81,7 @@ class FakeCluster:
         self.pools: dict[str, list[FakeWorker]] = {}
         self.broken: set[str] = set()
         self.slow: set[VersionKey] = set()
+        self.noticed: dict[VersionKey, tuple[Finding, ...]] = {}
         self.routes = RouteTable()
         self._news = asyncio.Event()
 
@@ -164,7 +166,11 @@ class FakeCluster:
             return HostedVersion(
                 state=VersionState.READY,
                 digest=spec.digest,
-                served=replace(served_version(run_s), inputs=spec.policy.inputs),
+                served=replace(
+                    served_version(run_s),
+                    inputs=spec.policy.inputs,
+                    findings=self.noticed.get(spec.key, ()),
+                ),
             )
         if before.state is VersionState.READY:
             return replace(before, reason="bad file", refused_digest=spec.digest)

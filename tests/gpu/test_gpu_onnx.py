@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtimes.contract import Array, LoadedModel, LoadRequest, Noted
+from runtimes.contract import Array, LoadedModel, LoadRequest, Noted, Placed
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.devices import CPU, Device
 from runtimes.errors import EngineError, ModelLoadError
@@ -119,7 +119,9 @@ def test_every_node_runs_on_the_device(tmp_path: Path, device: Device) -> None:
     session = open_session(LoadRequest(file=file, device=device, threads=1))
 
     assert session.get_providers()[0] == "CUDAExecutionProvider"
-    assert {node.provider for node in assigned_nodes(session)} == {"CUDAExecutionProvider"}
+    nodes = assigned_nodes(session)
+    assert nodes is not None
+    assert {node.provider for node in nodes} == {"CUDAExecutionProvider"}
 
 
 def test_shapes_may_be_reckoned_on_the_cpu(load: Load) -> None:
@@ -145,9 +147,27 @@ def test_an_operator_without_a_kernel_is_told_or_refused(load: Load) -> None:
 
 
 def test_a_whole_model_is_not_moved_to_the_cpu(load: Load) -> None:
-    """A model none of whose operators has a CUDA kernel is refused, permission or not."""
+    """A model none of whose operators has a CUDA kernel is refused where CUDA was asked for."""
     with pytest.raises(ModelLoadError, match="none of the model's 1 nodes"):
         load(gpu_models.lone_det())
+
+
+def test_a_model_that_left_the_device_open_runs_on_the_cpu(load: Load) -> None:
+    """It answers from there, says where it is, and warns of it."""
+    model = load(gpu_models.lone_det(), may_use_cpu=True)
+    x = np.stack([np.eye(4, dtype=np.float32) * 2] * 3)
+
+    assert model.run([x])[0].tolist() == [16.0] * 3
+    assert isinstance(model, Placed)
+    assert (str(model.device), [one.code for one in model.findings]) == ("cpu", ["BP-E01"])
+
+
+def test_an_open_device_is_used_by_what_can_use_it(load: Load, device: Device) -> None:
+    """A model with CUDA kernels stays on the GPU."""
+    model = load(gpu_models.perceptron(), may_use_cpu=True)
+
+    assert isinstance(model, Placed)
+    assert (model.device, model.findings) == (device, ())
 
 
 def test_a_device_that_is_not_there_is_refused(load: Load) -> None:

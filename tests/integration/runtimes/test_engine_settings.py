@@ -5,12 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 
 from runtimes.contract import LoadRequest
 from runtimes.devices import CPU, Device
-from runtimes.onnxrt import assigned_nodes, open_session, providers_for, session_options
+from runtimes.onnxrt import (
+    assigned_nodes,
+    open_session,
+    providers_for,
+    refuses_cpu_nodes,
+    session_options,
+)
 from runtimes.torch_settings import apply_settings, set_precision
 from tests.fakes import models
 
@@ -78,8 +85,39 @@ def test_a_session_tells_where_its_nodes_run(tmp_path: Path) -> None:
 
     nodes = assigned_nodes(open_session(LoadRequest(file=file, device=CPU, threads=1)))
 
+    assert nodes is not None
     assert {node.operator for node in nodes} == {"GatherElements"}
     assert {node.provider for node in nodes} == {"CPUExecutionProvider"}
+
+
+class OldSession:
+    """A session of an engine that does not tell where its nodes run."""
+
+
+def test_an_older_engine_says_nothing_of_its_nodes() -> None:
+    """Then nobody knows, which is not the same as: there are none."""
+    assert assigned_nodes(OldSession()) is None
+
+
+@pytest.mark.parametrize(
+    ("session", "may", "is_strict"),
+    [
+        pytest.param(OldSession, False, True, id="old, none allowed"),
+        pytest.param(OldSession, True, False, id="old, allowed"),
+        pytest.param(onnxruntime.InferenceSession, False, False, id="it can tell"),
+    ],
+)
+def test_an_older_engine_refuses_nodes_on_the_cpu_itself(
+    session: type,
+    may: bool,  # noqa: FBT001  a case
+    is_strict: bool,  # noqa: FBT001  a case
+) -> None:
+    """What it cannot tell afterwards it must not do, where it is not allowed."""
+    device = Device("cuda", 0)
+    request = LoadRequest(file=Path("m"), device=device, threads=1, allow_cpu_nodes=may)
+
+    assert refuses_cpu_nodes(request, session) is is_strict
+    assert not refuses_cpu_nodes(replace(request, device=CPU), session)
 
 
 def test_deterministic_torch_holds_for_the_process(torch_as_before: object) -> None:

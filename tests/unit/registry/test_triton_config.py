@@ -101,6 +101,24 @@ def test_kind_chooses_the_device(text: str, device: str, *, gpu: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "may_use_cpu"),
+    [
+        pytest.param("", True, id="unsaid"),
+        pytest.param("instance_group { kind: KIND_AUTO }", True, id="auto"),
+        pytest.param("instance_group { gpus: [ 0 ] }", False, id="a GPU is named"),
+        pytest.param("instance_group { kind: KIND_GPU }", False, id="KIND_GPU"),
+        pytest.param("instance_group { kind: KIND_CPU }", False, id="KIND_CPU"),
+    ],
+)
+def test_only_a_device_that_was_left_open_may_become_the_cpu(
+    text: str,
+    may_use_cpu: bool,  # noqa: FBT001  a case
+) -> None:
+    """On a node with a GPU: who asks for one by name gets it or is refused."""
+    assert parse_config(text, model="m", gpu=True).policy.may_use_cpu is may_use_cpu
+
+
+@pytest.mark.parametrize(
     ("text", "choice"),
     [
         pytest.param("", VersionChoice(latest=1), id="default"),

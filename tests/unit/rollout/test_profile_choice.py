@@ -1,5 +1,7 @@
 """A version runs with the first of its profiles that a node fits, or not at all."""
 
+from dataclasses import replace
+
 import pytest
 
 from runtimes.facts import NodeFacts
@@ -70,3 +72,24 @@ def test_threads_of_the_configuration_win() -> None:
     own = choose(ServingPolicy(profiles=("cpu-small",), threads=2), SHIPPED, (CPU_NODE,)).policy
 
     assert (small.threads, own.threads) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "may_use_cpu"),
+    [
+        pytest.param(("cuda-turing",), False, id="CUDA was asked for"),
+        pytest.param(("cuda-turing", "cpu"), True, id="a CPU will do"),
+        pytest.param(("lenient",), True, id="the profile allows it"),
+    ],
+)
+def test_a_model_without_a_kernel_may_run_on_the_cpu_if_it_was_left_open(
+    profiles: tuple[str, ...],
+    may_use_cpu: bool,  # noqa: FBT001  a case
+) -> None:
+    """Who lists GPUs only, and no profile that lets nodes run on the CPU, gets a GPU or nothing."""
+    lenient = replace(SHIPPED["cuda"], name="lenient", allow_cpu_nodes=True)
+
+    made = choose(ServingPolicy(profiles=profiles), {**SHIPPED, "lenient": lenient}, (T4_NODE,))
+
+    assert made.policy.device == "cuda"
+    assert made.policy.may_use_cpu is may_use_cpu

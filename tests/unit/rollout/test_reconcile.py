@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtimes.findings import Severity
 from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.registry.version import Isolation, ServingPolicy, VersionSpec, VersionState
@@ -14,6 +15,7 @@ from serving.rollout.memory import Limits, Memory
 from serving.rollout.ports import HostedVersion
 from serving.rollout.reconcile import Actions, reconcile
 from tests.fakes.cluster import FakeCluster, FakeEdges, version_spec
+from tests.fakes.gate_parts import finding
 
 LIMITS = Limits(shared_pool_versions=3, shared_model_bytes=10_000, slow_run_s=0.005, pool_slots=12)
 A1, A2, B1 = VersionKey("a", 1), VersionKey("a", 2), VersionKey("b", 1)
@@ -271,6 +273,15 @@ def test_how_far_a_version_is_can_be_seen() -> None:
     world.settle()
     record = world.snapshot.versions[A1]
     assert (record.state, record.reason) == (VersionState.READY, "a differs")
+
+
+def test_what_a_worker_noticed_is_shown_with_what_the_gate_did() -> None:
+    """A version's record has the findings of both, the gate's first."""
+    gate, worker = finding(Severity.WARNING, "BP-H09"), finding(Severity.WARNING, "BP-E01")
+    world = World(desired=replace(wanted(version_spec(A1)), findings={A1: (gate,)}))
+    world.cluster.noticed = {A1: (worker,)}
+    world.settle()
+    assert world.snapshot.versions[A1].findings == (gate, worker)
 
 
 def test_no_free_pool_is_told() -> None:

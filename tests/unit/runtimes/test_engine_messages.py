@@ -169,6 +169,13 @@ def test_the_engines_trouble_is_its_own(text: str) -> None:
             "Fatal error: com.example:Frobnicate(-1) is not a registered function/op",
             "operator com.example:Frobnicate is not part of ONNX Runtime",
         ),
+        (
+            (
+                "This session contains graph nodes that are assigned to the default CPU EP, but "
+                "fallback to CPU EP has been explicitly disabled by the user."
+            ),
+            "ONNX Runtime 1.31.1 cannot tell which: use a newer onnxruntime",
+        ),
         ("something new", "'model.onnx' cannot be loaded: something new"),
     ],
 )

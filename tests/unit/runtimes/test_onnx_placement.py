@@ -3,9 +3,13 @@
 import pytest
 
 from runtimes.errors import ModelLoadError
-from runtimes.onnx_placement import AssignedNode, placement_notes
+from runtimes.findings import Severity
+from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+NONE, NODES = Permission(nodes=False), Permission(nodes=True)
+ALL = Permission(nodes=True, whole_model=True)
+ENGINE = "ONNX Runtime 1.20.1"
 
 
 def node(operator: str, provider: str = CUDA) -> AssignedNode:
@@ -17,14 +21,14 @@ def test_shapes_are_computed_on_the_cpu() -> None:
     """Operators that reckon with shapes stand on the CPU on purpose, and need no permission."""
     nodes = [node("Conv"), node("Shape", CPU), node("Gather", CPU), node("Concat", CPU)]
 
-    assert placement_notes(nodes, CUDA, allow_cpu_nodes=False) == ()
+    assert placement_of(nodes, CUDA, NONE, ENGINE) == Placement()
 
 
 def test_an_operator_without_a_kernel_is_told() -> None:
     """Where they are allowed, the operators that run on the CPU are named, with their number."""
     nodes = [node("Conv"), node("NonMaxSuppression", CPU), node("NonMaxSuppression", CPU)]
 
-    (note,) = placement_notes(nodes, CUDA, allow_cpu_nodes=True)
+    (note,) = placement_of(nodes, CUDA, NODES, ENGINE).notes
 
     assert note.startswith("2 of 3 nodes have no CUDA kernel (2 NonMaxSuppression)")
 
@@ -34,7 +38,7 @@ def test_an_operator_without_a_kernel_needs_permission() -> None:
     nodes = [node("Conv"), node("NonMaxSuppression", CPU), node("Shape", CPU)]
 
     with pytest.raises(ModelLoadError, match=r"1 NonMaxSuppression.*allow_cpu_nodes"):
-        placement_notes(nodes, CUDA, allow_cpu_nodes=False)
+        placement_of(nodes, CUDA, NONE, ENGINE)
 
 
 def test_a_whole_model_never_runs_on_the_cpu_instead() -> None:
@@ -42,9 +46,44 @@ def test_a_whole_model_never_runs_on_the_cpu_instead() -> None:
     nodes = [node("TreeEnsembleRegressor", CPU), node("Cast", CPU)]
 
     with pytest.raises(ModelLoadError, match=r"none of the model's 2 nodes.*device cpu"):
-        placement_notes(nodes, CUDA, allow_cpu_nodes=True)
+        placement_of(nodes, CUDA, NODES, ENGINE)
+
+
+def test_a_model_that_left_the_device_open_goes_to_the_cpu_and_says_so() -> None:
+    """Where nobody asked for CUDA, a model without any kernel there serves, with a warning."""
+    nodes = [node("TreeEnsembleRegressor", CPU), node("Cast", CPU)]
+
+    placement = placement_of(nodes, CUDA, ALL, ENGINE)
+
+    assert placement.goes_to_cpu
+    (finding,) = placement.findings
+    assert (finding.code, finding.severity) == ("BP-E01", Severity.WARNING)
+    assert "1 TreeEnsembleRegressor" in finding.message
+
+
+def test_one_node_on_the_device_keeps_the_model_there() -> None:
+    """A device that was left open is used by what can use it."""
+    nodes = [node("Conv"), node("NonMaxSuppression", CPU)]
+
+    assert not placement_of(nodes, CUDA, ALL, ENGINE).goes_to_cpu
+
+
+@pytest.mark.parametrize("permission", [NODES, ALL])
+def test_an_engine_that_cannot_tell_is_told_of(permission: Permission) -> None:
+    """Nobody knows what runs where: the model serves, and a warning names the engine."""
+    placement = placement_of(None, CUDA, permission, ENGINE)
+
+    (finding,) = placement.findings
+    assert (finding.code, finding.severity) == ("BP-E01", Severity.WARNING)
+    assert ENGINE in finding.message
+    assert not placement.goes_to_cpu
+
+
+def test_an_engine_that_refuses_such_nodes_itself_needs_no_warning() -> None:
+    """Without permission the session was opened so that nothing can be on the CPU."""
+    assert placement_of(None, CUDA, NONE, ENGINE) == Placement()
 
 
 def test_a_model_without_nodes_is_nowhere() -> None:
     """A graph that optimization has emptied runs nothing anywhere."""
-    assert placement_notes([], CUDA, allow_cpu_nodes=False) == ()
+    assert placement_of([], CUDA, NONE, ENGINE) == Placement()
