@@ -33,12 +33,7 @@ ACTING_FIELDS: Final = frozenset(
     }
 )
 ACTING_PARAMETERS: Final = frozenset({"intra_op_thread_count", "isolation", "hardware_profiles"})
-SILENT_BATCHING: Final = (
-    "preserve_ordering",
-    "priority_levels",
-    "default_priority_level",
-    "priority_queue_policy",
-)
+SILENT_BATCHING: Final = ("preserve_ordering",)
 SILENT_INSTANCES: Final = ("rate_limiter", "profile", "host_policy")
 WITHOUT_EFFECT: Final = "kept in the configuration, without effect"
 
@@ -113,8 +108,6 @@ def _silent(message: pb.ModelConfig) -> Iterator[str]:
     )
     batching = _set_fields(message.dynamic_batching)
     yield from (f"dynamic_batching {name}" for name in SILENT_BATCHING if name in batching)
-    if message.dynamic_batching.default_queue_policy.allow_timeout_override:
-        yield "dynamic_batching allow_timeout_override"
     instances = [name for group in message.instance_group for name in _set_fields(group)]
     yield from (f"instance_group {name}" for name in SILENT_INSTANCES if name in instances)
     yield from (f"input {one.name} format" for one in message.input if one.format)

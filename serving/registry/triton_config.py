@@ -17,7 +17,8 @@ from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.registry.config_refusals import refuse_unserved
 from serving.registry.formats import format_of_backend
-from serving.registry.version import Isolation, QueuePolicy, ServingPolicy
+from serving.registry.queue_config import queue_policy
+from serving.registry.version import Isolation, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20
 MAX_REPLICAS: Final = 256
@@ -122,7 +123,7 @@ def _configuration(
         max_batch_rows=rows,
         inputs=_specs(message.input, "input"),
         outputs=_specs(message.output, "output"),
-        queue=_queue_policy(message, rows),
+        queue=queue_policy(message.dynamic_batching, rows),
         replica_count=replica_count,
         device="cuda" if on_gpu else "cpu",
         may_use_cpu=on_gpu and not is_named,
@@ -178,29 +179,6 @@ def _spec(tensor: pb.ModelInput | pb.ModelOutput, role: str) -> TensorSpec:
         datatype=Datatype.BYTES if kind == "STRING" else Datatype(kind),
         shape=tuple(tensor.dims),
         optional=isinstance(tensor, pb.ModelInput) and tensor.optional,
-    )
-
-
-def _queue_policy(message: pb.ModelConfig, max_batch_rows: int | None) -> QueuePolicy:
-    batching = message.dynamic_batching
-    for rows in batching.preferred_batch_size:
-        if rows < 1 or (max_batch_rows is not None and rows > max_batch_rows):
-            raise InvalidArgumentError(
-                f"dynamic_batching: preferred_batch_size {rows} is not between 1 and "
-                f"max_batch_size {max_batch_rows if max_batch_rows is not None else '(unsaid)'}"
-            )
-    queue = batching.default_queue_policy
-    policies = (queue, *batching.priority_queue_policy.values())
-    if any(policy.timeout_action == pb.ModelQueuePolicy.DELAY for policy in policies):
-        raise UnsupportedError(
-            "dynamic_batching: timeout_action DELAY is not served: a call that waited too long is "
-            "refused (REJECT)"
-        )
-    return QueuePolicy(
-        preferred_batch_rows=tuple(sorted(set(batching.preferred_batch_size))),
-        max_queue_delay_s=batching.max_queue_delay_microseconds / 1e6,
-        max_queue_rows=queue.max_queue_size or QueuePolicy().max_queue_rows,
-        default_timeout_s=queue.default_timeout_microseconds / 1e6,
     )
 
 

@@ -32,6 +32,38 @@ class VersionState(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"  # failed or unloaded: the reason says which
 
 
+class TimeoutAction(StrEnum):
+    """What becomes of a call that has waited longer than its level allows."""
+
+    REJECT = "REJECT"
+    DELAY = "DELAY"  # it runs after the calls of its level that are on time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelPolicy:
+    """How the calls of one priority level wait (Triton's ModelQueuePolicy)."""
+
+    timeout_action: TimeoutAction = TimeoutAction.REJECT
+    default_timeout_s: float = 0.0
+    """Queue time after which the action is taken; 0: never."""
+    may_override: bool = False
+    """A call's own, shorter timeout leads to the same action; otherwise it refuses the call."""
+    max_calls: int = 0
+    """Calls of the level that may wait; 0: no bound of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityPolicy:
+    """How calls of several levels share one queue: a lower level's number goes first."""
+
+    level_count: int
+    default_level: int
+    """Where calls go that name no level, or none of these."""
+    default: LevelPolicy = LevelPolicy()
+    special: tuple[tuple[int, LevelPolicy], ...] = ()
+    """Levels that have a policy of their own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePolicy:
     """How calls wait and which of them run together."""
@@ -39,8 +71,11 @@ class QueuePolicy:
     preferred_batch_rows: tuple[int, ...] = ()
     max_queue_delay_s: float = 0.0
     max_queue_rows: int = 4096
+    """0: no bound in rows."""
     default_timeout_s: float = 0.0
     """Queue time after which a call is refused; 0 means no limit."""
+    priorities: PriorityPolicy | None = None
+    """None: one queue in order of arrival."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from serving.monitor.statistics import FailureReason, StatisticsRecorder
 from serving.worker.admission import QueueLimits, refusal
 from serving.worker.batch_plan import BatchLimits, next_batch
 from serving.worker.executor import Executor, Ran, RunCosts, VersionRunner
+from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import LOOP_SLOT
 
@@ -50,8 +51,9 @@ class Batcher:
         costs: RunCosts,
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
+        levels: LevelQueue | None = None,
     ) -> None:
-        """Start idle."""
+        """Start idle; `levels` is the queue of a version with priorities."""
         self._runner = runner
         self._batch_limits = batch_limits
         self._queue_limits = queue_limits
@@ -63,7 +65,8 @@ class Batcher:
         self._now_ns = now_ns
         self._is_plain = not (batch_limits.preferred_rows or batch_limits.max_delay_ns)
 
-        self._queue: deque[QueuedCall] = deque()
+        self._levels = levels
+        self._queue: deque[QueuedCall] | LevelQueue = deque() if levels is None else levels
         self._queued_rows = 0
         self._is_armed = False
         self._is_running = False
@@ -93,6 +96,8 @@ class Batcher:
         size_bytes = item.size_bytes
         waiting = self._queue_bytes
         error = refusal(self._queue_limits, self._queued_rows, rows, waiting.count, size_bytes)
+        if self._levels is not None and error is None:
+            error = self._levels.admit(item, item.enqueued_ns)
         if error is not None:
             self._statistics.count_failure(FailureReason.REJECTED, 0)
             raise error
@@ -164,6 +169,8 @@ class Batcher:
     def _take(self, now_ns: int) -> Sequence[QueuedCall]:
         """Take the next batch off the queue; empty: wait for company."""
         queue = self._queue
+        if self._levels is not None:
+            self._levels.delay_late(now_ns)
         if (len(queue) == 1 and self._is_plain) or not self._runner.is_stackable:
             return (queue.popleft(),)
         plan = next_batch(queue, self._batch_limits, now_ns)

@@ -14,6 +14,7 @@ from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import NS_PER_S, Batcher, QueueBytes
 from serving.worker.executor import Executor, RunCosts, VersionRunner
+from serving.worker.queue_levels import LevelQueue
 from serving.worker.recorder import Note
 from serving.worker.stacking import Stacker
 
@@ -43,6 +44,8 @@ class LoadedVersion:
     statistics: StatisticsRecorder
     default_timeout_ns: int
     """Longest time in the queue that the policy allows; 0: no limit."""
+    has_levels: bool = False
+    """The queue has priority levels, which judge time limits by themselves."""
 
 
 def open_version(
@@ -73,6 +76,7 @@ def open_version(
         costs=RunCosts(),
         loop=shop.loop,
         now_ns=shop.now_ns,
+        levels=None if queue.priorities is None else LevelQueue(queue.priorities),
     )
     return LoadedVersion(
         spec=spec,
@@ -83,4 +87,5 @@ def open_version(
         batcher=batcher,
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
+        has_levels=queue.priorities is not None,
     )

@@ -18,9 +18,11 @@ class QueuedCall(ABC):
     __slots__ = (
         "call",
         "deadline_ns",
+        "delay_at_ns",
         "enqueued_ns",
         "has_grpc_deadline",
         "is_gone",
+        "level",
         "rows",
         "size_bytes",
         "stack_key",
@@ -36,6 +38,10 @@ class QueuedCall(ABC):
     """When it is too late to begin; 0: never."""
     has_grpc_deadline: bool
     """Whether `deadline_ns` is the caller's deadline rather than a limit of the queue."""
+    level: int
+    """Priority level; set only where the version has levels, as is `delay_at_ns`."""
+    delay_at_ns: int
+    """When it goes behind the calls of its level that are on time; 0: never."""
     is_gone: bool
     """The client left: nobody wants the result."""
 

@@ -14,11 +14,13 @@ from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, EngineError
 from serving.ids import VersionKey
 from serving.monitor.statistics import StatisticsRecorder, VersionStatistics
+from serving.registry.version import PriorityPolicy
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import Batcher, QueueBytes
 from serving.worker.executor import RunCosts, VersionRunner
+from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import FlightRecorder
 from serving.worker.stacking import Stacker
@@ -133,7 +135,14 @@ class DoublingModel:
 class HeldCall(QueuedCall):
     """A call that keeps its answer."""
 
-    def __init__(self, *values: float, key: object = "key", deadline_ns: int = 0) -> None:
+    def __init__(
+        self,
+        *values: float,
+        key: object = "key",
+        deadline_ns: int = 0,
+        priority: int = 0,
+        timeout_s: float = 0.0,
+    ) -> None:
         raw = np.asarray(values, np.float32)
         self.call = InferCall(
             id="",
@@ -142,6 +151,8 @@ class HeldCall(QueuedCall):
             stack_key=key,
             tensors=(raw.tobytes(),),
             outputs=(),
+            timeout_s=timeout_s,
+            priority=priority,
         )
         self.rows = len(values)
         self.stack_key = key
@@ -177,6 +188,7 @@ class Bench:
         max_delay_s: float = 0.0,
         max_queue_rows: int = 0,
         max_queue_bytes: int = 1 << 30,
+        priorities: PriorityPolicy | None = None,
     ) -> None:
         self.loop = HandLoop()
         self.executor = HandExecutor()
@@ -205,6 +217,7 @@ class Bench:
             costs=self.costs,
             loop=self.loop,
             now_ns=self.loop.clock,
+            levels=None if priorities is None else LevelQueue(priorities),
         )
 
     def submit(self, *calls: HeldCall) -> None:

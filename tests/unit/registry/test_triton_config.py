@@ -161,7 +161,6 @@ def test_backend_and_platform_name_the_format(text: str, format_name: str) -> No
         ("sequence_batching {}", "sequence batching"),
         ('input { name: "x" data_type: TYPE_FP32 reshape { shape: [ 1 ] } }', "reshape"),
         ("model_transaction_policy { decoupled: true }", "decoupled"),
-        ("dynamic_batching { default_queue_policy { timeout_action: DELAY } }", "DELAY"),
         ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "both CPU and GPU"),
         ('model_operations { op_library_filename: "x.so" }', "native code"),
     ],
