@@ -3,11 +3,13 @@
 Natural batching: it never waits while the runtime is idle (unless the policy asks for a delay) and
 leaves nothing behind when it is busy. The first call of a loop turn arms one callback; the loop
 runs that after it has read every socket that was readable, so those calls become one batch. Calls
-that arrive while a batch runs in a thread form the next one. It is one class because queue,
-timers and the running batch are one state.
+that arrive while a batch runs in a thread form the next one, which that thread takes itself: a
+way over the loop would leave the engine idle while replies are encoded. It is one class because
+queue, timers and the running batch are one state.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -16,8 +18,8 @@ from runtimes.errors import BasculeError
 from serving.errors import DeadlineError, QueueTimeoutError
 from serving.monitor.statistics import FailureReason, StatisticsRecorder
 from serving.worker.admission import QueueLimits, refusal
-from serving.worker.batch_plan import BatchLimits, next_batch
-from serving.worker.executor import Executor, Ran, RunCosts, VersionRunner
+from serving.worker.batch_plan import BatchLimits, Plan, next_batch
+from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import LOOP_SLOT
@@ -27,17 +29,22 @@ MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
 
 
 class QueueBytes:
-    """Bytes that wait in all queues of the process."""
+    """Bytes that wait in all queues of the process, and the lock that guards these queues."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "lock")
 
     def __init__(self) -> None:
         """Start at none."""
         self.count = 0
+        self.lock = threading.Lock()
 
 
 class Batcher:
-    """Queues, batches and runs the calls of one version. Belongs to one event loop."""
+    """Queues, batches and runs the calls of one version. Belongs to one event loop.
+
+    Threads only enter `_following`, which takes from the queue: whoever changes the queue or its
+    sums holds the lock.
+    """
 
     def __init__(  # noqa: PLR0913  the parts of one version, built in one place
         self,
@@ -95,15 +102,17 @@ class Batcher:
         rows = item.rows
         size_bytes = item.size_bytes
         waiting = self._queue_bytes
-        error = refusal(self._queue_limits, self._queued_rows, rows, waiting.count, size_bytes)
-        if self._levels is not None and error is None:
-            error = self._levels.admit(item, item.enqueued_ns)
+        with waiting.lock:
+            error = refusal(self._queue_limits, self._queued_rows, rows, waiting.count, size_bytes)
+            if self._levels is not None and error is None:
+                error = self._levels.admit(item, item.enqueued_ns)
+            if error is None:
+                self._queue.append(item)
+                self._queued_rows += rows
+                waiting.count += size_bytes
         if error is not None:
             self._statistics.count_failure(FailureReason.REJECTED, 0)
             raise error
-        self._queue.append(item)
-        self._queued_rows += rows
-        waiting.count += size_bytes
         if item.deadline_ns:
             self._watch_deadline(item.deadline_ns)
         if not self._is_armed and not self._is_running:
@@ -115,9 +124,12 @@ class Batcher:
         if item.is_gone:
             return
         item.is_gone = True
-        if item in self._queue:
-            self._queue.remove(item)
-            self._forget(item)
+        with self._queue_bytes.lock:
+            is_waiting = item in self._queue
+            if is_waiting:
+                self._queue.remove(item)
+                self._forget(item)
+        if is_waiting:
             self._fail(item, None, FailureReason.CANCELED)
             self._wake_idle_waiters()
 
@@ -142,18 +154,13 @@ class Batcher:
         now_ns = self._now_ns()
         if self._next_deadline_ns and now_ns >= self._next_deadline_ns:
             self._expire(now_ns)
-        batch = self._take(now_ns)
+        with self._queue_bytes.lock:
+            plan = self._plan(now_ns)
+            rows = self._take(plan)
+        batch = plan.batch
         if not batch:
-            return
-        key = batch[0].stack_key
-        rows = 0
-        size_bytes = 0
-        for item in batch:
-            rows += item.rows
-            size_bytes += item.size_bytes
-        self._queued_rows -= rows
-        self._queue_bytes.count -= size_bytes
-        if self._costs.is_short(key, rows):
+            self._wait(plan.wait_until_ns - now_ns)
+        elif self._costs.is_short(batch[0].stack_key, rows):
             ran = self._runner.run(batch, rows, LOOP_SLOT)
             self._learn(ran)
             self._settle(ran)
@@ -163,37 +170,76 @@ class Batcher:
                 self._wake_idle_waiters()
         else:
             self._is_running = True
-            runner = self._runner
-            self._executor.start(lambda slot: runner.run(batch, rows, slot), self._come_back)
+            self._executor.start(self._job(batch, rows))
 
-    def _take(self, now_ns: int) -> Sequence[QueuedCall]:
-        """Take the next batch off the queue; empty: wait for company."""
+    def _plan(self, now_ns: int) -> Plan[QueuedCall]:
+        """Choose the next batch of a queue that is not empty; no batch: wait for company."""
         queue = self._queue
         if self._levels is not None:
             self._levels.delay_late(now_ns)
         if (len(queue) == 1 and self._is_plain) or not self._runner.is_stackable:
-            return (queue.popleft(),)
-        plan = next_batch(queue, self._batch_limits, now_ns)
+            return Plan((next(iter(queue)),), ())
+        return next_batch(queue, self._batch_limits, now_ns)
+
+    def _take(self, plan: Plan[QueuedCall]) -> int:
+        """Take a planned batch off the queue; return its rows."""
+        queue = self._queue
         if not plan.skipped and len(plan.batch) == len(queue):
             queue.clear()
-            return plan.batch
-        for _ in range(len(plan.batch) + len(plan.skipped)):
-            queue.popleft()
-        queue.extendleft(reversed(plan.skipped))
-        if not plan.batch and self._delay_timer is None:
-            delay_s = (plan.wait_until_ns - now_ns) / NS_PER_S
-            self._delay_timer = self._loop.call_later(max(delay_s, 0.0), self._end_delay)
-        return plan.batch
+        else:
+            for _ in range(len(plan.batch) + len(plan.skipped)):
+                queue.popleft()
+            queue.extendleft(reversed(plan.skipped))
+        rows = 0
+        size_bytes = 0
+        for item in plan.batch:
+            rows += item.rows
+            size_bytes += item.size_bytes
+        self._queued_rows -= rows
+        self._queue_bytes.count -= size_bytes
+        return rows
+
+    def _wait(self, delay_ns: int) -> None:
+        if self._delay_timer is None:
+            delay_s = max(delay_ns / NS_PER_S, 0.0)
+            self._delay_timer = self._loop.call_later(delay_s, self._end_delay)
+
+    def _job(self, batch: Sequence[QueuedCall], rows: int) -> Job[list[Ran]]:
+        runner = self._runner
+        return Job(
+            work=lambda slot: runner.run(batch, rows, slot),
+            done=self._come_back,
+            following=self._following,
+        )
+
+    def _following(self) -> Job[list[Ran]] | None:
+        """Take the next batch in the thread that ended one; None: the loop shall see to it.
+
+        What needs the loop stays with it: timers, refusals of what is late, and short runs.
+        """
+        if not self._is_plain:
+            return None
+        with self._queue_bytes.lock:
+            now_ns = self._now_ns()
+            if not self._queue or 0 < self._next_deadline_ns <= now_ns:
+                return None
+            plan = self._plan(now_ns)
+            rows = sum(item.rows for item in plan.batch)
+            if self._costs.is_short(plan.batch[0].stack_key, rows):
+                return None
+            self._take(plan)
+        return self._job(plan.batch, rows)
 
     def _end_delay(self) -> None:
         self._delay_timer = None
         self._turn()
 
-    def _come_back(self, ran: list[Ran]) -> None:
+    def _come_back(self, ran: list[Ran], is_followed: bool) -> None:  # noqa: FBT001  a callback
         """Take a batch back from its thread; the next one starts before replies are encoded."""
-        self._is_running = False
         self._learn(ran)
-        self._turn()
+        if not is_followed:
+            self._is_running = False
+            self._turn()
         self._settle(ran)
         self._wake_idle_waiters()
 
@@ -259,20 +305,22 @@ class Batcher:
     def _expire(self, now_ns: int) -> None:
         """Refuse what is too late, and watch for the next deadline."""
         self._next_deadline_ns = 0
-        late = [item for item in self._queue if 0 < item.deadline_ns <= now_ns]
-        if late:
-            on_time = [item for item in self._queue if not 0 < item.deadline_ns <= now_ns]
-            self._queue.clear()
-            self._queue.extend(on_time)
+        with self._queue_bytes.lock:
+            late = [item for item in self._queue if 0 < item.deadline_ns <= now_ns]
+            if late:
+                on_time = [item for item in self._queue if not 0 < item.deadline_ns <= now_ns]
+                self._queue.clear()
+                self._queue.extend(on_time)
+            for item in late:
+                self._forget(item)
+            deadlines = [item.deadline_ns for item in self._queue if item.deadline_ns]
         for item in late:
-            self._forget(item)
             if item.has_grpc_deadline:
                 self._fail(item, DeadlineError("Deadline Exceeded"), FailureReason.CANCELED)
             else:
                 self._fail(
                     item, QueueTimeoutError("Request timeout expired"), FailureReason.REJECTED
                 )
-        deadlines = [item.deadline_ns for item in self._queue if item.deadline_ns]
         if deadlines:
             self._watch_deadline(min(deadlines))
 

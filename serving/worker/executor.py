@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import structlog
@@ -122,6 +122,21 @@ class VersionRunner:
         return self._run(batch[:half], first_rows) + self._run(batch[half:], rows - first_rows)
 
 
+def _nothing() -> None:
+    """No job follows."""
+
+
+class Job(msgspec.Struct, Generic[T], frozen=True):
+    """Work for a thread. None of its parts may raise."""
+
+    work: Callable[[int], T]
+    """Runs in the thread, which tells its slot of the flight recorder."""
+    done: Callable[[T, bool], None]
+    """Gets on the loop what `work` returned, and whether another job follows."""
+    following: "Callable[[], Job[T] | None]" = _nothing
+    """Asked in the thread, after the work, for the next job: it queues up before the loop knows."""
+
+
 class Executor:
     """The process's threads for runs that are too long for the loop.
 
@@ -139,14 +154,12 @@ class Executor:
         wanted = thread_count or len(os.sched_getaffinity(0))
         self._limit = max(1, min(wanted, SLOT_COUNT - FIRST_THREAD_SLOT))
         self._loop = loop
-        self._jobs: SimpleQueue[tuple[Callable[[int], Any], Callable[[Any], None]] | None] = (
-            SimpleQueue()
-        )
+        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._outstanding_count = 0
 
-    def start(self, job: Callable[[int], T], done: Callable[[T], None]) -> None:
-        """Run `job(slot)` in a thread, then `done(result)` on the loop. `job` must not raise."""
+    def start(self, job: Job[Any]) -> None:
+        """Run a job in a thread."""
         self._outstanding_count += 1
         if len(self._threads) < min(self._limit, self._outstanding_count):
             slot = FIRST_THREAD_SLOT + len(self._threads)
@@ -154,13 +167,13 @@ class Executor:
             thread = threading.Thread(target=self._work, args=(slot,), daemon=True)
             self._threads.append(thread)
             thread.start()
-        self._jobs.put((job, done))
+        self._jobs.put(job)
 
     async def call(self, work: Callable[[], T]) -> T:
         """Return what `work` returns in a thread, or raise what it raises."""
         future: asyncio.Future[T] = self._loop.create_future()
 
-        def job(_: int) -> Callable[[], None]:
+        def attempt(_: int) -> Callable[[], None]:
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001  carried over to the caller
@@ -168,7 +181,7 @@ class Executor:
                 return lambda: None if future.done() else future.set_exception(caught)
             return lambda: None if future.done() else future.set_result(result)
 
-        self.start(job, lambda settle: settle())
+        self.start(Job(work=attempt, done=lambda settle, _: settle()))
         return await future
 
     def close(self, timeout_s: float) -> bool:
@@ -184,10 +197,14 @@ class Executor:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, slot: int) -> None:
-        while (entry := self._jobs.get()) is not None:
-            job, done = entry
-            self._loop.call_soon_threadsafe(self._finish, done, job(slot))
+        while (job := self._jobs.get()) is not None:
+            result = job.work(slot)
+            following = job.following()
+            if following is not None:
+                self._jobs.put(following)
+            self._loop.call_soon_threadsafe(self._finish, job, result, following is not None)
 
-    def _finish(self, done: Callable[[T], None], result: T) -> None:
-        self._outstanding_count -= 1
-        done(result)
+    def _finish(self, job: Job[T], result: T, is_followed: bool) -> None:  # noqa: FBT001  callback
+        if not is_followed:
+            self._outstanding_count -= 1
+        job.done(result, is_followed)

@@ -19,7 +19,7 @@ from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import Batcher, QueueBytes
-from serving.worker.executor import RunCosts, VersionRunner
+from serving.worker.executor import Executor, Job, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import FlightRecorder
@@ -94,16 +94,25 @@ class HandExecutor:
     """Threads that work when told."""
 
     def __init__(self) -> None:
-        self.jobs: deque[tuple[Callable[[int], Any], Callable[[Any], None]]] = deque()
+        self.jobs: deque[Job[Any]] = deque()
+        self.results: deque[Callable[[], None]] = deque()
 
-    def start(self, job: Callable[[int], Any], done: Callable[[Any], None]) -> None:
+    def start(self, job: Job[Any]) -> None:
         """Queue a job."""
-        self.jobs.append((job, done))
+        self.jobs.append(job)
 
     def work(self) -> None:
-        """Do the oldest job and deliver its result."""
-        job, done = self.jobs.popleft()
-        done(job(2))
+        """Do the oldest job, as a thread would; the loop does not hear of it yet."""
+        job = self.jobs.popleft()
+        result = job.work(2)
+        following = job.following()
+        if following is not None:
+            self.jobs.append(following)
+        self.results.append(lambda: job.done(result, following is not None))
+
+    def deliver(self) -> None:
+        """Let the loop hear of the oldest result."""
+        self.results.popleft()()
 
 
 class DoublingModel:
@@ -228,8 +237,10 @@ class Bench:
     def finish_all(self) -> None:
         """Let everything that waits or runs come to its end."""
         self.loop.turn()
-        while self.executor.jobs:
-            self.executor.work()
+        while self.executor.jobs or self.executor.results:
+            if self.executor.jobs:
+                self.executor.work()
+            self.executor.deliver()
             self.loop.turn()
 
     def counted(self) -> VersionStatistics:
@@ -237,3 +248,31 @@ class Bench:
         return self.statistics.snapshot(
             now_ns=self.loop.now_ns, now_ms=1_000, pending_count=self.batcher.queued_count
         )
+
+
+def threaded_batcher(
+    executor: Executor, loop: asyncio.AbstractEventLoop, queue_bytes: QueueBytes
+) -> Batcher:
+    """Return a batcher of a doubling model whose batches run in real threads.
+
+    Each look at its clock takes a millisecond: no run counts as short.
+    """
+    clock = count(step=1_000_000).__next__
+    key = VersionKey("m", 1)
+    runner = VersionRunner(
+        DoublingModel(),
+        Stacker((X,), (Y,), max_batch_rows=8),
+        FlightRecorder(None).note(key),
+        clock,
+    )
+    return Batcher(
+        runner,
+        batch_limits=BatchLimits(max_rows=8),
+        queue_limits=QueueLimits(max_rows=0, max_bytes=1 << 30),
+        queue_bytes=queue_bytes,
+        executor=executor,
+        statistics=StatisticsRecorder(key),
+        costs=RunCosts(),
+        loop=loop,
+        now_ns=clock,
+    )

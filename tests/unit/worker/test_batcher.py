@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from runtimes.errors import Code, EngineError
 from serving.errors import DeadlineError, QueueFullError, QueueTimeoutError
 from serving.monitor.statistics import FailureReason
-from tests.fakes.batching import NS_PER_S, Bench, HeldCall
+from serving.worker.batcher import QueueBytes
+from serving.worker.executor import Executor
+from tests.fakes.batching import NS_PER_S, Bench, HeldCall, threaded_batcher
 
 
 def test_calls_of_one_turn_become_one_batch() -> None:
@@ -30,6 +32,70 @@ def test_calls_that_come_while_a_batch_runs_form_the_next() -> None:
     bench.submit(HeldCall(2.0), HeldCall(3.0))
     bench.finish_all()
     assert bench.model.batches == [[1.0], [2.0, 3.0]]
+
+
+def test_the_thread_takes_the_next_batch_itself() -> None:
+    """The engine has work before the loop hears of the batch that ended."""
+    bench = Bench()
+    first, second = HeldCall(1.0), HeldCall(2.0)
+    bench.submit(first)
+    bench.loop.turn()
+    bench.submit(second)
+    bench.executor.work()
+    bench.executor.work()
+    assert bench.model.batches == [[1.0], [2.0]]
+    assert first.answer_count == second.answer_count == 0
+    bench.finish_all()
+    assert (first.result, second.result) == ([2.0], [4.0])
+
+
+def test_a_thread_leaves_short_batches_to_the_loop() -> None:
+    """Once a shape is known to be short no thread holds on to it."""
+    bench = Bench()
+    bench.submit(HeldCall(1.0))
+    bench.finish_all()
+    bench.submit(HeldCall(*range(8)))
+    bench.loop.turn()
+    bench.submit(HeldCall(2.0))
+    bench.executor.work()
+    assert not bench.executor.jobs
+    bench.finish_all()
+    assert bench.model.batches[-1] == [2.0]
+
+
+def test_a_thread_does_not_begin_what_is_late() -> None:
+    """A call whose time has passed is refused, though a thread is free for it."""
+    bench = Bench()
+    bench.submit(HeldCall(1.0))
+    bench.loop.turn()
+    late = HeldCall(2.0, deadline_ns=bench.loop.now_ns + 2)
+    bench.submit(late)
+    bench.executor.work()
+    bench.finish_all()
+    assert isinstance(late.error, QueueTimeoutError)
+    assert bench.model.batches == [[1.0]]
+
+
+def test_real_threads_lose_no_call_and_mix_none_up() -> None:
+    """Calls of two versions, while their threads take batches: each gets its own answer."""
+
+    async def scenario() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        executor = Executor(loop, thread_count=2)
+        queue_bytes = QueueBytes()
+        batchers = [threaded_batcher(executor, loop, queue_bytes) for _ in range(2)]
+        calls = [HeldCall(float(value), key=value % 3) for value in range(4000)]
+        for place, call in enumerate(calls):
+            batchers[place % 2].submit(call)
+            if place % 7 == 0:
+                await asyncio.sleep(0)
+        for batcher in batchers:
+            await batcher.idle()
+        executor.close(1.0)
+        wrong = sum(call.result != [2 * value] for value, call in enumerate(calls))
+        return wrong, queue_bytes.count + sum(batcher.queued_rows for batcher in batchers)
+
+    assert asyncio.run(scenario()) == (0, 0)
 
 
 def test_a_batch_never_exceeds_its_rows() -> None:
@@ -270,6 +336,7 @@ ACTIONS = st.lists(
         st.tuples(st.just("cancel"), st.integers(0, 50)),
         st.tuples(st.just("turn")),
         st.tuples(st.just("work")),
+        st.tuples(st.just("deliver")),
         st.tuples(st.just("pass"), st.floats(0, 2)),
     ),
     max_size=40,
@@ -317,6 +384,8 @@ def _act(bench: Bench, calls: list[TracedCall], action: tuple[object, ...]) -> N
                 bench.batcher.cancel(call)
         case ("work",) if bench.executor.jobs:
             bench.executor.work()
+        case ("deliver",) if bench.executor.results:
+            bench.executor.deliver()
         case ("pass", seconds):
             bench.loop.pass_time(seconds)
         case _:
