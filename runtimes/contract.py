@@ -13,6 +13,7 @@ import numpy as np
 
 from runtimes.datatypes import Datatype
 from runtimes.devices import Device
+from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions
 from runtimes.findings import Finding
 from runtimes.profile import Precision
 
@@ -56,6 +57,7 @@ class LoadRequest:
     because its configuration left the device open."""
     may_execute: bool = False
     """Loading may run code that the file carries: whoever asks has made sure of its author."""
+    options: EngineOptions = DEFAULT_OPTIONS
 
 
 class LoadedModel(Protocol):

@@ -23,6 +23,7 @@ from runtimes.contract import LoadedModel, LoadRequest, TensorSpec
 from runtimes.cuda_libraries import PROVIDER_LIBRARY, explain_missing, missing_for_provider
 from runtimes.datatypes import Datatype
 from runtimes.devices import CPU, Device
+from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions, GraphLevel
 from runtimes.errors import ModelLoadError
 from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
 from runtimes.onnx_refusals import explain_load_failure
@@ -32,6 +33,14 @@ CPU_PROVIDER: Final = "CPUExecutionProvider"
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 TELLS_PLACEMENT: Final = "get_provider_graph_assignment_info"
 """Older engines have no such method."""
+GRAPH_LEVELS: Final[MappingProxyType[GraphLevel, Any]] = MappingProxyType(
+    {
+        "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    }
+)
 
 TYPES: Final[MappingProxyType[str, Datatype]] = MappingProxyType(
     {
@@ -105,6 +114,7 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
                 1 if request.deterministic else request.threads,
                 is_deterministic=request.deterministic,
                 is_strict=is_strict,
+                asked=request.options,
             ),
             # An engine that refuses nodes on the CPU refuses the CPU's name in the list, too.
             providers=providers[:1] if is_strict else providers,
@@ -139,23 +149,32 @@ def refuses_cpu_nodes(request: LoadRequest, session: type) -> bool:
 
 
 def session_options(
-    threads: int, *, is_deterministic: bool = False, is_strict: bool = False
+    threads: int,
+    *,
+    is_deterministic: bool = False,
+    is_strict: bool = False,
+    asked: EngineOptions = DEFAULT_OPTIONS,
 ) -> onnxruntime.SessionOptions:
-    """Return the options of every session: `threads` in an operator, one operator at a time.
+    """Return a session's options: `threads` in an operator, one operator at a time by default.
 
     Args:
         threads: Of the engine.
         is_deterministic: Only algorithms that give the same bits in every run.
         is_strict: Refuse a model of which anything would run on the CPU, shapes included.
+        asked: What the version's configuration says.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    modes = onnxruntime.ExecutionMode
+    runs_parallel = asked.runs_parallel and not is_deterministic
+    options.execution_mode = modes.ORT_PARALLEL if runs_parallel else modes.ORT_SEQUENTIAL
+    options.inter_op_num_threads = asked.inter_op_threads if runs_parallel else 1
+    options.graph_optimization_level = GRAPH_LEVELS[asked.graph_level]
+    options.enable_cpu_mem_arena = asked.uses_arena
     options.log_severity_level = QUIET
     # A pattern is planned for each shape and kept: batches and lengths vary, and memory grew
     # by a fifth over real models while no run became measurably faster.
-    options.enable_mem_pattern = False
+    options.enable_mem_pattern = asked.plans_memory and not runs_parallel
     # Threads that spin between operators steal the CPUs of the event loops and other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

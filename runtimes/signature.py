@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from runtimes.contract import TensorSpec
+from runtimes.contract import LoadedModel, TensorSpec
 from runtimes.errors import ModelLoadError
+from runtimes.reshape import Reshape, reshaped, with_model_shapes
 
 DEFAULT_MAX_BATCH_ROWS: Final = 64
 """For a model that was shown to batch and whose configuration does not say how far."""
@@ -32,6 +33,9 @@ class Configured:
     max_batch_rows: int | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    input_reshapes: tuple[Reshape, ...] = ()
+    """Inputs that the model itself takes in another shape than their `dims`."""
+    output_reshapes: tuple[Reshape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +63,24 @@ class Signature:
 
 
 def declared_inputs(configured: Configured) -> tuple[TensorSpec, ...]:
-    """Return the configured inputs with full shapes, as `LoadRequest` wants them."""
-    return _with_batch(configured.inputs, configured.max_batch_rows)
+    """Return the configured inputs with the model's full shapes, as `LoadRequest` wants them."""
+    own = with_model_shapes(configured.inputs, configured.input_reshapes)
+    return _with_batch(own, configured.max_batch_rows)
 
 
 def declared_outputs(configured: Configured) -> tuple[TensorSpec, ...]:
-    """Return the configured outputs with full shapes, as `LoadRequest` wants them."""
-    return _with_batch(configured.outputs, configured.max_batch_rows)
+    """Return the configured outputs with the model's full shapes, as `LoadRequest` wants them."""
+    own = with_model_shapes(configured.outputs, configured.output_reshapes)
+    return _with_batch(own, configured.max_batch_rows)
+
+
+def as_configured(model: LoadedModel, configured: Configured) -> LoadedModel:
+    """Return a loaded model with the shapes that callers see; closed where that fails.
+
+    Raises:
+        ModelLoadError: A reshape does not fit the model.
+    """
+    return reshaped(model, configured.input_reshapes, configured.output_reshapes)
 
 
 def read_signature(
@@ -166,6 +181,9 @@ def _settle(pair: _Pair, rows: int) -> TensorSpec:
             f"{pair.role} '{model.name}' is {model.datatype} in the model and "
             f"{configured.datatype} in the configuration: correct the configuration"
         )
+    _check_optional(pair)
+    if configured is not None:  # what may be left out is asked for where it is not said
+        model = replace(model, optional=configured.optional)
     if configured is None and not model.shape and rows:
         raise ModelLoadError(
             f"max_batch_size {rows} needs a batch dimension in every tensor, and {pair.role} "
@@ -183,6 +201,16 @@ def _settle(pair: _Pair, rows: int) -> TensorSpec:
     if configured is None:
         return model
     return replace(model, shape=_narrowed(pair, configured.shape, model.shape))
+
+
+def _check_optional(pair: _Pair) -> None:
+    """Refuse an input that callers might leave out and the model needs."""
+    if pair.configured is None or not pair.configured.optional or pair.model.optional:
+        return
+    raise ModelLoadError(
+        f"{pair.role} '{pair.model.name}' is optional in the configuration, and the model cannot "
+        "run without it: leave optional out, or export the model with a default for it"
+    )
 
 
 def _check_first(pair: _Pair, rows: int) -> None:

@@ -19,7 +19,13 @@ from runtimes.generated_feeds import make_feeds
 from runtimes.golden import OutputReplay, Sample, compare_samples, run_samples
 from runtimes.preflight.subject import NOTHING_CONFIGURED
 from runtimes.preflight.trial import OutputComparison, Trial
-from runtimes.signature import Configured, Signature, declared_inputs, declared_outputs
+from runtimes.signature import (
+    Configured,
+    Signature,
+    as_configured,
+    declared_inputs,
+    declared_outputs,
+)
 from runtimes.tolerance import Tolerance
 from runtimes.warmup import warm_up
 
@@ -57,7 +63,7 @@ def try_model(order: TrialOrder, *, now_s: Callable[[], float]) -> Trial:
         declared_outputs=declared_outputs(order.configured),
     )
     try:
-        model = runtime_for(order.format).load(request)
+        model = as_configured(runtime_for(order.format).load(request), order.configured)
     except (ModelLoadError, UnsupportedError) as error:
         return Trial(
             device=str(device),

@@ -105,6 +105,7 @@ _ENTRIES: Final = (
     _error("BP-C04", "batch sizes, delays, timeouts and replicas make sense together"),
     _error("BP-C05", "the configuration can be read", is_waivable=False),
     _error("BP-C06", "names and version numbers can be used", is_waivable=False),
+    _warning("BP-C07", "every field of the configuration acts"),
     _error("BP-R01", "golden inputs give the golden outputs, within their tolerance"),
     _error("BP-R02", "outputs are finite"),
     _error("BP-R03", "outputs have the declared shape and datatype"),

@@ -15,6 +15,7 @@ from runtimes.findings import Finding, Severity
 from runtimes.model_facts import OnnxModel
 from runtimes.preflight.catalogue import Evidence, found
 from runtimes.preflight.subject import Claims, Subject
+from runtimes.reshape import with_wire_shapes
 from runtimes.signature import Configured, read_signature
 
 
@@ -31,6 +32,13 @@ def check_configuration(subject: Subject) -> Iterator[Finding]:
         yield found("BP-C05", "configuration", subject.claims.problem, "correct the configuration")
         return
     yield from _queue(subject.claims)
+    for field in subject.claims.ignored:
+        yield found(
+            "BP-C07",
+            field,
+            "it is kept in the configuration, without effect",
+            "leave it out, or do without what it asks for",
+        )
     if isinstance(subject.model, OnnxModel):
         yield from _tensors(subject.model, subject.claims.configured)
 
@@ -93,7 +101,9 @@ def _tensors(model: OnnxModel, configured: Configured) -> Iterator[Finding]:
         )
         return
     try:
-        read_signature(inputs, outputs, asked)
+        seen = with_wire_shapes(inputs, asked.input_reshapes)
+        given = with_wire_shapes(outputs, asked.output_reshapes)
+        read_signature(seen, given, asked)
     except ModelLoadError as error:
         yield found(
             "BP-C01",

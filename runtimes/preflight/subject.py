@@ -62,6 +62,8 @@ class Claims:
     max_queue_delay_s: float = 0.0
     default_timeout_s: float = 0.0
     """0: no limit."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the configuration that nothing acts on."""
     problem: str = ""
     """Why the configuration cannot be read; the other fields say nothing then."""
 

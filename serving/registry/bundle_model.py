@@ -6,7 +6,7 @@ from pathlib import Path
 from runtimes.catalogue import runtime_for
 from runtimes.contract import LoadedModel, LoadRequest
 from runtimes.devices import CPU, Device
-from runtimes.signature import Configured, declared_inputs, declared_outputs
+from runtimes.signature import Configured, as_configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from serving.registry.manifest import Manifest
 from serving.registry.triton_config import parse_config
@@ -24,11 +24,7 @@ class BundleModel:
     @property
     def configured(self) -> Configured:
         """What the configuration says of the model's tensors."""
-        return Configured(
-            max_batch_rows=self.policy.max_batch_rows,
-            inputs=self.policy.inputs,
-            outputs=self.policy.outputs,
-        )
+        return self.policy.configured
 
     @property
     def threads(self) -> int:
@@ -57,8 +53,10 @@ class BundleModel:
             declared_outputs=declared_outputs(self.configured),
             deterministic=self.manifest.requirements.deterministic,
             may_execute=may_execute,
+            options=self.policy.options,
         )
-        return runtime_for(self.manifest.format).load(request)
+        loaded = runtime_for(self.manifest.format).load(request)
+        return as_configured(loaded, self.configured)
 
 
 def model_of(folder: Path, manifest: Manifest) -> BundleModel:

@@ -1,40 +1,17 @@
-"""What passes between Triton's configuration and a bundle: which fields act, which only stay.
+"""What passes between Triton's configuration and a bundle.
 
-A bundle keeps a configuration whole, so nothing of it is lost; but a field that Bascule does not
-act on must be told of, or somebody relies on it. (Fields that would be served wrongly are refused
-by `parse_config`, not listed here.)
+A bundle keeps a configuration whole, so nothing of it is lost; what of it nothing acts on is told.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf import text_format
-from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
 from serving.registry.config_completion import config_message
 from serving.registry.triton_config import parse_config
 from serving.registry.version import ServedVersion
 
-ACTING_FIELDS: Final = frozenset(
-    {
-        "name",
-        "platform",
-        "backend",
-        "max_batch_size",
-        "input",
-        "output",
-        "version_policy",
-        "instance_group",
-        "default_model_filename",
-        "parameters",
-        "dynamic_batching",
-        "model_transaction_policy",
-    }
-)
-ACTING_PARAMETERS: Final = frozenset({"intra_op_thread_count", "isolation", "hardware_profiles"})
-SILENT_BATCHING: Final = ("preserve_ordering",)
-SILENT_INSTANCES: Final = ("rate_limiter", "profile", "host_policy")
 WITHOUT_EFFECT: Final = "kept in the configuration, without effect"
 
 
@@ -48,7 +25,9 @@ def without_effect(text: str, model: str) -> tuple[str, ...]:
     Raises:
         BasculeError: `parse_config` refuses it.
     """
-    return tuple(f"{field}: {WITHOUT_EFFECT}" for field in _silent(_message(text, model)))
+    return tuple(
+        f"{field}: {WITHOUT_EFFECT}" for field in parse_config(text, model=model).policy.ignored
+    )
 
 
 def label_files(text: str, model: str) -> tuple[str, ...]:
@@ -59,6 +38,17 @@ def label_files(text: str, model: str) -> tuple[str, ...]:
     """
     outputs = _message(text, model).output
     return tuple(dict.fromkeys(one.label_filename for one in outputs if one.label_filename))
+
+
+def warmup_files(text: str, model: str) -> tuple[str, ...]:
+    """Return the files of warm-up data that a configuration names, below `warmup`, each once.
+
+    Raises:
+        BasculeError: `parse_config` refuses it.
+    """
+    samples = parse_config(text, model=model).policy.warmups
+    named = (one.file for sample in samples for one in sample.inputs if one.file)
+    return tuple(dict.fromkeys(named))
 
 
 def exported_config(text: str, model: str, served: ServedVersion) -> str:
@@ -99,21 +89,3 @@ def _message(text: str, model: str) -> pb.ModelConfig:
     message = pb.ModelConfig()
     text_format.Parse(parse_config(text, model=model).text, message)
     return message
-
-
-def _silent(message: pb.ModelConfig) -> Iterator[str]:
-    yield from (name for name in _set_fields(message) if name not in ACTING_FIELDS)
-    yield from (
-        f"parameters {name}" for name in sorted(message.parameters.keys() - ACTING_PARAMETERS)
-    )
-    batching = _set_fields(message.dynamic_batching)
-    yield from (f"dynamic_batching {name}" for name in SILENT_BATCHING if name in batching)
-    instances = [name for group in message.instance_group for name in _set_fields(group)]
-    yield from (f"instance_group {name}" for name in SILENT_INSTANCES if name in instances)
-    yield from (f"input {one.name} format" for one in message.input if one.format)
-    labelled = (one for one in message.output if one.label_filename)
-    yield from (f"output {one.name} label_filename" for one in labelled)
-
-
-def _set_fields(message: Message) -> list[str]:
-    return [field.name for field, _ in message.ListFields()]

@@ -19,11 +19,16 @@ UNSERVED_FIELDS: Final = {
     "model_repository_agents": "repository agents are not run",
 }
 UNSERVED_TENSOR_FIELDS: Final = {
-    "reshape": "reshape is not served yet: list the shape that the model itself takes as dims",
     "allow_ragged_batch": "ragged batches are not served: pad the rows",
     "is_shape_tensor": "shape tensors are not served",
     "is_non_linear_format_io": "non-linear tensor formats are not served",
 }
+KNOWN_RUNTIMES: Final = frozenset({"libtriton_onnxruntime.so", "libtriton_pytorch.so"})
+"""Triton's own libraries for the backends that are served: naming one asks for nothing else."""
+ACCELERATORS: Final = (
+    "execution_accelerators (TensorRT, OpenVINO, options of the CUDA provider) are not served: "
+    "leave them out; what CUDA may do is said by a hardware profile"
+)
 
 
 def refuse_unserved(message: pb.ModelConfig) -> None:
@@ -37,9 +42,20 @@ def refuse_unserved(message: pb.ModelConfig) -> None:
             raise UnsupportedError(f"{field.name}: {UNSERVED_FIELDS[field.name]}")
     if message.model_transaction_policy.decoupled:
         raise UnsupportedError("model_transaction_policy: decoupled models are not served")
+    _refuse_engines(message)
     tensors: Iterable[pb.ModelInput | pb.ModelOutput] = (*message.input, *message.output)
     for tensor in tensors:
         for field, _ in tensor.ListFields():
             if field.name in UNSERVED_TENSOR_FIELDS:
                 reason = UNSERVED_TENSOR_FIELDS[field.name]
                 raise UnsupportedError(f"tensor '{tensor.name[:80]}': {reason}")
+
+
+def _refuse_engines(message: pb.ModelConfig) -> None:
+    if message.optimization.HasField("execution_accelerators"):
+        raise UnsupportedError(f"optimization: {ACCELERATORS}")
+    if message.runtime and message.runtime not in KNOWN_RUNTIMES:
+        raise UnsupportedError(
+            f"runtime '{message.runtime[:60]}' is not served: leave runtime out, and name the "
+            "backend"
+        )

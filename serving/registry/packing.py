@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -54,6 +54,8 @@ class PackOrder:
     extra_files: Sequence[Path] = ()
     """Files that the model reads beside it, and others to keep with it: at the same place relative
     to the model file if they lie below its folder, otherwise beside it."""
+    placed_files: Mapping[str, Path] = field(default_factory=dict)
+    """Further files, by their paths in the bundle."""
     card_file: Path | None = None
     contract_file: Path | None = None
     reference_file: Path | None = None
@@ -171,6 +173,8 @@ def _named(order: PackOrder, model_file: str) -> dict[str, Path]:
                 f"two files would be called {path} in the bundle: rename {extra}"
             )
         named[path] = extra
+    for path, placed in order.placed_files.items():
+        named.setdefault(require_inner_path(path), placed)
     return named
 
 

@@ -30,7 +30,7 @@ from serving.registry.formats import (
     format_of_plain_file,
 )
 from serving.registry.triton_config import ModelConfiguration, VersionChoice, parse_config
-from serving.registry.version import VersionSpec
+from serving.registry.version import WARMUP_FOLDER, VersionSpec
 
 CONFIG_FILE = "config.pbtxt"
 
@@ -214,13 +214,14 @@ class Repository:
         except OSError as error:
             raise InvalidArgumentError(f"{folder} cannot be read: {error.strerror}") from error
         model_file, found = _model_file(folder, files, config)
+        shared = _shared_files(self._root / model, config)
         return VersionSpec(
             model=model,
             version=number,
             file=str(folder / model_file),
             format=found.name,
             size_bytes=sum(item.size_bytes for item in files),
-            digest=_digest(files, config.text),
+            digest=_digest((*files, *shared), config.text),
             origin=f"repository {self._root}",
             policy=config.policy,
             config_text=config.text,
@@ -270,6 +271,23 @@ def _files(folder: Path, prefix: str = "") -> Iterator[_File]:
             yield _File(prefix + entry.name, status.st_size, status.st_mtime_ns)
         elif entry.is_dir(follow_symlinks=False):
             yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
+
+
+def _shared_files(folder: Path, config: ModelConfiguration) -> Iterator[_File]:
+    """What the versions of a model read besides their own folders, as far as it is there."""
+    named = [one.file for one in config.policy.labels]
+    named += [
+        f"{WARMUP_FOLDER}/{one.file}"
+        for sample in config.policy.warmups
+        for one in sample.inputs
+        if one.file
+    ]
+    for path in dict.fromkeys(named):
+        try:
+            status = (folder / path).stat()
+        except OSError:
+            continue  # its worker says so
+        yield _File(f"../{path}", status.st_size, status.st_mtime_ns)
 
 
 def _model_file(

@@ -31,7 +31,6 @@ from runtimes.preflight.subject import (
     Trust,
 )
 from runtimes.profile import SHIPPED, HardwareProfile
-from runtimes.signature import Configured
 from serving.registry.dependencies import Policy, effective_policy
 from serving.registry.folder_facts import measure_bundle, measure_file
 from serving.registry.manifest import (
@@ -225,9 +224,8 @@ def claims_of_config(text: str, model: str) -> Claims:
 
 def _claims(policy: ServingPolicy) -> Claims:
     return Claims(
-        configured=Configured(
-            max_batch_rows=policy.max_batch_rows, inputs=policy.inputs, outputs=policy.outputs
-        ),
+        configured=policy.configured,
+        ignored=policy.ignored,
         device="cuda" if policy.device.startswith("cuda") else "cpu",
         replica_count=policy.replica_count,
         threads=policy.threads,

@@ -13,8 +13,18 @@ from google.protobuf import text_format
 
 from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
-from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.registry.config_details import (
+    MAX_THREADS,
+    check_image_formats,
+    count_parameter,
+    datatype_of,
+    labels_of,
+    options_of,
+    reshapes_of,
+    warmups_of,
+)
+from serving.registry.config_ignored import ignored_fields
 from serving.registry.config_refusals import refuse_unserved
 from serving.registry.formats import format_of_backend
 from serving.registry.queue_config import queue_policy
@@ -22,7 +32,6 @@ from serving.registry.version import Isolation, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20
 MAX_REPLICAS: Final = 256
-MAX_THREADS: Final = 1024
 DEFAULT_POLICY: Final = ServingPolicy()
 
 # A quoted string, a comment, or the field's name as a word of its own.
@@ -119,6 +128,7 @@ def _configuration(
     groups = message.instance_group
     replica_count, on_gpu = _instances(groups, gpu=gpu)
     is_named = any(group.gpus or group.kind != group.KIND_AUTO for group in groups)
+    check_image_formats(message.input)
     policy = ServingPolicy(
         max_batch_rows=rows,
         inputs=_specs(message.input, "input"),
@@ -127,9 +137,15 @@ def _configuration(
         replica_count=replica_count,
         device="cuda" if on_gpu else "cpu",
         may_use_cpu=on_gpu and not is_named,
-        threads=_count_parameter(message, "intra_op_thread_count", MAX_THREADS),
+        threads=count_parameter(message, "intra_op_thread_count", MAX_THREADS),
         isolation=_isolation(message),
         profiles=_profiles(message),
+        input_reshapes=reshapes_of(message.input),
+        output_reshapes=reshapes_of(message.output),
+        labels=labels_of(message.output),
+        warmups=warmups_of(message),
+        options=options_of(message),
+        ignored=tuple(ignored_fields(message)),
     )
     message.name = model
     # Proto3 text cannot tell an explicit 0 from silence, so it is written out.
@@ -163,11 +179,7 @@ def _specs(
 def _spec(tensor: pb.ModelInput | pb.ModelOutput, role: str) -> TensorSpec:
     if not tensor.name:
         raise InvalidArgumentError(f"an {role} has no name")
-    kind = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-    if kind == "INVALID":
-        raise InvalidArgumentError(
-            f"{role} '{tensor.name[:80]}' needs a data_type, as in data_type: TYPE_FP32"
-        )
+    datatype = datatype_of(tensor.data_type, role, tensor.name)
     for dim in tensor.dims:
         if dim == 0 or dim < -1:
             raise InvalidArgumentError(
@@ -176,7 +188,7 @@ def _spec(tensor: pb.ModelInput | pb.ModelOutput, role: str) -> TensorSpec:
             )
     return TensorSpec(
         name=tensor.name,
-        datatype=Datatype.BYTES if kind == "STRING" else Datatype(kind),
+        datatype=datatype,
         shape=tuple(tensor.dims),
         optional=isinstance(tensor, pb.ModelInput) and tensor.optional,
     )
@@ -211,18 +223,6 @@ def _instance_kind(group: pb.ModelInstanceGroup, *, gpu: bool) -> int:
         on_gpu = gpu or bool(group.gpus)
         return pb.ModelInstanceGroup.KIND_GPU if on_gpu else pb.ModelInstanceGroup.KIND_CPU
     return group.kind
-
-
-def _count_parameter(message: pb.ModelConfig, name: str, most: int) -> int:
-    if name not in message.parameters:
-        return 0
-    text = message.parameters[name].string_value.strip()
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > most:
-        raise InvalidArgumentError(
-            f"parameters: {name} is '{text[:40]}': a number from 0 (automatic) to {most} is "
-            "expected"
-        )
-    return int(text)
 
 
 def _isolation(message: pb.ModelConfig) -> Isolation:

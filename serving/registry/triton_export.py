@@ -10,11 +10,16 @@ from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import AlreadyExistsError
 from serving.registry.bundle import Bundle, copy_file, sync_folder, write_file
-from serving.registry.config_carry import exported_config, label_files, same_config
+from serving.registry.config_carry import (
+    exported_config,
+    label_files,
+    same_config,
+    warmup_files,
+)
 from serving.registry.formats import format_named
 from serving.registry.manifest import Lineage, Manifest, Tensor
 from serving.registry.repository import CONFIG_FILE
-from serving.registry.version import ServedVersion
+from serving.registry.version import WARMUP_FOLDER, ServedVersion
 
 TRITON_FORMATS: Final = frozenset({"onnx", "torchscript"})
 
@@ -52,7 +57,7 @@ def export_triton(bundle: Bundle, served: ServedVersion, root: Path) -> Exported
             f"{manifest.name}:{manifest.version} is of format {manifest.format}, for which Triton "
             "has no backend of that file layout: export an ONNX or TorchScript version"
         )
-    labels = _labels(manifest)
+    shared = _shared(manifest)
     config = exported_config(manifest.config, manifest.name, served)
     folder = root.absolute() / manifest.name
     target = folder / str(manifest.version)
@@ -60,12 +65,12 @@ def export_triton(bundle: Bundle, served: ServedVersion, root: Path) -> Exported
         raise AlreadyExistsError(f"{target} exists: export to another folder with --output")
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder / CONFIG_FILE, config, manifest.name)
-    for label in labels:
-        _copy_label(bundle.folder / label, folder / label)
+    for path in shared:
+        _copy_shared(bundle.folder / path, folder / path)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as place:
         staging = Path(place) / "version"
         staging.mkdir()
-        for path in _carried(manifest, labels):
+        for path in _carried(manifest, shared):
             copy_file(bundle.folder / path, staging / path, path)
         staging.rename(target)
     sync_folder(folder)
@@ -146,16 +151,19 @@ def _specs(tensors: Sequence[Tensor]) -> tuple[TensorSpec, ...]:
     )
 
 
-def _labels(manifest: Manifest) -> tuple[str, ...]:
+def _shared(manifest: Manifest) -> tuple[str, ...]:
+    """The files that lie in Triton's model folder, for all versions: labels, warm-up data."""
     listed = {file.path for file in manifest.files}
     names = label_files(manifest.config, manifest.name)
-    return tuple(name for name in names if name in listed)
+    data = warmup_files(manifest.config, manifest.name)
+    paths = (*names, *(f"{WARMUP_FOLDER}/{name}" for name in data))
+    return tuple(path for path in paths if path in listed)
 
 
-def _carried(manifest: Manifest, labels: tuple[str, ...]) -> Iterator[str]:
+def _carried(manifest: Manifest, shared: tuple[str, ...]) -> Iterator[str]:
     """The files that lie in Triton's version folder: the model, and what it reads beside it."""
     roles = {manifest.contract_file, manifest.reference_file, manifest.card_file}
-    roles |= {manifest.requirements.lock_file, *labels}
+    roles |= {manifest.requirements.lock_file, *shared}
     roles |= set(manifest.golden.samples) if manifest.golden else set()
     return (file.path for file in manifest.files if file.path not in roles)
 
@@ -175,10 +183,11 @@ def _write_config(file: Path, config: str, model: str) -> None:
         )
 
 
-def _copy_label(source: Path, target: Path) -> None:
+def _copy_shared(source: Path, target: Path) -> None:
     if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(source, target, target.name)
     elif target.read_bytes() != source.read_bytes():
         raise AlreadyExistsError(
-            f"{target} exists with other labels: export to another folder with --output"
+            f"{target} exists with other content: export to another folder with --output"
         )

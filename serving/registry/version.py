@@ -6,13 +6,22 @@ our own processes only: untrusted input was checked before it became one of them
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Final, Literal
 
 from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions
 from runtimes.findings import Finding
 from runtimes.profile import Precision
+from runtimes.reshape import Reshape
+from runtimes.signature import Configured
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
 from serving.registry.file_digests import FileDigest
+
+WARMUP_FOLDER: Final = "warmup"
+"""Where a model's folder holds the data of its warm-up samples."""
 
 
 class Isolation(StrEnum):
@@ -79,6 +88,37 @@ class QueuePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFile:
+    """The class names of an output: one a line."""
+
+    output: str
+    file: str
+    """Relative to the model's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmupInput:
+    """One tensor of a warm-up sample, without the batch dimension."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    source: Literal["zeros", "random", "file"] = "zeros"
+    file: str = ""
+    """Raw bytes of one row, below the model's folder `warmup`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmupSample:
+    """A call that is made when the model is loaded; if it fails, so does the load."""
+
+    name: str
+    rows: int
+    run_count: int
+    inputs: tuple[WarmupInput, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServingPolicy:
     """What a model's configuration says of how to serve it.
 
@@ -112,6 +152,24 @@ class ServingPolicy:
     device open."""
     deterministic: bool = False
     """Run with the engine's deterministic algorithms, and with one thread."""
+    input_reshapes: tuple[Reshape, ...] = ()
+    output_reshapes: tuple[Reshape, ...] = ()
+    labels: tuple[LabelFile, ...] = ()
+    warmups: tuple[WarmupSample, ...] = ()
+    options: EngineOptions = DEFAULT_OPTIONS
+    ignored: tuple[str, ...] = ()
+    """What the configuration says and nothing acts on, for people."""
+
+    @property
+    def configured(self) -> Configured:
+        """What it says of the model's tensors."""
+        return Configured(
+            max_batch_rows=self.max_batch_rows,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            input_reshapes=self.input_reshapes,
+            output_reshapes=self.output_reshapes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +222,11 @@ class VersionSpec:
     def key(self) -> VersionKey:
         """The version's key."""
         return VersionKey(self.model, self.version)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where what all versions of the model share lies: labels, warm-up data."""
+        return Path(self.folder) if self.folder else Path(self.file).parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ class Hosting:
         note = self._recorder.note(key)
         try:
             parts = await self._loader.call(lambda: load_parts(spec, note))
-            loaded = open_version(self._shop, spec, parts.served, parts.model, note)
+            loaded = open_version(self._shop, spec, parts, note)
         except BasculeError as error:
             self._refuse(spec, old, error.message)
             return

@@ -14,6 +14,7 @@ from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import NS_PER_S, Batcher, QueueBytes
 from serving.worker.executor import Executor, RunCosts, VersionRunner
+from serving.worker.loading import LoadedParts
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.recorder import Note
 from serving.worker.stacking import Stacker
@@ -48,16 +49,16 @@ class LoadedVersion:
     """The queue has priority levels, which judge time limits by themselves."""
 
 
-def open_version(
-    shop: Shop, spec: VersionSpec, served: ServedVersion, model: LoadedModel, note: Note
-) -> LoadedVersion:
+def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) -> LoadedVersion:
     """Put the parts around a model that was loaded and warmed up."""
+    served, model = parts.served, parts.model
     call_spec = CallSpec(
         model=spec.model,
         version=spec.version,
         inputs=served.inputs,
         outputs=served.outputs,
         max_batch_rows=served.max_batch_rows,
+        labels=parts.labels,
     )
     statistics = StatisticsRecorder(spec.key)
     stacker = Stacker(served.inputs, served.outputs, max_batch_rows=served.max_batch_rows)

@@ -13,13 +13,14 @@ from runtimes.batch_proof import settle_signature
 from runtimes.catalogue import runtime_for
 from runtimes.contract import LoadedModel, LoadRequest, Noted, Placed
 from runtimes.devices import device
-from runtimes.signature import Configured, declared_inputs, declared_outputs
+from runtimes.signature import as_configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
 from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
+from serving.worker.model_files import read_labels, run_warmups
 from serving.worker.recorder import LOADER_SLOT, Note
 
 
@@ -29,6 +30,8 @@ class LoadedParts:
 
     model: LoadedModel
     served: ServedVersion
+    labels: tuple[tuple[str, ...], ...] = ()
+    """Class names for each output; empty where none has any."""
 
 
 def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
@@ -45,9 +48,7 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
     """
     begin_s = time.perf_counter()
     policy = spec.policy
-    configured = Configured(
-        max_batch_rows=policy.max_batch_rows, inputs=policy.inputs, outputs=policy.outputs
-    )
+    configured = policy.configured
     runtime = runtime_for(spec.format)
     request = LoadRequest(
         file=Path(spec.file),
@@ -61,16 +62,19 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         allow_cpu_nodes=policy.allow_cpu_nodes,
         may_use_cpu=policy.may_use_cpu,
         may_execute=spec.may_execute,
+        options=policy.options,
     )
     require_files(Path(spec.folder), spec.files)
     with _noted(note):
-        model = runtime.load(request)
+        model = as_configured(runtime.load(request), configured)
         with _closed_on_error(model):
             signature = settle_signature(model, configured)
             warmth = warm_up(model, signature.inputs, now_s=time.perf_counter)
             golden = replay_golden(model, spec)
+            sampled = run_warmups(model, signature, spec)
+            labels = read_labels(signature.outputs, spec)
     own = model.notes if isinstance(model, Noted) else ()
-    notes = (*own, *signature.notes, warmth.note, golden, environment_note())
+    notes = (*own, *signature.notes, warmth.note, golden, sampled, labels.note, environment_note())
     served = ServedVersion(
         platform=runtime.platform,
         backend=runtime.backend,
@@ -84,7 +88,7 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
         notes=tuple(text for text in notes if text),
         findings=model.findings if isinstance(model, Placed) else (),
     )
-    return LoadedParts(model=model, served=served)
+    return LoadedParts(model=model, served=served, labels=labels.names)
 
 
 def _threads(policy: ServingPolicy) -> int:

@@ -29,6 +29,10 @@ parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
 parameters {{ key: "other" value {{ string_value: "x" }} }}
 optimization {{ priority: PRIORITY_MAX }}
 response_cache {{ enable: true }}
+model_warmup {{
+  name: "w"
+  inputs {{ key: "x" value {{ data_type: TYPE_FP32 dims: [ 16 ] input_data_file: "x.bin" }} }}
+}}
 """
 LABELS = "zero\none\ntwo\nthree\n"
 
@@ -50,6 +54,8 @@ def add(repository: Path, name: str, *versions: str, config: str = CONFIG) -> Pa
         (repository / name / version / "model.weights").write_bytes(weights)
     (repository / name / "config.pbtxt").write_text(config.format(name=name))
     (repository / name / "labels.txt").write_text(LABELS)
+    (repository / name / "warmup").mkdir()
+    (repository / name / "warmup" / "x.bin").write_bytes(bytes(64))
     return repository / name
 
 
@@ -77,17 +83,17 @@ def test_a_repository_comes_back_as_it_was(tmp_path: Path) -> None:
     assert status == 0
     assert [(one["model"], one["version"]) for one in said["imported"]] == [("net", 1), ("net", 3)]
     assert [loss.split(":")[0] for loss in said["imported"][0]["losses"]] == [
-        "optimization",
         "response_cache",
+        "optimization priority",
         "parameters other",
         "dynamic_batching preserve_ordering",
-        "output y label_filename",
     ]
     bundle = read_bundle(tmp_path / "bundles" / "net-3")
     assert {file.path for file in bundle.manifest.files} >= {
         "labels.txt",
         "model.onnx",
         "model.weights",
+        "warmup/x.bin",
     }
     for number in ("1", "3"):
         status, said = run(
@@ -102,7 +108,7 @@ def test_a_repository_comes_back_as_it_was(tmp_path: Path) -> None:
             "packing",
         }  # not always measured
     back = tmp_path / "back" / "net"
-    names = ["config.pbtxt", "labels.txt"]
+    names = ["config.pbtxt", "labels.txt", "warmup/x.bin"]
     names += [f"{v}/{file}" for v in "13" for file in ("model.onnx", "model.weights")]
     found = [path.relative_to(back).as_posix() for path in back.rglob("*") if path.is_file()]
     assert sorted(found) == sorted(names)
@@ -164,7 +170,7 @@ def test_nothing_outside_the_folder_is_taken(tmp_path: Path) -> None:
     told = {one["model"]: one["reason"] for one in said["refused"]}
     assert "leads out of" in told["file"]
     assert "leads out of" in told["label"]
-    assert "leads out of" in told["climb"]
+    assert "inside the model's folder" in told["climb"]
     assert "linked folder" in told["folder"]
 
 
