@@ -43,8 +43,8 @@ def _error(code: str, title: str, *, is_waivable: bool = True) -> Entry:
     return Entry(code=code, severity=Severity.ERROR, title=title, is_waivable=is_waivable)
 
 
-def _warning(code: str, title: str) -> Entry:
-    return Entry(code=code, severity=Severity.WARNING, title=title)
+def _warning(code: str, title: str, *, is_waivable: bool = True) -> Entry:
+    return Entry(code=code, severity=Severity.WARNING, title=title, is_waivable=is_waivable)
 
 
 def _info(code: str, title: str) -> Entry:
@@ -64,10 +64,10 @@ _ENTRIES: Final = (
     _error("BP-F10", "the manifest can be used", is_waivable=False),
     _error("BP-S01", "no pickle imports anything but tensors and containers", is_waivable=False),
     _error("BP-S02", "what can run code when loaded is signed by a trusted key", is_waivable=False),
-    _warning("BP-S03", "no native library lies in the bundle"),
+    _warning("BP-S03", "no native library lies in the bundle", is_waivable=False),
     _error("BP-S04", "the signature is what the registry asks for", is_waivable=False),
-    _warning("BP-S05", "only its owner can change the folder and its files"),
-    _warning("BP-S06", "a licence is set, and allowed"),
+    _warning("BP-S05", "only its owner can change the folder and its files", is_waivable=False),
+    _warning("BP-S06", "a licence is set, and allowed", is_waivable=False),
     _error("BP-O01", "the engine knows the opsets"),
     _error("BP-O02", "the engine reads the IR version"),
     _error("BP-O03", "custom operators are registered here"),
@@ -96,9 +96,9 @@ _ENTRIES: Final = (
     _error("BP-H05", "engine threads of all replicas fit the CPUs"),
     _error("BP-H06", "all replicas fit the memory limit"),
     _error("BP-H07", "the GPU can be used: MIG, compute mode, other processes"),
-    _error("BP-H08", "a node fits one of the profiles that are asked for"),
+    _error("BP-H08", "a node fits one of the profiles that are asked for", is_waivable=False),
     _warning("BP-H09", "the profile is the first choice"),
-    _error("BP-H10", "the profiles that are asked for are defined"),
+    _error("BP-H10", "the profiles that are asked for are defined", is_waivable=False),
     _error("BP-C01", "configured tensors are those of the model"),
     _error("BP-C02", "the first dimension is free where batching is claimed"),
     _error("BP-C03", "rows of a batch do not touch each other", is_waivable=False),

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -21,11 +21,11 @@ from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import apply_policy, check, has_errors
 from runtimes.preflight.choice import choice_of
 from runtimes.preflight.subject import Subject
+from runtimes.preflight.waivers import Waiver, for_version
 from runtimes.trial_run import try_model
 from serving.cli.render import console, print_json
-from serving.cli.rules import rules_in_force
+from serving.cli.rules import rules_in_force, waivers_in_force
 from serving.cli.sarif import sarif_of
-from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.facts_file import read_facts
@@ -33,7 +33,7 @@ from serving.registry.pins import installed_packages
 from serving.registry.preflight_target import Target, read_target
 from serving.registry.profiles import read_profiles
 from serving.registry.subject import Surroundings
-from serving.settings import load_settings
+from serving.settings import Settings, load_settings
 
 COLOURS: Final = {
     Severity.ERROR: "bold red",
@@ -152,12 +152,13 @@ def examine(
     around = replace(around, node=node, installed=installed_packages() if is_here else {})
     found = _target(target, around)
     subject = _with_memory(found)
+    waivers = _waivers(subject.name, settings)
     findings = check(subject)
-    is_tried = dynamic and is_here and not has_errors(findings)
+    is_tried = dynamic and is_here and not has_errors(apply_policy(findings, waivers=waivers))
     if is_tried:
         subject = replace(subject, trial=try_model(found.order(), now_s=time.perf_counter))
-        findings = check(subject)
-    weighed = apply_policy(findings, strict=strict, now_utc=SystemClock().utc_now())
+        findings = check(subject, waived=waivers.keys())
+    weighed = apply_policy(findings, strict=strict, waivers=waivers)
     choice = choice_of(subject)
     return Report(
         target=target,
@@ -168,6 +169,14 @@ def examine(
         warnings=sum(one.severity is Severity.WARNING for one in weighed),
         findings=weighed,
     )
+
+
+def _waivers(subject: str, settings: Settings) -> Mapping[str, Waiver]:
+    """Return what is allowed for a version; a file without a name of its own has no waivers."""
+    name, separator, number = subject.rpartition(":")
+    if not separator or not number.isdecimal():
+        return {}
+    return for_version(waivers_in_force(settings), name, int(number))
 
 
 def _target(text: str, around: Surroundings) -> Target:
@@ -245,6 +254,8 @@ def _line(found: Finding) -> Text:
         (f"{found.severity.value:<8}", COLOURS[found.severity]), f"{found.code}  {found.subject}: "
     )
     line.append(found.message)
+    if found.waiver:
+        line.append(f"\n{'':<8}waived {found.waiver}", style="cyan")
     line.append(f"\n{'':<8}→ {found.fix}", style="bold")
     return line
 

@@ -184,6 +184,8 @@ class GoldenSpec:
     """One for each output, where nothing differs from the environment that made the samples."""
     other_environment: tuple[Tolerance, ...]
     """And anywhere else: what a worker insists on."""
+    waiver: str = ""
+    """Until when, by whom and why other answers are allowed; empty: they are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,3 +111,15 @@ def test_a_version_without_samples_is_loaded_without_a_note(tmp_path: Path) -> N
     spec = replace(version(tmp_path, ROWS, BITWISE), golden=None)
 
     assert replay_golden(model(2), spec) == ""
+
+
+def test_a_waiver_lets_other_answers_pass(tmp_path: Path) -> None:
+    """The version loads, and its note says what differs and who allowed that."""
+    spec = version(tmp_path, ROWS, CLOSE)
+    assert spec.golden is not None
+    allowed = replace(spec, golden=replace(spec.golden, waiver="until May by ana: new GPUs"))
+
+    note = replay_golden(model(2), allowed)
+
+    assert "BP-R01 output 'y'" in note
+    assert note.endswith("(waived until May by ana: new GPUs)")
