@@ -141,6 +141,7 @@ def test_one_bad_model_does_not_stop_the_others(tmp_path: Path) -> None:
         "version 1: version_policy does not choose it",
         "labels.txt: not imported, it belongs to no version",
         "readme.md: not imported, it belongs to no version",
+        "warmup: not imported, it belongs to no version",
     ]
     reasons = {one["model"]: one["reason"] for one in said["refused"]}
     assert reasons.keys() == {"ensemble", "python", "broken", "lost", "empty"}
