@@ -78,6 +78,9 @@ class _Environment(BaseSettings):
     max_request_bytes: int = Field(
         1 << 30, ge=1 << 10, le=(1 << 31) - 1, description="largest body that is read"
     )
+    cache_size_bytes: int = Field(
+        64 << 20, ge=0, description="kept answers of one worker's response cache; 0: none"
+    )
     shared_pool_versions: int = Field(
         512, ge=1, le=10_000, description="versions that one shared worker hosts at most"
     )
@@ -136,6 +139,7 @@ class Settings:
     haproxy_threads: int
     drain_s: float
     log_level: str
+    cache_size_bytes: int = 64 << 20
     blobs: str = ""
     """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")

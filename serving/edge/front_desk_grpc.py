@@ -323,8 +323,8 @@ def _statistics(item: VersionStatistics) -> pb.ModelStatistics:
             compute_input=_duration(item.compute_input),
             compute_infer=_duration(item.compute_infer),
             compute_output=_duration(item.compute_output),
-            cache_hit=_duration(DurationSum()),
-            cache_miss=_duration(DurationSum()),
+            cache_hit=_duration(item.cache_hit),
+            cache_miss=_duration(item.cache_miss),
         ),
         batch_stats=[
             pb.InferBatchStatistics(

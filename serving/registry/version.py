@@ -132,6 +132,8 @@ class ServingPolicy:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     queue: QueuePolicy = QueuePolicy()
+    response_cache: bool = False
+    """Answers are kept by what was asked, within the worker's bound."""
     replica_count: int = 1
     device: str = "cpu"
     """`cpu` or `cuda`; a replica that was given devices counts them from 0."""

@@ -99,6 +99,7 @@ def worker_argv(settings: Settings, address: WorkerAddress, recorder: Path) -> t
         *("--control", control_socket(address), "--socket", address.socket, *tcp),
         *("--parent", str(os.getpid()), "--recorder", str(recorder)),
         *("--max-request-bytes", str(settings.max_request_bytes)),
+        *("--cache-size-bytes", str(settings.cache_size_bytes)),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
         *("--server-id", settings.server_id),
     )

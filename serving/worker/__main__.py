@@ -31,6 +31,7 @@ from serving.worker.hosting import Hosting
 from serving.worker.loaded import Shop
 from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
+from serving.worker.response_cache import ResponseCache
 from serving.worker.targets import Targets
 
 # Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by
@@ -79,6 +80,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         queue_bytes=QueueBytes(),
         max_queue_bytes=arguments.max_queue_bytes,
         now_ns=time.perf_counter_ns,
+        cache=ResponseCache(arguments.cache_size_bytes),
     )
     desk = Desk(
         targets,

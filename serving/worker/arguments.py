@@ -37,6 +37,7 @@ class Arguments:
     recorder: Path | None
     max_request_bytes: int
     max_queue_bytes: int
+    cache_size_bytes: int
     drain_s: float
     log_level: str
     server_id: str
@@ -54,8 +55,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     add("--port", type=_local_port, dest="tcp", help="short for --tcp 127.0.0.1:PORT")
     add("--parent", type=int, help="process to die with; its pipe is on standard input")
     add("--recorder", type=Path, help="flight recorder: names what ran if this process dies")
-    add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
-    add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    _add_limits(parser)
     add("--drain-s", type=float, default=30.0, help="longest wait for calls in flight at the end")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     add("--server-id", default="triton", help="name in server metadata")
@@ -84,6 +84,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         recorder=given.recorder,
         max_request_bytes=given.max_request_bytes,
         max_queue_bytes=given.max_queue_bytes,
+        cache_size_bytes=given.cache_size_bytes,
         drain_s=given.drain_s,
         log_level=given.log_level,
         server_id=given.server_id,
@@ -106,6 +107,13 @@ def file_version(file: Path, policy: ServingPolicy) -> VersionSpec:
         origin=f"file {file}",
         policy=policy,
     )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
+    add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
 
 
 def _version(path: Path, policy: ServingPolicy) -> VersionSpec:

@@ -83,7 +83,6 @@ def test_a_repository_comes_back_as_it_was(tmp_path: Path) -> None:
     assert status == 0
     assert [(one["model"], one["version"]) for one in said["imported"]] == [("net", 1), ("net", 3)]
     assert [loss.split(":")[0] for loss in said["imported"][0]["losses"]] == [
-        "response_cache",
         "optimization priority",
         "parameters other",
         "dynamic_batching preserve_ordering",
