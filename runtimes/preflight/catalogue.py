@@ -88,7 +88,7 @@ _ENTRIES: Final = (
     _error("BP-E09", "no installed pair of packages is known to fail"),
     _error("BP-E10", "the C library and the architecture suit the engines"),
     _error("BP-E11", "the engine of the format is installed"),
-    _info("BP-E12", "the environment is the one that the bundle was packed in"),
+    _warning("BP-E12", "the environment is the one of packing, and of the first placement"),
     _error("BP-H01", "the GPU's compute capability suits the engine's build and the profile"),
     _error("BP-H02", "the GPU has the memory that the model needs"),
     _error("BP-H03", "no part is compiled for one GPU"),

@@ -29,6 +29,7 @@ from serving.worker.executor import Executor
 from serving.worker.front import Front
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import Shop
+from serving.worker.own_environment import OwnEnvironment
 from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
 from serving.worker.response_cache import ResponseCache
@@ -88,7 +89,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         now_ns=time.perf_counter_ns,
         max_body_bytes=arguments.max_request_bytes,
     )
-    hosting = Hosting(shop, targets, recorder)
+    hosting = Hosting(shop, targets, recorder, OwnEnvironment(arguments.gpus))
     identity = Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid())
     front = Front(desk, hosting)
     app = WorkerApp(
