@@ -9,6 +9,7 @@ import pytest
 
 import runtimes.preflight
 from runtimes.findings import Finding, Severity
+from runtimes.onnx_placement import AssignedNode, Permission, placement_of
 from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import apply_policy, check
 from runtimes.preflight.subject import (
@@ -16,6 +17,7 @@ from runtimes.preflight.subject import (
     PackedEnvironment,
     Subject,
 )
+from runtimes.preflight.trial import Growth, Latency
 from runtimes.preflight.waivers import Waiver, for_version, in_force
 from runtimes.profile import SHIPPED
 from serving.rollout import environment_check, profile_choice
@@ -32,6 +34,15 @@ from tests.fakes.subjects import (
     running,
 )
 
+PARTLY = placement_of(
+    [
+        AssignedNode(provider="CUDAExecutionProvider", name="", operator="Conv"),
+        AssignedNode(provider="CPUExecutionProvider", name="", operator="NonMaxSuppression"),
+    ],
+    "CUDAExecutionProvider",
+    Permission(nodes=True),
+    "ONNX Runtime 1.31",
+).findings
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -72,6 +83,17 @@ WARNINGS = {
     ),
     "not repeatable": ("BP-R05", running(distinct_runs=3)),
     "NaN on made-up inputs": ("BP-R02", running(not_finite=("y",))),
+    "over the latency budget": (
+        "BP-R04",
+        claiming(
+            running(latencies=(Latency(rows=8, run_count=30, p99_s=0.038),)), latency_budget_s=0.02
+        ),
+    ),
+    "memory that grows": (
+        "BP-R06",
+        running(growth=Growth(run_count=50, shape_count=50, grown_bytes=210 << 20)),
+    ),
+    "half of it on the CPU": ("BP-O06", running(placement=PARTLY)),
     "not run": ("BP-R08", running(run_problem="index out of range")),
     "a timeout below one run": ("BP-C04", claiming(ON_CPU, default_timeout_s=1e-6)),
 }
