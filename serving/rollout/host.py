@@ -102,6 +102,7 @@ def worker_argv(
         *("--parent", str(os.getpid()), "--recorder", str(recorder)),
         *("--max-request-bytes", str(settings.max_request_bytes)),
         *("--cache-size-bytes", str(settings.cache_size_bytes)),
+        *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
         *("--server-id", settings.server_id, f"--gpus={devices}"),
     )

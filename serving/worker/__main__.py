@@ -88,6 +88,8 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         loop=loop,
         now_ns=time.perf_counter_ns,
         max_body_bytes=arguments.max_request_bytes,
+        max_inflated_bytes=arguments.max_inflated_bytes,
+        max_bodies_bytes=arguments.max_queue_bytes,
     )
     hosting = Hosting(shop, targets, recorder, OwnEnvironment(arguments.gpus))
     identity = Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid())

@@ -36,6 +36,7 @@ class Arguments:
     parent: int | None
     recorder: Path | None
     max_request_bytes: int
+    max_inflated_bytes: int
     max_queue_bytes: int
     cache_size_bytes: int
     drain_s: float
@@ -83,6 +84,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         parent=given.parent,
         recorder=given.recorder,
         max_request_bytes=given.max_request_bytes,
+        max_inflated_bytes=given.max_inflated_bytes,
         max_queue_bytes=given.max_queue_bytes,
         cache_size_bytes=given.cache_size_bytes,
         drain_s=given.drain_s,
@@ -113,6 +115,7 @@ def file_version(file: Path, policy: ServingPolicy) -> VersionSpec:
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
+    add("--max-inflated-bytes", type=int, default=64 << 20, help="largest decompressed body")
     add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
     add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
 
