@@ -72,11 +72,16 @@ class Instance:
 
 @contextmanager
 def running_instance(
-    repository: Path, *, mode: str = "standalone", **settings: str
+    repository: Path,
+    *,
+    mode: str = "standalone",
+    has_started: Callable[[str], bool] | None = None,
+    **settings: str,
 ) -> Iterator[Instance]:
     """Serve a repository until the block ends; `mode` is `standalone` or `ray`.
 
-    Settings are names and values of `BASCULE_*` variables, in lower case.
+    Settings are names and values of `BASCULE_*` variables, in lower case. `has_started` judges by
+    the HTTP address; without it a server has started when it is ready, with all of its models.
 
     Raises:
         InstanceError: It did not become ready, or did not end as a whole.
@@ -88,11 +93,12 @@ def running_instance(
     environment = inherited_environment() | {
         f"BASCULE_{name.upper()}": value for name, value in variables.items()
     }
+    is_up = has_started or is_ready
     start = _standalone if mode == "standalone" else _ray
     started_s = time.monotonic()
     try:
         with start(home, environment) as is_alive:
-            until(lambda: is_ready(http), READY_LIMIT_S, "ready", is_alive, lambda: _log_tail(home))
+            until(lambda: is_up(http), READY_LIMIT_S, "ready", is_alive, lambda: _log_tail(home))
             yield Instance(
                 home=home,
                 http=http,

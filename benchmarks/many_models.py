@@ -66,10 +66,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="many-") as folder:
         for model in many.many_models(options.count):
             write_model(Path(folder) / "models", model)
-        everything = {"model_control_mode": "explicit", "load_model": '["*"]'}
         try:
             with running_instance(
-                Path(folder) / "models", mode=options.mode, **everything
+                Path(folder) / "models",
+                mode=options.mode,
+                model_control_mode="explicit",
+                load_model='["*"]',
             ) as instance:
                 found = measure(instance, options.count, options.changes)
         except InstanceError as error:

@@ -16,6 +16,10 @@ NEWER_IR: Final = (
 UNKNOWN_OPERATOR: Final = (
     "operator {0} is not part of ONNX Runtime: export the model with standard operators"
 )
+UNKNOWN_ATTRIBUTE: Final = (
+    "its operator {1} has the attribute {0}, which ONNX Runtime {version} does not know: export it "
+    "without that attribute, or install a newer onnxruntime"
+)
 EXTERNAL_MISSING: Final = (
     "its external data file {0} is missing: put it beside the model file, under that name"
 )
@@ -43,26 +47,20 @@ NO_ROOM: Final = (
 OPSET_LIMIT: Final = r"Opset (\d+) is under development.*domain ([\w.]+) is till opset (\d+)"
 IR_LIMIT: Final = r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"
 
-MISSING_KERNEL: Final = r"Could not find an implementation|NOT_IMPLEMENTED"
-
 # What the engine says → the remedy, filled with the pattern's groups. The first match counts.
 REMEDIES: Final = (
     (OPSET_LIMIT, NEWER_OPSET),
     (IR_LIMIT, NEWER_IR),
     (r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op", UNKNOWN_OPERATOR),
+    (r"Unrecognized attribute: (\w+) for operator (\w+)", UNKNOWN_ATTRIBUTE),
     (r"External data path does not exist: \"?(?:…/)?([^\"]*)", EXTERNAL_MISSING),
     (r"External data path escapes model directory", EXTERNAL_OUTSIDE),
     (r"[Ee]xternal data|out of bounds.*initializer|initializer.*out of bounds", EXTERNAL_BROKEN),
     (r"Protobuf parsing failed|No graph was found", NO_MODEL),
     (r"Failed to allocate memory|BFCArena|smaller than requested|out of memory", NO_ROOM),
     (r"assigned to the default CPU EP", ON_CPU),
-    (MISSING_KERNEL, NO_KERNEL),
+    (r"Could not find an implementation|NOT_IMPLEMENTED", NO_KERNEL),
 )
-
-
-def finding_of(text: str) -> str:
-    """Return the code of preflight for the engine's refusal of a file."""
-    return "BP-O05" if re.search(MISSING_KERNEL, text) else "BP-R07"
 
 
 def explain_load_failure(text: str, file_name: str, engine_version: str) -> str:

@@ -22,7 +22,6 @@ from runtimes.model_facts import (
     OperatorUse,
     UnreadableFile,
 )
-from runtimes.onnx_types import typed_operators
 from runtimes.protobuf_slim import slim
 
 DATATYPES: Final = MappingProxyType(
@@ -75,6 +74,21 @@ def read_onnx(file: Path) -> OnnxModel | UnreadableFile:
     if not model.HasField("graph") or not model.opset_import:
         return UnreadableFile(reason="it is no ONNX model: it has no graph or no opset")
     return _facts(model, size_bytes)
+
+
+def scalar_inputs(file: Path) -> frozenset[str]:
+    """Return the inputs of which a model says that their rank is 0.
+
+    Raises:
+        ValueError: The file is no message, or is cut off.
+        DecodeError: It is a message, and not that of a model.
+    """
+    model, _ = load_slim(file)
+    return frozenset(
+        item.name
+        for item in model.graph.input
+        if not _is_unranked(item) and not item.type.tensor_type.shape.dim
+    )
 
 
 def load_slim(file: Path) -> tuple[onnx.ModelProto, int]:
@@ -136,7 +150,6 @@ def _facts(model: onnx.ModelProto, size_bytes: int) -> OnnxModel:
         unserved=MappingProxyType(
             {item.name: kind for item, _ in tensors_of if (kind := _unserved(item))}
         ),
-        typed_operators=typed_operators(model, DATATYPES),
         weight_bytes=sum(tensor_bytes(tensor) for tensor in tensors),
         external=tuple(_external(tensors)),
         proto_bytes=size_bytes,

@@ -26,8 +26,9 @@ from runtimes.devices import CPU, Device
 from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions, GraphLevel
 from runtimes.errors import ModelLoadError
 from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
-from runtimes.onnx_refusals import explain_load_failure, finding_of
+from runtimes.onnx_refusals import explain_load_failure
 from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel
+from runtimes.reshape import Reshape, reshaped
 
 CPU_PROVIDER: Final = "CPUExecutionProvider"
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
@@ -92,7 +93,7 @@ class OnnxRuntime:
         model = _model(session, tuple(inputs), tuple(outputs), device)
         model.device, model.notes = device, placement.notes
         model.findings = placement.findings
-        return model
+        return reshaped(model, _listed_scalars(inputs, request), ())
 
 
 def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
@@ -122,8 +123,7 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
         )
     except LOAD_FAILURES as error:
         raise ModelLoadError(
-            explain_load_failure(str(error), request.file.name, onnxruntime.__version__),
-            finding=finding_of(str(error)),
+            explain_load_failure(str(error), request.file.name, onnxruntime.__version__)
         ) from error
     session.disable_fallback()
     problem = provider_problem(request.device, session.get_providers())
@@ -235,6 +235,22 @@ def missing_cuda_part() -> str:
     folder = Path(engine.__file__).parent
     has_provider = (folder / PROVIDER_LIBRARY).exists()
     return explain_missing(missing_for_provider(folder) if has_provider else PROVIDER_LIBRARY)
+
+
+def _listed_scalars(inputs: Sequence[TensorSpec], request: LoadRequest) -> list[Reshape]:
+    """Return the scalar inputs that a configuration lists as `dims: [ 1 ]`, since it cannot say [].
+
+    The engine would take a vector of 1 for a scalar, and some operators would then give another
+    rank. A rank that the model does not state reads as rank 0, too, and there a vector is meant.
+    """
+    listed = {spec.name for spec in request.declared_inputs if spec.shape == (1,)}
+    asked = [spec.name for spec in inputs if spec.name in listed and not spec.shape]
+    if not asked:
+        return []
+    from runtimes.onnx_static import scalar_inputs  # noqa: PLC0415  imports onnx
+
+    scalars = scalar_inputs(request.file)
+    return [Reshape(name=name, dims=(1,), shape=()) for name in asked if name in scalars]
 
 
 def _spec(

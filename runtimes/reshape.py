@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
-from runtimes.contract import Array, LoadedModel, Noted, TensorSpec
+from runtimes.contract import Array, LoadedModel, Noted, Placed, TensorSpec
 from runtimes.errors import EngineError, InvalidArgumentError, ModelLoadError
 
 FREE: Final = -1
@@ -88,6 +88,8 @@ class _ReshapedModel:
         self.inputs = with_wire_shapes(model.inputs, inputs)
         self.outputs = with_wire_shapes(model.outputs, outputs)
         self.notes = model.notes if isinstance(model, Noted) else ()
+        if isinstance(model, Placed):
+            self.device, self.findings = model.device, model.findings
         self._fed = _targets(model.inputs, inputs)
         self._given = _targets(model.outputs, outputs)
 
@@ -116,7 +118,7 @@ def _moved(array: Array, before: tuple[int, ...], after: tuple[int, ...]) -> Arr
     own = array.shape[lead:]
     free = iter([size for size, dim in zip(own, before, strict=True) if dim == FREE])
     inner = [next(free) if dim == FREE else dim for dim in after]
-    return array.reshape(*array.shape[:lead], *inner)
+    return array.reshape((*array.shape[:lead], *inner))
 
 
 def _given_back(array: Array, item: Reshape) -> Array:

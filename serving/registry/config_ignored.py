@@ -24,7 +24,6 @@ ACTING_FIELDS: Final = frozenset(
         "default_model_filename",
         "parameters",
         "dynamic_batching",
-        "response_cache",
         "model_transaction_policy",
         "model_warmup",
         "optimization",

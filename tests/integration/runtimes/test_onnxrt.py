@@ -77,6 +77,17 @@ def test_scalars_stay_arrays(load: Load, datatype: Datatype) -> None:
     assert (answer.shape, answer.item() == value) == ((), True)
 
 
+def test_a_scalar_listed_as_a_vector_reaches_the_engine_as_a_scalar(load: Load) -> None:
+    """`dims: [ 1 ]` is how a configuration says a scalar; the model is fed what it declares."""
+    listed = TensorSpec(name="INPUT0", datatype=Datatype.FP32, shape=(1,))
+    model = load(models.identity(Datatype.FP32, ()), inputs=(listed,))
+
+    (answer,) = model.run([np.array([3], np.float32)])
+
+    assert model.inputs[0].shape == (1,)
+    assert (answer.shape, answer.item()) == ((), 3)
+
+
 def test_texts_survive(load: Load) -> None:
     """Long texts, embedded NULs and all planes of Unicode go through as `str`."""
     sent = np.array([["", "a\0b"], ["naïve 😀", "x" * 70_000]], object)

@@ -161,6 +161,10 @@ def test_the_engines_trouble_is_its_own(text: str) -> None:
     ("text", "words"),
     [
         (BAD_IR, "its ONNX IR version is 99, and ONNX Runtime 1.31.1 reads up to 13"),
+        (
+            "Error Unrecognized attribute: left_window_size for operator Attention",
+            "its operator Attention has the attribute left_window_size, which ONNX Runtime 1.31.1",
+        ),
         (BAD_OPSET, "it needs opset 999 of ai.onnx, and ONNX Runtime 1.31.1 knows up to 26"),
         (EXTERNAL, "its external data file missing.data is missing: put it beside the model"),
         (ESCAPES, "external data outside of its own folder, which is refused"),

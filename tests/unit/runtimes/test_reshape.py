@@ -71,6 +71,17 @@ def test_free_dimensions_stand_for_each_other() -> None:
     assert inner.runs == [[(2, 8, 5, 6)]]
 
 
+def test_a_vector_of_one_may_become_a_scalar() -> None:
+    """Without a batch, dims [1] with an empty reshape feed a model that takes a scalar."""
+    inner = FunctionModel((spec("x"),), (spec("y"),), lambda feeds: [2 * feeds[0]])
+    model = reshaped(inner, [move((1,), ())], [move((1,), (), "y")])
+
+    (answer,) = model.run([np.array([3], np.float32)])
+
+    assert inner.runs == [[()]]
+    assert answer.tolist() == [6]
+
+
 def test_nothing_to_reshape_is_the_model_itself() -> None:
     """A model without reshapes is not wrapped: calls pay nothing."""
     inner = twice()
