@@ -31,6 +31,7 @@ from serving.registry.preflight_target import read_target
 from serving.registry.store import Registry
 from serving.registry.subject import Surroundings
 from serving.worker.loading import load_parts
+from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import FlightRecorder
 
 TABLES: Final = 8
@@ -117,9 +118,10 @@ def _made(size_bytes: int, folder: Path, runs: int) -> Iterator[Row]:
         spec = registry.wanted()[0]
     with FlightRecorder(None) as recorder:
         note = recorder.note(spec.key)
+        own = OwnEnvironment("")
 
         def load() -> None:
-            load_parts(spec, note).model.close()
+            load_parts(spec, note, own).model.close()
 
         load_s = _median(load, runs)
     yield Row(what="load", size_bytes=size, taken_s=load_s, limit_s=plain_s, limit=plain)

@@ -71,3 +71,8 @@ class ModelLoadError(BasculeError):
     """A model cannot be loaded here; the message names the cause and the remedy."""
 
     code = Code.PREFLIGHT_FAILED
+
+    def __init__(self, message: str, *, finding: str = "BP-R07") -> None:
+        """Keep the message, and the code of preflight that stands for the cause."""
+        super().__init__(message)
+        self.finding = finding

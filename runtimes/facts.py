@@ -43,6 +43,8 @@ class OnnxRuntimeFacts:
     """CUDA that the build was made for, `13.0`; empty for a CPU build."""
     cuda_problem: str = ""
     """What keeps its CUDA provider from being loaded here; empty where it loads, or has none."""
+    missing_cpu_kernels: frozenset[str] = frozenset()
+    """`Operator:DATATYPE` that it has no CPU kernel for, of those that were asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,10 @@ class Finding:
     fix: str
     found: str = ""
     required: str = ""
+    waiver: str = ""
+    """Until when, by whom and why it is allowed; empty: it is not. It is information then."""
 
     def __str__(self) -> str:
         """Print as one line for people."""
-        return f"{self.code} {self.subject}: {self.message}: {self.fix}"
+        allowed = f" (waived {self.waiver})" if self.waiver else ""
+        return f"{self.code} {self.subject}: {self.message}: {self.fix}{allowed}"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
 
 
 class FileKind(StrEnum):
@@ -64,6 +65,8 @@ class OnnxModel:
     """Of standard domains, and not part of the opset that the file asks for."""
     local_functions: frozenset[tuple[str, str]] = frozenset()
     """Domain and name of the functions that the file itself defines."""
+    typed_operators: frozenset[tuple[str, Datatype]] = frozenset()
+    """Operators of the standard domain with a datatype that they certainly work on."""
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     unranked: frozenset[str] = frozenset()

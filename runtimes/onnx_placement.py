@@ -16,9 +16,12 @@ from typing import Final
 
 from runtimes.errors import ModelLoadError
 from runtimes.findings import Finding, Severity
-from runtimes.preflight.catalogue import found
+from runtimes.preflight.catalogue import Evidence, found
 
 CODE: Final = "BP-E01"
+SHARE_CODE: Final = "BP-O06"
+LARGE_SHARE: Final = 0.1
+"""Of the nodes: more on the CPU than that is worth a warning."""
 NAMED_OPERATORS: Final = 5
 _SHAPE_WORK: Final = """
 Abs Add And Cast Ceil Concat Constant ConstantOfShape Div Equal Expand Flatten Floor Gather
@@ -81,7 +84,8 @@ def placement_of(
             return Placement(goes_to_cpu=True, findings=(_moved(nodes),))
         raise ModelLoadError(
             f"none of the model's {len(nodes)} nodes has a CUDA kernel ({_named(nodes)}), so all "
-            "of it would run on the CPU: serve it with device cpu"
+            "of it would run on the CPU: serve it with device cpu",
+            finding=SHARE_CODE,
         )
     foreign = [node for node in elsewhere if node.operator not in SHAPE_OPERATORS]
     if not foreign:
@@ -90,8 +94,11 @@ def placement_of(
     if not permission.nodes:
         raise ModelLoadError(
             f"{told}, and the hardware profile lets none run on the CPU: export the model without "
-            "them, or use a profile with allow_cpu_nodes"
+            "them, or use a profile with allow_cpu_nodes",
+            finding=SHARE_CODE,
         )
+    if len(foreign) > LARGE_SHARE * len(nodes):
+        return Placement(findings=(_shared(told, len(foreign), len(nodes)),))
     note = f"{told} and run on the CPU: tensors are copied there and back in each run"
     return Placement(notes=(note,))
 
@@ -104,6 +111,19 @@ def _moved(nodes: Sequence[AssignedNode]) -> Finding:
         f"kernel ({_named(nodes)})",
         "write kind: KIND_CPU into its instance_group, or let it list a profile for the CPU, so "
         "that it holds no GPU",
+        severity=Severity.WARNING,
+    )
+
+
+def _shared(told: str, count: int, node_count: int) -> Finding:
+    return found(
+        SHARE_CODE,
+        "device",
+        f"{told} and run on the CPU, more than {LARGE_SHARE:.0%}: tensors are copied there and "
+        "back in each run",
+        "export the model with operators and datatypes that CUDA has kernels for, or serve it on "
+        "the CPU",
+        evidence=Evidence(f"{count} of {node_count}", f"at most {LARGE_SHARE:.0%} on the CPU"),
         severity=Severity.WARNING,
     )
 

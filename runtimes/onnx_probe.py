@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as engine
 from runtimes.cuda_libraries import DRIVER_LIBRARY, missing_for_provider
 from runtimes.engine_probe import ONNX_DISTRIBUTIONS, installed_version
 from runtimes.facts import OnnxRuntimeFacts
+from runtimes.onnx_kernels import missing_cpu_kernels
 from runtimes.onnx_refusals import IR_LIMIT, OPSET_LIMIT
 from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, preload_libraries, session_options
 
@@ -35,6 +36,7 @@ def ask() -> OnnxRuntimeFacts:
         max_ir_version=limit_of(minimal_model(ir_version=ABSURD, opset=KNOWN_OPSET), IR_LIMIT),
         cuda_version=cuda_version,
         cuda_problem=cuda_problem() if cuda_version else "",
+        missing_cpu_kernels=missing_cpu_kernels(),
     )
 
 

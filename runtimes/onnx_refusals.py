@@ -47,6 +47,8 @@ NO_ROOM: Final = (
 OPSET_LIMIT: Final = r"Opset (\d+) is under development.*domain ([\w.]+) is till opset (\d+)"
 IR_LIMIT: Final = r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"
 
+MISSING_KERNEL: Final = r"Could not find an implementation|NOT_IMPLEMENTED"
+
 # What the engine says → the remedy, filled with the pattern's groups. The first match counts.
 REMEDIES: Final = (
     (OPSET_LIMIT, NEWER_OPSET),
@@ -59,8 +61,13 @@ REMEDIES: Final = (
     (r"Protobuf parsing failed|No graph was found", NO_MODEL),
     (r"Failed to allocate memory|BFCArena|smaller than requested|out of memory", NO_ROOM),
     (r"assigned to the default CPU EP", ON_CPU),
-    (r"Could not find an implementation|NOT_IMPLEMENTED", NO_KERNEL),
+    (MISSING_KERNEL, NO_KERNEL),
 )
+
+
+def finding_of(text: str) -> str:
+    """Return the code of preflight for the engine's refusal of a file."""
+    return "BP-O05" if re.search(MISSING_KERNEL, text) else "BP-R07"
 
 
 def explain_load_failure(text: str, file_name: str, engine_version: str) -> str:

@@ -22,6 +22,7 @@ from runtimes.model_facts import (
     OperatorUse,
     UnreadableFile,
 )
+from runtimes.onnx_types import typed_operators
 from runtimes.protobuf_slim import slim
 
 DATATYPES: Final = MappingProxyType(
@@ -150,6 +151,7 @@ def _facts(model: onnx.ModelProto, size_bytes: int) -> OnnxModel:
         unserved=MappingProxyType(
             {item.name: kind for item, _ in tensors_of if (kind := _unserved(item))}
         ),
+        typed_operators=typed_operators(model, DATATYPES),
         weight_bytes=sum(tensor_bytes(tensor) for tensor in tensors),
         external=tuple(_external(tensors)),
         proto_bytes=size_bytes,

@@ -26,7 +26,7 @@ from runtimes.devices import CPU, Device
 from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions, GraphLevel
 from runtimes.errors import ModelLoadError
 from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
-from runtimes.onnx_refusals import explain_load_failure
+from runtimes.onnx_refusals import explain_load_failure, finding_of
 from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel
 from runtimes.reshape import Reshape, reshaped
 
@@ -123,7 +123,8 @@ def open_session(request: LoadRequest) -> onnxruntime.InferenceSession:
         )
     except LOAD_FAILURES as error:
         raise ModelLoadError(
-            explain_load_failure(str(error), request.file.name, onnxruntime.__version__)
+            explain_load_failure(str(error), request.file.name, onnxruntime.__version__),
+            finding=finding_of(str(error)),
         ) from error
     session.disable_fallback()
     problem = provider_problem(request.device, session.get_providers())

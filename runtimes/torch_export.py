@@ -26,6 +26,7 @@ from runtimes.exported_call import callee_of, effects_of
 from runtimes.exported_signature import bound_inputs, bound_outputs
 from runtimes.file_kind import read_model_file
 from runtimes.model_facts import Pt2Archive, UnreadableFile
+from runtimes.torch_devices import require_on_device
 from runtimes.torch_effects import notes_of
 from runtimes.torch_runs import TorchModel
 from runtimes.torch_settings import apply_settings
@@ -112,4 +113,5 @@ def read_program(file: Path, device: Device) -> ExportedProgram:
         raise ModelLoadError(
             f"'{file.name}' cannot be loaded: {clean_engine_message(str(error))}"
         ) from error
+    require_on_device(program.state_dict.items(), device)
     return program

@@ -19,6 +19,7 @@ from runtimes.contract import LoadedModel, LoadRequest
 from runtimes.devices import Device
 from runtimes.engine_messages import clean_engine_message
 from runtimes.errors import ModelLoadError
+from runtimes.torch_devices import require_on_device
 from runtimes.torch_effects import Effects, effects_of, notes_of
 from runtimes.torch_runs import Callee, TorchModel
 from runtimes.torch_schema import TENSORS, Argument, bind_inputs, bind_outputs
@@ -124,6 +125,7 @@ def read_module(file: Path, device: Device) -> torch.jit.ScriptModule:
                 str(file), map_location=str(device)
             )
         module.eval()
+        require_on_device(module.state_dict().items(), device)
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelLoadError(explain_load_failure(str(error), file.name)) from error
     if not hasattr(module, "forward"):

@@ -12,8 +12,9 @@ import numpy as np
 
 from runtimes.batch_proof import PROOF_ROWS, settle_signature, why_rows_may_touch
 from runtimes.catalogue import runtime_for
-from runtimes.contract import Array, LoadedModel, LoadRequest, Noted
+from runtimes.contract import Array, LoadedModel, LoadRequest, Noted, Placed
 from runtimes.datatypes import DTYPES
+from runtimes.devices import Device
 from runtimes.errors import EngineError, InvalidArgumentError, ModelLoadError, UnsupportedError
 from runtimes.generated_feeds import make_feeds
 from runtimes.golden import OutputReplay, Sample, compare_samples, run_samples
@@ -27,6 +28,7 @@ from runtimes.signature import (
     declared_outputs,
 )
 from runtimes.tolerance import Tolerance
+from runtimes.trial_cost import Costs, host_bytes
 from runtimes.warmup import warm_up
 
 REPEATS: Final = 5
@@ -47,6 +49,10 @@ class TrialOrder:
     samples: tuple[Sample, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
     """One for each output, where there are samples."""
+    is_timed: bool = False
+    """Measure how long warm runs take."""
+    used_bytes: Callable[[], int] = host_bytes
+    """Memory in use where the model runs."""
 
 
 def try_model(order: TrialOrder, *, now_s: Callable[[], float]) -> Trial:
@@ -68,12 +74,18 @@ def try_model(order: TrialOrder, *, now_s: Callable[[], float]) -> Trial:
         return Trial(
             device=str(device),
             load_problem=error.message,
-            is_device_problem=device.kind == "cuda" and NO_DEVICE in error.message,
+            load_code=_code_of(error, device),
         )
     try:
         return _seen(model, order, Trial(device=str(device)), now_s)
     finally:
         model.close()
+
+
+def _code_of(error: ModelLoadError | UnsupportedError, where: Device) -> str:
+    if where.kind == "cuda" and NO_DEVICE in error.message:
+        return "BP-E01"
+    return error.finding if isinstance(error, ModelLoadError) else "BP-R07"
 
 
 def _seen(model: LoadedModel, order: TrialOrder, empty: Trial, now_s: Callable[[], float]) -> Trial:
@@ -90,11 +102,25 @@ def _seen(model: LoadedModel, order: TrialOrder, empty: Trial, now_s: Callable[[
         is_state_kept=isinstance(model, Noted) and bool(model.notes),
         run_problem=warmth.note,
         run_s=warmth.run_s or 0.0,
+        placement=model.findings if isinstance(model, Placed) else (),
     )
     if claimed and signature.max_batch_rows >= PROOF_ROWS:
         trial = replace(trial, row_interaction=_interaction(model, signature))
     if warmth.free_size is not None:
         trial = _repeated(model, signature, trial, warmth.free_size)
+        trial = _costly(
+            Costs(
+                model=model,
+                inputs=signature.inputs,
+                max_batch_rows=signature.max_batch_rows,
+                free_size=warmth.free_size,
+                run_s=trial.run_s,
+                now_s=now_s,
+                used_bytes=order.used_bytes,
+            ),
+            trial,
+            is_timed=order.is_timed,
+        )
     return _replayed(model, order, trial) if order.samples else trial
 
 
@@ -118,6 +144,13 @@ def _repeated(model: LoadedModel, signature: Signature, trial: Trial, free_size:
         not_finite=_not_finite(signature, runs[0]),
         shape_problems=_shape_problems(signature, runs[0]),
     )
+
+
+def _costly(costs: Costs, trial: Trial, *, is_timed: bool) -> Trial:
+    if trial.run_problem:
+        return trial
+    latencies = costs.latencies() if is_timed else ()
+    return replace(trial, latencies=latencies, growth=costs.growth())
 
 
 def _bits(outputs: Sequence[Array]) -> bytes:

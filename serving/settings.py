@@ -78,6 +78,12 @@ class _Environment(BaseSettings):
     max_request_bytes: int = Field(
         1 << 30, ge=1 << 10, le=(1 << 31) - 1, description="largest body that is read"
     )
+    cache_size_bytes: int = Field(
+        64 << 20, ge=0, description="kept answers of one worker's response cache; 0: none"
+    )
+    max_inflated_bytes: int = Field(
+        64 << 20, ge=1 << 10, le=(1 << 31) - 1, description="what a compressed body may become"
+    )
     shared_pool_versions: int = Field(
         512, ge=1, le=10_000, description="versions that one shared worker hosts at most"
     )
@@ -127,6 +133,7 @@ class Settings:
     repository_poll_s: float
     server_id: str
     max_request_bytes: int
+    max_inflated_bytes: int
     shared_pool_versions: int
     shared_model_bytes: int
     slow_run_s: float
@@ -136,6 +143,7 @@ class Settings:
     haproxy_threads: int
     drain_s: float
     log_level: str
+    cache_size_bytes: int = 64 << 20
     blobs: str = ""
     """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")

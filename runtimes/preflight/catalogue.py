@@ -43,8 +43,8 @@ def _error(code: str, title: str, *, is_waivable: bool = True) -> Entry:
     return Entry(code=code, severity=Severity.ERROR, title=title, is_waivable=is_waivable)
 
 
-def _warning(code: str, title: str) -> Entry:
-    return Entry(code=code, severity=Severity.WARNING, title=title)
+def _warning(code: str, title: str, *, is_waivable: bool = True) -> Entry:
+    return Entry(code=code, severity=Severity.WARNING, title=title, is_waivable=is_waivable)
 
 
 def _info(code: str, title: str) -> Entry:
@@ -64,20 +64,23 @@ _ENTRIES: Final = (
     _error("BP-F10", "the manifest can be used", is_waivable=False),
     _error("BP-S01", "no pickle imports anything but tensors and containers", is_waivable=False),
     _error("BP-S02", "what can run code when loaded is signed by a trusted key", is_waivable=False),
-    _warning("BP-S03", "no native library lies in the bundle"),
+    _warning("BP-S03", "no native library lies in the bundle", is_waivable=False),
     _error("BP-S04", "the signature is what the registry asks for", is_waivable=False),
-    _warning("BP-S05", "only its owner can change the folder and its files"),
-    _warning("BP-S06", "a licence is set, and allowed"),
+    _warning("BP-S05", "only its owner can change the folder and its files", is_waivable=False),
+    _warning("BP-S06", "a licence is set, and allowed", is_waivable=False),
     _error("BP-O01", "the engine knows the opsets"),
     _error("BP-O02", "the engine reads the IR version"),
     _error("BP-O03", "custom operators are registered here"),
     _error("BP-O04", "every standard operator exists at its opset"),
+    _error("BP-O05", "the engine has kernels for the operators' datatypes"),
+    _error("BP-O06", "the device that was asked for runs the model, and not only parts of it"),
     _info("BP-O07", "the opset is not very old"),
     _error("BP-T01", "this torch reads the file version"),
     _error("BP-T02", "the operators belong to torch"),
     _warning("BP-T03", "the format has a future"),
     _error("BP-T04", "this torch reads the schema of the archive"),
     _error("BP-T05", "the exported batch dimension is free where batching is claimed"),
+    _error("BP-T06", "every parameter and buffer is on the device", is_waivable=False),
     _warning("BP-T07", "the module was saved in evaluation mode"),
     _error("BP-E01", "the device that was asked for is there, and is the one that is used"),
     _error("BP-E04", "one distribution owns the module onnxruntime"),
@@ -88,7 +91,7 @@ _ENTRIES: Final = (
     _error("BP-E09", "no installed pair of packages is known to fail"),
     _error("BP-E10", "the C library and the architecture suit the engines"),
     _error("BP-E11", "the engine of the format is installed"),
-    _info("BP-E12", "the environment is the one that the bundle was packed in"),
+    _warning("BP-E12", "the environment is the one of packing, and of the first placement"),
     _error("BP-H01", "the GPU's compute capability suits the engine's build and the profile"),
     _error("BP-H02", "the GPU has the memory that the model needs"),
     _error("BP-H03", "no part is compiled for one GPU"),
@@ -96,9 +99,9 @@ _ENTRIES: Final = (
     _error("BP-H05", "engine threads of all replicas fit the CPUs"),
     _error("BP-H06", "all replicas fit the memory limit"),
     _error("BP-H07", "the GPU can be used: MIG, compute mode, other processes"),
-    _error("BP-H08", "a node fits one of the profiles that are asked for"),
+    _error("BP-H08", "a node fits one of the profiles that are asked for", is_waivable=False),
     _warning("BP-H09", "the profile is the first choice"),
-    _error("BP-H10", "the profiles that are asked for are defined"),
+    _error("BP-H10", "the profiles that are asked for are defined", is_waivable=False),
     _error("BP-C01", "configured tensors are those of the model"),
     _error("BP-C02", "the first dimension is free where batching is claimed"),
     _error("BP-C03", "rows of a batch do not touch each other", is_waivable=False),
@@ -109,7 +112,9 @@ _ENTRIES: Final = (
     _error("BP-R01", "golden inputs give the golden outputs, within their tolerance"),
     _error("BP-R02", "outputs are finite"),
     _error("BP-R03", "outputs have the declared shape and datatype"),
+    _warning("BP-R04", "runs are within the latency budget"),
     _warning("BP-R05", "the same inputs give the same bits"),
+    _warning("BP-R06", "memory does not grow from run to run"),
     _error("BP-R07", "the engine loads the model", is_waivable=False),
     _warning("BP-R08", "the model runs on made-up inputs"),
     _info("BP-M01", "a model card and golden samples are there"),

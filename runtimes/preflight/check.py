@@ -4,9 +4,9 @@ Pure. Files come first: what is damaged is not judged any further. Then security
 environment, the hardware, the configuration, and what running it showed.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from runtimes.findings import Finding, Severity
@@ -22,25 +22,22 @@ from runtimes.preflight.hardware import check_hardware
 from runtimes.preflight.running import check_trial
 from runtimes.preflight.security import check_security
 from runtimes.preflight.subject import Subject
+from runtimes.preflight.waivers import Waiver
 
 STRICT_GROUPS: Final = frozenset({"S", "H"})
 """Groups whose warnings are errors under `strict`."""
+NO_WAIVERS: Final[Mapping[str, Waiver]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiver:
-    """A finding that somebody allows for a while."""
-
-    code: str
-    reason: str
-    until_utc: datetime
-    by: str
-
-
-def check(subject: Subject) -> tuple[Finding, ...]:
+def check(subject: Subject, waived: Collection[str] = ()) -> tuple[Finding, ...]:
     """Return every disagreement between what a version needs and what is there.
 
-    The model's content is judged only if its files are well: a damaged file says nothing.
+    The model's content is judged only if its files are well: a damaged file says nothing. What a
+    trial showed is judged only if nothing else keeps the version from being loaded.
+
+    Args:
+        subject: What to judge.
+        waived: Codes whose errors do not keep it from being loaded.
     """
     files = tuple(check_files(subject))
     is_sound = not has_errors(files)
@@ -52,7 +49,7 @@ def check(subject: Subject) -> tuple[Finding, ...]:
     found += check_environment(judged)
     found += check_hardware(judged)
     found += check_configuration(judged)
-    if not has_errors(found):
+    if not has_errors(one for one in found if one.code not in waived):
         found += check_trial(judged)
         found += check_timeout(judged)
     found += check_described(judged)
@@ -67,34 +64,22 @@ def has_errors(findings: Iterable[Finding]) -> bool:
 def apply_policy(
     findings: Sequence[Finding],
     *,
-    strict: bool,
-    waivers: Sequence[Waiver] = (),
-    now_utc: datetime,
+    strict: bool = False,
+    waivers: Mapping[str, Waiver] = NO_WAIVERS,
 ) -> tuple[Finding, ...]:
     """Return the findings as a registry's policy weighs them.
 
     Args:
         findings: What `check` returned.
         strict: Warnings about security and hardware become errors.
-        waivers: What is allowed meanwhile; one that is over, or for a code that cannot be waived,
-            changes nothing.
-        now_utc: Decides which waivers are over.
+        waivers: By code, what is allowed for this version now (`waivers.for_version`).
     """
-    valid = {
-        waiver.code: waiver
-        for waiver in waivers
-        if waiver.until_utc > now_utc
-        and waiver.code in CATALOGUE
-        and CATALOGUE[waiver.code].is_waivable
-    }
-    return tuple(_weighed(one, valid.get(one.code), strict=strict) for one in findings)
+    return tuple(_weighed(one, waivers.get(one.code), strict=strict) for one in findings)
 
 
 def _weighed(finding: Finding, waiver: Waiver | None, *, strict: bool) -> Finding:
     if waiver is not None and finding.severity is not Severity.INFO:
-        until = waiver.until_utc.date().isoformat()
-        note = f"{finding.message} (allowed until {until} by {waiver.by}: {waiver.reason})"
-        return replace(finding, severity=Severity.INFO, message=note)
+        return replace(finding, severity=Severity.INFO, waiver=str(waiver))
     is_raised = strict and CATALOGUE[finding.code].group in STRICT_GROUPS
     if is_raised and finding.severity is Severity.WARNING:
         return replace(finding, severity=Severity.ERROR)

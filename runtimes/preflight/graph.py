@@ -7,6 +7,7 @@ from runtimes.facts import OnnxRuntimeFacts
 from runtimes.findings import Finding
 from runtimes.model_facts import OnnxModel, OperatorUse
 from runtimes.preflight.catalogue import Evidence, found
+from runtimes.preflight.choice import choice_of
 from runtimes.preflight.subject import Subject
 
 # Domains whose operators every ONNX Runtime brings along, or defines when it optimises a graph.
@@ -39,6 +40,9 @@ def check_onnx(subject: Subject) -> Iterator[Finding]:
     yield from newer
     yield from _operators(name, model, is_opset_known=not newer)
     yield from _compiled(name, model)
+    choice = choice_of(subject)
+    if engine is not None and choice is not None and not choice.is_cuda:
+        yield from _kernels(name, model, engine)
     opset = model.opsets.get("", 0)
     if 0 < opset < OLD_OPSET:
         yield found(
@@ -97,6 +101,24 @@ def _operators(name: str, model: OnnxModel, *, is_opset_known: bool) -> Iterator
             f"{_listed(list(model.unknown_operators))} does not exist at opset {opset}",
             "export the model again with an opset that has the operator, or without it",
             evidence=Evidence(str(model.unknown_operators[0]), f"an operator of opset {opset}"),
+        )
+
+
+def _kernels(name: str, model: OnnxModel, engine: OnnxRuntimeFacts) -> Iterator[Finding]:
+    lacking = sorted(
+        f"{operator}:{datatype.value}"
+        for operator, datatype in model.typed_operators
+        if f"{operator}:{datatype.value}" in engine.missing_cpu_kernels
+    )
+    if lacking:
+        first, _, datatype = lacking[0].partition(":")
+        more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        yield found(
+            "BP-O05",
+            name,
+            f"ONNX Runtime {engine.version} has no CPU kernel for {first} of {datatype}{more}",
+            f"export the model with FP32 in place of {datatype}, or list a profile for a GPU",
+            evidence=Evidence(", ".join(lacking[:SHOWN]), "a datatype with CPU kernels"),
         )
 
 

@@ -1,11 +1,23 @@
 """Pure: what did running a model show? Judges a `Trial`."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from runtimes.findings import Finding, Severity
 from runtimes.preflight.catalogue import Evidence, found
 from runtimes.preflight.subject import Subject
 from runtimes.preflight.trial import Trial
+
+AS_TOLD: Final = "do what the message says, and export the model again where it says nothing"
+LOAD_REMEDIES: Final = {
+    "BP-E01": "use a node with that device, or serve the model on the CPU",
+    "BP-O05": "export the model with FP32, or serve it on a device that has such a kernel",
+    "BP-O06": "serve it on the CPU, or export it with operators that CUDA has kernels for",
+    "BP-T06": "move the whole module to one device before it is exported",
+}
+GROWTH_LIMIT_BYTES: Final = 64 << 20
+"""An engine's arena settles below that; every call's rows kept for ever do not."""
+MIB: Final = 1 << 20
 
 
 def check_trial(subject: Subject) -> Iterator[Finding]:
@@ -15,13 +27,8 @@ def check_trial(subject: Subject) -> Iterator[Finding]:
         return
     name = subject.folder.model_file
     if trial.load_problem:
-        code = "BP-E01" if trial.is_device_problem else "BP-R07"
-        remedy = (
-            "use a node with that device, or serve the model on the CPU"
-            if trial.is_device_problem
-            else "do what the message says, and export the model again where it says nothing"
-        )
-        yield found(code, name, trial.load_problem, remedy)
+        code = trial.load_code
+        yield found(code, name, trial.load_problem, LOAD_REMEDIES.get(code, AS_TOLD))
     elif trial.signature_problem:
         yield found(
             "BP-C01",
@@ -33,6 +40,8 @@ def check_trial(subject: Subject) -> Iterator[Finding]:
         yield from _rows(trial, name)
         yield from _golden(trial)
         yield from _values(trial, name)
+        yield from trial.placement
+        yield from _cost(trial, name, subject.claims.latency_budget_s)
 
 
 def _rows(trial: Trial, name: str) -> Iterator[Finding]:
@@ -107,4 +116,28 @@ def _values(trial: Trial, name: str) -> Iterator[Finding]:
             name,
             f"it was not run: {trial.run_problem}",
             "pack golden samples with the bundle, so that it can be tried with real inputs",
+        )
+
+
+def _cost(trial: Trial, name: str, budget_s: float) -> Iterator[Finding]:
+    slow = [one for one in trial.latencies if budget_s and one.p99_s > budget_s]
+    if slow:
+        worst = max(slow, key=lambda one: one.p99_s)
+        yield found(
+            "BP-R04",
+            name,
+            f"p99 of {worst.run_count} warm runs of {worst.rows} rows is {worst.p99_s * 1e3:.3g} "
+            f"ms, over the budget of {budget_s * 1e3:.3g} ms",
+            "lower max_batch_size, use more threads or a faster node, or raise the budget",
+            evidence=Evidence(f"{worst.p99_s:.3g}", f"<= {budget_s:.3g}"),
+        )
+    grown = trial.growth
+    if grown is not None and grown.grown_bytes > GROWTH_LIMIT_BYTES:
+        yield found(
+            "BP-R06",
+            name,
+            f"memory grew by {grown.grown_bytes // MIB} MiB over {grown.run_count} runs with "
+            f"{grown.shape_count} shapes",
+            "look for what the model keeps between calls; let callers pad to a few shapes",
+            evidence=Evidence(str(grown.grown_bytes), f"<= {GROWTH_LIMIT_BYTES}"),
         )

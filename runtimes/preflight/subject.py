@@ -64,6 +64,8 @@ class Claims:
     """0: no limit."""
     ignored: tuple[str, ...] = ()
     """Fields of the configuration that nothing acts on."""
+    latency_budget_s: float = 0.0
+    """What a warm run may take; 0: nobody said."""
     problem: str = ""
     """Why the configuration cannot be read; the other fields say nothing then."""
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from runtimes.findings import Finding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputComparison:
@@ -14,6 +16,25 @@ class OutputComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Warm runs of one batch size."""
+
+    rows: int
+    run_count: int
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Memory before and after many runs; the largest shape had run before."""
+
+    run_count: int
+    shape_count: int
+    """Distinct shapes among the runs."""
+    grown_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One load and a few runs of a model with its real engine."""
 
@@ -21,8 +42,10 @@ class Trial:
     """`cpu`, `cuda:0`."""
     load_problem: str = ""
     """Why the engine refused it; nothing else is known then."""
-    is_device_problem: bool = False
-    """The refusal is about the device, not about the model."""
+    load_code: str = "BP-R07"
+    """The code of the refusal: the engine's, or that of a device that is not given."""
+    placement: tuple[Finding, ...] = ()
+    """What is to be told of where it runs."""
     signature_problem: str = ""
     """What the engine's tensors and the configuration disagree about."""
     max_batch_rows: int = 0
@@ -47,3 +70,7 @@ class Trial:
     """Different answers among five runs of the same inputs."""
     run_s: float = 0.0
     """Median seconds of one warm run of one row; 0: nothing could be run."""
+    latencies: tuple[Latency, ...] = ()
+    """Times of warm runs, where a budget is to be judged."""
+    growth: Growth | None = None
+    """How memory changed over many runs; None: they were not made."""

@@ -35,12 +35,13 @@ class Side:
             return self.manifest.packed_on
         facts = self.facts or probe()
         on_gpu = other is not None and bool(other.packed_on.gpu) and bool(facts.gpus)
-        return environment_of(
+        here = environment_of(
             facts,
             format_name=other.format if other is not None else "",
             threads=threads_for(facts.cpu_count, 1),
             device=Device("cuda") if on_gpu else CPU,
         )
+        return PackedOn.of(here)
 
 
 def register(app: typer.Typer) -> None:

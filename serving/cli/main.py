@@ -39,6 +39,8 @@ WORDS: Final = {
     "inspect": Word("serving.cli.inspect", "Show what a bundle or a model file says of itself."),
     "push": Word("serving.cli.push", "Put a bundle, or a model file, into the registry."),
     "preflight": Word("serving.cli.preflight", "Check whether a model would work on a node."),
+    "waive": Word("serving.cli.waive", "Allow a finding of preflight for a while, with a reason."),
+    "waivers": Word("serving.cli.waive", "List the findings that are allowed."),
     "keys": Word("serving.cli.keys", "Make signing keys; say whose signatures count here."),
     "sign": Word("serving.cli.sign", "Vouch for every byte of a bundle."),
     "verify": Word("serving.cli.sign", "Read every file of a bundle and say who signed it."),

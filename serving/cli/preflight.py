@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -21,11 +21,11 @@ from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import apply_policy, check, has_errors
 from runtimes.preflight.choice import choice_of
 from runtimes.preflight.subject import Subject
+from runtimes.preflight.waivers import Waiver, for_version
 from runtimes.trial_run import try_model
 from serving.cli.render import console, print_json
-from serving.cli.rules import rules_in_force
+from serving.cli.rules import rules_in_force, waivers_in_force
 from serving.cli.sarif import sarif_of
-from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.facts_file import read_facts
@@ -33,7 +33,7 @@ from serving.registry.pins import installed_packages
 from serving.registry.preflight_target import Target, read_target
 from serving.registry.profiles import read_profiles
 from serving.registry.subject import Surroundings
-from serving.settings import load_settings
+from serving.settings import Settings, load_settings
 
 COLOURS: Final = {
     Severity.ERROR: "bold red",
@@ -108,6 +108,9 @@ def preflight(  # noqa: PLR0913  one parameter for each flag
     dynamic: Annotated[
         bool, typer.Option("--dynamic/--no-dynamic", help="Load it, run it, replay its samples.")
     ] = False,
+    budget_ms: Annotated[
+        float, typer.Option(min=0, help="Milliseconds that a warm run may take; tries it.")
+    ] = 0.0,
     shape: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     codes: Annotated[bool, typer.Option("--codes", help="List all codes and end.")] = False,
@@ -122,18 +125,33 @@ def preflight(  # noqa: PLR0913  one parameter for each flag
     if target is None:
         _fail("name a bundle, a model file, a model's folder or MODEL:VERSION of the registry")
     try:
-        report = examine(
-            target, profiles=tuple(profile or ()), facts=facts, strict=strict, dynamic=dynamic
+        asked = Question(
+            profiles=tuple(profile or ()),
+            facts=facts,
+            strict=strict,
+            dynamic=dynamic or budget_ms > 0,
+            budget_s=budget_ms / 1e3,
         )
+        report = examine(target, asked)
     except (BasculeError, OSError) as error:
         _fail(error.message if isinstance(error, BasculeError) else str(error))
     _print(report, Format.JSON if as_json else shape)
     raise typer.Exit(_status(report, strict=strict))
 
 
-def examine(
-    target: str, *, profiles: tuple[str, ...], facts: Path | None, strict: bool, dynamic: bool
-) -> Report:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a target."""
+
+    profiles: tuple[str, ...] = ()
+    facts: Path | None = None
+    strict: bool = False
+    dynamic: bool = False
+    budget_s: float = 0.0
+    """What a warm run may take; 0: anything."""
+
+
+def examine(target: str, asked: Question) -> Report:
     """Check one target.
 
     Raises:
@@ -142,22 +160,24 @@ def examine(
     """
     settings = load_settings()
     around = Surroundings(
-        wanted_profiles=profiles,
+        wanted_profiles=asked.profiles,
         profiles=read_profiles(settings.home / "profiles"),
         trust=rules_in_force(settings),
     )
     found = _target(target, around)
-    node = _node(found.subject, facts)
-    is_here = facts is None
+    node = _node(found.subject, asked.facts)
+    is_here = asked.facts is None
     around = replace(around, node=node, installed=installed_packages() if is_here else {})
     found = _target(target, around)
-    subject = _with_memory(found)
+    subject = _claiming(_with_memory(found), asked.budget_s)
+    waivers = _waivers(subject.name, settings)
     findings = check(subject)
-    is_tried = dynamic and is_here and not has_errors(findings)
+    is_tried = asked.dynamic and is_here and not has_errors(apply_policy(findings, waivers=waivers))
     if is_tried:
-        subject = replace(subject, trial=try_model(found.order(), now_s=time.perf_counter))
-        findings = check(subject)
-    weighed = apply_policy(findings, strict=strict, now_utc=SystemClock().utc_now())
+        order = replace(found.order(), is_timed=asked.budget_s > 0)
+        subject = replace(subject, trial=try_model(order, now_s=time.perf_counter))
+        findings = check(subject, waived=waivers.keys())
+    weighed = apply_policy(findings, strict=asked.strict, waivers=waivers)
     choice = choice_of(subject)
     return Report(
         target=target,
@@ -168,6 +188,18 @@ def examine(
         warnings=sum(one.severity is Severity.WARNING for one in weighed),
         findings=weighed,
     )
+
+
+def _claiming(subject: Subject, budget_s: float) -> Subject:
+    return replace(subject, claims=replace(subject.claims, latency_budget_s=budget_s))
+
+
+def _waivers(subject: str, settings: Settings) -> Mapping[str, Waiver]:
+    """Return what is allowed for a version; a file without a name of its own has no waivers."""
+    name, separator, number = subject.rpartition(":")
+    if not separator or not number.isdecimal():
+        return {}
+    return for_version(waivers_in_force(settings), name, int(number))
 
 
 def _target(text: str, around: Surroundings) -> Target:
@@ -245,6 +277,8 @@ def _line(found: Finding) -> Text:
         (f"{found.severity.value:<8}", COLOURS[found.severity]), f"{found.code}  {found.subject}: "
     )
     line.append(found.message)
+    if found.waiver:
+        line.append(f"\n{'':<8}waived {found.waiver}", style="cyan")
     line.append(f"\n{'':<8}→ {found.fix}", style="bold")
     return line
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtimes.contract import TensorSpec
-from runtimes.findings import Severity
+from runtimes.findings import Finding, Severity
 from serving.edge.control import ClusterStatus
 
 NODE_CHARACTERS: Final = 12  # of Ray's 56, which would fill a line; `--json` has all of them
@@ -125,11 +125,15 @@ def _reasons(status: ClusterStatus) -> list[Text]:
         if item.reason:
             lines.append(Text.assemble(name, f": {item.reason}"))
         lines += [
-            Text.assemble(name, ": ", (found.severity.value, "yellow"), f" {found}")
+            Text.assemble(name, ": ", (_word(found), "yellow"), f" {found}")
             for found in item.findings
-            if found.severity is Severity.WARNING
+            if found.severity is Severity.WARNING or found.waiver
         ]
     return lines
+
+
+def _word(found: Finding) -> str:
+    return "allowed" if found.waiver else found.severity.value
 
 
 def _workers(status: ClusterStatus) -> Table:

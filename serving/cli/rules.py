@@ -1,5 +1,6 @@
-"""The rules of this home's registry, for commands that need nothing else of it."""
+"""The rules and waivers of this home's registry, for commands that need nothing else of it."""
 
+from runtimes.preflight.waivers import Waiver
 from serving.registry.trust import TrustPolicy
 from serving.registry.trust_file import TRUST_FILE, find_policy
 from serving.settings import Settings
@@ -17,9 +18,28 @@ def rules_in_force(settings: Settings) -> TrustPolicy:
     found = find_policy(folder / TRUST_FILE)
     if found is not None:
         return found
-    if not settings.registry_url and not (folder / "catalog.sqlite").exists():
+    if not _has_catalog(settings):
         return TrustPolicy()
     from serving.registry.store import Registry  # noqa: PLC0415  SQL takes a second to import
 
     with Registry.of(settings) as registry:
         return registry.trust.policy()
+
+
+def waivers_in_force(settings: Settings) -> tuple[Waiver, ...]:
+    """Return what is allowed now; nothing where there is no registry.
+
+    Raises:
+        NotReadyError: The catalog cannot be asked.
+    """
+    if not _has_catalog(settings):
+        return ()
+    from serving.registry.store import Registry  # noqa: PLC0415  SQL takes a second to import
+
+    with Registry.of(settings) as registry:
+        return registry.waivers()
+
+
+def _has_catalog(settings: Settings) -> bool:
+    file = settings.home / "registry" / "catalog.sqlite"
+    return bool(settings.registry_url) or file.exists()

@@ -33,7 +33,8 @@ def sarif_of(target: str, findings: Sequence[Finding]) -> dict[str, object]:
 
 
 def _result(target: str, finding: Finding) -> dict[str, object]:
-    return {
+    allowed = {"suppressions": [{"kind": "external", "justification": finding.waiver}]}
+    return (allowed if finding.waiver else {}) | {
         "ruleId": finding.code,
         "level": LEVELS[finding.severity],
         "message": {"text": f"{finding.subject}: {finding.message}: {finding.fix}"},

@@ -40,6 +40,9 @@ def serve(  # noqa: PLR0913  one parameter for each flag
     http: Annotated[str | None, typer.Option(help="HTTP listener, HOST:PORT.")] = None,
     grpc: Annotated[str | None, typer.Option(help="gRPC listener, HOST:PORT.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics listener, HOST:PORT.")] = None,
+    cache_size_bytes: Annotated[
+        int | None, typer.Option(help="Bound of each worker's response cache; 0: none.")
+    ] = None,
     model_control_mode: Annotated[
         str | None, typer.Option(help="none, explicit or poll: who loads what of the repository.")
     ] = None,
@@ -54,6 +57,7 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         http=http,
         grpc=grpc,
         metrics=metrics,
+        cache_size_bytes=cache_size_bytes,
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
     )

@@ -36,9 +36,11 @@ from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller
+from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
+from serving.rollout.placed_file import PlacedFile
 from serving.rollout.ports import PoolSpec, WorkerState
 from serving.rollout.sources import Selection, Sources
 from serving.rollout.static_checks import StaticChecks
@@ -156,6 +158,7 @@ class ControllerReplica:
                 sources=sources,
                 clock=SystemClock(),
                 memory=memory,
+                environments=EnvironmentWatch(PlacedFile(self._settings.home / "placed.json")),
             )
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()

@@ -29,7 +29,7 @@ def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) ->
     environment = child_environment(settings.home, instance.instance, CUDA_VISIBLE_DEVICES=devices)
     child = ChildSpec(
         name=f"worker {worker}",
-        argv=worker_argv(settings, address, recorder),
+        argv=worker_argv(settings, address, recorder, devices),
         env=environment,
         log_file=settings.log_dir / f"{worker}.log",
     )

@@ -193,6 +193,7 @@ class Edge:
             run / FRONT_DESK_GRPC_SOCKET,
             self._folder / RELAY_SOCKET,
             max_request_bytes=self._settings.max_request_bytes,
+            max_inflated_bytes=self._settings.max_inflated_bytes,
         )
         await self._grpc.start()
 

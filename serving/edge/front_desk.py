@@ -19,14 +19,14 @@ from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import lookup, refusals
 from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.json_body import BodyRoom, json_object
 from serving.edge.protocol_settings import TraceValue
-from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError, PayloadTooLargeError
+from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.monitor.triton_statistics import triton_statistics
 from serving.registry.config_completion import config_json
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY_BYTES: Final = 64 << 20
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 KINDS: Final = {"systemsharedmemory": "system", "cudasharedmemory": "cuda"}
 
@@ -95,6 +95,7 @@ class _HttpDesk:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._room = BodyRoom()
 
     async def live(self, _: Request) -> Response:
         try:
@@ -150,21 +151,21 @@ class _HttpDesk:
         return _json({"model_stats": [triton_statistics(item) for item in statistics]})
 
     async def index(self, request: Request) -> Response:
-        only_ready = (await _object(request)).get("ready", False)
+        only_ready = (await self._object(request)).get("ready", False)
         if not isinstance(only_ready, bool):
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
         entries = lookup.index_entries(self._desk.snapshot, only_ready=only_ready)
         return _json([_index_entry(entry) for entry in entries])
 
     async def load(self, request: Request) -> Response:
-        parameters = (await _object(request)).get("parameters", {})
+        parameters = (await self._object(request)).get("parameters", {})
         if not isinstance(parameters, dict):
             raise InvalidArgumentError("Unable to parse 'parameters': an object is expected")
         await self._desk.load(request.path_params.get("model", ""), parameters)
         return _empty()
 
     async def unload(self, request: Request) -> Response:
-        await _object(request)
+        await self._object(request)
         await self._desk.unload(request.path_params["model"])
         return _empty()
 
@@ -178,14 +179,15 @@ class _HttpDesk:
         store = self._desk.protocol_settings
         if request.method != "POST":
             return _json(store.trace(model))
-        changes = {name: _trace_value(value) for name, value in (await _object(request)).items()}
+        asked = await self._object(request)
+        changes = {name: _trace_value(value) for name, value in asked.items()}
         return _json(store.change_trace(model, changes))
 
     async def logging(self, request: Request) -> Response:
         store = self._desk.protocol_settings
         if request.method != "POST":
             return _json(store.logging())
-        return _json(store.change_logging(await _object(request)))
+        return _json(store.change_logging(await self._object(request)))
 
     async def regions(self, request: Request) -> Response:
         region = request.path_params.get("region")
@@ -200,6 +202,9 @@ class _HttpDesk:
     async def unregister_region(self, _: Request) -> Response:
         return _empty()
 
+    async def _object(self, request: Request) -> dict[str, object]:
+        return await json_object(self._room, request)
+
     async def generate(self, request: Request) -> Response:
         lookup.ready_version(self._desk.snapshot, *_asked(request))
         raise UnsupportedError("generate is not served: use infer")
@@ -213,24 +218,6 @@ def _asked(request: Request) -> tuple[str, int | None]:
     if not (version.isascii() and version.isdigit()):
         raise NotFoundError(refusals.NOT_FOUND)
     return request.path_params["model"], lookup.path_version(version)
-
-
-async def _object(request: Request) -> dict[str, object]:
-    """The JSON object of a body; an empty body is an empty object."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLargeError(f"body larger than max ({MAX_BODY_BYTES} bytes)")
-    if not body.strip():
-        return {}
-    try:
-        parsed = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise InvalidArgumentError(f"failed to parse the request JSON buffer: {error}") from error
-    if not isinstance(parsed, dict):
-        raise InvalidArgumentError("failed to parse the request JSON buffer: no object at 0")
-    return parsed
 
 
 def _check_trace_model(desk: Desk, model: str) -> None:

@@ -20,6 +20,7 @@ from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, D
 from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.stream_relay import StreamRelay
+from serving.edge.unary_calls import unary_method
 from serving.errors import WIRE, NotFoundError
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.config_completion import config_message
@@ -34,7 +35,12 @@ OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
-SERVER_OPTIONS: Final = (*OPTIONS, ("grpc.per_message_decompression", 0))
+SERVER_OPTIONS: Final = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.per_message_decompression", 0),
+)
+MAX_CALLS: Final = 1024  # streams and slow calls at a time; more are RESOURCE_EXHAUSTED
 MAX_SMALL_BYTES: Final = 4 << 20  # inflated size of everything but infer calls
 
 # grpc.health.v1 is one field each way; written by hand it needs no generated code.
@@ -48,19 +54,35 @@ Call = Callable[[Any, Any], Awaitable[Any]]
 class FrontDeskGrpc:
     """The gRPC server on a unix socket."""
 
-    def __init__(self, desk: Desk, path: Path, relay: Path, *, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        path: Path,
+        relay: Path,
+        *,
+        max_request_bytes: int,
+        max_inflated_bytes: int,
+    ) -> None:
         """Build the server.
 
         Args:
             desk: What is answered.
             path: Where to listen.
             relay: HAProxy's own socket, where infer calls go in again.
-            max_request_bytes: What a compressed infer call may inflate to.
+            max_request_bytes: The largest message that is received.
+            max_inflated_bytes: What a compressed infer call may inflate to.
         """
         path.unlink(missing_ok=True)
         self._channel = grpc.aio.insecure_channel(f"unix:{relay}", options=OPTIONS)
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
-        calls = InferRelay(self._channel, f"/{SERVICE}/ModelInfer", max_request_bytes)
+        self._server = grpc.aio.server(
+            options=(*SERVER_OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)),
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        calls = InferRelay(
+            self._channel,
+            f"/{SERVICE}/ModelInfer",
+            min(max_inflated_bytes, max_request_bytes),
+        )
         self._server.add_generic_rpc_handlers(_handlers(desk, calls))
         self._server.add_insecure_port(f"unix:{path}")
 
@@ -77,17 +99,17 @@ class FrontDeskGrpc:
 def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     answers = _Answers(desk)
     unary = {
-        name: grpc.unary_unary_rpc_method_handler(
+        name: unary_method(
             _answered(name, _parsed(getattr(pb, f"{name}Request").FromString, call)),
-            response_serializer=getattr(pb, f"{name}Response").SerializeToString,
+            getattr(pb, f"{name}Response").SerializeToString,
         )
         for name, call in answers.calls().items()
     }
     raw = {
-        "ModelInfer": grpc.unary_unary_rpc_method_handler(relay.infer),
+        "ModelInfer": unary_method(relay.infer),
         "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamRelay(relay).stream),
     }
-    health = {"Check": grpc.unary_unary_rpc_method_handler(_answered("Check", answers.health))}
+    health = {"Check": unary_method(_answered("Check", answers.health))}
     return (
         grpc.method_handlers_generic_handler(SERVICE, unary | raw),
         grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
@@ -323,8 +345,8 @@ def _statistics(item: VersionStatistics) -> pb.ModelStatistics:
             compute_input=_duration(item.compute_input),
             compute_infer=_duration(item.compute_infer),
             compute_output=_duration(item.compute_output),
-            cache_hit=_duration(DurationSum()),
-            cache_miss=_duration(DurationSum()),
+            cache_hit=_duration(item.cache_hit),
+            cache_miss=_duration(item.cache_miss),
         ),
         batch_stats=[
             pb.InferBatchStatistics(

@@ -22,16 +22,15 @@ a call of the other kind goes round through the other frontend's unix socket.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from runtimes.errors import Code
 from serving.edge import refusals
+from serving.edge.haproxy_replies import grpc_faults, grpc_reply, http_faults, json_reply
 from serving.edge.routes import SHARE_SCALE
-from serving.errors import WIRE
 from serving.settings import HostPort
 
 ADMIN_SOCKET: Final = "haproxy.sock"
@@ -45,6 +44,8 @@ NOTHING_READY: Final = "none|none"
 BUFFER_BYTES: Final = 32_768
 GRPC_PREFIXES: Final = "/inference. /grpc."
 GRPC_CONTENT: Final = "{ req.hdr(content-type) -m beg application/grpc }"
+GRPC_METHOD: Final = "^/[A-Za-z0-9_.]+/[A-Za-z0-9_]+$"
+GRPC_FRAME_BYTES: Final = 5
 GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 
 # A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
@@ -52,30 +53,6 @@ GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 SERVER_OPTIONS: Final = (
     "weight 100 maxconn 4096 check inter 1s fastinter 500ms downinter 250ms fall 3 rise 1 "
     "pool-max-conn 256 pool-purge-delay 60s"
-)
-
-RETRY_AFTER: Final = "hdr retry-after 1"
-HTTP_FAULTS: Final = MappingProxyType(
-    {
-        400: "bad request: HAProxy could not read it as HTTP",
-        401: "unauthorized",
-        403: "forbidden",
-        404: refusals.NOT_FOUND,
-        405: refusals.METHOD_NOT_ALLOWED,
-        408: "the request did not arrive in time",
-        410: "gone",
-        413: "the request is too large",
-        425: "too early",
-        429: "too many requests",
-        500: "internal error at the edge",
-        501: "not implemented",
-        502: "the worker failed while it answered",
-        503: "no worker can answer now: retry",
-        504: "the worker did not answer in time",
-    }
-)
-GRPC_FAULTS: Final = MappingProxyType(
-    {400: 13, 403: 7, 404: 12, 405: 12, 408: 4, 413: 8, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4}
 )
 
 
@@ -179,20 +156,20 @@ defaults pools from own
 def _http_frontend(layout: EdgeLayout) -> str:
     limit = layout.max_request_bytes
     large = refusals.message_too_large("%[req.body_size]", limit)
-    exiting = _json_reply(Code.DRAINING, refusals.SERVER_EXITING, live=False, ready=False)
-    refuse_method = _json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
+    exiting = json_reply(Code.DRAINING, refusals.SERVER_EXITING, live=False, ready=False)
+    refuse_method = json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
     failures = _lookup_failures("%[var(txn.name),json(utf8s)]", "%[path,field(6,/)]")
     return f"""frontend http from own
     bind {layout.http}
     bind unix@{HTTP_SOCKET} mode 600
-{_lines(_http_faults())}
+{_lines(http_faults())}
 {_acls()}
     acl names_version path,field(5,/) -m str versions
     acl infer_path path_reg ^/v2/models/[^/]+(/versions/[0-9]+)?/infer$
     acl too_large req.body_size gt {limit}
 
     http-request {exiting} if draining
-    http-request {_json_reply(Code.PAYLOAD_TOO_LARGE, large)} if too_large
+    http-request {json_reply(Code.PAYLOAD_TOO_LARGE, large)} if too_large
     http-request set-var(txn.infer) bool(true) if {{ path_end /infer }} infer_path
     http-request {refuse_method} if infer !METH_POST
 {_wait_for_body()}
@@ -203,8 +180,8 @@ def _http_frontend(layout: EdgeLayout) -> str:
 {_routing()}
     http-request set-var(txn.name) path,field(4,/) if infer
     http-request set-var(txn.name) path,field(4,/),url_dec if infer
-{_lines(f"http-request {_json_reply(f.code, f.text)} if {f.condition}" for f in failures)}
-    http-request {_json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if {{ path_beg /metrics }}
+{_lines(f"http-request {json_reply(f.code, f.text)} if {f.condition}" for f in failures)}
+    http-request {json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if {{ path_beg /metrics }}
 
     use_backend %[var(txn.slot)] if routed
     use_backend through_grpc if {{ path_beg {GRPC_PREFIXES} }} {GRPC_CONTENT}
@@ -220,10 +197,11 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     below_one = refusals.version_below_one(version)
     unparsable = refusals.unparsable_version(version)
     failures = _lookup_failures("%[var(txn.m)]", version)
+    no_coding = refusals.unknown_coding("")
     return f"""frontend grpc from own
     bind {layout.grpc}
     bind unix@{RELAY_SOCKET} proto h2 mode 600
-{_lines(_grpc_faults())}
+{_lines(grpc_faults())}
 {_acls()}
     acl too_large {size} -m int gt {limit}
     acl compressed var(txn.flag) -m str 01
@@ -231,22 +209,27 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     acl number var(txn.v) -m reg ^[0-9]+$
     acl is_grpc path_beg {GRPC_PREFIXES}
     acl is_grpc req.hdr(content-type) -m beg application/grpc
+    acl no_message req.body_len lt {GRPC_FRAME_BYTES}
     acl grpc_failure res.hdr(grpc-status) -m found
 
-    http-request {_grpc_reply(Code.DRAINING, refusals.GRPC_SERVER_EXITING)} if draining
+    http-request {grpc_reply(Code.DRAINING, refusals.GRPC_SERVER_EXITING)} if draining
+{_grpc_guards()}
     http-request set-var(txn.infer) bool(true) if METH_POST {{ path {GRPC_INFER} }}
     # `protobuf` reads a message that the buffer cuts off, `ungrpc` does not.
 {_wait_for_body()}
-    http-request {_grpc_reply(Code.PAYLOAD_TOO_LARGE, large)} if infer too_large
+    http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MESSAGE)} if infer no_message
+    http-request {grpc_reply(Code.PAYLOAD_TOO_LARGE, large)} if infer too_large
     http-request set-var(txn.flag) req.body,bytes(0,1),hex if infer
+    http-request {grpc_reply(Code.UNSUPPORTED, no_coding)} if infer compressed !has_coding
+    http-request set-header grpc-encoding gzip if infer compressed
     http-request allow if infer compressed
     http-request set-var(txn.m) req.body,bytes(5),protobuf(1),url_enc if infer
     http-request set-var(txn.v) req.body,bytes(5),protobuf(2) if infer
     http-request unset-var(txn.v) if {{ var(txn.v) -m len 0 }}
-    http-request {_grpc_reply(Code.INVALID_ARGUMENT, below_one)} if versioned below_one
-    http-request {_grpc_reply(Code.INVALID_ARGUMENT, unparsable)} if versioned !number
+    http-request {grpc_reply(Code.INVALID_ARGUMENT, below_one)} if versioned below_one
+    http-request {grpc_reply(Code.INVALID_ARGUMENT, unparsable)} if versioned !number
 {_routing()}
-{_lines(f"http-request {_grpc_reply(f.code, f.text)} if {f.condition}" for f in failures)}
+{_lines(f"http-request {grpc_reply(f.code, f.text)} if {f.condition}" for f in failures)}
 
     # `return` drops the content type of a reply without a body, so it is put back.
     http-after-response set-status 200 if grpc_failure
@@ -256,6 +239,24 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     use_backend front_desk_grpc if is_grpc
     default_backend through_http
 """
+
+
+def _grpc_guards() -> str:
+    """Keep from the front desk what ends grpc.aio, and what it would call its own fault."""
+    bad_timeout = refusals.invalid_timeout("%[req.hdr(grpc-timeout),url_enc]")
+    bad_coding = refusals.unknown_coding("%[req.hdr(grpc-encoding),url_enc]")
+    return f"""    acl method_path path -m reg {GRPC_METHOD}
+    acl has_timeout req.hdr(grpc-timeout) -m found
+    acl sound_timeout req.hdr(grpc-timeout) -m reg ^[0-9]{{1,8}}[HMSmun]$
+    acl has_coding req.hdr(grpc-encoding) -m found
+    acl known_coding req.hdr(grpc-encoding) -m str identity gzip deflate
+    # It stops taking calls for good when it cannot decode a path.
+    http-request {grpc_reply(Code.UNSUPPORTED, refusals.UNKNOWN_METHOD)} if is_grpc !method_path
+    http-request {grpc_reply(Code.INVALID_ARGUMENT, bad_timeout)} if has_timeout !sound_timeout
+    http-request {grpc_reply(Code.UNSUPPORTED, bad_coding)} if has_coding !known_coding
+    http-request del-header -bin -m end
+    # The front desk inflates by itself: with a coding, grpc hands it packed messages as they are.
+    http-request set-header grpc-encoding gzip if !{{ path {GRPC_INFER} }}"""
 
 
 def _wait_for_body() -> str:
@@ -307,12 +308,12 @@ def _lookup_failures(model: str, version: str) -> tuple[_Failure, ...]:
 
 
 def _metrics_frontends(layout: EdgeLayout) -> str:
-    refuse_method = _json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
+    refuse_method = json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
     return f"""frontend metrics from own
     bind {layout.metrics}
-{_lines(_http_faults())}
+{_lines(http_faults())}
     acl metrics_path path /metrics /metrics/
-    http-request {_json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if !metrics_path
+    http-request {json_reply(Code.NOT_FOUND, refusals.NOT_FOUND)} if !metrics_path
     http-request {refuse_method} if !METH_GET
     http-request set-path /metrics
     default_backend front_desk
@@ -345,34 +346,3 @@ def _slot(name: str, servers: Mapping[str, str]) -> str:
 
 def _lines(lines: Iterable[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
-
-
-def _http_faults() -> Iterator[str]:
-    for status, text in HTTP_FAULTS.items():
-        body = _quoted(json.dumps({"error": text}))
-        again = f" {RETRY_AFTER}" if status == WIRE[Code.NOT_READY].http else ""
-        yield f"http-error status {status} content-type application/json string {body}{again}"
-
-
-def _grpc_faults() -> Iterator[str]:
-    for status, number in GRPC_FAULTS.items():
-        text = _quoted(HTTP_FAULTS[status])
-        yield f"http-error status {status} hdr grpc-status {number} hdr grpc-message {text}"
-
-
-def _json_reply(code: Code, text: str, **more: bool) -> str:
-    body = json.dumps({"error": text, **more}, separators=(",", ":"))
-    wire = WIRE[code]
-    again = f" {RETRY_AFTER}" if wire.retry else ""
-    reply = f"content-type application/json lf-string {_quoted(body)}{again}"
-    return f"return status {wire.http} {reply}"
-
-
-def _grpc_reply(code: Code, text: str) -> str:
-    # 200 and no body: a body after the headers would make clients report a broken stream.
-    return f"return status 200 hdr grpc-status {WIRE[code].grpc} hdr grpc-message {_quoted(text)}"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
-    return f'"{escaped}"'

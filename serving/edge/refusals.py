@@ -45,7 +45,19 @@ def message_too_large(size_bytes: str, limit_bytes: int) -> str:
     )
 
 
+def invalid_timeout(text: str) -> str:
+    """A `grpc-timeout` header of another form."""
+    return f"invalid grpc-timeout '{text}': up to 8 digits and one of H M S m u n expected"
+
+
+def unknown_coding(text: str) -> str:
+    """A `grpc-encoding` header that names a coding which we do not read."""
+    return f"Unsupported compression type: grpc-encoding '{text}', identity, gzip or deflate work"
+
+
 SERVER_EXITING = "Server exiting"
 GRPC_SERVER_EXITING = "GRPC server is shutting down and has stopped accepting new requests."
 NOT_FOUND = "Not Found"
 METHOD_NOT_ALLOWED = "Method Not Allowed"
+UNKNOWN_METHOD = "unknown method: a path of the form /package.Service/Method is expected"
+NO_MESSAGE = "the call ended without a message: send exactly one, which may be empty"

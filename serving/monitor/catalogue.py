@@ -63,6 +63,22 @@ COMPUTE_OUTPUT_US: Final = _of_version(
     "counter",
     "Cumulative duration of handing outputs over, in microseconds",
 )
+CACHE_HITS: Final = _of_version(
+    "nv_cache_num_hits_per_model", "counter", "Number of requests answered from the response cache"
+)
+CACHE_MISSES: Final = _of_version(
+    "nv_cache_num_misses_per_model", "counter", "Number of requests that the cache did not know"
+)
+CACHE_HIT_US: Final = _of_version(
+    "nv_cache_hit_duration_per_model",
+    "counter",
+    "Cumulative duration of finding answers in the cache, in microseconds",
+)
+CACHE_MISS_US: Final = _of_version(
+    "nv_cache_miss_duration_per_model",
+    "counter",
+    "Cumulative duration of looking in vain and of keeping answers, in microseconds",
+)
 LOAD_SECONDS: Final = _of_version("nv_model_load_duration_secs", "gauge", "Model load time")
 
 CPU_UTILIZATION: Final = MetricSpec(

@@ -48,6 +48,8 @@ def version_samples(
             yield Sample(catalogue.REQUEST_FAILURE, count, (*labels, reason.value))
         for metric, value in _counters(item):
             yield Sample(metric, value, labels)
+        if item.has_cache:
+            yield from (Sample(metric, value, labels) for metric, value in _cache_counters(item))
     for (model, version), seconds in load_s.items():
         yield Sample(catalogue.LOAD_SECONDS, seconds, (model, str(version)))
 
@@ -63,6 +65,15 @@ def _counters(item: VersionStatistics) -> tuple[tuple[MetricSpec, int], ...]:
         (catalogue.COMPUTE_INPUT_US, item.compute_input.ns // NS_PER_US),
         (catalogue.COMPUTE_INFER_US, item.compute_infer.ns // NS_PER_US),
         (catalogue.COMPUTE_OUTPUT_US, item.compute_output.ns // NS_PER_US),
+    )
+
+
+def _cache_counters(item: VersionStatistics) -> tuple[tuple[MetricSpec, int], ...]:
+    return (
+        (catalogue.CACHE_HITS, item.cache_hit.count),
+        (catalogue.CACHE_MISSES, item.cache_miss.count),
+        (catalogue.CACHE_HIT_US, item.cache_hit.ns // NS_PER_US),
+        (catalogue.CACHE_MISS_US, item.cache_miss.ns // NS_PER_US),
     )
 
 

@@ -2,7 +2,9 @@
 
 Definitions follow Triton's statistics extension: `queue` and `compute_*` are charged per successful
 call, each call of a merged batch being charged the whole batch's duration; `batch_stats` is charged
-once per execution. The recorder is updated once per batch and reads no clock of its own.
+once per execution. `success` and `queue` count cache hits, which wait for nothing; `compute_*` and
+the rows of `inference_count` do not. The recorder is updated once per batch and reads no clock of
+its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -71,6 +73,11 @@ class VersionStatistics:
     compute_input: DurationSum = DurationSum()
     compute_infer: DurationSum = DurationSum()
     compute_output: DurationSum = DurationSum()
+    cache_hit: DurationSum = DurationSum()
+    """Calls answered from the response cache, and how long finding the answers took."""
+    cache_miss: DurationSum = DurationSum()
+    """Calls that were answered by running, and how long looking and keeping took."""
+    has_cache: bool = False
     fail_ns: int = 0
     failures: Mapping[FailureReason, int]
     """Failed calls by reason; every reason is present."""
@@ -115,6 +122,9 @@ def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
         compute_input=one.compute_input + other.compute_input,
         compute_infer=one.compute_infer + other.compute_infer,
         compute_output=one.compute_output + other.compute_output,
+        cache_hit=one.cache_hit + other.cache_hit,
+        cache_miss=one.cache_miss + other.cache_miss,
+        has_cache=one.has_cache or other.has_cache,
         fail_ns=one.fail_ns + other.fail_ns,
         failures={
             reason: one.failures.get(reason, 0) + other.failures.get(reason, 0)
@@ -157,6 +167,12 @@ class StatisticsRecorder:
         self._fail_ns = 0
         self._failures = dict.fromkeys(FailureReason, 0)
         self._batches: dict[int, _BatchSums] = {}
+        self.has_cache = False
+        """Whether a response cache stands before the version."""
+        self._hit_count = 0
+        self._hit_ns = 0
+        self._miss_count = 0
+        self._miss_ns = 0
 
     def count_execution(self, batch_rows: int, phases_ns: tuple[int, int, int, int]) -> None:
         """Count one successful run of the runtime.
@@ -201,6 +217,22 @@ class StatisticsRecorder:
         self._failures[reason] += 1
         self._fail_ns += duration_ns
 
+    def count_hit(self, lookup_ns: int, duration_ns: int) -> None:
+        """Count a call that was answered from the cache: a success that nothing was run for.
+
+        Args:
+            lookup_ns: How long finding the answer took.
+            duration_ns: From receipt to the handing over of the reply.
+        """
+        self._hit_count += 1
+        self._hit_ns += lookup_ns
+        self._success_ns += duration_ns
+
+    def count_miss(self, duration_ns: int) -> None:
+        """Count an answered call that the cache did not know, and what the cache took of it."""
+        self._miss_count += 1
+        self._miss_ns += duration_ns
+
     def snapshot(self, *, now_ns: int, now_ms: int, pending_count: int) -> VersionStatistics:
         """Return the counters as they are.
 
@@ -210,6 +242,7 @@ class StatisticsRecorder:
             pending_count: Calls that wait in the version's queue.
         """
         count = self._success_count
+        answered = count + self._hit_count
         age_ms = (now_ns - self._last_end_ns) // 1_000_000
         return VersionStatistics(
             model=self._key.model,
@@ -217,11 +250,14 @@ class StatisticsRecorder:
             inference_count=self._inference_count,
             execution_count=sum(sums.execution_count for sums in self._batches.values()),
             last_inference_ms=now_ms - age_ms if self._last_end_ns else 0,
-            success=DurationSum(count=count, ns=self._success_ns),
-            queue=DurationSum(count=count, ns=self._queue_ns),
+            success=DurationSum(count=answered, ns=self._success_ns),
+            queue=DurationSum(count=answered, ns=self._queue_ns),
             compute_input=DurationSum(count=count, ns=self._input_ns),
             compute_infer=DurationSum(count=count, ns=self._infer_ns),
             compute_output=DurationSum(count=count, ns=self._output_ns),
+            cache_hit=DurationSum(count=self._hit_count, ns=self._hit_ns),
+            cache_miss=DurationSum(count=self._miss_count, ns=self._miss_ns),
+            has_cache=self.has_cache,
             fail_ns=self._fail_ns,
             failures=dict(self._failures),
             batches=tuple(

@@ -5,7 +5,6 @@ from serving.monitor.statistics import BatchStatistics, DurationSum, VersionStat
 
 def triton_statistics(counted: VersionStatistics) -> dict[str, object]:
     """Return one entry of `model_stats`."""
-    nothing = _duration(DurationSum())
     return {
         "name": counted.model,
         "version": str(counted.version),
@@ -19,8 +18,8 @@ def triton_statistics(counted: VersionStatistics) -> dict[str, object]:
             "compute_input": _duration(counted.compute_input),
             "compute_infer": _duration(counted.compute_infer),
             "compute_output": _duration(counted.compute_output),
-            "cache_hit": nothing,
-            "cache_miss": nothing,
+            "cache_hit": _duration(counted.cache_hit),
+            "cache_miss": _duration(counted.cache_miss),
         },
         "response_stats": {},
         "batch_stats": [_batch(batch) for batch in counted.batches],

@@ -30,8 +30,8 @@ class Event:
     at_utc: datetime
     who: str
     action: str
-    """`push`, `want`, `unwant`, `pin_live`, `unpin_live`, `alias`, `unalias`, `collect`, or one of
-    `serving.registry.rule_book`."""
+    """`push`, `want`, `unwant`, `pin_live`, `unpin_live`, `alias`, `unalias`, `collect`, `waive`,
+    `unwaive`, or one of `serving.registry.rule_book`."""
     model: str
     """Empty: the whole registry."""
     version: int | None

@@ -29,7 +29,7 @@ from serving.registry.card import card_text
 from serving.registry.dependencies import differences_text
 from serving.registry.environment import environment_of
 from serving.registry.golden_samples import tensors_of, to_stored
-from serving.registry.manifest import Golden, GoldenOutput, Manifest
+from serving.registry.manifest import Golden, GoldenOutput, Manifest, PackedOn
 from serving.registry.packing import CARD_FILE
 from serving.registry.pins import compare, installed_packages, node_environment, read_pins
 
@@ -98,11 +98,13 @@ def complete_bundle(draft: Bundle, order: RunOrder) -> tuple[Manifest, Inspectio
             "requirements": draft.manifest.requirements.model_copy(
                 update={"memory_bytes": seen.memory_bytes}
             ),
-            "packed_on": environment_of(
-                probe(),
-                format_name=draft.manifest.format,
-                threads=model.threads if feeds else 0,
-                device=order.device,
+            "packed_on": PackedOn.of(
+                environment_of(
+                    probe(),
+                    format_name=draft.manifest.format,
+                    threads=model.threads if feeds else 0,
+                    device=order.device,
+                )
             ),
         }
     )

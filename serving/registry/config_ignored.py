@@ -24,6 +24,7 @@ ACTING_FIELDS: Final = frozenset(
         "default_model_filename",
         "parameters",
         "dynamic_batching",
+        "response_cache",
         "model_transaction_policy",
         "model_warmup",
         "optimization",

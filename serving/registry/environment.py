@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from runtimes.devices import CPU, Device
 from runtimes.facts import GpuFacts, NodeFacts
-from serving.registry.manifest import PackedOn
 
 ENGINE_FLAG: Final = re.compile(
     r"ssse3|sse4_[12]|fma4?|f16c|avx\w*|amx_\w+|asimd\w*|fphp|neon|sve\w*|sme[2bfi]\w*|bf16|i8mm"
@@ -43,6 +42,71 @@ PLAIN_FIELDS: Final = (
 )
 
 
+class Described(Protocol):
+    """What is known of an environment: here, or in a manifest."""
+
+    @property
+    def python(self) -> str:
+        """Python's version."""
+
+    @property
+    def platform(self) -> str:
+        """System and architecture, for people."""
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """Installed version of each package that can change a result."""
+
+    @property
+    def libc(self) -> str:
+        """The C library with its version."""
+
+    @property
+    def cpu_model(self) -> str:
+        """The CPU; empty: nobody measured the environment."""
+
+    @property
+    def cpu_flags(self) -> tuple[str, ...]:
+        """The flags that choose code paths in engines, sorted."""
+
+    @property
+    def gpu(self) -> str:
+        """Name of the GPU that computes; empty: the CPU does."""
+
+    @property
+    def driver(self) -> str:
+        """Its driver's version."""
+
+    @property
+    def cuda(self) -> str:
+        """The engine's CUDA."""
+
+    @property
+    def cudnn(self) -> str:
+        """The cuDNN beside it."""
+
+    @property
+    def threads(self) -> int:
+        """Engine threads of a run; 0: left open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """An environment as it is here; the fields are those of `Described`."""
+
+    python: str
+    platform: str
+    packages: Mapping[str, str]
+    libc: str
+    cpu_model: str
+    cpu_flags: tuple[str, ...]
+    gpu: str
+    driver: str
+    cuda: str
+    cudnn: str
+    threads: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One difference between two environments."""
@@ -61,7 +125,7 @@ class Change:
 
 def environment_of(
     facts: NodeFacts, *, format_name: str, threads: int, device: Device = CPU
-) -> PackedOn:
+) -> Environment:
     """Return the environment of a run on a node.
 
     Args:
@@ -71,7 +135,7 @@ def environment_of(
         device: Where it ran.
     """
     gpu = _gpu(facts, device)
-    return PackedOn(
+    return Environment(
         python=facts.python,
         platform=f"{facts.system} {facts.machine}".strip(),
         packages=dict(sorted(facts.packages.items())),
@@ -86,14 +150,14 @@ def environment_of(
     )
 
 
-def fingerprint(environment: PackedOn, format_name: str) -> str:
+def fingerprint(environment: Described, format_name: str) -> str:
     """Return the sha256 of all that can change a result, as canonical JSON, in hexadecimal."""
     values = dict(_fields(environment, format_name, only_what_matters=True))
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(before: PackedOn, after: PackedOn, format_name: str = "") -> tuple[Change, ...]:
+def differences(before: Described, after: Described, format_name: str = "") -> tuple[Change, ...]:
     """Return what differs between two environments, what can change a result first."""
     both = before, after
     shown = [dict(_fields(item, format_name, only_what_matters=False)) for item in both]
@@ -118,7 +182,7 @@ def differences(before: PackedOn, after: PackedOn, format_name: str = "") -> tup
 
 
 def _fields(
-    environment: PackedOn, format_name: str, *, only_what_matters: bool
+    environment: Described, format_name: str, *, only_what_matters: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield the fields by name; a package is a field of its own."""
     for name, version in environment.packages.items():

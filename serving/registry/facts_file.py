@@ -47,6 +47,7 @@ class _OnnxRuntime(_Strict):
     max_ir_version: Version
     cuda_version: Text = ""
     cuda_problem: str = Field("", max_length=4000)
+    missing_cpu_kernels: frozenset[Text] = Field(frozenset(), max_length=2000)
 
     def to_facts(self) -> OnnxRuntimeFacts:
         return OnnxRuntimeFacts(**dict(self))

@@ -9,6 +9,7 @@ from runtimes.errors import InvalidArgumentError
 from runtimes.golden import Sample, read_sample
 from runtimes.tolerance import Tolerance
 from serving.registry import manifest as stored
+from serving.registry.environment import fingerprint
 from serving.registry.manifest import Manifest
 from serving.registry.version import GoldenSpec
 
@@ -84,8 +85,10 @@ def golden_spec(manifest: Manifest) -> GoldenSpec | None:
     if manifest.golden is None:
         return None
     specs = specs_of(manifest)
+    packed = manifest.packed_on
     return GoldenSpec(
         samples=manifest.golden.samples,
+        fingerprint=fingerprint(packed, manifest.format) if packed.cpu_model else "",
         inputs=specs.inputs,
         outputs=specs.outputs,
         same_environment=tolerances_of(manifest, same_environment=True),

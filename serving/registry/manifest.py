@@ -7,6 +7,7 @@ is the sha256 of the canonical manifest, stands for all of its bytes.
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
@@ -23,6 +24,7 @@ from pydantic import (
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.ids import MAX_VERSION, model_name
+from serving.registry.environment import Environment
 
 MANIFEST_FILE: Final = "manifest.json"
 SIGNATURE_FILE: Final = "signature.dsse.json"
@@ -87,6 +89,11 @@ class PackedOn(_Strict):
     cudnn: str = Field("", max_length=60)
     threads: int = Field(0, ge=0, le=1024)
     """Engine threads that the golden outputs were made with; 0: none were made."""
+
+    @classmethod
+    def of(cls, environment: Environment) -> Self:
+        """Return an environment as a manifest stores it."""
+        return cls(**asdict(environment))
 
 
 class Tensor(_Strict):

@@ -27,6 +27,7 @@ from serving.registry.manifest import (
     BundleFile,
     Lineage,
     Manifest,
+    PackedOn,
     Requirements,
     parse_manifest,
     require_inner_path,
@@ -146,7 +147,7 @@ def checked_manifest(
         files=files,
         config=order.config,
         created_utc=order.created_utc,
-        packed_on=environment_of(probe(), format_name=format_name, threads=0),
+        packed_on=PackedOn.of(environment_of(probe(), format_name=format_name, threads=0)),
         requirements=order.requirements.model_copy(
             update={"lock_file": LOCK_FILE if order.lock_file else ""}
         ),

@@ -27,9 +27,15 @@ from runtimes.golden import OutputReplay, Sample, compare_samples, run_samples
 from runtimes.node_probe import probe
 from serving.registry.bundle import hash_file
 from serving.registry.bundle_model import BundleModel, model_of
-from serving.registry.environment import Change, differences, environment_of, fingerprint
+from serving.registry.environment import (
+    Change,
+    Environment,
+    differences,
+    environment_of,
+    fingerprint,
+)
 from serving.registry.golden_samples import samples_of, specs_of, tolerances_of
-from serving.registry.manifest import Manifest, PackedOn
+from serving.registry.manifest import Manifest
 
 THREADS_TRIED: Final = (1, 2, 4)
 """Thread counts that are tried where results differ: one of them may explain it."""
@@ -110,7 +116,7 @@ class Replayer:
         return self.threads or self.manifest.packed_on.threads or 1
 
     @property
-    def _here(self) -> PackedOn:
+    def _here(self) -> Environment:
         return environment_of(
             probe(),
             format_name=self.manifest.format,

@@ -8,6 +8,7 @@
                files are gone); never deleted, so no number is reused
     aliases    (model, alias) → number: `live` is a stored promotion, also of a repository model
     trust_rules  one row while the registry has rules (`trust.yaml`): what they are, and since when
+    waivers    findings of preflight that are allowed for a while; ended, never deleted
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
 
@@ -35,7 +36,7 @@ from serving.errors import NotReadyError
 from serving.settings import without_password
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_REVISION: Final = "0003"
+SCHEMA_REVISION: Final = "0004"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
 CONNECT_LIMIT_S: Final = 10
@@ -105,6 +106,18 @@ TRUST_RULES: Final = sql.Table(
     sql.Column("digest", sql.String(64), nullable=False),
     sql.Column("rules", sql.Text, nullable=False),
     sql.Column("at_utc", sql.String(40), nullable=False),
+)
+WAIVERS: Final = sql.Table(
+    "waivers",
+    METADATA,
+    sql.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sql.Column("code", sql.String(16), nullable=False),
+    sql.Column("model", sql.String(255), nullable=False, index=True),
+    sql.Column("number", sql.BigInteger, nullable=True),
+    sql.Column("reason", sql.Text, nullable=False),
+    sql.Column("granted_by", sql.String(200), nullable=False),
+    sql.Column("granted_utc", sql.String(40), nullable=False),
+    sql.Column("until_utc", sql.String(40), nullable=False),
 )
 EVENTS: Final = sql.Table(
     "events",

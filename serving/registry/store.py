@@ -12,10 +12,11 @@ from typing import Final, Self
 import sqlalchemy as sql
 
 from runtimes.errors import BasculeError
+from runtimes.preflight.waivers import Waiver, in_force
 from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import LIVE
-from serving.registry import audit, catalog
+from serving.registry import audit, catalog, waiver_rows
 from serving.registry.audit import Event
 from serving.registry.blob_places import open_blobs
 from serving.registry.bundle import read_bundle, read_head
@@ -145,10 +146,17 @@ class Registry:
         )
 
     def change_counter(self) -> int:
-        """Return a number that rises with every change: cheap, for polling."""
+        """Return a number that rises with every change and every end of a waiver: for polling."""
         with self.database.reading() as connection:
             revision = catalog.read_revision(connection)
-        return revision + self.trust.changes()
+            over_count = waiver_rows.count_over(connection, self.clock.utc_now())
+        return revision + over_count + self.trust.changes()
+
+    def waivers(self, *, with_past: bool = False) -> tuple[Waiver, ...]:
+        """Return what is allowed now; with the past: all that ever was."""
+        with self.database.reading() as connection:
+            found = waiver_rows.read(connection)
+        return found if with_past else in_force(found, self.clock.utc_now())
 
     def wanted(self) -> tuple[VersionSpec, ...]:
         """Return every version that shall be loaded and can be, by model and version."""

@@ -134,6 +134,7 @@ def _configuration(
         inputs=_specs(message.input, "input"),
         outputs=_specs(message.output, "output"),
         queue=queue_policy(message.dynamic_batching, rows),
+        response_cache=message.response_cache.enable,
         replica_count=replica_count,
         device="cuda" if on_gpu else "cpu",
         may_use_cpu=on_gpu and not is_named,

@@ -132,6 +132,8 @@ class ServingPolicy:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     queue: QueuePolicy = QueuePolicy()
+    response_cache: bool = False
+    """Answers are kept by what was asked, within the worker's bound."""
     replica_count: int = 1
     device: str = "cpu"
     """`cpu` or `cuda`; a replica that was given devices counts them from 0."""
@@ -183,7 +185,11 @@ class GoldenSpec:
     same_environment: tuple[Tolerance, ...]
     """One for each output, where nothing differs from the environment that made the samples."""
     other_environment: tuple[Tolerance, ...]
-    """And anywhere else: what a worker insists on."""
+    """And anywhere else."""
+    fingerprint: str = ""
+    """Of the environment that made the samples; empty: nobody measured it."""
+    waiver: str = ""
+    """Until when, by whom and why other answers are allowed; empty: they are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +253,8 @@ class ServedVersion:
     load_s: float
     run_s: float
     """Median seconds of one warm run of one row; 0 where nothing could be run at load."""
+    fingerprint: str = ""
+    """Of the environment that it runs in: all that can change a result."""
     notes: tuple[str, ...] = ()
     """What was inferred or could not be, for people."""
     findings: tuple[Finding, ...] = ()

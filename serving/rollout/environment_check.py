@@ -1,49 +1,53 @@
-"""Does a node still have the environment that a bundle was packed in? Reads the bundle's manifest.
+"""Pure: does a version run in the environment that it was packed in, and began in?
 
-What differs is information: golden samples, replayed at load, say whether results do. It names what
-to look at when they do, and tells of a driver or a library that changed under a deployed version.
+What differs from packing is information: golden samples, replayed at load, say whether results do.
+What differs from where a version was first placed is a warning: somebody has changed a driver, a
+library or a CPU under a version that serves.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from runtimes.devices import device
-from runtimes.facts import NodeFacts
-from runtimes.findings import Finding
+from runtimes.findings import Finding, Severity
 from runtimes.preflight.catalogue import found
-from serving.registry.bundle import read_manifest
-from serving.registry.environment import differences, environment_of
-from serving.registry.version import VersionSpec
+from serving.registry.environment import Change, Described, differences
 
 CODE = "BP-E12"
+SUBJECT = "environment"
 NAMED_CHANGES = 5
 
 
-def environment_findings(spec: VersionSpec, node: NodeFacts | None) -> Iterator[Finding]:
-    """Yield what of a node can change a bundle's results, and is not as it was when it was packed.
-
-    Raises:
-        OSError: The bundle cannot be read.
-        BasculeError: It is none.
-    """
-    if not spec.folder or node is None:
-        return
-    packed = read_manifest(Path(spec.folder)).packed_on
+def packed_findings(packed: Described, now: Described, format_name: str) -> Iterator[Finding]:
+    """Yield what can change a bundle's results, and is not as it was when it was packed."""
     if not packed.cpu_model:
         return  # nobody measured where it was packed
-    now = environment_of(
-        node,
-        format_name=spec.format,
-        threads=packed.threads,
-        device=device(spec.policy.device),
-    )
-    changes = [str(one) for one in differences(packed, now, spec.format) if one.matters]
+    changes = _that_matter(packed, now, format_name)
     if changes:
-        named = ", ".join(changes[:NAMED_CHANGES])
-        more = f" and {len(changes) - NAMED_CHANGES} more" if len(changes) > NAMED_CHANGES else ""
         yield found(
             CODE,
-            "environment",
-            f"it is not the one that the bundle was packed in: {named}{more}",
+            SUBJECT,
+            f"it is not the one that the bundle was packed in: {_named(changes)}",
             "ask bascule reproduce whether results differ",
+            severity=Severity.INFO,
         )
+
+
+def placed_findings(first: Described, now: Described, format_name: str) -> Iterator[Finding]:
+    """Yield what can change a version's results, and is not as it was when it was first placed."""
+    changes = _that_matter(first, now, format_name)
+    if changes:
+        yield found(
+            CODE,
+            SUBJECT,
+            f"it is not the one that the version was first placed in: {_named(changes)}",
+            "ask bascule reproduce whether results differ; unload and load the version to compare "
+            "it with this environment from now on",
+        )
+
+
+def _that_matter(before: Described, after: Described, format_name: str) -> list[Change]:
+    return [one for one in differences(before, after, format_name) if one.matters]
+
+
+def _named(changes: Sequence[Change]) -> str:
+    named = ", ".join(str(one) for one in changes[:NAMED_CHANGES])
+    return f"{named} and {len(changes) - NAMED_CHANGES} more" if changes[NAMED_CHANGES:] else named

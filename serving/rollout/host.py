@@ -91,7 +91,9 @@ def environment_order(
     return EnvironmentOrder(home=settings.home, lock_file=Path(lock_file), child=child)
 
 
-def worker_argv(settings: Settings, address: WorkerAddress, recorder: Path) -> tuple[str, ...]:
+def worker_argv(
+    settings: Settings, address: WorkerAddress, recorder: Path, devices: str = ""
+) -> tuple[str, ...]:
     """Write a worker's command line, the way `serving.worker.arguments` reads it."""
     tcp = ("--tcp", address.tcp) if address.tcp else ()
     return (
@@ -99,8 +101,10 @@ def worker_argv(settings: Settings, address: WorkerAddress, recorder: Path) -> t
         *("--control", control_socket(address), "--socket", address.socket, *tcp),
         *("--parent", str(os.getpid()), "--recorder", str(recorder)),
         *("--max-request-bytes", str(settings.max_request_bytes)),
+        *("--cache-size-bytes", str(settings.cache_size_bytes)),
+        *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
-        *("--server-id", settings.server_id),
+        *("--server-id", settings.server_id, f"--gpus={devices}"),
     )
 
 
@@ -217,7 +221,7 @@ class WorkerHost:
             self._note_end(started_s, error.message)
             return
         self._hung_s = 0.0
-        self._change(pid=child.pid)
+        self._change(pid=child.pid, facts=None)
         channel = control_socket(self._launch.address)
         async with LocalHttp(channel) as http, asyncio.TaskGroup() as group:
             tasks = [
@@ -299,7 +303,8 @@ class WorkerHost:
                 self._on_change()
         if not is_done:
             raise NotReadyError("the worker broke off in the middle of its report")
-        if any(said.state is VersionState.LOADING for said in self._hosted.values()):
+        is_loading = any(said.state is VersionState.LOADING for said in self._hosted.values())
+        if is_loading or self._state.facts is None:
             await self._ask_for_all(http)
         for key in [key for key in self._hosted if key not in asked and key not in self._wanted]:
             del self._hosted[key]
@@ -310,8 +315,10 @@ class WorkerHost:
     async def _ask_for_all(self, http: LocalHttp) -> None:
         """Read the whole state: a version whose state did not change has no line of its own."""
         reply = await http.ask("GET", "/worker/state")
-        for line in msgspec.json.decode(reply.body, type=WorkerReport).versions:
+        report = msgspec.json.decode(reply.body, type=WorkerReport)
+        for line in report.versions:
             self._note(line)
+        self._change(facts=report.facts)
 
     def _note(self, line: HostedLine) -> None:
         key = VersionKey(line.model, line.version)

@@ -24,7 +24,8 @@ from serving.errors import DrainingError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
-from serving.rollout.memory import Limits, Memory
+from serving.rollout.environment_watch import EnvironmentWatch, Look
+from serving.rollout.memory import Limits, Memory, Observed
 from serving.rollout.ports import Cluster, Edges
 from serving.rollout.reconcile import Actions, reconcile
 from serving.rollout.sources import Sources
@@ -52,6 +53,8 @@ class Ports:
     clock: Clock
     memory: Memory | None = None
     """What a controller that was killed has left behind; None where nothing runs yet."""
+    environments: EnvironmentWatch | None = None
+    """Compares what versions run in; None: nobody does."""
 
 
 class ControlLoop:
@@ -82,6 +85,7 @@ class ControlLoop:
         self._stopping: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         self._is_idle = False
+        self._is_looking = False
         self._reckoning_s = 0.0
 
     @property
@@ -226,9 +230,10 @@ class ControlLoop:
             self._passed.notify_all()
 
     async def _make_pass(self, group: asyncio.TaskGroup) -> None:
-        before, desired = self._memory, self._desired
+        before = self._memory
         began_s = self._ports.clock.monotonic_s()
         observed = self._ports.cluster.observe()
+        desired = self._with_environments(group, observed)
         actions = reconcile(before, desired, observed, self._limits, self._published)
         self._reckoning_s = self._ports.clock.monotonic_s() - began_s
         self._memory = actions.memory
@@ -254,6 +259,24 @@ class ControlLoop:
             if said.state is VersionState.READY
         }
         self._record(actions)
+
+    def _with_environments(self, group: asyncio.TaskGroup, observed: Observed) -> Desired:
+        """Return what is wanted with what is known of where it runs; new things are looked into."""
+        watch = self._ports.environments
+        if watch is None:
+            return self._desired
+        look = watch.look(self._desired, observed)
+        if look.unknown and not self._is_looking:
+            self._is_looking = True
+            group.create_task(self._look_into(watch, look))
+        return look.desired
+
+    async def _look_into(self, watch: EnvironmentWatch, look: Look) -> None:
+        try:
+            await asyncio.to_thread(watch.look_into, look.unknown, look.desired)
+        finally:
+            self._is_looking = False
+            self._wake.set()
 
     async def _publish(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to all edges; until they have it, both tables may be obeyed."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from runtimes.facts import NodeFacts
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
@@ -62,6 +63,8 @@ class WorkerState:
     """The version that was loading or running when the worker last died by itself."""
     rss_bytes: int = 0
     devices: str = ""
+    facts: NodeFacts | None = None
+    """What it computes with, as it sees the node; None before it has loaded a version."""
 
 
 class Cluster(Protocol):

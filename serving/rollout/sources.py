@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import structlog
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.preflight.waivers import Waiver
 from serving.edge.control import Asked
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import VersionKey
@@ -28,6 +29,7 @@ from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
 from serving.rollout.gate import Gate, Judged
+from serving.rollout.waived import waived
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +48,9 @@ class VersionRegistry(Protocol):
 
     def failed(self) -> tuple[FailedVersion, ...]:
         """Return every version that shall be loaded and cannot be."""
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """Return the findings that are allowed now."""
 
     def models(self) -> frozenset[str]:
         """Return the models that were ever pushed."""
@@ -278,7 +283,8 @@ class Sources:
         if self._gate is None:
             return [Judged(spec=spec) for spec in specs]
         self._gate.forget_all_but({spec.key for spec in specs})
-        return [self._gate.judge(spec) for spec in specs]
+        waivers = self._registry.waivers()
+        return [waived(self._gate.judge(spec), waivers) for spec in specs]
 
     def _is_chosen(self, model: str, version: int) -> bool:
         chosen = self._selection.registry_versions

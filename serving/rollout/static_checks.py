@@ -12,14 +12,13 @@ import structlog
 from runtimes.errors import BasculeError
 from runtimes.facts import NodeFacts
 from runtimes.findings import Finding, Severity
-from runtimes.preflight.check import check, has_errors
+from runtimes.preflight.check import check
 from runtimes.preflight.subject import Subject
 from runtimes.profile import HardwareProfile
 from runtimes.profile_fit import misfits
 from serving.registry.dependencies import Policy
 from serving.registry.subject import Surroundings, subject_of_version
 from serving.registry.version import VersionSpec
-from serving.rollout.environment_check import environment_findings
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +37,7 @@ class StaticChecks:
         self._dependencies = dependencies
 
     def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...] | None:
-        """Return what is wrong with a version, and how its environment differs from the packed.
-
-        None: it could not be judged now.
-        """
+        """Return what is wrong with a version; None: it could not be judged now."""
         node = self._node_for(spec, nodes)
         around = Surroundings(
             node=node,
@@ -51,7 +47,6 @@ class StaticChecks:
         )
         try:
             found = check(_with_permission(subject_of_version(spec, around), spec))
-            environment = () if has_errors(found) else tuple(environment_findings(spec, node))
         except (OSError, BasculeError) as error:
             # Its worker will say so; asked again when the files can be read.
             log.warning("preflight_cannot_read", version=str(spec.key), error=str(error))
@@ -59,8 +54,7 @@ class StaticChecks:
         except Exception:  # process edge: one strange file must not end the control of all others
             log.exception("preflight_failed", version=str(spec.key))
             return None
-        told = (item for item in found if item.severity is not Severity.INFO)
-        return (*told, *environment)
+        return tuple(item for item in found if item.severity is not Severity.INFO)
 
     def _node_for(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> NodeFacts | None:
         profile = self._profiles.get(spec.policy.profile)

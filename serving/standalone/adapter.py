@@ -108,7 +108,7 @@ class LocalCluster:
         devices = self._devices(spec)
         child = ChildSpec(
             name=f"worker {worker}",
-            argv=worker_argv(self._settings, address, recorder),
+            argv=worker_argv(self._settings, address, recorder, devices),
             env=child_environment(
                 self._settings.home, self._instance, CUDA_VISIBLE_DEVICES=devices
             ),

@@ -24,9 +24,11 @@ from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
+from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
+from serving.rollout.placed_file import PlacedFile
 from serving.rollout.sources import Sources
 from serving.rollout.static_checks import StaticChecks
 from serving.settings import Settings
@@ -105,7 +107,13 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         settings, plan.instance, group=group, clock=clock, node=LOCAL_NODE, gpus=plan.gpus
     )
     edges = OneEdge()
-    ports = Ports(cluster=cluster, edges=edges, sources=plan.sources, clock=clock)
+    ports = Ports(
+        cluster=cluster,
+        edges=edges,
+        sources=plan.sources,
+        clock=clock,
+        environments=EnvironmentWatch(PlacedFile(settings.home / "placed.json")),
+    )
     controller = Controller(ports, settings, mode="standalone")
     edge = Edge(settings, controller, group.create_task, instance=plan.instance, clock=clock)
     await controller.loop.start()

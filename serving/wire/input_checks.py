@@ -14,6 +14,7 @@ from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.call import Array, CallSpec
+from serving.wire.request_limits import refuse_texts
 from serving.wire.tensors import (
     ITEM_BYTES,
     Buffer,
@@ -102,7 +103,10 @@ class InputChecks:
         sizes: list[int] = []
         for index, tensor in zip(order, given, strict=True):
             shape = self._fitting_shape(specs[index], tensor)
-            sizes.append(element_count(shape, tensor.name) * ITEM_BYTES[tensor.datatype])
+            count = element_count(shape, tensor.name)
+            if tensor.datatype is Datatype.BYTES:
+                refuse_texts(tensor.name, count)
+            sizes.append(count * ITEM_BYTES[tensor.datatype])
             shapes[index] = shape
         key = tuple([shape and shape[1:] for shape in shapes]) if self._batched else tuple(shapes)
         return InputPlan(rows, tuple(shapes), key, order, tuple(sizes), tuple(given))

@@ -14,6 +14,7 @@ import orjson
 
 from runtimes.errors import InvalidArgumentError
 from serving.wire.json_data import nesting_error
+from serving.wire.request_limits import refuse_count, refuse_rank
 
 Json = Any
 """A parsed JSON value of unknown form."""
@@ -84,6 +85,7 @@ def refuse_faults(tree: Json) -> None:
         raise _unreadable("id", "non-string as string")
     _check_parameters(tree.get("parameters"))
     inputs = _member(tree, "inputs", list, "non-array as array")
+    refuse_count("inputs", len(inputs))
     for given in inputs:
         _check_input(given)
     outputs = tree.get("outputs")
@@ -91,6 +93,7 @@ def refuse_faults(tree: Json) -> None:
         return
     if not isinstance(outputs, list):
         raise _unreadable("outputs", "non-array as array")
+    refuse_count("outputs", len(outputs))
     for output in outputs:
         _check_output(output)
 
@@ -100,6 +103,7 @@ def _check_parameters(parameters: Json) -> None:
         return
     if not isinstance(parameters, dict):
         raise _unreadable("parameters", "non-object as object")
+    refuse_count("parameters", len(parameters))
     for key, value in parameters.items():
         if not isinstance(value, bool | int | float | str):
             raise InvalidArgumentError(
@@ -113,6 +117,7 @@ def _check_input(given: Json) -> None:
     _member(given, "name", str, "non-string as string")
     _member(given, "datatype", str, "non-string as string")
     shape = _member(given, "shape", list, "non-array as array")
+    refuse_rank(given["name"], len(shape))
     if not all(map(_is_unsigned, shape)):
         raise _unreadable("shape", _UNSIGNED)
     parameters = given.get("parameters")

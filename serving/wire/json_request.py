@@ -18,7 +18,8 @@ from serving.wire.json_data import nesting_error, tensor_from_json, tensor_from_
 from serving.wire.json_faults import parse_loosely, refuse_faults
 from serving.wire.output_checks import GivenOutput, OutputChecks
 from serving.wire.parameters import NONE, Parameters, read_parameters
-from serving.wire.tensors import DATATYPES, ITEM_BYTES, MAX_RANK, Buffer, Tensor, element_count
+from serving.wire.request_limits import MAX_ENTRIES, MAX_RANK, refuse_texts
+from serving.wire.tensors import DATATYPES, ITEM_BYTES, Buffer, Tensor, element_count
 
 _ONE_FIELD: Final = (
     "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
@@ -26,6 +27,7 @@ _ONE_FIELD: Final = (
 )
 _ABSENT: Final = msgspec.Raw()
 _Size = Annotated[int, msgspec.Meta(ge=0)]
+_Few: Final = msgspec.Meta(max_length=MAX_ENTRIES)
 
 
 class _InputParameters(msgspec.Struct):
@@ -53,10 +55,10 @@ class _Output(msgspec.Struct):
 
 
 class _Request(msgspec.Struct):
-    inputs: list[_Input]
-    outputs: list[_Output] | None = None
+    inputs: Annotated[list[_Input], _Few]
+    outputs: Annotated[list[_Output], _Few] | None = None
     id: str | None = None
-    parameters: dict[str, int | float | str | bool] | None = None
+    parameters: Annotated[dict[str, int | float | str | bool], _Few] | None = None
 
 
 class _Parsed(msgspec.Struct):
@@ -175,6 +177,8 @@ class RequestReader:
 
     def _json_tensor(self, entry: _Input, tensor: GivenInput, tree: object) -> Tensor:
         size = element_count(tensor.shape, tensor.name) * ITEM_BYTES[tensor.datatype]
+        if not size:
+            refuse_texts(tensor.name, element_count(tensor.shape, tensor.name))
         if size > self._max_json_bytes:
             raise self._too_large(f"JSON input '{tensor.name}' has a byte_size", size)
         if tree is not None:

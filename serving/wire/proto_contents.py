@@ -22,7 +22,8 @@ from serving.wire.protobuf import (
     fields,
     varint_array,
 )
-from serving.wire.tensors import Tensor, string_array, utf8
+from serving.wire.request_limits import refuse_texts
+from serving.wire.tensors import Tensor, element_count, string_array, utf8
 
 # Field number → the datatype that it is named after, and the wire type of an unpacked element.
 _FIELDS: Final = MappingProxyType(
@@ -74,6 +75,8 @@ def tensor_from_contents(
     Raises:
         InvalidArgumentError: They are of another datatype, out of range, or malformed.
     """
+    if given.datatype is Datatype.BYTES:
+        return _texts(view, spans, given, model)
     pieces: list[memoryview] = []
     wanted = _FIELD_OF.get(given.datatype, 0)
     for start, end in spans:
@@ -82,21 +85,37 @@ def tensor_from_contents(
             if kind is None or wire not in (kind[1], BYTES):
                 continue
             if number != wanted:
-                raise InvalidArgumentError(
-                    f"unexpected explicit tensor data for input tensor '{given.name}' for model "
-                    f"'{model}' of type '{kind[0]}', expected datatype '{given.datatype}'"
-                )
+                raise _other_type(kind[0], given, model)
             pieces.append(view[first:last])
-    if given.datatype is Datatype.BYTES:
-        where = f"inference input '{given.name}' for model '{model}'"
-        elements = [utf8(piece, index=k, where=where) for k, piece in enumerate(pieces)]
-        return string_array(elements, given.shape, where=where)
     packed = b"".join(pieces)
     if wanted in _VARINT_AS:
         return _from_varints(varint_array(packed), _VARINT_AS[wanted], given)
     if len(packed) % DTYPES[given.datatype].itemsize:
         raise ProtobufError("malformed protobuf message: cut element in tensor contents")
     return packed
+
+
+def _texts(view: memoryview, spans: list[tuple[int, int]], given: GivenInput, model: str) -> Array:
+    where = f"inference input '{given.name}' for model '{model}'"
+    refuse_texts(given.name, element_count(given.shape, given.name))
+    elements: list[str] = []
+    for start, end in spans:
+        for number, wire, first, last in fields(view, start, end):
+            kind = _FIELDS.get(number)
+            if kind is None or wire not in (kind[1], BYTES):
+                continue
+            if kind[0] is not Datatype.BYTES:
+                raise _other_type(kind[0], given, model)
+            refuse_texts(given.name, len(elements))
+            elements.append(utf8(view[first:last], index=len(elements), where=where))
+    return string_array(elements, given.shape, where=where)
+
+
+def _other_type(sent: Datatype, given: GivenInput, model: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"unexpected explicit tensor data for input tensor '{given.name}' for model "
+        f"'{model}' of type '{sent}', expected datatype '{given.datatype}'"
+    )
 
 
 def _from_varints(values: Array, field_dtype: np.dtype[np.generic], given: GivenInput) -> bytes:

@@ -24,7 +24,8 @@ from serving.wire.protobuf import (
     signed,
     text,
 )
-from serving.wire.tensors import DATATYPES, MAX_RANK, Buffer, Tensor
+from serving.wire.request_limits import MAX_ENTRIES, MAX_RANK, refuse_rank
+from serving.wire.tensors import DATATYPES, Buffer, Tensor
 
 Span = tuple[int, int]
 """Start and end of a payload in the message."""
@@ -34,6 +35,7 @@ _VERSION: Final = 2
 _NAME_TAG: Final = 0x0A
 _VERSION_TAG: Final = 0x12
 _SINGLE_BYTE: Final = 0x80
+_MAX_FIELDS: Final = 4 * MAX_ENTRIES  # parameters, inputs, outputs, raw_input_contents
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -106,7 +108,7 @@ def read_request(view: memoryview) -> ProtoRequest:
     """
     request = ProtoRequest()
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, end in fields(view, 0, len(view)):
+    for number, wire, start, end in fields(view, 0, len(view), _MAX_FIELDS):
         match number, wire:
             case 7, 2:
                 request.raws.append((start, end))
@@ -179,14 +181,14 @@ def _read_input(view: memoryview, at: int, end: int) -> tuple[GivenInput, list[S
     shape: list[int] = []
     contents: list[Span] = []
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, stop in fields(view, at, end):
+    for number, wire, start, stop in fields(view, at, end, MAX_ENTRIES):
         match number, wire:
             case 1, 2:
                 name = text(view, start, stop)
             case 2, 2:
                 datatype = text(view, start, stop)
             case 3, (0 | 2):
-                _read_shape(view, start, stop, shape)
+                _read_shape(view, start, stop, shape, name)
             case 4, 2:
                 read_parameter(view, start, stop, parameters)
             case 5, 2:
@@ -208,7 +210,7 @@ def _known_datatype(spelt: str, name: str) -> Datatype:
     return datatype
 
 
-def _read_shape(view: memoryview, at: int, end: int, shape: list[int]) -> None:
+def _read_shape(view: memoryview, at: int, end: int, shape: list[int], name: str) -> None:
     while at < end:
         value = view[at]
         if value < _SINGLE_BYTE:
@@ -218,13 +220,13 @@ def _read_shape(view: memoryview, at: int, end: int, shape: list[int]) -> None:
             value = signed(value)
         shape.append(value)
         if len(shape) > MAX_RANK:
-            raise InvalidArgumentError(f"a shape has more than {MAX_RANK} dimensions")
+            refuse_rank(name, len(shape))
 
 
 def _read_output(view: memoryview, at: int, end: int) -> GivenOutput:
     name = ""
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, stop in fields(view, at, end):
+    for number, wire, start, stop in fields(view, at, end, MAX_ENTRIES):
         if wire == BYTES and number == 1:
             name = text(view, start, stop)
         elif wire == BYTES and number == 2:  # noqa: PLR2004  parameters

@@ -26,6 +26,7 @@ _FIXED_BYTES: Final = {FIXED64: 8, FIXED32: 4}
 _MAX_VARINT_BYTES: Final = 10
 _MASK64: Final = 2**64 - 1
 _CONTINUES: Final = 0x80
+_ANY_COUNT: Final = 1 << 62
 
 Field = tuple[int, int, int, int]
 """Number, wire type, start and end of the payload (of the varint's bytes, for wire type 0)."""
@@ -56,13 +57,18 @@ def read_varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
     raise ProtobufError(f"malformed protobuf message: bad varint before byte {at}")
 
 
-def fields(view: memoryview, at: int, end: int) -> Iterator[Field]:  # noqa: PLR0912  the hot loop
-    """Walk the fields of the message in `view[at:end]`.
+def fields(  # noqa: PLR0912  the hot loop
+    view: memoryview, at: int, end: int, most: int = _ANY_COUNT
+) -> Iterator[Field]:
+    """Walk the fields of the message in `view[at:end]`, which has `most` fields at most.
 
     Raises:
-        ProtobufError: A field is cut, a group, or of an unknown wire type.
+        ProtobufError: A field is cut, a group, or of an unknown wire type, or one too many.
     """
     while at < end:
+        most -= 1
+        if most < 0:
+            raise ProtobufError(f"too many fields in one message of the request before byte {at}")
         tag = view[at]
         if tag < _CONTINUES:
             at += 1

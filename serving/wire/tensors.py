@@ -20,7 +20,6 @@ Tensor = Buffer | Array
 """Raw bytes, or for BYTES an object array of `str`."""
 
 MAX_ELEMENTS: Final = 2**63 - 1
-MAX_RANK: Final = 64  # numpy's own limit
 VIEW_BYTES: Final = 1 << 16  # below, a copy is cheaper than a view that keeps its batch alive
 _LENGTH_BYTES: Final = 4
 

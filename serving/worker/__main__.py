@@ -29,8 +29,10 @@ from serving.worker.executor import Executor
 from serving.worker.front import Front
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import Shop
+from serving.worker.own_environment import OwnEnvironment
 from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
+from serving.worker.response_cache import ResponseCache
 from serving.worker.targets import Targets
 
 # Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by
@@ -79,14 +81,17 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         queue_bytes=QueueBytes(),
         max_queue_bytes=arguments.max_queue_bytes,
         now_ns=time.perf_counter_ns,
+        cache=ResponseCache(arguments.cache_size_bytes),
     )
     desk = Desk(
         targets,
         loop=loop,
         now_ns=time.perf_counter_ns,
         max_body_bytes=arguments.max_request_bytes,
+        max_inflated_bytes=arguments.max_inflated_bytes,
+        max_bodies_bytes=arguments.max_queue_bytes,
     )
-    hosting = Hosting(shop, targets, recorder)
+    hosting = Hosting(shop, targets, recorder, OwnEnvironment(arguments.gpus))
     identity = Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid())
     front = Front(desk, hosting)
     app = WorkerApp(

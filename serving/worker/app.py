@@ -171,6 +171,7 @@ class WorkerApp:
             queued_rows=sum(loaded.batcher.queued_rows for loaded in self._hosting.loaded),
             rss_bytes=rss_bytes(),
             versions=self._hosting.lines,
+            facts=self._hosting.facts,
         )
         return Response(msgspec.json.encode(report), media_type=JSON)
 

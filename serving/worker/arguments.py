@@ -36,10 +36,14 @@ class Arguments:
     parent: int | None
     recorder: Path | None
     max_request_bytes: int
+    max_inflated_bytes: int
     max_queue_bytes: int
+    cache_size_bytes: int
     drain_s: float
     log_level: str
     server_id: str
+    gpus: str | None
+    """What this process sees, as CUDA_VISIBLE_DEVICES lists them; None: all there are."""
     versions: tuple[VersionSpec, ...]
 
 
@@ -54,11 +58,11 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     add("--port", type=_local_port, dest="tcp", help="short for --tcp 127.0.0.1:PORT")
     add("--parent", type=int, help="process to die with; its pipe is on standard input")
     add("--recorder", type=Path, help="flight recorder: names what ran if this process dies")
-    add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
-    add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    _add_limits(parser)
     add("--drain-s", type=float, default=30.0, help="longest wait for calls in flight at the end")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     add("--server-id", default="triton", help="name in server metadata")
+    add("--gpus", help="GPUs that it was given, as in CUDA_VISIBLE_DEVICES; by default all")
     add("--device", default="cpu", help="device of the models named here: cpu, cuda, cuda:N")
     add("--threads", type=int, default=0, help="their engine threads; 0: from this machine")
     add("--max-batch-rows", type=int, help="their batch limit; by default found out at load")
@@ -66,11 +70,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     given = parser.parse_args(argv)
     if given.socket is None and given.tcp is None:
         parser.error("nowhere to listen: give --socket PATH, --tcp HOST:PORT or both")
-    policy = ServingPolicy(
-        device=given.device, threads=given.threads, max_batch_rows=given.max_batch_rows
-    )
     try:
-        versions = tuple(_version(path, policy) for path in given.models)
+        versions = _versions(given)
     except BasculeError as error:
         parser.error(error.message)
     except OSError as error:
@@ -83,10 +84,13 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         parent=given.parent,
         recorder=given.recorder,
         max_request_bytes=given.max_request_bytes,
+        max_inflated_bytes=given.max_inflated_bytes,
         max_queue_bytes=given.max_queue_bytes,
+        cache_size_bytes=given.cache_size_bytes,
         drain_s=given.drain_s,
         log_level=given.log_level,
         server_id=given.server_id,
+        gpus=given.gpus,
         versions=versions,
     )
 
@@ -106,6 +110,21 @@ def file_version(file: Path, policy: ServingPolicy) -> VersionSpec:
         origin=f"file {file}",
         policy=policy,
     )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
+    add("--max-inflated-bytes", type=int, default=64 << 20, help="largest decompressed body")
+    add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
+
+
+def _versions(given: argparse.Namespace) -> tuple[VersionSpec, ...]:
+    policy = ServingPolicy(
+        device=given.device, threads=given.threads, max_batch_rows=given.max_batch_rows
+    )
+    return tuple(_version(path, policy) for path in given.models)
 
 
 def _version(path: Path, policy: ServingPolicy) -> VersionSpec:

@@ -18,6 +18,7 @@ when its first `apply` is done, and stays so during later ones.
 
 from dataclasses import dataclass
 
+from runtimes.facts import NodeFacts
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 
 
@@ -53,3 +54,5 @@ class WorkerReport:
     queued_rows: int
     rss_bytes: int
     versions: tuple[HostedLine, ...]
+    facts: NodeFacts | None = None
+    """What it computes with, as it sees the node; None before it has loaded a version."""

@@ -7,7 +7,7 @@ connection sends replies in the order of the requests.
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -16,7 +16,7 @@ from runtimes.errors import BasculeError, EngineError
 from serving.wire.call import InferCall
 from serving.worker.admission import draining_error
 from serving.worker.batcher import NS_PER_S
-from serving.worker.body import GatheredBody, SizedBody, open_body
+from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.loaded import LoadedVersion
 from serving.worker.queued import QueuedCall
 from serving.worker.targets import PathTarget, Targets
@@ -24,13 +24,25 @@ from serving.worker.targets import PathTarget, Targets
 Buffer = bytes | memoryview
 Headers = dict[bytes, bytes]
 
+MAX_INFLATED_BYTES: Final = 64 << 20
+MAX_BODIES_BYTES: Final = 2 << 30
+
 log = structlog.get_logger(__name__)
 
 
 class Desk:
     """What all exchanges of the process share, and whether new calls are taken."""
 
-    __slots__ = ("is_draining", "loop", "max_body_bytes", "now_ns", "open_count", "targets")
+    __slots__ = (
+        "body_room",
+        "is_draining",
+        "loop",
+        "max_body_bytes",
+        "max_inflated_bytes",
+        "now_ns",
+        "open_count",
+        "targets",
+    )
 
     def __init__(
         self,
@@ -39,12 +51,25 @@ class Desk:
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         max_body_bytes: int,
+        max_inflated_bytes: int = MAX_INFLATED_BYTES,
+        max_bodies_bytes: int = MAX_BODIES_BYTES,
     ) -> None:
-        """Take calls."""
+        """Take calls.
+
+        Args:
+            targets: The versions.
+            loop: The process's loop.
+            now_ns: Nanoseconds, monotonic.
+            max_body_bytes: The largest body that is read.
+            max_inflated_bytes: What a compressed body may become.
+            max_bodies_bytes: What all bodies that are being received may have.
+        """
         self.targets = targets
         self.loop = loop
         self.now_ns = now_ns
         self.max_body_bytes = max_body_bytes
+        self.max_inflated_bytes = min(max_inflated_bytes, max_body_bytes)
+        self.body_room = BodyRoom(max_bodies_bytes)
         self.is_draining = False
         self.open_count = 0
         """Infer requests whose reply was not written yet."""
@@ -105,6 +130,7 @@ class Exchange(QueuedCall):
             None if length is None else int(length),
             header_bytes=header_bytes,
             max_bytes=self.desk.max_body_bytes,
+            room=self.desk.body_room,
         )
 
     def start(self) -> None:
@@ -113,6 +139,9 @@ class Exchange(QueuedCall):
         self.body = None
         if self.is_gone or gathered is None:
             return
+        held_bytes = gathered.held_bytes
+        if held_bytes:
+            self.desk.body_room.give(held_bytes)
         try:
             self._refuse_early()
             body = gathered.whole()
@@ -143,8 +172,15 @@ class Exchange(QueuedCall):
         """Send the error in turn."""
         self._send((self._failure(error),))
 
+    def drop_body(self) -> None:
+        """Forget what has come of the body."""
+        if self.body is not None:
+            self.desk.body_room.give(self.body.held_bytes)
+            self.body = None
+
     def cancel(self) -> None:
         """Forget the call: its client left."""
+        self.drop_body()
         loaded = self.loaded
         if loaded is None:
             self.is_gone = True
@@ -210,7 +246,10 @@ class Exchange(QueuedCall):
 
     def _unpack_in_thread(self, body: Buffer) -> None:
         """A decompression bomb must not stop the loop."""
+        room, size_bytes = self.desk.body_room, len(body)
+        room.take(size_bytes)  # it may wait for a thread
         future = self.desk.loop.run_in_executor(None, self._unpacked, body)
+        future.add_done_callback(lambda _: room.give(size_bytes))
         future.add_done_callback(self._on_unpacked)
 
     def _on_unpacked(self, future: "asyncio.Future[Buffer]") -> None:

@@ -1,7 +1,8 @@
 """Runs a version's golden samples on the device that will serve it, before it takes a call.
 
-The bundle's own word for "another environment" decides: it is the widest difference that its owner
-accepts anywhere. Whether results are those of the packing machine bit for bit, the note says.
+In the very environment that made the samples their narrow tolerances decide; anywhere else the
+bundle's word for "another environment" does: the widest difference that its owner accepts. Whether
+results are those of the packing machine bit for bit, the note says.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,17 @@ from serving.registry.version import VersionSpec
 CODE = "BP-R01"
 
 
-def replay_golden(model: LoadedModel, spec: VersionSpec) -> str:
+def replay_golden(model: LoadedModel, spec: VersionSpec, fingerprint: str) -> str:
     """Replay the samples and return what came of it, for people; empty where there are none.
 
+    Args:
+        model: The loaded model.
+        spec: Its version.
+        fingerprint: Of the environment that it runs in.
+
     Raises:
-        ModelLoadError: An output is not within its tolerance, or a sample does not run.
+        ModelLoadError: An output is not within its tolerance and nobody waived that, or a sample
+            does not run.
     """
     golden = spec.golden
     if golden is None:
@@ -34,10 +41,16 @@ def replay_golden(model: LoadedModel, spec: VersionSpec) -> str:
             f"{CODE} golden samples: {error.message}: pack the model again where it works"
         ) from error
     found = [[outputs[place] for place in places] for outputs in now]
-    replays = compare_samples(golden.outputs, samples, found, golden.other_environment)
+    is_same = golden.fingerprint == fingerprint
+    tolerances = golden.same_environment if is_same else golden.other_environment
+    replays = compare_samples(golden.outputs, samples, found, tolerances)
     for item in replays:
         if not item.comparison.holds:
-            raise ModelLoadError(_refusal(item) + _precision_remedy(spec))
+            where = " in the environment that it was packed in" if is_same else ""
+            refusal = _refusal(item, where) + _precision_remedy(spec)
+            if not golden.waiver:
+                raise ModelLoadError(refusal)
+            return f"{refusal} (waived {golden.waiver})"
     if all(item.comparison.is_exact for item in replays):
         return f"golden: {len(samples)} samples gave the packed outputs bit for bit"
     return f"golden: {len(samples)} samples within tolerance ({_largest(replays)})"
@@ -55,13 +68,13 @@ def _places(role: str, wanted: Sequence[TensorSpec], there: Sequence[TensorSpec]
     return [names.index(spec.name) for spec in wanted]
 
 
-def _refusal(item: OutputReplay) -> str:
+def _refusal(item: OutputReplay, where: str) -> str:
     seen = item.comparison
     return (
         f"{CODE} output '{item.name}' of {item.sample}: {seen.reason} (largest difference "
         f"{seen.largest_abs:.3g}, {seen.different_count} of {seen.element_count} elements differ, "
-        f"tolerance {item.tolerance}): run `bascule reproduce` on it, and pack it again if this "
-        "result is the right one"
+        f"tolerance {item.tolerance}{where}): run `bascule reproduce` on it, and pack it again if "
+        "this result is the right one"
     )
 
 

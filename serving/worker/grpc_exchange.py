@@ -29,7 +29,7 @@ class GrpcExchange(Exchange):
     def _unpacked(self, body: Buffer) -> Buffer:
         packing = self.headers.get(b"grpc-encoding", b"none").decode("latin-1")
         frame = grpc_frame.deframe(body)
-        message = coding.inflate(frame.message, packing, self.desk.max_body_bytes)
+        message = coding.inflate(frame.message, packing, self.desk.max_inflated_bytes)
         return b"\0" + len(message).to_bytes(4, "big") + message
 
     def _decode(self, body: Buffer) -> InferCall:

@@ -17,12 +17,14 @@ from typing import Final
 import structlog
 
 from runtimes.errors import BasculeError
+from runtimes.facts import NodeFacts
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
 from serving.worker.control import HostedLine
 from serving.worker.executor import Executor
 from serving.worker.loaded import LoadedVersion, Shop, open_version
 from serving.worker.loading import load_parts
+from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import FlightRecorder
 from serving.worker.targets import Targets
 
@@ -34,8 +36,11 @@ log = structlog.get_logger(__name__)
 class Hosting:
     """What is wanted, what there is, and the way between. Belongs to one event loop."""
 
-    def __init__(self, shop: Shop, targets: Targets, recorder: FlightRecorder) -> None:
+    def __init__(
+        self, shop: Shop, targets: Targets, recorder: FlightRecorder, own: OwnEnvironment
+    ) -> None:
         """Host nothing."""
+        self._own = own
         self._shop = shop
         self._targets = targets
         self._recorder = recorder
@@ -53,6 +58,11 @@ class Hosting:
     def lines(self) -> tuple[HostedLine, ...]:
         """The state of every version, hosted or wanted."""
         return tuple(self._lines.values())
+
+    @property
+    def facts(self) -> NodeFacts | None:
+        """What this process computes with; None before it has loaded a version."""
+        return self._own.known
 
     @property
     def loaded(self) -> Sequence[LoadedVersion]:
@@ -114,7 +124,7 @@ class Hosting:
             self._tell(spec, VersionState.LOADING)
         note = self._recorder.note(key)
         try:
-            parts = await self._loader.call(lambda: load_parts(spec, note))
+            parts = await self._loader.call(lambda: load_parts(spec, note, self._own))
             loaded = open_version(self._shop, spec, parts, note)
         except BasculeError as error:
             self._refuse(spec, old, error.message)

@@ -41,7 +41,7 @@ class HttpExchange(Exchange):
 
     def _unpacked(self, body: Buffer) -> Buffer:
         packing = self.headers[b"content-encoding"].decode("latin-1")
-        return coding.inflate(body, packing, self.desk.max_body_bytes)
+        return coding.inflate(body, packing, self.desk.max_inflated_bytes)
 
     def _decode(self, body: Buffer) -> InferCall:
         loaded = self._choose(self.target)

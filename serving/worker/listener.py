@@ -229,7 +229,7 @@ class InferProtocol(HttpToolsProtocol):
 
     def _refuse(self, exchange: Exchange, error: BasculeError) -> None:
         """Answer before the body was read; the connection ends, as the rest is not wanted."""
-        exchange.body = None
+        exchange.drop_body()
         exchange.keep_alive = False
         exchange.fail(error)
 

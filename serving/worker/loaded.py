@@ -13,10 +13,13 @@ from serving.wire.v2_proto import V2ProtoCodec
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import NS_PER_S, Batcher, QueueBytes
+from serving.worker.cached_intake import CachedIntake
 from serving.worker.executor import Executor, RunCosts, VersionRunner
+from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.recorder import Note
+from serving.worker.response_cache import ResponseCache
 from serving.worker.stacking import Stacker
 
 
@@ -30,6 +33,8 @@ class Shop:
     max_queue_bytes: int
     now_ns: Callable[[], int]
     """Nanoseconds, monotonic."""
+    cache: ResponseCache
+    """For the versions whose policy asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,8 @@ class LoadedVersion:
     model: LoadedModel
     json_codec: V2JsonCodec
     proto_codec: V2ProtoCodec
-    batcher: Batcher
+    batcher: Intake
+    """The batcher, or what stands before it."""
     statistics: StatisticsRecorder
     default_timeout_ns: int
     """Longest time in the queue that the policy allows; 0: no limit."""
@@ -79,13 +85,16 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         now_ns=shop.now_ns,
         levels=None if queue.priorities is None else LevelQueue(queue.priorities),
     )
+    intake: Intake = batcher
+    if spec.policy.response_cache and shop.cache.max_bytes:
+        intake = CachedIntake(batcher, shop.cache, statistics, shop.now_ns)
     return LoadedVersion(
         spec=spec,
         served=served,
         model=model,
         json_codec=V2JsonCodec(call_spec),
         proto_codec=V2ProtoCodec(call_spec),
-        batcher=batcher,
+        batcher=intake,
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
         has_levels=queue.priorities is not None,

@@ -21,6 +21,7 @@ from serving.registry.file_digests import require_files
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
 from serving.worker.model_files import read_labels, run_warmups
+from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import LOADER_SLOT, Note
 
 
@@ -34,12 +35,13 @@ class LoadedParts:
     """Class names for each output; empty where none has any."""
 
 
-def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
+def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedParts:
     """Load, inspect and warm up a version.
 
     Args:
         spec: What to load.
         note: The version's pen in the flight recorder.
+        own: What this process computes with.
 
     Raises:
         ModelLoadError: It cannot work here, or contradicts its configuration.
@@ -66,27 +68,31 @@ def load_parts(spec: VersionSpec, note: Note) -> LoadedParts:
     )
     require_files(Path(spec.folder), spec.files)
     with _noted(note):
-        model = as_configured(runtime.load(request), configured)
+        opened = runtime.load(request)
+        model = as_configured(opened, configured)
         with _closed_on_error(model):
             signature = settle_signature(model, configured)
             warmth = warm_up(model, signature.inputs, now_s=time.perf_counter)
-            golden = replay_golden(model, spec)
+            where = opened.device if isinstance(opened, Placed) else request.device
+            fingerprint = own.fingerprint(spec.format, request.threads, where)
+            golden = replay_golden(model, spec, fingerprint)
             sampled = run_warmups(model, signature, spec)
             labels = read_labels(signature.outputs, spec)
-    own = model.notes if isinstance(model, Noted) else ()
-    notes = (*own, *signature.notes, warmth.note, golden, sampled, labels.note, environment_note())
+    told = opened.notes if isinstance(opened, Noted) else ()
+    notes = (*told, *signature.notes, warmth.note, golden, sampled, labels.note, environment_note())
     served = ServedVersion(
         platform=runtime.platform,
         backend=runtime.backend,
         inputs=signature.inputs,
         outputs=signature.outputs,
         max_batch_rows=signature.max_batch_rows,
-        device=str(model.device if isinstance(model, Placed) else request.device),
+        device=str(where),
         threads=request.threads,
         load_s=time.perf_counter() - begin_s,
         run_s=warmth.run_s or 0.0,
+        fingerprint=fingerprint,
         notes=tuple(text for text in notes if text),
-        findings=model.findings if isinstance(model, Placed) else (),
+        findings=opened.findings if isinstance(opened, Placed) else (),
     )
     return LoadedParts(model=model, served=served, labels=labels.names)
 

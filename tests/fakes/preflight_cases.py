@@ -38,6 +38,8 @@ CUDA_TORCH = replace(
     CPU_NODE.torch, version="2.13.0+cu130", cuda_version="13.0", cuda_architectures=("sm_80",)
 )  # type: ignore[type-var]  # the fake node has torch
 INT8 = replace(MODEL, operators=(OperatorUse(domain="", name="QLinearConv", count=3),))
+BF16 = replace(MODEL, typed_operators=frozenset({("Gemm", Datatype.BF16)}))
+LACKING_ORT = replace(ORT, missing_cpu_kernels=frozenset({"Gemm:BF16", "Erf:FP64"}))
 LARGE = replace(MODEL, weight_bytes=60 * GIB)
 EXPORTED = Pt2Archive(archive_version=0, schema_version=(8, 20), pickles=("data/x.pt",))
 TRUSTED_CODE = replace(
@@ -341,7 +343,26 @@ CASES = {
     ),
     "a device that is not given": Case(
         "BP-E01",
-        running(load_problem="the model asks for cuda:0", is_device_problem=True),
+        running(load_problem="the model asks for cuda:0", load_code="BP-E01"),
         "on the CPU",
+    ),
+    "no kernel for a datatype": Case(
+        "BP-O05",
+        on(replace(ON_CPU, model=BF16), replace(CPU_NODE, onnxruntime=LACKING_ORT)),
+        "FP32 in place of BF16",
+        on(replace(ON_CPU, model=MODEL), replace(CPU_NODE, onnxruntime=LACKING_ORT)),
+    ),
+    "no kernel when it was loaded": Case(
+        "BP-O05", running(load_problem="no kernel", load_code="BP-O05"), "a kernel"
+    ),
+    "nothing of it on the GPU": Case(
+        "BP-O06",
+        running(load_problem="none of the model's 2 nodes has a CUDA kernel", load_code="BP-O06"),
+        "on the CPU",
+    ),
+    "a buffer on another device": Case(
+        "BP-T06",
+        running(load_problem="buffer anchors is on cpu", load_code="BP-T06"),
+        "one device",
     ),
 }

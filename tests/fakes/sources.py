@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from runtimes.preflight.waivers import Waiver
 from serving.errors import NotFoundError
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
@@ -16,6 +17,11 @@ class FakeRegistry:
         self.pins: dict[str, int] = {}
         self.told: list[tuple[str, str, str]] = []
         self.count = 0
+        self.allowed: tuple[Waiver, ...] = ()
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """Return what is allowed."""
+        return self.allowed
 
     def change_counter(self) -> int:
         """Return how often something changed."""

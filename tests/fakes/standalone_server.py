@@ -1,12 +1,14 @@
 """A real `bascule serve` for tests: started with a repository, asked, and ended without a trace."""
 
 import asyncio
+import http.client
 import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from serving.local_http import LocalHttp
 from tests.fakes.models import tiny
 
 LIMIT_S = 60.0
+LOOK_S = 0.05
 
 
 def free_ports(count: int) -> list[int]:
@@ -85,6 +88,24 @@ class Server:
     def worker_pids(self) -> dict[str, int]:
         """Process ids by pool."""
         return {w["pool"]: w["pid"] for w in self.admin("GET", "/v1/status")["workers"]}
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[2], timeout=LIMIT_S)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def until(self, holds: Callable[[], object], what: str) -> None:
+        """Wait until something holds."""
+        pause = threading.Event()
+        for _ in range(int(LIMIT_S / LOOK_S)):
+            if holds():
+                return
+            pause.wait(LOOK_S)
+        pytest.fail(f"never came true: {what}")
 
     def answer(self, model: str, version: str = "") -> tuple[list[float], str]:
         """Infer over HTTP: the first row of y, and the version that ran."""

@@ -83,7 +83,6 @@ def test_a_repository_comes_back_as_it_was(tmp_path: Path) -> None:
     assert status == 0
     assert [(one["model"], one["version"]) for one in said["imported"]] == [("net", 1), ("net", 3)]
     assert [loss.split(":")[0] for loss in said["imported"][0]["losses"]] == [
-        "response_cache",
         "optimization priority",
         "parameters other",
         "dynamic_batching preserve_ordering",
@@ -141,6 +140,7 @@ def test_one_bad_model_does_not_stop_the_others(tmp_path: Path) -> None:
         "version 1: version_policy does not choose it",
         "labels.txt: not imported, it belongs to no version",
         "readme.md: not imported, it belongs to no version",
+        "warmup: not imported, it belongs to no version",
     ]
     reasons = {one["model"]: one["reason"] for one in said["refused"]}
     assert reasons.keys() == {"ensemble", "python", "broken", "lost", "empty"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -11,7 +12,7 @@ from serving.environments.store import Environments
 from serving.registry.bundle import Bundle
 from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.store import Registry
-from tests.fakes.bundles import PACKED_UTC
+from tests.fakes.bundles import CONFIG, PACKED_UTC
 from tests.fakes.models import tiny
 from tests.fakes.wheels import use_only, write_wheel
 from tests.integration.standalone.test_serve import Server, serving
@@ -32,13 +33,16 @@ def only_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "wheels"
 
 
-def pack(folder: Path, name: str, lock: str, dependencies: str) -> Bundle:
-    """Pack the tiny model with a lock."""
+def pack(
+    folder: Path, name: str, lock: str, dependencies: str, *, file: str = "model.onnx"
+) -> Bundle:
+    """Pack the tiny model, under any format's file name, with a lock."""
     folder.mkdir()
-    (folder / "model.onnx").write_bytes(tiny())
+    (folder / file).write_bytes(tiny())
     (folder / "lock.txt").write_text(lock)
     order = PackOrder(
-        model_file=folder / "model.onnx",
+        model_file=folder / file,
+        config=CONFIG if file.endswith(".echo") else "",
         name=name,
         version=1,
         created_utc=PACKED_UTC,
@@ -63,6 +67,12 @@ def record(server: Server, model: str) -> Fields:
     return found
 
 
+def differences(server: Server, model: str) -> list[dict[str, str]]:
+    """What the status says of the environment that a model runs in."""
+    found: Any = record(server, model)["findings"]
+    return [one for one in found if one["code"] == "BP-E12"]
+
+
 def test_a_version_runs_with_the_packages_that_it_pins(
     home: Path, tmp_path: Path, wheels: Path
 ) -> None:
@@ -83,6 +93,26 @@ def test_a_version_runs_with_the_packages_that_it_pins(
     assert note in pinned["served"]["notes"]
     assert note not in plain["served"]["notes"]
     assert (pinned["isolation"], plain["isolation"]) == ("dedicated", "shared")
+
+
+def test_findings_are_of_what_an_isolated_worker_has(
+    home: Path, tmp_path: Path, wheels: Path
+) -> None:
+    """Status compares with packing what the worker computes with, not what the node has."""
+    write_wheel(wheels, "triton", "99.1")
+    push(home, pack(tmp_path / "a", "pinned", "triton==99.1", "isolate", file="model.echo"))
+    push(home, pack(tmp_path / "b", "plain", "triton==99.1", "ignore", file="model.echo"))
+
+    with serving(home) as server:
+        server.until(lambda: differences(server, "pinned"), "a finding")
+        (told,), of_plain = differences(server, "pinned"), differences(server, "plain")
+        metrics = server.metrics()
+
+    assert told["severity"] == "info"
+    assert "→ 99.1" in told["message"]
+    assert not of_plain
+    line = 'bascule_preflight_findings{model="pinned",version="1",code="BP-E12",severity="info"} 1'
+    assert line in metrics
 
 
 @pytest.mark.usefixtures("wheels")

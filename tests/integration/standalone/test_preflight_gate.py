@@ -1,6 +1,7 @@
 """`bascule serve` refuses what preflight finds before any worker sees it, and says what is odd."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 from benchmarks.models.broken import broken_models
 from benchmarks.models.layout import write_model
 from runtimes.gpu_probe import SystemNvml, probe_gpus
+from runtimes.preflight.waivers import Waiver
+from runtimes.threads import available_cpus
+from serving.registry.store import Registry
+from serving.registry.waivers import grant
 from tests.fakes.standalone_server import Server, put_model, serving
 
 ON_GPU = bool(probe_gpus(SystemNvml()).gpus)
@@ -20,6 +25,15 @@ def prefer(repository: Path, model: str, profiles: str) -> None:
     config.write_text(
         config.read_text()
         + f'\nparameters {{ key: "hardware_profiles" value {{ string_value: "{profiles}" }} }}\n'
+    )
+
+
+def ask_for_threads(repository: Path, model: str, count: int) -> None:
+    """Let a model ask for engine threads."""
+    config = repository / model / "config.pbtxt"
+    config.write_text(
+        config.read_text()
+        + f'\nparameters {{ key: "intra_op_thread_count" value {{ string_value: "{count}" }} }}\n'
     )
 
 
@@ -36,6 +50,8 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
             prefer(repository, name, profiles)
     put_model(repository, "misspelt")
     prefer(repository, "misspelt", "cuda-amper")
+    put_model(repository, "greedy")
+    ask_for_threads(repository, "greedy", 5 * available_cpus())
     with serving(tmp_path_factory.mktemp("h"), "--model-repository", str(repository)) as server:
         yield server
 
@@ -78,3 +94,17 @@ def test_a_second_choice_serves_and_is_told(server: Server) -> None:
     assert (found["state"], found["served"]["device"]) == ("READY", "cpu")
     assert [item["code"] for item in found["findings"]] == ["BP-H09"]
     assert server.answer("second")[1] == "1"
+
+
+def test_a_waiver_lets_a_running_server_load_it(server: Server) -> None:
+    """Waived while the server runs, the version is loaded, and status tells who allowed what."""
+    assert record(server, "greedy")["reason"].startswith("BP-H05 ")
+    with Registry(server.home) as registry:
+        until_utc = registry.clock.utc_now() + timedelta(days=1)
+        allowed = Waiver(code="BP-H05", model="greedy", reason="r", by="ana", until_utc=until_utc)
+        grant(registry, allowed)
+    server.admin("POST", "/v1/sync")
+
+    found = record(server, "greedy")
+    assert found["state"] == "READY"
+    assert [(one["code"], one["waiver"]) for one in found["findings"]] == [("BP-H05", str(allowed))]

@@ -26,11 +26,21 @@ def test_shapes_are_computed_on_the_cpu() -> None:
 
 def test_an_operator_without_a_kernel_is_told() -> None:
     """Where they are allowed, the operators that run on the CPU are named, with their number."""
-    nodes = [node("Conv"), node("NonMaxSuppression", CPU), node("NonMaxSuppression", CPU)]
+    nodes = [*(node("Conv") for _ in range(20)), node("NonMaxSuppression", CPU)]
 
     (note,) = placement_of(nodes, CUDA, NODES, ENGINE).notes
 
-    assert note.startswith("2 of 3 nodes have no CUDA kernel (2 NonMaxSuppression)")
+    assert note.startswith("1 of 21 nodes have no CUDA kernel (1 NonMaxSuppression)")
+
+
+def test_a_large_share_on_the_cpu_is_a_warning() -> None:
+    """More than a tenth of the nodes there is a finding of its own, with the numbers."""
+    nodes = [node("Conv"), node("NonMaxSuppression", CPU), node("NonMaxSuppression", CPU)]
+
+    (finding,) = placement_of(nodes, CUDA, NODES, ENGINE).findings
+
+    assert (finding.code, finding.severity) == ("BP-O06", Severity.WARNING)
+    assert finding.found == "2 of 3"
 
 
 def test_an_operator_without_a_kernel_needs_permission() -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 import runtimes.preflight
-from runtimes.findings import Severity
+from runtimes.findings import Finding, Severity
+from runtimes.onnx_placement import AssignedNode, Permission, placement_of
 from runtimes.preflight.catalogue import CATALOGUE
-from runtimes.preflight.check import Waiver, apply_policy, check
+from runtimes.preflight.check import apply_policy, check
 from runtimes.preflight.subject import (
     Metadata,
     PackedEnvironment,
     Subject,
 )
+from runtimes.preflight.trial import Growth, Latency
+from runtimes.preflight.waivers import Waiver, for_version, in_force
 from runtimes.profile import SHIPPED
 from serving.rollout import environment_check, profile_choice
 from tests.fakes.node_facts import A100, CPU_NODE
@@ -31,6 +34,15 @@ from tests.fakes.subjects import (
     running,
 )
 
+PARTLY = placement_of(
+    [
+        AssignedNode(provider="CUDAExecutionProvider", name="", operator="Conv"),
+        AssignedNode(provider="CPUExecutionProvider", name="", operator="NonMaxSuppression"),
+    ],
+    "CUDAExecutionProvider",
+    Permission(nodes=True),
+    "ONNX Runtime 1.31",
+).findings
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -71,6 +83,17 @@ WARNINGS = {
     ),
     "not repeatable": ("BP-R05", running(distinct_runs=3)),
     "NaN on made-up inputs": ("BP-R02", running(not_finite=("y",))),
+    "over the latency budget": (
+        "BP-R04",
+        claiming(
+            running(latencies=(Latency(rows=8, run_count=30, p99_s=0.038),)), latency_budget_s=0.02
+        ),
+    ),
+    "memory that grows": (
+        "BP-R06",
+        running(growth=Growth(run_count=50, shape_count=50, grown_bytes=210 << 20)),
+    ),
+    "half of it on the CPU": ("BP-O06", running(placement=PARTLY)),
     "not run": ("BP-R08", running(run_problem="index out of range")),
     "a timeout below one run": ("BP-C04", claiming(ON_CPU, default_timeout_s=1e-6)),
 }
@@ -81,7 +104,7 @@ def test_what_only_deserves_a_warning(case: tuple[str, Subject]) -> None:
     """It is loaded all the same; under strict, security and hardware refuse it."""
     code, subject = case
     findings = check(subject)
-    strict = apply_policy(findings, strict=True, now_utc=NOW)
+    strict = apply_policy(findings, strict=True)
 
     assert {one.code for one in findings if one.severity is Severity.WARNING} == {code}
     assert all(one.severity is not Severity.ERROR for one in findings)
@@ -114,25 +137,71 @@ def test_the_catalogue_lists_exactly_what_can_be_found() -> None:
     assert used | placement == set(CATALOGUE)
 
 
+def allowing(code: str, model: str = "m", version: int | None = None, days: int = 1) -> Waiver:
+    """A waiver of Ana's, from now on."""
+    until = NOW + timedelta(days=days)
+    return Waiver(
+        code=code, model=model, version=version, reason="trial", by="ana", until_utc=until
+    )
+
+
 def test_a_waiver_holds_until_it_is_over() -> None:
-    """A waived error is information with its reason; after its day it is an error again."""
+    """A waived error is information with author and reason; after its day it is an error again."""
     findings = check(claiming(ON_CPU, preferred_batch_rows=(16,)))
-    waiver = Waiver(code="BP-C04", reason="trial", until_utc=NOW + timedelta(days=1), by="ana")
 
-    waived = apply_policy(findings, strict=True, waivers=[waiver], now_utc=NOW)
-    over = apply_policy(findings, strict=True, waivers=[waiver], now_utc=NOW + timedelta(days=2))
+    def weighed(later: timedelta) -> tuple[Finding, ...]:
+        waivers = for_version(in_force([allowing("BP-C04")], NOW + later), "m", 1)
+        return apply_policy(findings, strict=True, waivers=waivers)
 
-    assert [one.severity for one in waived] == [Severity.INFO]
-    assert "trial" in waived[0].message
-    assert [one.severity for one in over] == [Severity.ERROR]
+    (waived,), (over,) = weighed(timedelta(0)), weighed(timedelta(days=1))
+    assert (waived.severity, over.severity) == (Severity.INFO, Severity.ERROR)
+    assert waived.waiver.endswith("by ana: trial")
+    assert waived.waiver in str(waived)
+    assert (waived.message, over.waiver) == (findings[0].message, "")
 
 
-def test_what_endangers_others_cannot_be_waived() -> None:
-    """A waiver for rows that interact changes nothing."""
-    findings = check(running(row_interaction="they do"))
-    waiver = Waiver(code="BP-C03", reason="?", until_utc=NOW + timedelta(days=1), by="ana")
+@pytest.mark.parametrize(
+    ("waiver", "is_meant"),
+    [
+        pytest.param(allowing("BP-C04"), True, id="all versions"),
+        pytest.param(allowing("BP-C04", version=1), True, id="this one"),
+        pytest.param(allowing("BP-C04", version=2), False, id="another version"),
+        pytest.param(allowing("BP-C04", model="n"), False, id="another model"),
+        pytest.param(allowing("BP-C03"), False, id="rows that interact"),
+        pytest.param(allowing("BP-A00"), False, id="no code"),
+    ],
+)
+def test_a_waiver_is_for_its_scope_and_for_what_can_be_waived(
+    waiver: Waiver,
+    is_meant: bool,  # noqa: FBT001  a case
+) -> None:
+    """What endangers others is never allowed, and another model's waiver says nothing of this."""
+    assert (waiver.code in for_version([waiver], "m", 1)) is is_meant
 
-    assert apply_policy(findings, strict=False, waivers=[waiver], now_utc=NOW) == findings
+
+def test_of_two_waivers_the_longer_counts() -> None:
+    """Granted again for longer, or for all versions beside one: the later end is the end."""
+    short, long = allowing("BP-C04", version=1), allowing("BP-C04", days=9)
+
+    assert for_version([long, short], "m", 1) == for_version([short, long], "m", 1)
+    assert for_version([long, short], "m", 1)["BP-C04"] is long
+
+
+def test_security_and_damage_have_no_waiver() -> None:
+    """No code of the groups of files and security can be waived, nor one that names no hardware."""
+    waivable = {code for code, entry in CATALOGUE.items() if entry.is_waivable}
+
+    assert not [code for code in waivable if code[3] in "FS"]
+    assert not waivable & {"BP-C03", "BP-C05", "BP-C06", "BP-H08", "BP-H10", "BP-R07"}
+    assert {"BP-C04", "BP-R01", "BP-H05"} <= waivable
+
+
+def test_a_trial_is_judged_where_all_errors_are_waived() -> None:
+    """What running showed is told beside an error that somebody allows."""
+    subject = claiming(running(distinct_runs=3), preferred_batch_rows=(16,))
+
+    assert "BP-R05" not in {one.code for one in check(subject)}
+    assert "BP-R05" in {one.code for one in check(subject, waived={"BP-C04"})}
 
 
 def test_the_first_profile_that_fits_counts() -> None:

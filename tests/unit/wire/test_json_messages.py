@@ -50,7 +50,7 @@ JSON_ONLY: list[tuple[CallSpec, dict[str, Any], str]] = [
     ),
     (BYTE, with_input(shape=[1.5]), "Unable to parse 'shape': "),
     (BYTE, with_input(shape=[True]), "Unable to parse 'shape': "),
-    (BYTE, with_input(shape=[1] * 65), "Unable to parse the request"),
+    (BYTE, with_input(shape=[1] * 65), "input 'x' has 65 dimensions, the maximum is 64"),
     (
         BYTE,
         {**with_input(), "id": 5},

@@ -105,7 +105,7 @@ def _class_zero(request: service_pb2.ModelInferRequest) -> None:
             _negative_shape,
             "All input dimensions should be specified for input 'x' for model 'm', got [-1]",
         ),
-        (_many_dimensions, "more than 64 dimensions"),
+        (_many_dimensions, "input 'x' has 65 dimensions, the maximum is 64"),
         (_twice, "[request id: r] input 'x' already exists in request"),
         (_reserved, "parameter keys starting with 'triton_' are reserved for Triton usage"),
         (_empty_parameter, "parameter 'p' has invalid type."),

@@ -21,6 +21,7 @@ X = tensor("x", Datatype.FP32, (-1, 2))
 Y = tensor("y", Datatype.FP32, (-1, 2))
 BITWISE = Tolerance()
 CLOSE = Tolerance(kind="close", rtol=1e-3)
+HERE = "here"
 ROWS = np.array([[1, 2], [3, 4]], np.float32)
 
 
@@ -38,6 +39,7 @@ def version(folder: Path, outputs: Array, tolerance: Tolerance) -> VersionSpec:
         outputs=(Y,),
         same_environment=(BITWISE,),
         other_environment=(tolerance,),
+        fingerprint="where it was packed",
     )
     return VersionSpec(
         model="m",
@@ -54,23 +56,40 @@ def version(folder: Path, outputs: Array, tolerance: Tolerance) -> VersionSpec:
 
 def test_equal_outputs_are_noted(tmp_path: Path) -> None:
     """Bit for bit what was packed."""
-    note = replay_golden(model(2), version(tmp_path, ROWS * 2, BITWISE))
+    note = replay_golden(model(2), version(tmp_path, ROWS * 2, BITWISE), HERE)
 
     assert note == "golden: 1 samples gave the packed outputs bit for bit"
 
 
 def test_a_difference_within_tolerance_is_told(tmp_path: Path) -> None:
     """It loads, and the note says how far the results are off."""
-    note = replay_golden(model(2), version(tmp_path, ROWS * np.float32(2.0001), CLOSE))
+    note = replay_golden(model(2), version(tmp_path, ROWS * np.float32(2.0001), CLOSE), HERE)
 
     assert note.startswith("golden: 1 samples within tolerance (output 'y' differs by up to 0.0004")
+
+
+def test_where_it_was_packed_the_narrow_tolerance_decides(tmp_path: Path) -> None:
+    """What is near enough elsewhere is not in the environment that made the samples."""
+    spec = version(tmp_path, ROWS * np.float32(2.0001), CLOSE)
+
+    with pytest.raises(ModelLoadError, match="in the environment that it was packed in"):
+        replay_golden(model(2), spec, "where it was packed")
+
+
+def test_an_unmeasured_environment_is_another_one(tmp_path: Path) -> None:
+    """A bundle that does not say where it was packed is held to the wide tolerance."""
+    spec = version(tmp_path, ROWS * np.float32(2.0001), CLOSE)
+    assert spec.golden is not None
+    unmeasured = replace(spec, golden=replace(spec.golden, fingerprint=""))
+
+    assert "within tolerance" in replay_golden(model(2), unmeasured, HERE)
 
 
 @pytest.mark.parametrize("tolerance", [BITWISE, CLOSE])
 def test_other_outputs_refuse_the_version(tmp_path: Path, tolerance: Tolerance) -> None:
     """The message has the check's code, the output, the sample and what to do."""
     with pytest.raises(ModelLoadError, match=r"^BP-R01 output 'y' of 0\.npz: .*reproduce"):
-        replay_golden(model(2.1), version(tmp_path, ROWS * 2, tolerance))
+        replay_golden(model(2.1), version(tmp_path, ROWS * 2, tolerance), HERE)
 
 
 @pytest.mark.parametrize(("precision", "is_told"), [("tf32", True), ("fp32", False)])
@@ -82,7 +101,7 @@ def test_shorter_products_on_a_gpu_are_named_as_the_likely_cause(
     policy = replace(spec.policy, device="cuda", profile="cuda-hopper", precision=precision)
 
     with pytest.raises(ModelLoadError) as caught:
-        replay_golden(model(2.1), replace(spec, policy=policy))
+        replay_golden(model(2.1), replace(spec, policy=policy), HERE)
 
     assert ("cuda-hopper allows TF32" in caught.value.message) is is_told
 
@@ -93,7 +112,7 @@ def test_a_damaged_sample_refuses_the_version(tmp_path: Path) -> None:
     (tmp_path / "0.npz").write_bytes(b"no archive")
 
     with pytest.raises(ModelLoadError, match="BP-R01 golden samples: "):
-        replay_golden(model(2), spec)
+        replay_golden(model(2), spec, HERE)
 
 
 def test_tensors_that_the_configuration_left_out_are_told(tmp_path: Path) -> None:
@@ -103,11 +122,23 @@ def test_tensors_that_the_configuration_left_out_are_told(tmp_path: Path) -> Non
     other = replace(spec.golden, outputs=(replace(Y, name="z"),))
 
     with pytest.raises(ModelLoadError, match="BP-R01 output 'z'"):
-        replay_golden(model(2), replace(spec, golden=other))
+        replay_golden(model(2), replace(spec, golden=other), HERE)
 
 
 def test_a_version_without_samples_is_loaded_without_a_note(tmp_path: Path) -> None:
     """Folders in Triton's layout have none."""
     spec = replace(version(tmp_path, ROWS, BITWISE), golden=None)
 
-    assert replay_golden(model(2), spec) == ""
+    assert replay_golden(model(2), spec, HERE) == ""
+
+
+def test_a_waiver_lets_other_answers_pass(tmp_path: Path) -> None:
+    """The version loads, and its note says what differs and who allowed that."""
+    spec = version(tmp_path, ROWS, CLOSE)
+    assert spec.golden is not None
+    allowed = replace(spec, golden=replace(spec.golden, waiver="until May by ana: new GPUs"))
+
+    note = replay_golden(model(2), allowed, HERE)
+
+    assert "BP-R01 output 'y'" in note
+    assert note.endswith("(waived until May by ana: new GPUs)")

@@ -1,0 +1,101 @@
+"""Reads the JSON body of a call to the front desk: within its limits, before memory is taken.
+
+One body may have `MAX_BODY_BYTES`, and all that are being read `MAX_BODIES_BYTES` together, so that
+many slow senders cost no more than that.
+"""
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+
+from runtimes.errors import InvalidArgumentError
+from serving.errors import PayloadTooLargeError, QueueFullError
+
+MAX_BODY_BYTES: Final = 64 << 20
+MAX_BODIES_BYTES: Final = 256 << 20
+MAX_DEPTH: Final = 100
+
+
+class BodyRoom:
+    """Bytes of bodies that are being read."""
+
+    def __init__(self, max_bytes: int = MAX_BODIES_BYTES) -> None:
+        """Begin with none."""
+        self._max_bytes = max_bytes
+        self._used_bytes = 0
+
+    async def read(self, request: Request) -> bytearray:
+        """Read a whole body.
+
+        Raises:
+            PayloadTooLargeError: It is over the limit of one body.
+            QueueFullError: All bodies together are over theirs.
+        """
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                self._used_bytes += len(chunk)
+                self._check(len(body))
+        finally:
+            self._used_bytes -= len(body)
+        return body
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > MAX_BODY_BYTES:
+            raise PayloadTooLargeError(
+                f"body larger than max ({size_bytes} vs. {MAX_BODY_BYTES} bytes)"
+            )
+        if self._used_bytes > self._max_bytes:
+            raise QueueFullError(
+                f"{self._used_bytes} bytes of bodies are being received, {self._max_bytes} at "
+                "most: retry"
+            )
+
+
+async def json_object(room: BodyRoom, request: Request) -> dict[str, object]:
+    """Read the JSON object of a body; an empty body is an empty object.
+
+    Raises:
+        InvalidArgumentError: It is not JSON, or no object, or nested too deeply.
+        PayloadTooLargeError: It is over the limit of one body.
+        QueueFullError: All bodies together are over theirs.
+    """
+    body = await room.read(request)
+    if not body.strip():
+        return {}
+    try:
+        parsed = msgspec.json.decode(body)
+    except RecursionError as error:
+        raise InvalidArgumentError(
+            f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})"
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"failed to parse the request JSON buffer: {error}") from error
+    if not isinstance(parsed, dict):
+        raise InvalidArgumentError("failed to parse the request JSON buffer: no object at 0")
+    refuse_depth(parsed)
+    return parsed
+
+
+def refuse_depth(value: object) -> None:
+    """Refuse a value that is nested more than `MAX_DEPTH` deep, without recursion.
+
+    Raises:
+        InvalidArgumentError: It is.
+    """
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH + 1:
+            raise InvalidArgumentError(
+                f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})"
+            )
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]

@@ -1,0 +1,33 @@
+"""What takes the calls of a version: its batcher, or something that stands in front of one."""
+
+from typing import Protocol
+
+from serving.worker.queued import QueuedCall
+
+
+class Intake(Protocol):
+    """Takes calls and sees to it that each is finished or failed once. Belongs to one loop."""
+
+    @property
+    def queued_count(self) -> int:
+        """Calls that wait."""
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait."""
+
+    def submit(self, item: QueuedCall) -> None:
+        """Take a call.
+
+        Raises:
+            BasculeError: It may not enter; it was not executed.
+        """
+
+    def cancel(self, item: QueuedCall) -> None:
+        """Forget a call whose client left."""
+
+    async def idle(self) -> None:
+        """Return when no accepted call is left."""
+
+    def close(self) -> None:
+        """Let go of what is held; it is idle and gets no more calls."""
