@@ -27,6 +27,14 @@ class GpuFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DomainLimit:
+    """The newest opset of a domain of operators that an engine loads."""
+
+    domain: str
+    max_opset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxRuntimeFacts:
     """The installed ONNX Runtime, as it answers for itself."""
 
@@ -45,6 +53,8 @@ class OnnxRuntimeFacts:
     """What keeps its CUDA provider from being loaded here; empty where it loads, or has none."""
     missing_cpu_kernels: frozenset[str] = frozenset()
     """`Operator:DATATYPE` that it has no CPU kernel for, of those that were asked."""
+    domains: tuple[DomainLimit, ...] = ()
+    """Newest opsets of other domains than `ai.onnx`; a domain that is not listed was not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

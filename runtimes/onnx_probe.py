@@ -1,10 +1,15 @@
 """Asks ONNX Runtime what it is. Imports it.
 
+    python -m runtimes.onnx_probe      prints it as JSON, for a process that shall not import it
+
 Its newest opset and IR version are in no documentation of the installed build: a model that claims
 absurd ones is refused, and the refusal names them.
 """
 
+import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +18,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
 from runtimes.cuda_libraries import DRIVER_LIBRARY, missing_for_provider
 from runtimes.engine_probe import ONNX_DISTRIBUTIONS, installed_version
-from runtimes.facts import OnnxRuntimeFacts
+from runtimes.facts import DomainLimit, OnnxRuntimeFacts
+from runtimes.facts_json import plain
 from runtimes.onnx_kernels import missing_cpu_kernels
 from runtimes.onnx_refusals import IR_LIMIT, OPSET_LIMIT
 from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, preload_libraries, session_options
@@ -22,6 +28,8 @@ ABSURD: Final = 9999
 """No engine knows such an opset or IR version."""
 KNOWN_IR: Final = 8
 KNOWN_OPSET: Final = 17
+DOMAINS: Final = ("ai.onnx.ml", "ai.onnx.preview.training", "ai.onnx.training", "com.microsoft")
+"""Domains besides `ai.onnx` whose opsets it may limit."""
 
 
 def ask() -> OnnxRuntimeFacts:
@@ -37,7 +45,17 @@ def ask() -> OnnxRuntimeFacts:
         cuda_version=cuda_version,
         cuda_problem=cuda_problem() if cuda_version else "",
         missing_cpu_kernels=missing_cpu_kernels(),
+        domains=tuple(domain_limits()),
     )
+
+
+def domain_limits() -> Iterator[DomainLimit]:
+    """Yield the newest opset of each domain for which the engine names one."""
+    for domain in DOMAINS:
+        model = minimal_model(ir_version=KNOWN_IR, opset=ABSURD, domain=domain)
+        newest = limit_of(model, OPSET_LIMIT)
+        if newest:
+            yield DomainLimit(domain=domain, max_opset=newest)
 
 
 def cuda_problem() -> str:
@@ -51,13 +69,14 @@ def cuda_problem() -> str:
     return "" if lacking is None else f"library {lacking} is missing"
 
 
-def minimal_model(*, ir_version: int, opset: int) -> bytes:
+def minimal_model(*, ir_version: int, opset: int, domain: str = "") -> bytes:
     """Return the smallest ModelProto whose versions an engine looks at.
 
-    Fields: 1 ir_version, 7 graph (2 its name), 8 opset_import (2 its version).
+    Fields: 1 ir_version, 7 graph (2 its name), 8 opset_import (1 its domain, 2 its version).
     """
     graph = b"\x12\x01g"
-    imported = b"\x10" + varint(opset)
+    name = domain.encode()
+    imported = (b"\x0a" + varint(len(name)) + name if name else b"") + b"\x10" + varint(opset)
     head = b"\x08" + varint(ir_version) + b"\x3a" + varint(len(graph)) + graph
     return head + b"\x42" + varint(len(imported)) + imported
 
@@ -84,3 +103,7 @@ def limit_of(model: bytes, pattern: str) -> int:
         found = re.search(pattern, str(error), re.DOTALL)
         return int(found[found.re.groups]) if found else 0
     return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(plain(ask())))

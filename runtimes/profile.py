@@ -51,18 +51,6 @@ def resource_name(profile: HardwareProfile) -> str:
     return f"{PROFILE_RESOURCE}{profile.name}"
 
 
-def demanded_resources(profile: HardwareProfile) -> dict[str, float]:
-    """Return what a replica demands of a scheduler: its profile's resource, and GPUs if any.
-
-    CPUs are not among them: replicas share a node's CPUs, and their number of threads follows from
-    how many there are (`runtimes.threads`).
-    """
-    demanded = {resource_name(profile): PROFILE_SHARE}
-    if profile.device == "cuda":
-        demanded["GPU"] = profile.gpu_count
-    return demanded
-
-
 def _named(*profiles: HardwareProfile) -> MappingProxyType[str, HardwareProfile]:
     return MappingProxyType({profile.name: profile for profile in profiles})
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from runtimes.facts import OnnxRuntimeFacts
+from runtimes.facts import DomainLimit, OnnxRuntimeFacts
 from runtimes.findings import Finding
 from runtimes.model_facts import OnnxModel, OperatorUse
 from runtimes.preflight.catalogue import Evidence, found
@@ -55,16 +55,19 @@ def check_onnx(subject: Subject) -> Iterator[Finding]:
 
 
 def _too_new(name: str, model: OnnxModel, engine: OnnxRuntimeFacts) -> Iterator[Finding]:
-    opset = model.opsets.get("", 0)
-    if engine.max_opset and opset > engine.max_opset:
-        yield found(
-            "BP-O01",
-            name,
-            f"opset ai.onnx {opset} is newer than {engine.max_opset}, the newest that ONNX Runtime "
-            f"{engine.version} knows",
-            f"export it with opset {engine.max_opset} or lower, or install a newer onnxruntime",
-            evidence=Evidence(str(opset), f"<= {engine.max_opset}"),
-        )
+    own = DomainLimit(domain="ai.onnx", max_opset=engine.max_opset)
+    opsets = {domain or own.domain: opset for domain, opset in model.opsets.items()}
+    for limit in (own, *engine.domains):
+        opset = opsets.get(limit.domain, 0)
+        if limit.max_opset and opset > limit.max_opset:
+            yield found(
+                "BP-O01",
+                name,
+                f"opset {limit.domain} {opset} is newer than {limit.max_opset}, the newest that "
+                f"ONNX Runtime {engine.version} knows",
+                f"export it with opset {limit.max_opset} or lower, or install a newer onnxruntime",
+                evidence=Evidence(str(opset), f"<= {limit.max_opset}"),
+            )
     if engine.max_ir_version and model.ir_version > engine.max_ir_version:
         yield found(
             "BP-O02",

@@ -14,7 +14,6 @@ import structlog
 from ray import serve
 
 from runtimes.errors import BasculeError
-from runtimes.node_probe import probe
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import application
 from serving.cluster.background import Background
@@ -24,6 +23,7 @@ from serving.cluster.records import portable_facts
 from serving.cluster.remote_control import RemoteControl, answered
 from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
+from serving.registry.node_facts import measure_node
 from serving.supervise import Child
 
 POLL_S: Final = 2.0
@@ -82,7 +82,7 @@ class EdgeReplica:
 
     async def _live(self) -> None:
         """Open the ports, then obey the controller until the actor ends."""
-        facts = portable_facts(await asyncio.to_thread(probe))
+        facts = portable_facts(await asyncio.to_thread(measure_node))
         self._report = replace(self._report, facts=facts)
         await self._edge.start()
         self._is_open.set()

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtimes.errors import InvalidArgumentError
-from runtimes.facts import GpuFacts, NodeFacts, OnnxRuntimeFacts, TorchFacts
+from runtimes.facts import DomainLimit, GpuFacts, NodeFacts, OnnxRuntimeFacts, TorchFacts
 
 MAX_FACTS_BYTES: Final = 4 << 20
 
@@ -39,6 +39,11 @@ class _Gpu(_Strict):
         return GpuFacts(**dict(self))
 
 
+class _Domain(_Strict):
+    domain: Text
+    max_opset: Version
+
+
 class _OnnxRuntime(_Strict):
     version: Text
     distributions: tuple[Text, ...] = Field(max_length=100)
@@ -48,9 +53,11 @@ class _OnnxRuntime(_Strict):
     cuda_version: Text = ""
     cuda_problem: str = Field("", max_length=4000)
     missing_cpu_kernels: frozenset[Text] = Field(frozenset(), max_length=2000)
+    domains: tuple[_Domain, ...] = Field((), max_length=100)
 
     def to_facts(self) -> OnnxRuntimeFacts:
-        return OnnxRuntimeFacts(**dict(self))
+        domains = tuple(DomainLimit(**dict(item)) for item in self.domains)
+        return OnnxRuntimeFacts(**{**dict(self), "domains": domains})
 
 
 class _Torch(_Strict):

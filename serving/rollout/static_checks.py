@@ -39,6 +39,8 @@ class StaticChecks:
     def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...] | None:
         """Return what is wrong with a version; None: it could not be judged now."""
         node = self._node_for(spec, nodes)
+        if node is not None and spec.lock_file:
+            node = _without_limits(node)
         around = Surroundings(
             node=node,
             profiles=self._profiles,
@@ -69,6 +71,14 @@ def _at_rest(node: NodeFacts) -> NodeFacts:
         replace(gpu, free_memory_bytes=gpu.memory_bytes, other_process_bytes=0) for gpu in node.gpus
     )
     return replace(node, gpus=gpus)
+
+
+def _without_limits(node: NodeFacts) -> NodeFacts:
+    """An environment of its own may have another engine: its worker will say what that loads."""
+    engine = node.onnxruntime
+    if engine is None:
+        return node
+    return replace(node, onnxruntime=replace(engine, max_opset=0, max_ir_version=0, domains=(), missing_cpu_kernels=frozenset()))
 
 
 def _with_permission(subject: Subject, spec: VersionSpec) -> Subject:

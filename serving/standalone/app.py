@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import structlog
 
 from runtimes.errors import BasculeError
-from runtimes.node_probe import probe
 from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
 from serving.registry.dependencies import Policy
+from serving.registry.node_facts import measure_node
 from serving.registry.profiles import read_profiles
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
@@ -137,7 +137,7 @@ def _sources(
     folder = settings.model_repository
     repository = Repository(folder, gpu=has_gpu) if folder is not None else None
     nodes = KnownNodes(read_profiles(settings.home / "profiles"))
-    nodes.hear({LOCAL_NODE: probe()})
+    nodes.hear({LOCAL_NODE: measure_node()})
     checks = StaticChecks(nodes.profiles(), Policy(settings.dependencies))
     return Sources(registry, repository, selection, Gate(nodes, checks))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from runtimes.facts import TorchFacts
+from runtimes.facts import DomainLimit, TorchFacts
 from runtimes.model_facts import ExportedInput, OperatorUse, Pt2Archive
 from runtimes.preflight.subject import (
     Metadata,
@@ -49,6 +49,9 @@ TRUSTED_CODE = replace(
     trust=Trust(state="trusted", may_execute=True),
 )
 
+ML_NODE = replace(
+    CPU_NODE, onnxruntime=replace(ORT, domains=(DomainLimit(domain="ai.onnx.ml", max_opset=5),))
+)
 TORCH_NODE = replace(
     CPU_NODE, torch=TorchFacts(version="2.13.0+cpu", max_file_version=10, max_pt2_schema=(8, 20))
 )
@@ -81,6 +84,12 @@ class Case:
 CASES = {
     "opset too new": Case(
         "BP-O01", replace(ON_CPU, model=replace(MODEL, opsets={"": 99})), "opset 26 or lower"
+    ),
+    "opset of another domain too new": Case(
+        "BP-O01",
+        on(replace(ON_CPU, model=replace(MODEL, opsets={"": 17, "ai.onnx.ml": 99})), ML_NODE),
+        "opset 5 or lower",
+        on(replace(ON_CPU, model=replace(MODEL, opsets={"": 17, "ai.onnx.ml": 5})), ML_NODE),
     ),
     "IR too new": Case(
         "BP-O02", replace(ON_CPU, model=replace(MODEL, ir_version=99)), "IR version 13 or lower"

@@ -20,6 +20,8 @@ def test_onnxruntime_names_its_limits() -> None:
     assert 21 <= facts.max_opset <= onnx.defs.onnx_opset_version()
     assert 10 <= facts.max_ir_version <= onnx.IR_VERSION
     assert "CPUExecutionProvider" in facts.providers
+    limits = {limit.domain: limit.max_opset for limit in facts.domains}
+    assert 4 <= limits["ai.onnx.ml"] <= onnx.defs.onnx_opset_version()
     assert bool(facts.cuda_problem) <= bool(facts.cuda_version)
 
 

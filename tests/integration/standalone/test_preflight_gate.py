@@ -42,7 +42,7 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     """A server over good, odd and broken models."""
     repository = tmp_path_factory.mktemp("r")
     for model in broken_models():
-        if model.name in {"bad_operator", "bad_external_path"}:
+        if model.name in {"bad_operator", "bad_external_path", "bad_opset", "bad_ir"}:
             write_model(repository, model)
     for name, profiles in (("plain", ""), ("second", "cuda, cpu"), ("gpu_only", "cuda")):
         put_model(repository, name)
@@ -66,6 +66,8 @@ def record(server: Server, model: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "code"),
     [
+        ("bad_opset", "BP-O01"),
+        ("bad_ir", "BP-O02"),
         ("bad_operator", "BP-O03"),
         ("bad_external_path", "BP-F04"),
         ("misspelt", "BP-H10"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
-from runtimes.facts import GpuFacts, NodeFacts, OnnxRuntimeFacts, TorchFacts
+from runtimes.facts import DomainLimit, GpuFacts, NodeFacts, OnnxRuntimeFacts, TorchFacts
 from runtimes.facts_json import facts_json, plain
 from runtimes.profile import SHIPPED
 from runtimes.profile_fit import misfits
@@ -44,6 +44,9 @@ onnxruntimes = st.builds(
     max_ir_version=versions,
     cuda_version=texts,
     cuda_problem=texts,
+    domains=st.lists(st.builds(DomainLimit, domain=texts, max_opset=versions), max_size=3).map(
+        tuple
+    ),
 )
 torches = st.builds(
     TorchFacts,

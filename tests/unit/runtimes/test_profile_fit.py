@@ -9,8 +9,6 @@ from runtimes.profile import (
     GIB,
     SHIPPED,
     HardwareProfile,
-    demanded_resources,
-    resource_name,
 )
 from runtimes.profile_fit import Requirement, first_fit, misfits, version_numbers
 from tests.fakes.node_facts import (
@@ -189,12 +187,3 @@ def test_where_nothing_fits_all_reasons_are_kept() -> None:
 def test_versions_are_compared_as_numbers(text: str, numbers: tuple[int, ...]) -> None:
     """A version's leading numbers are read, up to the first part that is none."""
     assert version_numbers(text) == numbers
-
-
-def test_a_profile_demands_its_resource() -> None:
-    """A replica demands its profile's resource, and the GPUs that the profile says."""
-    half = SHIPPED["cuda-half"]
-
-    assert resource_name(half) == "bascule_profile_cuda-half"
-    assert demanded_resources(half) == {"bascule_profile_cuda-half": 0.001, "GPU": 0.5}
-    assert demanded_resources(SHIPPED["cpu"]) == {"bascule_profile_cpu": 0.001}
