@@ -78,7 +78,12 @@ def _without_limits(node: NodeFacts) -> NodeFacts:
     engine = node.onnxruntime
     if engine is None:
         return node
-    return replace(node, onnxruntime=replace(engine, max_opset=0, max_ir_version=0, domains=(), missing_cpu_kernels=frozenset()))
+    return replace(
+        node,
+        onnxruntime=replace(
+            engine, max_opset=0, max_ir_version=0, domains=(), missing_cpu_kernels=frozenset()
+        ),
+    )
 
 
 def _with_permission(subject: Subject, spec: VersionSpec) -> Subject:
