@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import pynvml
 
 from runtimes.facts import GpuFacts
+from runtimes.gpu_visible import HIDDEN, visible
 
 COMPUTE_MODES: Final = ("default", "exclusive_process", "prohibited", "exclusive_process")
 """By NVML's number; 1, exclusive_thread, is what old drivers called exclusive_process."""
@@ -63,14 +64,19 @@ class Gpus:
     problem: str = ""
 
 
-def probe_gpus(nvml: Nvml) -> Gpus:
-    """Return driver and GPUs; where there are none, the reason in NVML's words."""
+def probe_gpus(nvml: Nvml, listed: str | None = None) -> Gpus:
+    """Return driver and GPUs; where there are none, the reason in NVML's words.
+
+    Args:
+        nvml: Where GPUs are asked for.
+        listed: What CUDA_VISIBLE_DEVICES says; None: all GPUs can be used.
+    """
     try:
         nvml.ask("Init")
     except NvmlRefusalError as error:
         return Gpus(problem=str(error))
     try:
-        return _everything(nvml)
+        return _usable(_everything(nvml), listed)
     except NvmlRefusalError as error:
         return Gpus(problem=str(error))
     finally:
@@ -80,6 +86,12 @@ def probe_gpus(nvml: Nvml) -> Gpus:
 def cuda_text(number: int) -> str:
     """Return a CUDA version for people: 13000 is `13.0`."""
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _usable(seen: Gpus, listed: str | None) -> Gpus:
+    kept = visible(seen.gpus, listed)
+    problem = HIDDEN if seen.gpus and not kept else seen.problem
+    return replace(seen, gpus=kept, problem=problem)
 
 
 def _everything(nvml: Nvml) -> Gpus:

@@ -5,6 +5,7 @@ Without engines a probe takes some 50 ms, most of it NVML's.
 
 import importlib
 import importlib.metadata
+import os
 import platform
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from runtimes.engine_probe import installed_version, read_onnxruntime, read_torc
 from runtimes.errors import EngineError
 from runtimes.facts import NodeFacts, OnnxRuntimeFacts, TorchFacts
 from runtimes.gpu_probe import Nvml, SystemNvml, probe_gpus
+from runtimes.gpu_visible import VARIABLE
 from runtimes.kernel_files import text_of
 from runtimes.memory import free_memory_bytes, usable_memory_bytes
 from runtimes.threads import available_cpus
@@ -57,7 +59,8 @@ def probe(
     Raises:
         EngineError: An engine that was asked is there and cannot be imported.
     """
-    gpus = probe_gpus(nvml or SystemNvml())
+    own = os.environ.get(VARIABLE)  # noqa: TID251  CUDA's, no setting of ours
+    gpus = probe_gpus(nvml or SystemNvml(), own)
     model, flags = cpu_of(text_of(CPU_INFO))
     return NodeFacts(
         machine=platform.machine(),

@@ -77,7 +77,7 @@ _ENTRIES: Final = (
     _info("BP-O07", "the opset is not very old"),
     _error("BP-T01", "this torch reads the file version"),
     _error("BP-T02", "the operators belong to torch"),
-    _warning("BP-T03", "the format has a future"),
+    _info("BP-T03", "the format has a future"),
     _error("BP-T04", "this torch reads the schema of the archive"),
     _error("BP-T05", "the exported batch dimension is free where batching is claimed"),
     _error("BP-T06", "every parameter and buffer is on the device", is_waivable=False),

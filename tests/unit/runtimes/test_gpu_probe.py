@@ -1,6 +1,9 @@
 """What NVML tells of a node becomes its facts."""
 
+import pytest
+
 from runtimes.gpu_probe import SystemNvml, cuda_text, probe_gpus
+from runtimes.node_probe import probe
 from tests.fakes.node_facts import A100_MIG_NODE, T4
 from tests.fakes.nvml import MIB, NO_LIBRARY, OWN_PID, FakeNvml, Memory, Process, fake_gpu
 
@@ -84,6 +87,55 @@ def test_modes_have_names() -> None:
 def test_a_version_of_cuda_reads_as_people_write_it() -> None:
     """NVML's number for a CUDA version has thousands for the major and tens for the minor."""
     assert [cuda_text(number) for number in (11040, 12080, 13000)] == ["11.4", "12.8", "13.0"]
+
+
+A, B, C = (f"GPU-{letter}0000000-1111" for letter in "abc")
+NODE = FakeNvml([fake_gpu(DeviceGetUUID=uuid) for uuid in (A, B, C)])
+
+
+@pytest.mark.parametrize(
+    ("listed", "uuids"),
+    [
+        pytest.param(None, [A, B, C], id="not set"),
+        pytest.param("1", [B], id="a number"),
+        pytest.param("2, 0", [C, A], id="in its own order"),
+        pytest.param("GPU-b0", [B], id="the beginning of a UUID"),
+        pytest.param(f"{C},0", [C, A], id="both"),
+        pytest.param("", [], id="nothing"),
+        pytest.param("-1", [], id="none"),
+        pytest.param("NoDevFiles", [], id="none of a container"),
+        pytest.param("0,7,1", [A], id="it ends at what is no GPU"),
+        pytest.param("0,0", [A], id="once only"),
+        pytest.param("GPU-", [], id="a beginning that means several"),
+    ],
+)
+def test_only_gpus_that_this_process_may_use_are_listed(
+    listed: str | None, uuids: list[str]
+) -> None:
+    """NVML shows all of a node; a process uses those that CUDA_VISIBLE_DEVICES names."""
+    found = probe_gpus(NODE, listed)
+
+    assert [gpu.uuid for gpu in found.gpus] == uuids
+    assert ("CUDA_VISIBLE_DEVICES" in found.problem) is not bool(uuids)
+
+
+def test_an_instance_is_chosen_by_its_uuid() -> None:
+    """Of a GPU that is cut up, `MIG-…` leaves that instance alone."""
+    part = fake_gpu(DeviceGetUUID="MIG-1234")
+    cut = fake_gpu(DeviceGetUUID=A, DeviceGetMigMode=(1, 1), instances=(part,))
+
+    (gpu,) = probe_gpus(FakeNvml([cut]), "MIG-1234").gpus
+    both = probe_gpus(FakeNvml([cut]), "0").gpus
+
+    assert (gpu.uuid, gpu.is_mig) == ("MIG-1234", False)
+    assert [one.is_mig for one in both] == [True, False]
+
+
+def test_facts_of_a_node_obey_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process's facts list what it may use, and nothing else."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+
+    assert [gpu.uuid for gpu in probe(nvml=NODE).gpus] == [B]
 
 
 def test_the_real_nvml_answers_or_says_why() -> None:

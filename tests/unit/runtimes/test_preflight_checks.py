@@ -29,6 +29,7 @@ from tests.fakes.subjects import (
     MODEL,
     ON_CPU,
     ON_GPU,
+    SCRIPT,
     claiming,
     on,
     running,
@@ -115,6 +116,14 @@ def test_what_only_deserves_a_warning(case: tuple[str, Subject]) -> None:
 def test_what_is_well_has_no_finding(subject: Subject) -> None:
     """Nothing is said of a version that works; and asked twice, the answer is the same."""
     assert check(subject) == () == check(subject)
+
+
+def test_torchscript_is_told_to_have_no_future() -> None:
+    """It is information: every TorchScript version has it, and serves well."""
+    subject = on(replace(ON_CPU, format="torchscript", model=SCRIPT), CPU_NODE)
+
+    (found,) = [one for one in check(subject) if one.code == "BP-T03"]
+    assert found.severity is Severity.INFO
 
 
 def test_the_catalogue_lists_exactly_what_can_be_found() -> None:
