@@ -117,6 +117,8 @@ _ENTRIES: Final = (
     _warning("BP-R06", "memory does not grow from run to run"),
     _error("BP-R07", "the engine loads the model", is_waivable=False),
     _warning("BP-R08", "the model runs on made-up inputs"),
+    _error("BP-D01", "the data contract is about this model and its reference data"),
+    _error("BP-D02", "reference and training data are not older than the contract allows"),
     _info("BP-M01", "a model card and golden samples are there"),
 )
 CATALOGUE: Final[Mapping[str, Entry]] = MappingProxyType({entry.code: entry for entry in _ENTRIES})

@@ -14,6 +14,7 @@ from runtimes.model_facts import UnreadableFile
 from runtimes.preflight.archives import check_torch
 from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.configuration import check_configuration, check_timeout
+from runtimes.preflight.contracts import check_contract
 from runtimes.preflight.described import check_described
 from runtimes.preflight.environment import check_environment
 from runtimes.preflight.files import check_files
@@ -49,6 +50,7 @@ def check(subject: Subject, waived: Collection[str] = ()) -> tuple[Finding, ...]
     found += check_environment(judged)
     found += check_hardware(judged)
     found += check_configuration(judged)
+    found += check_contract(judged)
     if not has_errors(one for one in found if one.code not in waived):
         found += check_trial(judged)
         found += check_timeout(judged)

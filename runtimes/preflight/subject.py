@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
 from runtimes.facts import NodeFacts
 from runtimes.model_facts import ModelFacts
 from runtimes.preflight.trial import Trial
@@ -149,6 +151,50 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContractTensor:
+    """A tensor that a data contract is about; None: it says nothing of that."""
+
+    name: str
+    datatype: Datatype | None = None
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """How old some data are."""
+
+    what: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgeLimits:
+    """How old data may be; None: any age will do."""
+
+    warn_s: float | None = None
+    block_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a version's data contract says, beside what it is about."""
+
+    inputs: tuple[ContractTensor, ...] = ()
+    outputs: tuple[ContractTensor, ...] = ()
+    model_inputs: tuple[TensorSpec, ...] = ()
+    """As the manifest has them; empty: nobody knows them."""
+    model_outputs: tuple[TensorSpec, ...] = ()
+    reference_sha256: str = ""
+    """Of the reference data that it was written for; empty: it does not say."""
+    packed_reference_sha256: str = ""
+    """Of the reference in the bundle; empty: there is none."""
+    ages: tuple[Age, ...] = ()
+    limits: AgeLimits = AgeLimits()
+    problem: str = ""
+    """Why it cannot be read; the other fields say nothing then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """A version and the node that shall run it."""
 
@@ -164,6 +210,8 @@ class Subject:
     pins: Pins = Pins()
     trust: Trust = Trust()
     metadata: Metadata | None = None
+    contract: Contract | None = None
+    """None: it has no contract, or nobody read it."""
     manifest_problem: str = ""
     """Why the manifest, or the folder's layout, cannot be used."""
     name_problem: str = ""

@@ -26,6 +26,7 @@ from runtimes.trial_run import try_model
 from serving.cli.render import console, print_json
 from serving.cli.rules import rules_in_force, waivers_in_force
 from serving.cli.sarif import sarif_of
+from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.facts_file import read_facts
@@ -160,6 +161,7 @@ def examine(target: str, asked: Question) -> Report:
     """
     settings = load_settings()
     around = Surroundings(
+        now_utc=SystemClock().utc_now(),
         wanted_profiles=asked.profiles,
         profiles=read_profiles(settings.home / "profiles"),
         trust=rules_in_force(settings),

@@ -8,6 +8,7 @@ verified a bundle's files already leaves hashing out.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -20,6 +21,7 @@ from runtimes.file_kind import read_model_file
 from runtimes.model_facts import ModelFacts, OnnxModel
 from runtimes.preflight.subject import (
     Claims,
+    Contract,
     FileFact,
     FolderFacts,
     Metadata,
@@ -31,8 +33,10 @@ from runtimes.preflight.subject import (
     Trust,
 )
 from runtimes.profile import SHIPPED, HardwareProfile
+from serving.registry.contract_file import MAX_CONTRACT_BYTES, read_contract
 from serving.registry.dependencies import Policy, effective_policy
 from serving.registry.folder_facts import measure_bundle, measure_file
+from serving.registry.golden_samples import specs_of
 from serving.registry.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
@@ -81,6 +85,8 @@ class Surroundings:
     """None: signatures are verified, and trust is not asked for."""
     dependencies: Policy = Policy.WARN
     allowed_licences: tuple[str, ...] = ()
+    now_utc: datetime | None = None
+    """What ages are counted to; None: contracts are not read."""
     hashes_files: bool = True
     """False: the caller has compared the files with the manifest already."""
 
@@ -115,6 +121,7 @@ def subject_of_bundle(folder: Path, around: Surroundings) -> Subject:
             packages=MappingProxyType(dict(manifest.packed_on.packages)),
         ),
         pins=_pins(folder, manifest, around),
+        contract=_contract(folder, manifest, around.now_utc),
         trust=_trust(folder, manifest, raw, around),
         metadata=Metadata(
             licence=manifest.licence,
@@ -267,6 +274,22 @@ def _pins(folder: Path, manifest: Manifest, around: Surroundings) -> Pins:
         ),
         command=mending_command(differing),
         policy=PIN_POLICIES[policy],
+    )
+
+
+def _contract(folder: Path, manifest: Manifest, now_utc: datetime | None) -> Contract | None:
+    file = folder / manifest.contract_file
+    if not manifest.contract_file or now_utc is None or not file.is_file() or file.is_symlink():
+        return None
+    raw = _read_up_to(file, MAX_CONTRACT_BYTES)
+    found = read_contract(raw, manifest.lineage.trained_until, now_utc)
+    digests = {one.path: one.sha256 for one in manifest.files}
+    specs = specs_of(manifest)
+    return replace(
+        found,
+        model_inputs=specs.inputs,
+        model_outputs=specs.outputs,
+        packed_reference_sha256=digests.get(manifest.reference_file, ""),
     )
 
 

@@ -16,6 +16,7 @@ from runtimes.preflight.check import check
 from runtimes.preflight.subject import Subject
 from runtimes.profile import HardwareProfile
 from runtimes.profile_fit import misfits
+from serving.clock import Clock, SystemClock
 from serving.registry.dependencies import Policy
 from serving.registry.subject import Surroundings, subject_of_version
 from serving.registry.version import VersionSpec
@@ -26,15 +27,22 @@ log = structlog.get_logger(__name__)
 class StaticChecks:
     """`serving.rollout.gate.Checks` by the catalogue of preflight."""
 
-    def __init__(self, profiles: Mapping[str, HardwareProfile], dependencies: Policy) -> None:
+    def __init__(
+        self,
+        profiles: Mapping[str, HardwareProfile],
+        dependencies: Policy,
+        clock: Clock | None = None,
+    ) -> None:
         """Remember what versions are judged against.
 
         Args:
             profiles: Every hardware profile that is defined, by name.
             dependencies: What becomes of versions whose pinned packages differ from ours.
+            clock: What the age of data is counted to.
         """
         self._profiles = profiles
         self._dependencies = dependencies
+        self._clock = clock or SystemClock()
 
     def check(self, spec: VersionSpec, nodes: Sequence[NodeFacts]) -> tuple[Finding, ...] | None:
         """Return what is wrong with a version; None: it could not be judged now."""
@@ -45,6 +53,7 @@ class StaticChecks:
             node=node,
             profiles=self._profiles,
             dependencies=self._dependencies,
+            now_utc=self._clock.utc_now(),
             hashes_files=False,
         )
         try:

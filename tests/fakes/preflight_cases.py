@@ -1,6 +1,6 @@
 """Versions and nodes that are broken in one way each, with the code that says so."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
@@ -15,6 +15,8 @@ from runtimes.preflight.subject import (
     Trust,
 )
 from runtimes.preflight.trial import OutputComparison
+from tests.fakes.broken import Case
+from tests.fakes.contract_cases import CONTRACT_CASES
 from tests.fakes.node_facts import A100, A100_MIG_NODE, CPU_NODE, OLD_DRIVER_NODE, T4_NODE
 from tests.fakes.subjects import (
     CLAIMS,
@@ -68,17 +70,6 @@ def configured(**changes: object) -> Subject:
 def tensor(name: str, datatype: Datatype, *shape: int) -> tuple[TensorSpec, ...]:
     """One tensor spec."""
     return (TensorSpec(name=name, datatype=datatype, shape=shape),)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A subject that is broken in one way, and the neighbour that is not."""
-
-    code: str
-    broken: Subject
-    remedy: str
-    """A part of the finding's text that says what to do."""
-    neighbour: Subject = ON_CPU
 
 
 CASES = {
@@ -374,4 +365,4 @@ CASES = {
         running(load_problem="buffer anchors is on cpu", load_code="BP-T06"),
         "one device",
     ),
-}
+} | CONTRACT_CASES

@@ -13,6 +13,7 @@ from runtimes.onnx_placement import AssignedNode, Permission, placement_of
 from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import apply_policy, check
 from runtimes.preflight.subject import (
+    AgeLimits,
     Metadata,
     PackedEnvironment,
     Subject,
@@ -21,8 +22,10 @@ from runtimes.preflight.trial import Growth, Latency
 from runtimes.preflight.waivers import Waiver, for_version, in_force
 from runtimes.profile import SHIPPED
 from serving.rollout import environment_check, profile_choice
+from tests.fakes.broken import Case
+from tests.fakes.contract_cases import DAY_S, aged, contracted
 from tests.fakes.node_facts import A100, CPU_NODE
-from tests.fakes.preflight_cases import CASES, CUDA_TORCH, INT8, TRUSTED_CODE, Case
+from tests.fakes.preflight_cases import CASES, CUDA_TORCH, INT8, TRUSTED_CODE
 from tests.fakes.subjects import (
     GIB,
     GPU_NODE,
@@ -95,6 +98,10 @@ WARNINGS = {
         running(growth=Growth(run_count=50, shape_count=50, grown_bytes=210 << 20)),
     ),
     "half of it on the CPU": ("BP-O06", running(placement=PARTLY)),
+    "data that grow old": (
+        "BP-D02",
+        contracted(ages=(aged(100),), limits=AgeLimits(warn_s=90 * DAY_S, block_s=365 * DAY_S)),
+    ),
     "not run": ("BP-R08", running(run_problem="index out of range")),
     "a timeout below one run": ("BP-C04", claiming(ON_CPU, default_timeout_s=1e-6)),
 }
