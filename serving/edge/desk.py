@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 PROTOCOL_VERSION: Final = "0.1.0"
 EXTENSIONS: Final = (
     "classification",
+    "sequence",
     "model_repository",
     "model_repository(unload_dependents)",
     "schedule_policy",

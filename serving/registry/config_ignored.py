@@ -25,6 +25,7 @@ ACTING_FIELDS: Final = frozenset(
         "parameters",
         "dynamic_batching",
         "response_cache",
+        "sequence_batching",
         "model_transaction_policy",
         "model_warmup",
         "optimization",

@@ -6,7 +6,7 @@ what was asked. What clients see of it is `config_completion`'s.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from google.protobuf import text_format
@@ -26,6 +26,7 @@ from serving.registry.config_details import (
 )
 from serving.registry.config_ignored import ignored_fields
 from serving.registry.config_refusals import refuse_unserved
+from serving.registry.config_sequences import sequence_policy, sequence_queue
 from serving.registry.formats import format_of_backend
 from serving.registry.queue_config import queue_policy
 from serving.registry.version import Isolation, ServingPolicy
@@ -129,6 +130,8 @@ def _configuration(
     replica_count, on_gpu = _instances(groups, gpu=gpu)
     is_named = any(group.gpus or group.kind != group.KIND_AUTO for group in groups)
     check_image_formats(message.input)
+    if message.HasField("sequence_batching") and rows is None:
+        rows = 0  # nobody could prove on made-up inputs that rows of sequences may be joined
     policy = ServingPolicy(
         max_batch_rows=rows,
         inputs=_specs(message.input, "input"),
@@ -148,6 +151,7 @@ def _configuration(
         options=options_of(message),
         ignored=tuple(ignored_fields(message)),
     )
+    policy = _in_sequences(policy, message)
     message.name = model
     # Proto3 text cannot tell an explicit 0 from silence, so it is written out.
     batch_line = "max_batch_size: 0\n" if rows == 0 else ""
@@ -157,6 +161,29 @@ def _configuration(
         format=found.name if found else None,
         model_file=_model_file(message.default_model_filename),
         versions=_version_choice(message.version_policy),
+    )
+
+
+def _in_sequences(policy: ServingPolicy, message: pb.ModelConfig) -> ServingPolicy:
+    """Serve a model with sequences by one worker, which has their state (`worker.sequences`)."""
+    rows = policy.max_batch_rows or 0
+    sequences = sequence_policy(message, max_batch_rows=rows, instance_count=policy.replica_count)
+    if sequences is None:
+        return policy
+    if policy.response_cache:
+        raise UnsupportedError(
+            "response_cache: the answer to a step of a sequence depends on the steps before it and "
+            "is not kept: take response_cache out"
+        )
+    shared = policy.isolation is Isolation.SHARED
+    return replace(
+        policy,
+        inputs=(*policy.inputs, *sequences.fed_specs()) if policy.inputs else (),
+        outputs=(*policy.outputs, *sequences.kept_specs()) if policy.outputs else (),
+        queue=sequence_queue(message, rows),
+        replica_count=1,
+        isolation=Isolation.SHARED if shared else Isolation.DEDICATED,
+        sequences=sequences,
     )
 
 

@@ -19,6 +19,7 @@ from runtimes.signature import Configured
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
 from serving.registry.file_digests import FileDigest
+from serving.registry.sequence_policy import SequencePolicy
 
 WARMUP_FOLDER: Final = "warmup"
 """Where a model's folder holds the data of its warm-up samples."""
@@ -154,6 +155,9 @@ class ServingPolicy:
     device open."""
     deterministic: bool = False
     """Run with the engine's deterministic algorithms, and with one thread."""
+    sequences: SequencePolicy | None = None
+    """Calls come in sequences, whose state one worker keeps; None: each stands for itself.
+    `inputs` and `outputs` then name the tensors of the model, hidden ones included."""
     input_reshapes: tuple[Reshape, ...] = ()
     output_reshapes: tuple[Reshape, ...] = ()
     labels: tuple[LabelFile, ...] = ()

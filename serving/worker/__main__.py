@@ -82,6 +82,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         max_queue_bytes=arguments.max_queue_bytes,
         now_ns=time.perf_counter_ns,
         cache=ResponseCache(arguments.cache_size_bytes),
+        has_predecessor=recorder.has_predecessor,
     )
     desk = Desk(
         targets,

@@ -33,7 +33,7 @@ from serving.worker.process import rss_bytes
 from serving.worker.targets import PathTarget, Targets
 
 JSON: Final = "application/json"
-EXTENSIONS: Final = ("binary_tensor_data", "parameters", "statistics")
+EXTENSIONS: Final = ("binary_tensor_data", "parameters", "sequence", "statistics")
 PROTOCOL_VERSION: Final = "0.1.0"
 NOT_FOUND_STATUS: Final = 404
 

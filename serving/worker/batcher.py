@@ -121,8 +121,11 @@ class Batcher:
 
     def cancel(self, item: QueuedCall) -> None:
         """Forget a call whose client left; one that runs already is finished for nobody."""
-        if item.is_gone:
-            return
+        if not item.is_gone:
+            self.withdraw(item)
+
+    def withdraw(self, item: QueuedCall) -> bool:
+        """Cancel a call; say whether it still waited, and so will not run."""
         item.is_gone = True
         with self._queue_bytes.lock:
             is_waiting = item in self._queue
@@ -132,6 +135,7 @@ class Batcher:
         if is_waiting:
             self._fail(item, None, FailureReason.CANCELED)
             self._wake_idle_waiters()
+        return is_waiting
 
     async def idle(self) -> None:
         """Return when nothing waits and nothing runs."""

@@ -125,7 +125,8 @@ class Hosting:
         note = self._recorder.note(key)
         try:
             parts = await self._loader.call(lambda: load_parts(spec, note, self._own))
-            loaded = open_version(self._shop, spec, parts, note)
+            shop = self._shop if old is None else self._shop.with_predecessor()
+            loaded = open_version(shop, spec, parts, note)
         except BasculeError as error:
             self._refuse(spec, old, error.message)
             return

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 from runtimes.contract import LoadedModel
 from serving.monitor.statistics import StatisticsRecorder
@@ -20,6 +21,8 @@ from serving.worker.loading import LoadedParts
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.recorder import Note
 from serving.worker.response_cache import ResponseCache
+from serving.worker.sequence_batcher import SequenceBatcher, SequenceParts
+from serving.worker.sequence_stacking import SequenceStacker
 from serving.worker.stacking import Stacker
 
 
@@ -35,6 +38,12 @@ class Shop:
     """Nanoseconds, monotonic."""
     cache: ResponseCache
     """For the versions whose policy asks for it."""
+    has_predecessor: bool = False
+    """Whether sequences may be asked for that another worker, or another form of a version, had."""
+
+    def with_predecessor(self) -> Self:
+        """Return what a version gets that replaces another form of it."""
+        return replace(self, has_predecessor=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,35 +76,70 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         labels=parts.labels,
     )
     statistics = StatisticsRecorder(spec.key)
-    stacker = Stacker(served.inputs, served.outputs, max_batch_rows=served.max_batch_rows)
     queue = spec.policy.queue
-    batcher = Batcher(
-        VersionRunner(model, stacker, note, shop.now_ns),
-        batch_limits=BatchLimits(
-            max_rows=served.max_batch_rows,
-            preferred_rows=queue.preferred_batch_rows,
-            max_delay_ns=int(queue.max_queue_delay_s * NS_PER_S),
-        ),
-        queue_limits=QueueLimits(max_rows=queue.max_queue_rows, max_bytes=shop.max_queue_bytes),
-        queue_bytes=shop.queue_bytes,
-        executor=shop.executor,
-        statistics=statistics,
-        costs=RunCosts(),
-        loop=shop.loop,
-        now_ns=shop.now_ns,
-        levels=None if queue.priorities is None else LevelQueue(queue.priorities),
-    )
-    intake: Intake = batcher
-    if spec.policy.response_cache and shop.cache.max_bytes:
-        intake = CachedIntake(batcher, shop.cache, statistics, shop.now_ns)
     return LoadedVersion(
         spec=spec,
         served=served,
         model=model,
         json_codec=V2JsonCodec(call_spec),
         proto_codec=V2ProtoCodec(call_spec),
-        batcher=intake,
+        batcher=_queue(shop, spec, served, _Running(model, note, statistics)),
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
         has_levels=queue.priorities is not None,
+    )
+
+
+class _Running(NamedTuple):
+    """What runs a version, and who counts and notes it."""
+
+    model: LoadedModel
+    note: Note
+    statistics: StatisticsRecorder
+
+
+def _queue(shop: Shop, spec: VersionSpec, served: ServedVersion, running: _Running) -> Intake:
+    """Build the queue: a batcher, and what stands before it: a cache, or lines of sequences."""
+    rows = served.max_batch_rows
+    sequences = spec.policy.sequences
+    steps = None
+    if sequences is not None:
+        steps = SequenceStacker(sequences, running.model, served.inputs, max_batch_rows=rows)
+    stacker = steps or Stacker(served.inputs, served.outputs, max_batch_rows=rows)
+    queue = spec.policy.queue
+    limits = QueueLimits(max_rows=queue.max_queue_rows, max_bytes=shop.max_queue_bytes)
+    batcher = Batcher(
+        VersionRunner(running.model, stacker, running.note, shop.now_ns),
+        batch_limits=BatchLimits(
+            max_rows=rows,
+            preferred_rows=queue.preferred_batch_rows,
+            max_delay_ns=int(queue.max_queue_delay_s * NS_PER_S),
+        ),
+        queue_limits=limits,
+        queue_bytes=shop.queue_bytes,
+        executor=shop.executor,
+        statistics=running.statistics,
+        costs=RunCosts(),
+        loop=shop.loop,
+        now_ns=shop.now_ns,
+        levels=None if queue.priorities is None else LevelQueue(queue.priorities),
+    )
+    if steps is None or sequences is None:
+        if not (spec.policy.response_cache and shop.cache.max_bytes):
+            return batcher
+        return CachedIntake(batcher, shop.cache, running.statistics, shop.now_ns)
+    return SequenceBatcher(
+        SequenceParts(
+            model=spec.model,
+            version=spec.version,
+            policy=sequences,
+            stacker=steps,
+            batcher=batcher,
+            limits=limits,
+            queue_bytes=shop.queue_bytes,
+            statistics=running.statistics,
+            loop=shop.loop,
+            now_ns=shop.now_ns,
+            has_predecessor=shop.has_predecessor,
+        )
     )

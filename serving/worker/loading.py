@@ -4,20 +4,21 @@ Blocks; runs in the loader's thread.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtimes.batch_proof import settle_signature
 from runtimes.catalogue import runtime_for
-from runtimes.contract import LoadedModel, LoadRequest, Noted, Placed
+from runtimes.contract import LoadedModel, LoadRequest, Noted, Placed, TensorSpec
 from runtimes.devices import device
 from runtimes.signature import as_configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
 from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
+from serving.registry.sequence_policy import SequencePolicy
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
 from serving.worker.model_files import read_labels, run_warmups
@@ -77,14 +78,17 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
             fingerprint = own.fingerprint(spec.format, request.threads, where)
             golden = replay_golden(model, spec, fingerprint)
             sampled = run_warmups(model, signature, spec)
-            labels = read_labels(signature.outputs, spec)
+            hidden = _hidden(policy.sequences)
+            outputs = _shown(signature.outputs, hidden.outputs)
+            labels = read_labels(outputs, spec)
     told = opened.notes if isinstance(opened, Noted) else ()
-    notes = (*told, *signature.notes, warmth.note, golden, sampled, labels.note, environment_note())
+    found = (*told, *signature.notes, warmth.note, golden, sampled, labels.note)
+    notes = (*found, environment_note(), hidden.note)
     served = ServedVersion(
         platform=runtime.platform,
         backend=runtime.backend,
-        inputs=signature.inputs,
-        outputs=signature.outputs,
+        inputs=_shown(signature.inputs, hidden.inputs),
+        outputs=outputs,
         max_batch_rows=signature.max_batch_rows,
         device=str(where),
         threads=request.threads,
@@ -95,6 +99,30 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
         findings=opened.findings if isinstance(opened, Placed) else (),
     )
     return LoadedParts(model=model, served=served, labels=labels.names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hidden:
+    """Tensors that the worker itself feeds and keeps (`worker.sequence_stacking`)."""
+
+    inputs: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
+    note: str = ""
+
+
+def _hidden(sequences: SequencePolicy | None) -> _Hidden:
+    if sequences is None:
+        return _Hidden()
+    return _Hidden(
+        inputs=sequences.hidden_inputs,
+        outputs=sequences.hidden_outputs,
+        note=f"this one worker keeps the state of its sequences, {sequences.max_sequences} at most "
+        f"at a time; one that is silent for {sequences.idle_s:g} s ends",
+    )
+
+
+def _shown(specs: Sequence[TensorSpec], hidden: frozenset[str]) -> tuple[TensorSpec, ...]:
+    return tuple(spec for spec in specs if spec.name not in hidden)
 
 
 def _threads(policy: ServingPolicy) -> int:

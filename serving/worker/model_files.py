@@ -98,6 +98,11 @@ class _Calls:
 
     def __init__(self, signature: Signature, spec: VersionSpec) -> None:
         self._folder = spec.model_folder / WARMUP_FOLDER
+        sequences = spec.policy.sequences
+        hidden = () if sequences is None else sequences.first_specs()
+        self._hidden = tuple(
+            WarmupInput(name=one.name, datatype=one.datatype, shape=one.shape) for one in hidden
+        )
         self._is_batched = signature.max_batch_rows > 0
         self._checks = InputChecks(
             CallSpec(
@@ -118,9 +123,11 @@ class _Calls:
                 f"batch_size is {sample.rows}, and the model has no batch dimension"
             )
         lead = (sample.rows,) if self._is_batched else ()
-        given = [GivenInput(one.name, one.datatype, (*lead, *one.shape)) for one in sample.inputs]
+        named = {one.name for one in sample.inputs}
+        inputs = (*sample.inputs, *(one for one in self._hidden if one.name not in named))
+        given = [GivenInput(one.name, one.datatype, (*lead, *one.shape)) for one in inputs]
         plan = self._checks.plan_inputs(given, sample.name)
-        data = [self._data(one, sample.rows) for one in sample.inputs]
+        data = [self._data(one, sample.rows) for one in inputs]
         call = InferCall(
             id="",
             rows=plan.rows,

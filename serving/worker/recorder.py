@@ -71,6 +71,8 @@ class FlightRecorder:
     def __init__(self, file: Path | None) -> None:
         """Create the file, or clear the one of the worker before."""
         size = SLOT_COUNT * SLOT_BYTES
+        self.has_predecessor = file is not None and file.exists()
+        """Whether a worker of this one's name was there before."""
         if file is None:
             self._mapped = mmap.mmap(-1, size)
         else:

@@ -107,6 +107,13 @@ class Server:
             pause.wait(LOOK_S)
         pytest.fail(f"never came true: {what}")
 
+    def worker_of(self, model: str) -> int:
+        """Process id of the worker that hosts a model."""
+        versions = self.admin("GET", "/v1/status")["versions"]
+        assert isinstance(versions, list)
+        pool = next(one["pool"] for one in versions if one["model"] == model)
+        return self.worker_pids()[pool]
+
     def answer(self, model: str, version: str = "") -> tuple[list[float], str]:
         """Infer over HTTP: the first row of y, and the version that ran."""
         with triton_http.InferenceServerClient(self.http) as client:
