@@ -13,9 +13,10 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from protos.generated import open_inference_pb2 as pb
+from protos.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
-from serving.edge import lookup, refusals
+from serving.edge import grpc_health, grpc_reflection, lookup, refusals
 from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
 from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.protocol_settings import LogValue, TraceValue
@@ -29,7 +30,6 @@ from serving.wire import coding
 log = structlog.get_logger(__name__)
 
 SERVICE: Final = "inference.GRPCInferenceService"
-HEALTH_SERVICE: Final = "grpc.health.v1.Health"
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -42,11 +42,6 @@ SERVER_OPTIONS: Final = (
 )
 MAX_CALLS: Final = 1024  # streams and slow calls at a time; more are RESOURCE_EXHAUSTED
 MAX_SMALL_BYTES: Final = 4 << 20  # inflated size of everything but infer calls
-
-# grpc.health.v1 is one field each way; written by hand it needs no generated code.
-HEALTH_SERVING: Final = b"\x08\x01"
-HEALTH_NOT_SERVING: Final = b"\x08\x02"
-HEALTH_NAMES: Final = frozenset({b"", b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode()})
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 
@@ -109,11 +104,25 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
         "ModelInfer": unary_method(relay.infer),
         "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamRelay(relay).stream),
     }
-    health = {"Check": unary_method(_answered("Check", answers.health))}
+    reflection = grpc.stream_stream_rpc_method_handler(grpc_reflection.reflect)
     return (
         grpc.method_handlers_generic_handler(SERVICE, unary | raw),
-        grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
+        grpc.method_handlers_generic_handler(grpc_health.NAME, _health(desk)),
+        *(
+            grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": reflection})
+            for name in grpc_reflection.NAMES
+        ),
     )
+
+
+def _health(desk: Desk) -> dict[str, object]:
+    health = grpc_health.Health(desk, SERVICE)
+    parse = HealthCheckRequest.FromString
+    write = HealthCheckResponse.SerializeToString
+    return {
+        "Check": unary_method(_answered("Check", _parsed(parse, health.check)), write),
+        "Watch": grpc.stream_stream_rpc_method_handler(health.watch, response_serializer=write),
+    }
 
 
 class _Answers:
@@ -144,12 +153,6 @@ class _Answers:
             "CudaSharedMemoryRegister": _no_shared_memory,
             "CudaSharedMemoryUnregister": _nothing(pb.CudaSharedMemoryUnregisterResponse),
         }
-
-    async def health(self, request: bytes, _: Any) -> bytes:  # noqa: ANN401  grpc ships no types
-        if request not in HEALTH_NAMES:
-            raise NotFoundError("unknown service: leave the name empty to ask for the server")
-        serving = not self._desk.draining and self._desk.snapshot.ready
-        return HEALTH_SERVING if serving else HEALTH_NOT_SERVING
 
     async def server_live(self, _: pb.ServerLiveRequest, __: object) -> pb.ServerLiveResponse:
         self._desk.check_live()
