@@ -21,9 +21,10 @@ from serving.edge.control import Control, EdgeStatus, Snapshot
 from serving.edge.desk import Desk
 from serving.edge.front_desk import front_desk_app
 from serving.edge.front_desk_grpc import FrontDeskGrpc
+from serving.edge.generate_relay import GenerateRelay
 from serving.edge.haproxy_admin import EdgeError
 from serving.edge.haproxy_commands import HaproxyState, assign_slots, pools_of, wanted_state
-from serving.edge.haproxy_config import EXPORTER_SOCKET, RELAY_SOCKET, EdgeLayout
+from serving.edge.haproxy_config import EXPORTER_SOCKET, HTTP_SOCKET, RELAY_SOCKET, EdgeLayout
 from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
 from serving.edge.haproxy_process import HaproxySpec
 from serving.edge.local_server import LocalServer
@@ -183,8 +184,11 @@ class Edge:
     async def _start_front_desk(self) -> None:
         run = self._settings.run_dir
         metrics = NodeMetrics(self._desk, self.status, self._folder / EXPORTER_SOCKET)
+        generator = GenerateRelay(self._folder / HTTP_SOCKET)
         self._servers = [
-            LocalServer(front_desk_app(self._desk, metrics.render), run / FRONT_DESK_SOCKET),
+            LocalServer(
+                front_desk_app(self._desk, metrics.render, generator), run / FRONT_DESK_SOCKET
+            ),
             LocalServer(admin_app(self._desk.control), self._settings.admin_socket),
         ]
         self._tasks = [self._spawn(server.run()) for server in self._servers]

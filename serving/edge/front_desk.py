@@ -5,6 +5,7 @@ compressed; a query string and the content type of a request mean nothing.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -19,9 +20,11 @@ from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import lookup, refusals
 from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.json_body import BodyRoom, json_object
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
+from serving.local_http import LocalReply
 from serving.monitor.triton_statistics import triton_statistics
 from serving.registry.config_completion import config_json
 
@@ -33,14 +36,17 @@ KINDS: Final = {"systemsharedmemory": "system", "cudasharedmemory": "cuda"}
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def front_desk_app(desk: Desk, metrics: Callable[[], Awaitable[bytes]]) -> Starlette:
+def front_desk_app(
+    desk: Desk, metrics: Callable[[], Awaitable[bytes]], generator: GenerateRelay
+) -> Starlette:
     """Build the application.
 
     Args:
         desk: What is answered.
         metrics: Renders the node's metrics.
+        generator: Makes infer calls of `generate` calls.
     """
-    http = _HttpDesk(desk)
+    http = _HttpDesk(desk, generator)
 
     async def exposition(_: Request) -> Response:
         return Response(await metrics(), headers={"content-type": METRICS_TYPE})
@@ -77,7 +83,7 @@ def front_desk_app(desk: Desk, metrics: Callable[[], Awaitable[bytes]]) -> Starl
             ("GET", f"{model}/config", http.config),
             ("GET", f"{model}/stats", http.statistics),
             ("POST", f"{model}/generate", http.generate),
-            ("POST", f"{model}/generate_stream", http.generate),
+            ("POST", f"{model}/generate_stream", http.generate_stream),
         ]
     app = Starlette(
         routes=[
@@ -93,9 +99,10 @@ def front_desk_app(desk: Desk, metrics: Callable[[], Awaitable[bytes]]) -> Starl
 class _HttpDesk:
     """One method per route: read the request, ask the desk, write the reply."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, generator: GenerateRelay) -> None:
         self._desk = desk
         self._room = BodyRoom()
+        self._generator = generator
 
     async def live(self, _: Request) -> Response:
         try:
@@ -206,8 +213,23 @@ class _HttpDesk:
         return await json_object(self._room, request)
 
     async def generate(self, request: Request) -> Response:
-        lookup.ready_version(self._desk.snapshot, *_asked(request))
-        raise UnsupportedError("generate is not served: use infer")
+        return _passed_on(await self._generated(request))
+
+    async def generate_stream(self, request: Request) -> Response:
+        """Models answer once: the stream is one event, and an error comes before it begins."""
+        reply = await self._generated(request)
+        if reply.status != HTTPStatus.OK:
+            return _passed_on(reply)
+        return Response(as_event(reply), media_type=EVENT_STREAM)
+
+    async def _generated(self, request: Request) -> LocalReply:
+        found = lookup.ready_version(self._desk.snapshot, *_asked(request))
+        return await self._generator.ask(
+            request.scope["raw_path"].decode("latin-1"),
+            await self._object(request),
+            found.served.inputs,
+            coding=request.headers.get("content-encoding", ""),
+        )
 
 
 def _asked(request: Request) -> tuple[str, int | None]:
@@ -265,6 +287,13 @@ def _failure(error: BasculeError, **more: object) -> Response:
     if wire.retry:
         reply.headers["retry-after"] = "1"
     return reply
+
+
+def _passed_on(reply: LocalReply) -> Response:
+    passed = Response(reply.body, reply.status, media_type="application/json")
+    if any(wire.http == reply.status and wire.retry for wire in WIRE.values()):
+        passed.headers["retry-after"] = "1"
+    return passed
 
 
 def _json(body: object, *, status: int = 200) -> Response:

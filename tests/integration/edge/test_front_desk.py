@@ -322,7 +322,7 @@ def test_an_unknown_grpc_method_is_unimplemented() -> None:
         ("POST", "/v2", 405),
         ("GET", "/v2/repository/index", 405),
         ("POST", "/v2/repository/other/models/m/load", 501),
-        ("POST", "/v2/models/m%20a/generate", 501),
+        ("POST", "/v2/models/m%20a/generate", 503),
         ("POST", "/v2/repository/models//load", 400),
     ],
 )

@@ -1,0 +1,96 @@
+"""Pure: the flat JSON of `generate` ↔ an infer call and its reply (Triton's generate extension).
+
+::
+
+    {"id": "42", "text": "hi", "parameters": {"top": 3}}      inputs by their names, all else are
+      │ into_infer                                            parameters; `parameters` is no level
+      ▼                                                       of its own
+    {"id": "42", "parameters": {"top": 3}, "inputs": [{"name": "text", "datatype": "BYTES",
+      │ infer, through the edge                "shape": [1, 1], "data": ["hi"]}]}
+      ▼
+    {"id": "42", "model_name": "m", "model_version": "1", "outputs": [{"name": "answer", …}]}
+      │ from_infer
+      ▼
+    {"id": "42", "model_name": "m", "model_version": "1", "answer": "hello"}
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from runtimes.contract import TensorSpec
+from runtimes.errors import InvalidArgumentError
+
+Json = Mapping[str, object]
+
+
+def into_infer(asked: Json, inputs: Sequence[TensorSpec]) -> dict[str, object]:
+    """Write the infer request.
+
+    Args:
+        asked: The body of the call.
+        inputs: What the model takes.
+
+    Raises:
+        InvalidArgumentError: A value does not fit its input's shape, or `id` is no text.
+    """
+    specs = {spec.name: spec for spec in inputs}
+    tensors: list[dict[str, object]] = []
+    parameters: dict[str, object] = {}
+    for name, value in _flat(asked):
+        spec = specs.get(name)
+        if spec is None:
+            parameters[name] = value
+        else:
+            tensors.append(_tensor(spec, value))
+    infer: dict[str, object] = {"inputs": tensors}
+    if "id" in asked:
+        infer["id"] = asked["id"]
+    if parameters:
+        infer["parameters"] = parameters
+    return infer
+
+
+def from_infer(reply: Json) -> dict[str, object]:
+    """Write the flat reply: one element stands bare, several are a flat list."""
+    flat = {name: reply[name] for name in ("id", "model_name", "model_version") if name in reply}
+    parameters, outputs = reply.get("parameters"), reply.get("outputs")
+    if isinstance(parameters, dict):
+        flat |= parameters
+    for output in outputs if isinstance(outputs, list) else ():
+        data = output["data"]
+        flat[output["name"]] = data[0] if len(data) == 1 else data
+    return flat
+
+
+def _flat(asked: Json) -> Iterator[tuple[str, object]]:
+    for name, value in asked.items():
+        if name == "parameters" and isinstance(value, dict):
+            yield from value.items()
+        elif name != "id":
+            yield name, value
+
+
+def _tensor(spec: TensorSpec, value: object) -> dict[str, object]:
+    data = value if isinstance(value, list) else [value]
+    shape = fitting_shape(spec, len(data))
+    return {"name": spec.name, "datatype": spec.datatype.value, "shape": shape, "data": data}
+
+
+def fitting_shape(spec: TensorSpec, count: int) -> list[int]:
+    """Return the shape for so many elements: the innermost free dimension takes what is left.
+
+    Raises:
+        InvalidArgumentError: There is none.
+    """
+    fixed = math.prod(size for size in spec.shape if size != -1)
+    rest, over = divmod(count, fixed) if fixed else (0, count)
+    shape: list[int] = []
+    for size in reversed(spec.shape):
+        shape.append(rest if size == -1 else size)
+        rest = 1 if size == -1 else rest
+    if over or (rest != 1 and fixed):
+        raise InvalidArgumentError(
+            f"input '{spec.name}' got {count} elements, which fit no shape of "
+            f"{list(spec.shape)}: send a scalar or a flat list of the right length"
+        )
+    return shape[::-1]

@@ -1,0 +1,60 @@
+"""Answers `generate`: sends the flat JSON into the edge again as an infer call."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from runtimes.contract import TensorSpec
+from runtimes.errors import InvalidArgumentError
+from serving.edge.generate import Json, from_infer, into_infer
+from serving.local_http import LocalHttp, LocalReply
+
+LIMIT_S: Final = 310.0
+"""A little more than the edge gives an inference, so that its answer is the one that is told."""
+EVENT_STREAM: Final = "text/event-stream"
+ACTION: Final = "/generate"
+
+
+class GenerateRelay:
+    """Makes infer calls of flat JSON."""
+
+    def __init__(self, edge: Path) -> None:
+        """Take the edge's own socket for HTTP."""
+        self._edge = edge
+
+    async def ask(
+        self, path: str, asked: Json, inputs: Sequence[TensorSpec], *, coding: str
+    ) -> LocalReply:
+        """Infer; a success has the flat JSON as its body, a failure is the edge's or worker's.
+
+        Args:
+            path: The call's own, percent-encoded, up to `generate` or `generate_stream`.
+            asked: Its body.
+            inputs: What the model takes.
+            coding: Its Content-Encoding; empty where it has none.
+
+        Raises:
+            InvalidArgumentError: The body is compressed, or does not fit the inputs.
+            NotReadyError: The edge does not answer.
+        """
+        if coding.strip().lower() not in {"", "identity"}:
+            raise InvalidArgumentError(
+                "Unsupported content-encoding, only 'identity' is supported."
+            )
+        body = msgspec.json.encode(into_infer(asked, inputs))
+        target = path[: path.rindex(ACTION)] + "/infer"
+        async with LocalHttp(str(self._edge)) as edge:
+            reply = await edge.ask("POST", target, body, timeout_s=LIMIT_S)
+        if reply.status != 200:  # noqa: PLR2004  HTTP's OK
+            return reply
+        # The standard library's parser knows NaN and the infinities, as replies write them.
+        flat = from_infer(json.loads(reply.body))
+        return LocalReply(200, json.dumps(flat, separators=(",", ":")).encode())
+
+
+def as_event(reply: LocalReply) -> bytes:
+    """Return a reply as the one server-sent event of a stream."""
+    return b"data: " + reply.body + b"\n\n"

@@ -1,0 +1,86 @@
+"""Flat JSON to an infer call and back."""
+
+import contextlib
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.errors import InvalidArgumentError
+from serving.edge.generate import fitting_shape, from_infer, into_infer
+
+TEXT = TensorSpec(name="text", datatype=Datatype.BYTES, shape=(-1, 1))
+
+
+def spec(*shape: int) -> TensorSpec:
+    """An input of some shape."""
+    return TensorSpec(name="x", datatype=Datatype.FP32, shape=shape)
+
+
+def test_names_of_inputs_are_tensors_and_the_others_parameters() -> None:
+    """`parameters` is flattened; the id is the call's."""
+    asked = {"id": "42", "text": "hi", "stream": False, "parameters": {"top": 3, "rest": "r"}}
+    assert into_infer(asked, [TEXT]) == {
+        "id": "42",
+        "parameters": {"stream": False, "top": 3, "rest": "r"},
+        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["hi"]}],
+    }
+
+
+def test_an_input_may_stand_below_parameters() -> None:
+    """It is a tensor there as well."""
+    assert into_infer({"parameters": {"text": "hi"}}, [TEXT])["inputs"] == [
+        {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["hi"]}
+    ]
+
+
+def test_a_reply_is_flat() -> None:
+    """One element stands bare, several are a list; parameters of the reply stand beside them."""
+    reply = {
+        "model_name": "m",
+        "model_version": "1",
+        "parameters": {"took": 2},
+        "outputs": [
+            {"name": "a", "datatype": "BYTES", "shape": [1, 1], "data": ["hello"]},
+            {"name": "b", "datatype": "INT32", "shape": [1, 2], "data": [1, 2]},
+        ],
+    }
+    assert from_infer(reply) == {
+        "model_name": "m",
+        "model_version": "1",
+        "took": 2,
+        "a": "hello",
+        "b": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "fitting"),
+    [
+        ((), 1, []),
+        ((-1, 16), 16, [1, 16]),
+        ((-1, 16), 32, [2, 16]),
+        ((-1, -1), 5, [1, 5]),
+        ((2, -1, 3), 12, [2, 2, 3]),
+        ((-1,), 0, [0]),
+    ],
+)
+def test_the_innermost_free_dimension_takes_the_count(
+    shape: tuple[int, ...], count: int, fitting: list[int]
+) -> None:
+    """Fixed dimensions first; other free ones are 1."""
+    assert fitting_shape(spec(*shape), count) == fitting
+
+
+@given(st.lists(st.sampled_from([-1, 1, 2, 3, 16])), st.integers(0, 100))
+def test_a_shape_that_is_found_holds_all_elements(shape: list[int], count: int) -> None:
+    """Whatever the model's shape, its fixed dimensions stay as they are."""
+    fitting: list[int] = []
+    with contextlib.suppress(InvalidArgumentError):
+        fitting = fitting_shape(spec(*shape), count)
+    assume(fitting)
+    assert math.prod(fitting) == count
+    assert all(told in (-1, size) for told, size in zip(shape, fitting, strict=True))
