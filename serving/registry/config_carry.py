@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from protos.generated import model_config_pb2 as pb
 from serving.registry.config_completion import config_message
 from serving.registry.triton_config import parse_config
-from serving.registry.version import ServedVersion
+from serving.registry.version import WARMUP_FOLDER, ServedVersion
 
 WITHOUT_EFFECT: Final = "kept in the configuration, without effect"
 
@@ -40,15 +40,18 @@ def label_files(text: str, model: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.label_filename for one in outputs if one.label_filename))
 
 
-def warmup_files(text: str, model: str) -> tuple[str, ...]:
-    """Return the files of warm-up data that a configuration names, below `warmup`, each once.
+def shared_data(text: str, model: str) -> tuple[str, ...]:
+    """Return what a configuration names besides labels, by paths in the model's folder, each once.
+
+    That is the data of warm-up samples, and what sequences start with.
 
     Raises:
         BasculeError: `parse_config` refuses it.
     """
-    samples = parse_config(text, model=model).policy.warmups
-    named = (one.file for sample in samples for one in sample.inputs if one.file)
-    return tuple(dict.fromkeys(named))
+    policy = parse_config(text, model=model).policy
+    warmups = (one.file for sample in policy.warmups for one in sample.inputs if one.file)
+    states = () if policy.sequences is None else policy.sequences.files
+    return tuple(dict.fromkeys((*(f"{WARMUP_FOLDER}/{name}" for name in warmups), *states)))
 
 
 def exported_config(text: str, model: str, served: ServedVersion) -> str:

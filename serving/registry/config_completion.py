@@ -8,6 +8,7 @@ from functools import lru_cache
 from protos.generated import model_config_pb2 as pb
 from runtimes.datatypes import Datatype
 from runtimes.devices import device
+from serving.registry.config_sequences import hidden_tensors
 from serving.registry.formats import FORMATS
 from serving.registry.proto_json import message_json
 from serving.registry.triton_config import read_message
@@ -57,15 +58,19 @@ def _complete_tensors(message: pb.ModelConfig, served: ServedVersion) -> None:
     """List exactly the tensors of the metadata, with what was configured for each."""
     inputs = {tensor.name: tensor for tensor in message.input}
     outputs = {tensor.name: tensor for tensor in message.output}
-    fed = [inputs.get(spec.name, pb.ModelInput(name=spec.name)) for spec in served.inputs]
-    given_back = [outputs.get(spec.name, pb.ModelOutput(name=spec.name)) for spec in served.outputs]
+    # A bundle tells of all tensors of the model, a worker of what clients see.
+    hidden_inputs, hidden_outputs = hidden_tensors(message)
+    taken = [spec for spec in served.inputs if spec.name not in hidden_inputs]
+    given = [spec for spec in served.outputs if spec.name not in hidden_outputs]
+    fed = [inputs.get(spec.name, pb.ModelInput(name=spec.name)) for spec in taken]
+    given_back = [outputs.get(spec.name, pb.ModelOutput(name=spec.name)) for spec in given]
     tensors: tuple[pb.ModelInput | pb.ModelOutput, ...] = (*fed, *given_back)
-    for tensor, spec in zip(tensors, (*served.inputs, *served.outputs), strict=True):
+    for tensor, spec in zip(tensors, (*taken, *given), strict=True):
         name = "STRING" if spec.datatype is Datatype.BYTES else spec.datatype.value
         tensor.data_type = getattr(pb, f"TYPE_{name}")
         tensor.dims[:] = spec.shape[1:] if served.max_batch_rows else spec.shape
-    for given, spec in zip(fed, served.inputs, strict=True):
-        given.optional = spec.optional
+    for one, spec in zip(fed, taken, strict=True):
+        one.optional = spec.optional
     built = pb.ModelConfig(input=fed, output=given_back)
     del message.input[:], message.output[:]
     message.MergeFrom(built)

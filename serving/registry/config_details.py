@@ -76,7 +76,7 @@ def labels_of(outputs: Sequence[pb.ModelOutput]) -> tuple[LabelFile, ...]:
         InvalidArgumentError: A file lies outside the model's folder.
     """
     return tuple(
-        LabelFile(output=one.name, file=_inner(one.label_filename, "label_filename"))
+        LabelFile(output=one.name, file=inner_path(one.label_filename, "label_filename"))
         for one in outputs
         if one.label_filename
     )
@@ -184,12 +184,16 @@ def _warmup_inputs(sample: pb.ModelWarmup, name: str) -> Iterator[WarmupInput]:
             datatype=datatype_of(given.data_type, f"model_warmup '{name[:80]}': input", tensor),
             shape=tuple(given.dims),
             source="file" if file else "random" if choice == "random_data" else "zeros",
-            file=_inner(file, "input_data_file") if file else "",
+            file=inner_path(file, "input_data_file") if file else "",
         )
 
 
-def _inner(path: str, field: str) -> str:
-    """Return a path that stays in the model's folder."""
+def inner_path(path: str, field: str) -> str:
+    """Return a path that stays in the model's folder.
+
+    Raises:
+        InvalidArgumentError: It does not.
+    """
     parts = PurePosixPath(path).parts
     if path.startswith("/") or ".." in parts or "\\" in path or "\0" in path or not parts:
         raise InvalidArgumentError(

@@ -17,6 +17,7 @@ from typing import Final
 from protos.generated import model_config_pb2 as pb
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.registry.config_details import inner_path
 from serving.registry.sequence_policy import (
     ControlKind,
     ControlTensor,
@@ -74,6 +75,16 @@ def sequence_policy(
             f"{MAX_SEQUENCES} are served: lower max_candidate_sequences or the instances' count"
         )
     return policy
+
+
+def hidden_tensors(message: pb.ModelConfig) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the inputs and outputs of a configuration that passed which clients do not see."""
+    batching = message.sequence_batching
+    inputs = {state.input_name for state in batching.state}
+    inputs.update(control.name for control in batching.control_input)
+    outputs = {state.output_name for state in batching.state}
+    outputs.difference_update(tensor.name for tensor in message.output)
+    return frozenset(inputs), frozenset(outputs)
 
 
 def sequence_queue(message: pb.ModelConfig, max_batch_rows: int) -> QueuePolicy:
@@ -151,13 +162,8 @@ def _state(state: pb.ModelSequenceBatching.State) -> StateTensor:
     if not state.input_name or not state.output_name:
         raise InvalidArgumentError(f"sequence_batching: {what} needs input_name and output_name")
     dims = tuple(state.dims)
+    files = [one.data_file for one in state.initial_state if one.data_file]
     initial = tuple(state.initial_state[0].dims) if state.initial_state else dims
-    for one in state.initial_state:
-        if one.data_file:
-            raise UnsupportedError(
-                f"sequence_batching: {what}: an initial state from a file (data_file) is not "
-                "served: start with zero_data, and let the model use its START control"
-            )
     if len(state.initial_state) > 1:
         raise UnsupportedError(f"sequence_batching: {what} has several initial states: keep one")
     if len(initial) != len(dims) or any(
@@ -173,6 +179,7 @@ def _state(state: pb.ModelSequenceBatching.State) -> StateTensor:
         datatype=_datatype(state.data_type, what),
         dims=dims,
         initial_dims=tuple(1 if size == -1 else size for size in initial),
+        initial_file=inner_path(files[0], "data_file") if files else "",
     )
 
 

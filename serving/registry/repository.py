@@ -282,6 +282,7 @@ def _shared_files(folder: Path, config: ModelConfiguration) -> Iterator[_File]:
         for one in sample.inputs
         if one.file
     ]
+    named += () if config.policy.sequences is None else config.policy.sequences.files
     for path in dict.fromkeys(named):
         try:
             status = (folder / path).stat()

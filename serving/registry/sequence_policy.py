@@ -7,9 +7,13 @@ control tensors where in its sequence a call stands. Clients see neither.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
+
+INITIAL_STATE_FOLDER: Final = "initial_state"
+"""Where a model's folder holds what its sequences start with."""
 
 
 class ControlKind(StrEnum):
@@ -42,7 +46,9 @@ class StateTensor:
     dims: tuple[int, ...]
     """Without the batch dimension; -1 is free."""
     initial_dims: tuple[int, ...]
-    """Size of the zeros that a sequence starts with."""
+    """Size of what a sequence starts with."""
+    initial_file: str = ""
+    """Its bytes, below the model's folder `initial_state`; empty: zeros."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,12 @@ class SequencePolicy:
     def hidden_outputs(self) -> frozenset[str]:
         """Outputs that clients do not get."""
         return frozenset(state.output_name for state in self.states) - self.shown_states
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What sequences start with, by paths in the model's folder; each once."""
+        named = (state.initial_file for state in self.states if state.initial_file)
+        return tuple(dict.fromkeys(f"{INITIAL_STATE_FOLDER}/{name}" for name in named))
 
     def fed_specs(self) -> tuple[TensorSpec, ...]:
         """Specs of the hidden inputs, without the batch dimension."""

@@ -14,12 +14,12 @@ from serving.registry.config_carry import (
     exported_config,
     label_files,
     same_config,
-    warmup_files,
+    shared_data,
 )
 from serving.registry.formats import format_named
 from serving.registry.manifest import Lineage, Manifest, Tensor
 from serving.registry.repository import CONFIG_FILE
-from serving.registry.version import WARMUP_FOLDER, ServedVersion
+from serving.registry.version import ServedVersion
 
 TRITON_FORMATS: Final = frozenset({"onnx", "torchscript"})
 
@@ -152,11 +152,10 @@ def _specs(tensors: Sequence[Tensor]) -> tuple[TensorSpec, ...]:
 
 
 def _shared(manifest: Manifest) -> tuple[str, ...]:
-    """The files that lie in Triton's model folder, for all versions: labels, warm-up data."""
+    """The files that lie in Triton's model folder, for all versions: labels, data."""
     listed = {file.path for file in manifest.files}
     names = label_files(manifest.config, manifest.name)
-    data = warmup_files(manifest.config, manifest.name)
-    paths = (*names, *(f"{WARMUP_FOLDER}/{name}" for name in data))
+    paths = (*names, *shared_data(manifest.config, manifest.name))
     return tuple(path for path in paths if path in listed)
 
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from runtimes.errors import BasculeError, InvalidArgumentError
-from serving.registry.config_carry import label_files, warmup_files, without_effect
+from serving.registry.config_carry import label_files, shared_data, without_effect
 from serving.registry.imports import Candidate, Refusal, Survey, inner_file
 from serving.registry.packing import PackOrder
 from serving.registry.repository import CONFIG_FILE, ModelScan, Repository
-from serving.registry.version import WARMUP_FOLDER, VersionSpec
+from serving.registry.version import VersionSpec
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -50,10 +50,11 @@ def _candidate(
 ) -> Candidate:
     version_folder = folder / str(spec.version)
     model_file = Path(spec.file)
-    labels = [inner_file(folder, name) for name in label_files(spec.config_text, spec.model)]
+    named = label_files(spec.config_text, spec.model)
+    labels = [inner_file(folder, name) for name in named]
     missing = [path for path in labels if not path.is_file()]
     files = [inner_file(folder, path) for path in _files(folder, version_folder)]
-    warmups = [f"{WARMUP_FOLDER}/{name}" for name in warmup_files(spec.config_text, spec.model)]
+    data = shared_data(spec.config_text, spec.model)
     order = PackOrder(
         model_file=inner_file(folder, str(model_file.relative_to(folder))),
         name=spec.model,
@@ -61,14 +62,12 @@ def _candidate(
         created_utc=created_utc,
         config=spec.config_text,
         extra_files=tuple(path for path in (*files, *labels) if path not in (model_file, *missing)),
-        placed_files={path: inner_file(folder, path) for path in warmups},
+        placed_files={path: inner_file(folder, path) for path in data},
     )
     losses = (
         *without_effect(spec.config_text, spec.model),
         *(f"{path.name}: the configuration names it and it does not exist" for path in missing),
-        *_left_behind(
-            folder, scan, {*(path.name for path in labels), *(WARMUP_FOLDER for _ in warmups)}
-        ),
+        *_left_behind(folder, scan, {path.partition("/")[0] for path in (*named, *data)}),
     )
     return Candidate(order=order, losses=losses)
 

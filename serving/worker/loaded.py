@@ -83,7 +83,7 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         model=model,
         json_codec=V2JsonCodec(call_spec),
         proto_codec=V2ProtoCodec(call_spec),
-        batcher=_queue(shop, spec, served, _Running(model, note, statistics)),
+        batcher=_queue(shop, spec, parts, _Running(model, note, statistics)),
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
         has_levels=queue.priorities is not None,
@@ -98,13 +98,20 @@ class _Running(NamedTuple):
     statistics: StatisticsRecorder
 
 
-def _queue(shop: Shop, spec: VersionSpec, served: ServedVersion, running: _Running) -> Intake:
+def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running) -> Intake:
     """Build the queue: a batcher, and what stands before it: a cache, or lines of sequences."""
+    served = parts.served
     rows = served.max_batch_rows
     sequences = spec.policy.sequences
     steps = None
     if sequences is not None:
-        steps = SequenceStacker(sequences, running.model, served.inputs, max_batch_rows=rows)
+        steps = SequenceStacker(
+            sequences,
+            running.model,
+            served.inputs,
+            initial=parts.initial_states,
+            max_batch_rows=rows,
+        )
     stacker = steps or Stacker(served.inputs, served.outputs, max_batch_rows=rows)
     queue = spec.policy.queue
     limits = QueueLimits(max_rows=queue.max_queue_rows, max_bytes=shop.max_queue_bytes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtimes.batch_proof import settle_signature
 from runtimes.catalogue import runtime_for
-from runtimes.contract import LoadedModel, LoadRequest, Noted, Placed, TensorSpec
+from runtimes.contract import Array, LoadedModel, LoadRequest, Noted, Placed, TensorSpec
 from runtimes.devices import device
 from runtimes.signature import as_configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
@@ -21,6 +21,7 @@ from serving.registry.file_digests import require_files
 from serving.registry.sequence_policy import SequencePolicy
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
+from serving.worker.initial_states import initial_states
 from serving.worker.model_files import read_labels, run_warmups
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import LOADER_SLOT, Note
@@ -34,6 +35,8 @@ class LoadedParts:
     served: ServedVersion
     labels: tuple[tuple[str, ...], ...] = ()
     """Class names for each output; empty where none has any."""
+    initial_states: tuple[Array, ...] = ()
+    """What its sequences start with, if it has any."""
 
 
 def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedParts:
@@ -53,20 +56,7 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
     policy = spec.policy
     configured = policy.configured
     runtime = runtime_for(spec.format)
-    request = LoadRequest(
-        file=Path(spec.file),
-        device=device(policy.device),
-        threads=_threads(policy),
-        declared_inputs=declared_inputs(configured),
-        declared_outputs=declared_outputs(configured),
-        precision=policy.precision,
-        gpu_arena_bytes=policy.gpu_arena_bytes,
-        deterministic=policy.deterministic,
-        allow_cpu_nodes=policy.allow_cpu_nodes,
-        may_use_cpu=policy.may_use_cpu,
-        may_execute=spec.may_execute,
-        options=policy.options,
-    )
+    request = _request(spec)
     require_files(Path(spec.folder), spec.files)
     with _noted(note):
         opened = runtime.load(request)
@@ -81,6 +71,7 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
             hidden = _hidden(policy.sequences)
             outputs = _shown(signature.outputs, hidden.outputs)
             labels = read_labels(outputs, spec)
+            initial = initial_states(spec, max_batch_rows=signature.max_batch_rows)
     told = opened.notes if isinstance(opened, Noted) else ()
     found = (*told, *signature.notes, warmth.note, golden, sampled, labels.note)
     notes = (*found, environment_note(), hidden.note)
@@ -98,7 +89,27 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
         notes=tuple(text for text in notes if text),
         findings=opened.findings if isinstance(opened, Placed) else (),
     )
-    return LoadedParts(model=model, served=served, labels=labels.names)
+    return LoadedParts(model=model, served=served, labels=labels.names, initial_states=initial)
+
+
+def _request(spec: VersionSpec) -> LoadRequest:
+    """Say what the runtime shall load, and how."""
+    policy = spec.policy
+    configured = policy.configured
+    return LoadRequest(
+        file=Path(spec.file),
+        device=device(policy.device),
+        threads=_threads(policy),
+        declared_inputs=declared_inputs(configured),
+        declared_outputs=declared_outputs(configured),
+        precision=policy.precision,
+        gpu_arena_bytes=policy.gpu_arena_bytes,
+        deterministic=policy.deterministic,
+        allow_cpu_nodes=policy.allow_cpu_nodes,
+        may_use_cpu=policy.may_use_cpu,
+        may_execute=spec.may_execute,
+        options=policy.options,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,9 +44,17 @@ class SequenceStacker(Stacker):
         model: LoadedModel,
         shown: Sequence[TensorSpec],
         *,
+        initial: Sequence[Array],
         max_batch_rows: int,
     ) -> None:
-        """Find the tensors of `policy` in the model; `shown` are the inputs that clients send.
+        """Find the tensors of `policy` in the model.
+
+        Args:
+            policy: How the model is served.
+            model: The loaded model.
+            shown: The inputs that clients send.
+            initial: What each state is at the start of a sequence.
+            max_batch_rows: 0 where the model has no batch dimension.
 
         Raises:
             ModelLoadError: The model lacks one, or has it with another datatype.
@@ -63,10 +71,7 @@ class SequenceStacker(Stacker):
         shown_outputs = [i for i, name in enumerate(outputs) if name not in policy.hidden_outputs]
         self.shown_count: Final = len(shown_outputs)
         self._outputs = shown_outputs + [outputs.index(one.output_name) for one in policy.states]
-        batch = (1,) if max_batch_rows else ()
-        self._initial = tuple(
-            _zeros(one.datatype, (*batch, *one.initial_dims)) for one in policy.states
-        )
+        self._initial = initial
         self._has_free_state = any(-1 in one.dims for one in policy.states)
 
     def stack_key(self, row: SequenceRow) -> Any:  # noqa: ANN401  any hashable
@@ -165,9 +170,3 @@ def _value(control: ControlTensor) -> Callable[[SequenceRow], Any]:
             return lambda row: str(row.sequence_id)
         case ControlKind.CORRID:
             return lambda row: row.sequence_id
-
-
-def _zeros(datatype: Datatype, shape: tuple[int, ...]) -> Array:
-    if datatype is Datatype.BYTES:
-        return np.full(shape, "", object)
-    return np.zeros(shape, DTYPES[datatype])

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError
@@ -20,6 +22,13 @@ from serving.worker.sequence_stacking import SequenceStacker
 from tests.fakes.batching import NS_PER_S, HandExecutor, HandLoop, HeldCall
 
 KEY = VersionKey("m", 1)
+SUM = StateTensor(
+    input_name="sum_in",
+    output_name="sum_out",
+    datatype=Datatype.FP32,
+    dims=(1,),
+    initial_dims=(1,),
+)
 
 
 def _spec(name: str) -> TensorSpec:
@@ -91,20 +100,14 @@ class SequenceBench:
         self.model = SummingModel()
         self.statistics = StatisticsRecorder(KEY)
         self.queue_bytes = QueueBytes()
-        policy = SequencePolicy(
-            max_sequences=max_sequences,
-            idle_s=idle_s,
-            states=(
-                StateTensor(
-                    input_name="sum_in",
-                    output_name="sum_out",
-                    datatype=Datatype.FP32,
-                    dims=(1,),
-                    initial_dims=(1,),
-                ),
-            ),
+        policy = SequencePolicy(max_sequences=max_sequences, idle_s=idle_s, states=(SUM,))
+        stacker = SequenceStacker(
+            policy,
+            self.model,
+            self.model.inputs[:1],
+            initial=[np.zeros((1, 1), np.float32)],
+            max_batch_rows=8,
         )
-        stacker = SequenceStacker(policy, self.model, self.model.inputs[:1], max_batch_rows=8)
         limits = QueueLimits(max_rows=max_queue_rows, max_bytes=1 << 30)
         note = FlightRecorder(None).note(KEY)
         batcher = Batcher(

@@ -5,9 +5,11 @@ import pytest
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
+from serving.registry.config_carry import shared_data
+from serving.registry.config_completion import config_message
 from serving.registry.sequence_policy import ControlKind, SequencePolicy
 from serving.registry.triton_config import parse_config
-from serving.registry.version import Isolation, ServingPolicy
+from serving.registry.version import Isolation, ServedVersion, ServingPolicy
 from tests.fakes.sequence_models import ACCUMULATOR_CONFIG, HISTORY_CONFIG
 
 START = "control { kind: CONTROL_SEQUENCE_START int32_false_true: [0, 1] }"
@@ -83,6 +85,33 @@ def test_free_dimensions_of_a_state_begin_at_one_or_as_told() -> None:
     assert sequences(told).states[0].initial_dims == (2, 5)
 
 
+def test_a_sequence_may_start_with_a_file() -> None:
+    """It lies in the model's folder `initial_state`, and a bundle takes it along."""
+    told = STATE + ' initial_state { dims: [2, 5] data_file: "zero" } }'
+    assert sequences(told).files == ("initial_state/zero",)
+    text = f"sequence_batching {{ {told} }}"
+    assert shared_data(text, "m") == ("initial_state/zero",)
+
+
+def test_what_clients_see_of_a_configuration_has_no_hidden_tensors() -> None:
+    """Even where all tensors of the model are told, as a bundle does."""
+    found = policy(ACCUMULATOR_CONFIG)
+    served = ServedVersion(
+        platform="onnxruntime_onnx",
+        backend="onnxruntime",
+        inputs=found.inputs,
+        outputs=found.outputs,
+        max_batch_rows=0,
+        device="cpu",
+        threads=1,
+        load_s=0.0,
+        run_s=0.0,
+    )
+    message = config_message(ACCUMULATOR_CONFIG, "m", served)
+    assert [tensor.name for tensor in message.input] == ["x"]
+    assert [tensor.name for tensor in message.output] == ["y", "id"]
+
+
 def test_a_listed_state_is_shown() -> None:
     """An output that is state and is listed, too, is for clients as well."""
     listed = 'output { name: "b" data_type: TYPE_FP32 dims: [2, -1] }'
@@ -124,7 +153,11 @@ def test_steps_are_not_answered_from_a_cache() -> None:
         (f'control_input {{ name: "s" {START} {START} }}', InvalidArgumentError, "named twice"),
         ('state { input_name: "a" }', InvalidArgumentError, "output_name"),
         ('state { input_name: "a" output_name: "b" }', InvalidArgumentError, "data_type"),
-        (STATE + ' initial_state { dims: [2, 1] data_file: "f" } }', UnsupportedError, "data_file"),
+        (
+            STATE + ' initial_state { dims: [2, 1] data_file: "../f" } }',
+            InvalidArgumentError,
+            "inside the model's folder",
+        ),
         (STATE + " initial_state { dims: [3, 1] } }", InvalidArgumentError, "must agree"),
         (
             f'control_input {{ name: "x" {START} }}',
