@@ -201,6 +201,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     return f"""frontend grpc from own
     bind {layout.grpc}
     bind unix@{RELAY_SOCKET} proto h2 mode 600
+    timeout client 3600s                   # a stream may be silent between its calls
 {_lines(grpc_faults())}
 {_acls()}
     acl too_large {size} -m int gt {limit}

@@ -60,3 +60,9 @@ def test_no_path_of_the_machine_is_in_it() -> None:
     """HAProxy runs in its folder: our own sockets and maps are relative."""
     own = config_text(LAYOUT, {})
     assert not re.search(r"unix@/|map\(/", own)
+
+
+def test_a_stream_may_be_silent_longer_than_an_inference_takes() -> None:
+    """A client that streams decides itself when its next call comes."""
+    frontend = TEXT.partition("frontend grpc from own")[2].partition("\nfrontend ")[0]
+    assert "timeout client 3600s" in frontend
