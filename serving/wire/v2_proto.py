@@ -26,7 +26,6 @@ __all__ = ["V2ProtoCodec", "read_target"]
 MAX_PLANS: Final = 128
 MAX_FRAME_BYTES: Final = 2048
 MAX_HEADS: Final = 256
-JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
 _RAW_TAG: Final = b"\x32"  # raw_output_contents, field 6
 
 
@@ -163,24 +162,25 @@ class V2ProtoCodec:
         key = (call.outputs, tuple([array.shape for array in outputs]))
         head = self._heads.get(key)
         if head is None:
-            if has_constant_head(self._spec, call):
+            if call.outputs and has_constant_head(self._spec, call):
                 self._keep_head(key, call, outputs)
             return self._encode(call, outputs)
-        parts: list[Buffer] = [head.text]
+        parts: list[Buffer] = []
         for ask, raw_head in zip(call.outputs, head.raw_heads, strict=True):
             raw = raw_bytes(outputs[ask.index])
             if len(raw) != raw_head.size:
                 raise EngineError("an output changed its element size between two calls")
             parts.append(raw_head.text)
             parts.append(raw)
-        return _joined(parts)
+        return parts
 
     def _keep_head(self, key: object, call: InferCall, outputs: Sequence[Array]) -> None:
         if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
         tensors = reply_tensors(self._spec, call, outputs)
-        raw_heads = tuple([_raw_head(tensor.array.nbytes) for tensor in tensors])
-        self._heads[key] = _Head(self._head("", tensors), raw_heads)
+        first, *others = [_raw_head(tensor.array.nbytes) for tensor in tensors]
+        first = _RawHead(self._head("", tensors) + first.text, first.size)
+        self._heads[key] = _Head((first, *others))
 
     def _encode(self, call: InferCall, outputs: Sequence[Array]) -> list[Buffer]:
         tensors = reply_tensors(self._spec, call, outputs)
@@ -189,7 +189,7 @@ class V2ProtoCodec:
             raw = tensor.raw()
             parts.append(_raw_head(len(raw)).text)
             parts.append(raw)
-        return _joined(parts)
+        return parts
 
     def _head(self, request_id: str, tensors: Sequence[ReplyTensor]) -> bytes:
         entries = [_output(tensor) for tensor in tensors]
@@ -204,7 +204,8 @@ class _RawHead(msgspec.Struct, frozen=True):
 
 
 class _Head(msgspec.Struct, frozen=True):
-    text: bytes
+    """All but the tensors of a reply; the first part begins with what comes before them."""
+
     raw_heads: tuple[_RawHead, ...]
 
 
@@ -226,7 +227,3 @@ def _output(tensor: ReplyTensor) -> bytes:
 
 def _same_gaps(view: memoryview, plan: _Plan) -> bool:
     return not plan.gaps or all(view[gap.start : gap.end] == gap.content for gap in plan.gaps)
-
-
-def _joined(parts: list[Buffer]) -> list[Buffer]:
-    return [b"".join(parts)] if sum(map(len, parts)) < JOIN_BYTES else parts

@@ -33,9 +33,16 @@ class GrpcExchange(Exchange):
         return b"\0" + len(message).to_bytes(4, "big") + message
 
     def _decode(self, body: Buffer) -> InferCall:
-        message = grpc_frame.deframe(body).message
-        named = read_target(message)
-        target = self.desk.targets.find_message(named.model, named.version_text)
+        targets = self.desk.targets
+        target = targets.known(body)
+        if target is not None:
+            message = memoryview(body)[grpc_frame.FRAME_BYTES :]
+        else:
+            message = grpc_frame.deframe(body).message
+            named = read_target(message)
+            target = targets.find_message(named.model, named.version_text)
+            if named.head_bytes:
+                targets.remember(body, grpc_frame.FRAME_BYTES + named.head_bytes, target)
         return self._choose(target).proto_codec.decode_request(message)
 
     def _encode(self, outputs: Sequence[Array]) -> None:

@@ -30,6 +30,7 @@ from serving.worker.targets import GRPC_INFER
 
 MAX_IN_FLIGHT: Final = 32  # pipelined calls of one connection that may hold replies at a time
 LINGER_S: Final = 2.0  # how long the rest of a refused body is read before the connection closes
+CONTINUES: Final = b"100-continue"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 AsgiApp = Callable[..., Any]
@@ -93,8 +94,11 @@ class InferProtocol(HttpToolsProtocol):
         """Start the next request; ASGI's part of the work is left until it is needed."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._exchange = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; what it means is asked when all are there."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Decide whose request this is."""
@@ -110,7 +114,7 @@ class InferProtocol(HttpToolsProtocol):
         except BasculeError as error:
             self._refuse(exchange, error)
             return
-        if self.expect_100_continue and self._line[0] is exchange:
+        if exchange.headers.get(b"expect", b"").lower() == CONTINUES and self._line[0] is exchange:
             self.transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -212,9 +216,12 @@ class InferProtocol(HttpToolsProtocol):
 
     def _begin_asgi(self) -> None:
         """Rebuild what uvicorn expects at this point, and let it go on."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
+        self.url = url
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == CONTINUES for name, value in headers
+        )
         self.headers.extend(headers)
         super().on_headers_complete()
         while self.pipeline:  # uvicorn queues what comes while its newest reply is unfinished

@@ -246,8 +246,8 @@ def test_a_frame_of_equal_length_is_not_taken_for_another() -> None:
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        (b"\x0a\x01m\x12\x012", Target("m", "2")),
-        (b"\x0a\x01m\x2a\x00", Target("m", "")),
+        (b"\x0a\x01m\x12\x012", Target("m", "2", 6)),
+        (b"\x0a\x01m\x2a\x00", Target("m", "", 4)),
         (b"\x0a\x01m", Target("m", "")),
         (b"\x12\x012\x0a\x01m", Target("m", "2")),
         (b"\x2a\x00\x0a\x01m\x12\x012", Target("m", "2")),

@@ -10,6 +10,8 @@ from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import MODEL_NAME, VersionKey
 from serving.registry.version import ServedVersion, VersionSpec
+from serving.wire.proto_request import read_target
+from serving.wire.protobuf import delimited
 from serving.worker.loaded import LoadedVersion
 from serving.worker.targets import Targets
 
@@ -134,3 +136,55 @@ def test_versions_in_messages_are_numbers(text: str) -> None:
     """Anything else is the client's mistake."""
     with pytest.raises(InvalidArgumentError, match="should be an integral value > 0"):
         Targets().find_message("m", text)
+
+
+def grpc_body(model: str, version: str, rest: bytes) -> bytes:
+    """Frame a ModelInferRequest."""
+    message = delimited(1, model.encode()) + delimited(2, version.encode()) + rest
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["m", "n", "other"]),
+            st.sampled_from(["", "1", "2"]),
+            st.sampled_from([b"", b"\x1a\x01r", b"\x1a\x02rr", b"\x12\x012"]),
+        ),
+        max_size=12,
+    )
+)
+def test_a_remembered_head_names_what_the_whole_message_names(
+    calls: list[tuple[str, str, bytes]],
+) -> None:
+    """Whatever came before, a body finds the target that reading it in full finds."""
+    targets = Targets()
+    for version in (hosted("m", 1), hosted("m", 2), hosted("n", 2)):
+        targets.put(version)
+    for model, version_text, rest in calls:
+        body = grpc_body(model, version_text, rest)
+        named = read_target(body[5:])
+        expected = targets.find_message(named.model, named.version_text)
+        known = targets.known(body)
+        if known is not None:
+            assert (known.model, known.version) == (expected.model, expected.version)
+        elif named.head_bytes:
+            targets.remember(body, 5 + named.head_bytes, expected)
+
+
+def test_a_remembered_head_is_forgotten_when_the_versions_change() -> None:
+    """What was dropped and came back is another version, and a body finds that one."""
+    targets = Targets()
+    targets.put(hosted("m", 1))
+    body = grpc_body("m", "1", b"")
+    targets.remember(body, len(body), targets.find_message("m", "1"))
+    targets.drop(VersionKey("m", 1))
+    assert targets.known(body) is None
+    targets.put(hosted("m", 1, digest="new"))
+    assert targets.known(body) is None
+    targets.remember(body, len(body), targets.find_message("m", "1"))
+    known = targets.known(body)
+    assert known is not None
+    loaded = known.loaded({})
+    assert loaded is not None
+    assert loaded.spec.digest == "new"
