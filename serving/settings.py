@@ -73,6 +73,10 @@ class _Environment(BaseSettings):
         "none", description="what of the repository is loaded, and by whom"
     )
     load_model: tuple[str, ...] = Field((), description="explicit mode: loaded at start; * is all")
+    allow_load_overrides: bool = Field(
+        False,  # noqa: FBT003  a default
+        description="explicit mode: a load request may bring a configuration and files",
+    )
     repository_poll_s: float = Field(15.0, gt=0, le=86_400, description="poll mode: seconds")
     server_id: str = Field("triton", min_length=1, description="name in server metadata")
     max_request_bytes: int = Field(
@@ -130,6 +134,7 @@ class Settings:
     model_repository: Path | None
     model_control_mode: str
     load_model: tuple[str, ...]
+    allow_load_overrides: bool
     repository_poll_s: float
     server_id: str
     max_request_bytes: int

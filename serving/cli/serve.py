@@ -50,6 +50,13 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         list[str] | None,
         typer.Option(help="Explicit mode: load at start; may be repeated; * is all."),
     ] = None,
+    allow_load_overrides: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-load-overrides",
+            help="Explicit mode: load requests may bring a configuration and files.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models on this machine until Ctrl-C: edge, controller and workers."""
     settings = load_settings(
@@ -60,6 +67,7 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         cache_size_bytes=cache_size_bytes,
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
+        allow_load_overrides=allow_load_overrides,
     )
     _refuse_contradictions(settings)
     refuse_second_instance(settings)

@@ -51,6 +51,13 @@ def up(  # noqa: PLR0913  one parameter for each flag
     load_model: Annotated[
         list[str] | None, typer.Option(help="Explicit mode: load at start; may be repeated.")
     ] = None,
+    allow_load_overrides: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-load-overrides",
+            help="Explicit mode: load requests may bring a configuration and files.",
+        ),
+    ] = None,
     address: Annotated[
         str, typer.Option(help="A running Ray cluster, HOST:PORT, instead of a local one.")
     ] = "",
@@ -67,6 +74,7 @@ def up(  # noqa: PLR0913  one parameter for each flag
         cache_size_bytes=cache_size_bytes,
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
+        allow_load_overrides=allow_load_overrides,
     )
     refuse_running(settings)
     refuse_second_instance(settings)

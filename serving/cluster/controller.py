@@ -28,11 +28,10 @@ from serving.cluster.names import EDGE_APP, Instance
 from serving.cluster.recall import RoutesFile, accepted_versions, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, LoadOverride
 from serving.errors import NotReadyError
 from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
-from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller
@@ -40,6 +39,7 @@ from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
+from serving.rollout.overrides import repository_of
 from serving.rollout.placed_file import PlacedFile
 from serving.rollout.ports import PoolSpec, WorkerState
 from serving.rollout.sources import Selection, Sources
@@ -104,9 +104,9 @@ class ControllerReplica:
         """Return everything that `bascule status` shows."""
         return portable_status(await (await self._started()).status())
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load or reload a model of the repository."""
-        await (await self._started()).load(model)
+        await (await self._started()).load(model, override)
 
     async def unload(self, model: str) -> None:
         """Unload every version of a repository model."""
@@ -241,10 +241,9 @@ def _sources(
 ) -> Sources:
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     registry = stack.enter_context(Registry.of(settings, gpu=has_gpu))
-    folder = settings.model_repository
     return Sources(
         registry,
-        None if folder is None else Repository(folder, gpu=has_gpu),
+        repository_of(settings, gpu=has_gpu),
         Selection(mode=settings.model_control_mode, load_model=settings.load_model),
         Gate(nodes, StaticChecks(nodes.profiles(), Policy(settings.dependencies))),
         accepted,

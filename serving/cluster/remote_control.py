@@ -15,7 +15,7 @@ from ray.serve.exceptions import RayServeException
 
 from runtimes.errors import BasculeError
 from serving.cluster.names import CONTROLLER_APP
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, LoadOverride
 from serving.errors import NotReadyError
 
 STATUS_LIMIT_S: Final = 10.0
@@ -35,9 +35,9 @@ class RemoteControl:
         """Return everything that `bascule status` shows."""
         return await answered(self._controller().status.remote(), STATUS_LIMIT_S)
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load or reload a model of the repository."""
-        await answered(self._controller().load.remote(model), CHANGE_LIMIT_S)
+        await answered(self._controller().load.remote(model, override), CHANGE_LIMIT_S)
 
     async def unload(self, model: str) -> None:
         """Unload every version of a repository model."""

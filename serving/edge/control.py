@@ -118,6 +118,16 @@ class Asked:
 ANONYMOUS: Final = Asked()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOverride:
+    """What a load takes in place of the model's folder, until the next load without."""
+
+    config: str
+    """A model configuration in JSON."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Path below the model's folder → content; empty: the folder's own files."""
+
+
 class Control(Protocol):
     """The controller, as the front desk and the admin API see it.
 
@@ -127,10 +137,11 @@ class Control(Protocol):
     async def status(self) -> ClusterStatus:
         """Everything that `bascule status` shows."""
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load a model of the repository (explicit mode), or reload it when its files changed.
 
         Raises:
+            UnsupportedError: It comes with an override, and those are off.
             NotFoundError: The repository has no such model.
             NotReadyError: Explicit loading is off in this mode.
             ModelLoadError: It failed to load; a version that served before still serves.

@@ -14,6 +14,7 @@ import structlog
 from runtimes.errors import InvalidArgumentError, ModelLoadError, UnsupportedError
 from serving.edge import lookup, refusals
 from serving.edge.control import Control, Snapshot
+from serving.edge.load_parameters import load_override, refuse_unknown
 from serving.edge.protocol_settings import ProtocolSettings
 from serving.edge.routes import WorkerAddress
 from serving.errors import DrainingError, NotFoundError, NotReadyError
@@ -116,14 +117,14 @@ class Desk:
             BasculeError: With Triton's words, `failed to load 'x'` among them.
         """
         _check_name(model)
-        _check_load_parameters(model, parameters)
+        refuse_unknown(parameters)
         try:
-            await self.control.load(model)
+            await self.control.load(model, load_override(parameters))
         except ModelLoadError as error:
             # On this interface a failed load is the caller's mistake, as in Triton.
             raise InvalidArgumentError(_failed_load(model, error.message)) from error
-        except NotFoundError as error:
-            raise NotFoundError(_failed_load(model, error.message)) from error
+        except (NotFoundError, InvalidArgumentError, UnsupportedError) as error:
+            raise type(error)(_failed_load(model, error.message)) from error
 
     async def unload(self, model: str) -> None:
         """Unload a repository model.
@@ -160,30 +161,6 @@ def _check_name(model: str) -> None:
         raise InvalidArgumentError(
             f"invalid model name '{model}', model name must not contain path traversal characters "
             f"(failed to load '{model}')"
-        )
-
-
-def _check_load_parameters(model: str, parameters: Mapping[str, object]) -> None:
-    for name, value in parameters.items():
-        if name == "config":
-            _check_config(model, value)
-        elif not name.startswith("file:"):
-            raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
-    if parameters:
-        raise UnsupportedError(
-            f"failed to load '{model}', a configuration or files sent with the request are not "
-            "served: put them into the model's folder and load it without parameters"
-        )
-
-
-def _check_config(model: str, value: object) -> None:
-    try:
-        parsed = msgspec.json.decode(value) if isinstance(value, str) else None
-    except msgspec.MsgspecError:
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise InvalidArgumentError(
-            f"failed to load '{model}', parameter 'config' is no model configuration in JSON"
         )
 
 

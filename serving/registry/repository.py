@@ -114,15 +114,19 @@ class Repository:
             del self._configs[gone]
         return RepositoryScan(models=MappingProxyType(models), problems=tuple(problems))
 
-    def scan_model(self, model: str) -> ModelScan:
+    def scan_model(self, model: str, *, config_text: str | None = None) -> ModelScan:
         """Read one model's folder.
+
+        Args:
+            model: Its name.
+            config_text: Taken in place of its configuration.
 
         Raises:
             NotFoundError: There is no such folder.
         """
         if not (self._root / model_name(model)).is_dir():
             raise NotFoundError(f"model '{model}' is not found in repository {self._root}")
-        return self._scan_model(model)
+        return self._scan_model(model, config_text)
 
     def model_names(self) -> frozenset[str]:
         """Return the names of all models, loadable or not.
@@ -147,14 +151,14 @@ class Repository:
             ) from error
         return sorted(found, key=lambda item: item.name)
 
-    def _scan_model(self, model: str) -> ModelScan:
+    def _scan_model(self, model: str, config_text: str | None = None) -> ModelScan:
         folder = self._root / model
         try:
             existing = _version_numbers(folder)
         except OSError as error:
             return ModelScan(model=model, reason=f"{folder} cannot be read: {error.strerror}")
         try:
-            config = self._config(model)
+            config = self._config(model) if config_text is None else self._other(model, config_text)
         except BasculeError as error:
             config = ModelConfiguration()
             broken = error.message
@@ -177,6 +181,9 @@ class Repository:
             except BasculeError as error:
                 failed.append(FailedVersion(model=model, version=number, reason=error.message))
         return ModelScan(model=model, versions=tuple(versions), failed=tuple(failed))
+
+    def _other(self, model: str, text: str) -> ModelConfiguration:
+        return parse_config(text, model=model, source="parameter 'config'", gpu=self._gpu)
 
     def _config(self, model: str) -> ModelConfiguration:
         path = self._root / model / CONFIG_FILE

@@ -1,9 +1,19 @@
 """What operators and the front desk may ask of the controller; the work itself is `loop.py`'s."""
 
+import asyncio
+from collections.abc import Iterable
+
 import structlog
 
 from runtimes.errors import ModelLoadError
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, VersionRecord, WorkerStatus
+from serving.edge.control import (
+    ANONYMOUS,
+    Asked,
+    ClusterStatus,
+    LoadOverride,
+    VersionRecord,
+    WorkerStatus,
+)
 from serving.errors import IncompatibleError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.compatibility import breaking
@@ -55,23 +65,30 @@ class Controller:
             metrics=str(self._settings.metrics),
         )
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load a model of the repository, or reload it when its files changed.
+
+        With an override that fails, the model is wanted again as it was.
 
         Raises:
             NotFoundError: The repository has no such model.
             NotReadyError: Explicit loading is off in this mode.
             InvalidArgumentError: It has no version that could be loaded.
+            UnsupportedError: It comes with an override, and those are off.
             ModelLoadError: It failed to load; a version that served before still serves.
         """
         sources = self._ports.sources
-        scan = await self.loop.change(lambda: sources.load(model), forget=model)
+        before = sources.scan_of(model)
+        scan = await self.loop.change(lambda: sources.load(model, override), forget=model)
         keys = [spec.key for spec in scan.versions]
         await self.loop.until(lambda: not any(self.loop.is_on_its_way(key) for key in keys))
         reasons = self._failures(scan)
+        if reasons and not self._is_served(model):
+            await self.loop.change(lambda: sources.unload(model))
+        elif reasons and before is not None and _is_undone(before, reasons, override):
+            await self.loop.change(lambda: sources.restore(before))
+        await asyncio.to_thread(sources.drop_overrides)
         if reasons:
-            if not self._is_served(model):
-                await self.loop.change(lambda: sources.unload(model))
             raise ModelLoadError(_load_failure(model, reasons))
         log.info("model_loaded", model=model, versions=len(keys))
 
@@ -176,6 +193,15 @@ class Controller:
     def _live(self, model: str) -> int | None:
         live = self.loop.snapshot.routes.live.get(model)
         return None if live is None else live.version
+
+
+def _is_undone(before: ModelScan, reasons: Iterable[int], override: LoadOverride | None) -> bool:
+    """Whether a model is wanted as it was once more, since a load failed.
+
+    A folder whose files of a known version are broken stays wanted: a repair of it counts.
+    """
+    known = {spec.version for spec in before.versions}
+    return override is not None or not known.issuperset(reasons)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -21,6 +21,10 @@ class Desired:
     """Model → the version that was promoted."""
     failed: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
     """What is wanted and cannot even be read, with the reason (version `NO_VERSION`: all of it)."""
+    predecessors: Mapping[VersionKey, VersionSpec] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """What a repository's policy chose before; each may serve on until a successor does."""
     known_models: frozenset[str] = frozenset()
     """Models that exist, wanted or not."""
     findings: Mapping[VersionKey, tuple[Finding, ...]] = field(

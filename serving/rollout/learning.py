@@ -39,6 +39,7 @@ def _forgotten(memory: Memory, desired: Desired) -> Memory:
     once = dict.fromkeys((*memory.placement, *memory.routes.versions), "unloaded")
     once |= memory.unloaded
     once |= {key: verdict.reason for key, verdict in memory.failures.items()}
+    once |= desired.failed
     return replace(
         memory,
         failures=current(memory.failures),

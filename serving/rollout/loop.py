@@ -29,6 +29,7 @@ from serving.rollout.memory import Limits, Memory, Observed
 from serving.rollout.ports import Cluster, Edges
 from serving.rollout.reconcile import Actions, reconcile
 from serving.rollout.sources import Sources
+from serving.rollout.succession import with_predecessors
 
 log = structlog.get_logger(__name__)
 
@@ -263,9 +264,10 @@ class ControlLoop:
     def _with_environments(self, group: asyncio.TaskGroup, observed: Observed) -> Desired:
         """Return what is wanted with what is known of where it runs; new things are looked into."""
         watch = self._ports.environments
+        desired = with_predecessors(self._desired, self._published)
         if watch is None:
-            return self._desired
-        look = watch.look(self._desired, observed)
+            return desired
+        look = watch.look(desired, observed)
         if look.unknown and not self._is_looking:
             self._is_looking = True
             group.create_task(self._look_into(watch, look))

@@ -22,9 +22,9 @@ import structlog
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.preflight.waivers import Waiver
-from serving.edge.control import Asked
+from serving.edge.control import Asked, LoadOverride
 from serving.errors import NotFoundError, NotReadyError
-from serving.ids import VersionKey
+from serving.ids import VersionKey, model_name
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
@@ -76,6 +76,12 @@ class ModelFolder(Protocol):
     def scan_model(self, model: str) -> ModelScan:
         """Read one model's folder."""
 
+    def scan_override(self, model: str, override: LoadOverride) -> ModelScan:
+        """Read one model as a load request describes it."""
+
+    def keep_only(self, specs: Sequence[VersionSpec]) -> None:
+        """Forget every override that none of these versions came from."""
+
     def model_names(self) -> frozenset[str]:
         """Return the names of all models, loadable or not."""
 
@@ -120,6 +126,8 @@ class Sources:
         self._repository = repository
         self._selection = selection
         self._scans: dict[str, ModelScan] = {}
+        self._former: dict[str, tuple[VersionSpec, ...]] = {}
+        """What a model's policy chose before, and no longer does."""
         self._names: frozenset[str] = frozenset()
         self._retired: dict[VersionKey, str] = {}
         self._problems: tuple[str, ...] = ()
@@ -157,22 +165,42 @@ class Sources:
         self._counter = self._registry.change_counter()
         return self._desired()
 
-    def load(self, model: str) -> ModelScan:
+    def load(self, model: str, override: LoadOverride | None = None) -> ModelScan:
         """Read a model of the repository afresh and want it (explicit mode).
+
+        Args:
+            model: Its name.
+            override: What to take in place of its folder, until the next load.
 
         Raises:
             NotReadyError: The mode is not explicit.
+            UnsupportedError: There is an override, and those are off.
             NotFoundError: There is no such model.
             InvalidArgumentError: There is no version to load; what was loaded stays.
         """
-        scan = self._scan_one(model)
+        scan = self._scan_one(model, override)
         if not scan.versions and not scan.failed:
             why = f": {scan.reason}" if scan.reason else ""
             raise InvalidArgumentError(f"failed to load '{model}', no version is available{why}")
         for key in [key for key in self._retired if key.model == model]:
             del self._retired[key]
-        self._scans[model] = _kept(self._scans.get(model), scan)
+        self._replace(_kept(self._scans.get(model), scan))
         return scan
+
+    def scan_of(self, model: str) -> ModelScan | None:
+        """Return how a repository model is wanted now; None: it is not."""
+        return self._scans.get(model)
+
+    def restore(self, scan: ModelScan) -> None:
+        """Want a model again as it was wanted before."""
+        self._scans[scan.model] = scan
+        self._former.pop(scan.model, None)
+
+    def drop_overrides(self) -> None:
+        """Remove the files of overrides that no wanted version lies in."""
+        if self._repository is not None:
+            specs = [spec for scan in self._scans.values() for spec in scan.versions]
+            self._repository.keep_only(specs)
 
     def unload(self, model: str) -> None:
         """Want nothing of a repository model any more (explicit mode); absent models succeed.
@@ -183,6 +211,7 @@ class Sources:
         if self._selection.mode != "explicit":
             raise NotReadyError(CONTROL_IS_OFF)
         self._scans.pop(model, None)
+        self._former.pop(model, None)
 
     def retire(self, model: str, version: int | None, who: str) -> None:
         """Take out one version, or all of a model, wherever it comes from.
@@ -198,6 +227,7 @@ class Sources:
         registered = {spec.key for spec in self._registry.wanted()}
         if not specs or any(spec.key in registered for spec in specs):
             self._registry.unwant(model, version, who)  # says so if there is nothing
+        self._former.pop(model, None)
         self._retired |= {spec.key: spec.digest for spec in specs if spec.key not in registered}
 
     def pin_live(self, model: str, version: int, asked: Asked, note: str) -> None:
@@ -207,9 +237,11 @@ class Sources:
     def _rescan(self, repository: ModelFolder) -> None:
         if self._selection.mode != "explicit":
             scan = repository.scan()
-            self._scans = {
-                model: _kept(self._scans.get(model), found) for model, found in scan.models.items()
-            }
+            for gone in self._scans.keys() - scan.models.keys():
+                del self._scans[gone]
+                self._former.pop(gone, None)
+            for found in scan.models.values():
+                self._replace(_kept(self._scans.get(found.model), found))
             self._names = frozenset(self._scans)
             self._report(scan.problems)
             return
@@ -225,18 +257,33 @@ class Sources:
         except NotFoundError as error:
             return ModelScan(model=model, reason=error.message)
 
-    def _scan_one(self, model: str) -> ModelScan:
+    def _scan_one(self, model: str, override: LoadOverride | None) -> ModelScan:
         if self._selection.mode != "explicit":
             raise NotReadyError(CONTROL_IS_OFF)
         absent = f"failed to load '{model}', failed to poll from model repository"
         if self._repository is None:
             raise NotFoundError(absent)
         try:
-            scan = self._repository.scan_model(model)
-        except (NotFoundError, InvalidArgumentError) as error:
+            if override is None:
+                scan = self._repository.scan_model(model_name(model))
+            else:
+                scan = self._repository.scan_override(model_name(model), override)
+        except NotFoundError as error:
             raise NotFoundError(absent) from error
         self._names |= {model}
         return scan
+
+    def _replace(self, scan: ModelScan) -> None:
+        """Want a model as it was read, and remember what was wanted of it until now."""
+        before = self._scans.get(scan.model)
+        was_chosen = before.versions if before is not None else ()
+        chosen = {spec.version for spec in scan.versions} | {one.version for one in scan.failed}
+        former = (*self._former.pop(scan.model, ()), *was_chosen)
+        gone = {spec.version: spec for spec in former if spec.version not in chosen}
+        if chosen and gone:
+            accepted = (self._accepted.get(spec.key, spec) for spec in gone.values())
+            self._former[scan.model] = tuple(accepted)
+        self._scans[scan.model] = scan
 
     def _report(self, problems: tuple[str, ...]) -> None:
         for problem in set(problems).difference(self._problems):
@@ -275,6 +322,13 @@ class Sources:
             versions=versions,
             pinned_live=self._registry.pinned_live(),
             failed=failed | refused,
+            predecessors={
+                spec.key: spec
+                for model, former in self._former.items()
+                if model not in owned
+                for spec in former
+                if not self._is_retired(spec)
+            },
             known_models=known.union(key.model for key in failed),
             findings={one.spec.key: one.findings for one in judged if one.findings},
         )

@@ -21,13 +21,13 @@ from serving.edge.edge import LOCAL_NODE, Edge
 from serving.registry.dependencies import Policy
 from serving.registry.node_facts import measure_node
 from serving.registry.profiles import read_profiles
-from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
 from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
+from serving.rollout.overrides import repository_of
 from serving.rollout.placed_file import PlacedFile
 from serving.rollout.sources import Sources
 from serving.rollout.static_checks import StaticChecks
@@ -134,8 +134,7 @@ def _sources(
     has_gpu: bool,  # noqa: FBT001  passed on to a thread
 ) -> Sources:
     selection = select(models, settings, registry, gpu=has_gpu)
-    folder = settings.model_repository
-    repository = Repository(folder, gpu=has_gpu) if folder is not None else None
+    repository = repository_of(settings, gpu=has_gpu)
     nodes = KnownNodes(read_profiles(settings.home / "profiles"))
     nodes.hear({LOCAL_NODE: measure_node()})
     checks = StaticChecks(nodes.profiles(), Policy(settings.dependencies))

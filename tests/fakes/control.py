@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from runtimes.errors import BasculeError
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, WorkerStatus
+from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, LoadOverride, WorkerStatus
 
 
 @dataclass(slots=True)
@@ -35,9 +35,9 @@ class FakeControl:
             metrics="127.0.0.1:8002",
         )
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Remember it."""
-        self._ask("load", model)
+        self._ask("load", model, *(() if override is None else (override,)))
 
     async def unload(self, model: str) -> None:
         """Remember it."""

@@ -1,8 +1,9 @@
 """A registry and a model folder in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from runtimes.preflight.waivers import Waiver
+from serving.edge.control import LoadOverride
 from serving.errors import NotFoundError
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
@@ -68,6 +69,10 @@ class FakeFolder:
     def __init__(self, *specs: VersionSpec) -> None:
         """Hold these versions."""
         self.scans: dict[str, ModelScan] = {}
+        self.overrides: dict[str, ModelScan] = {}
+        """What a load with this configuration finds."""
+        self.asked: list[LoadOverride] = []
+        self.kept: tuple[VersionSpec, ...] = ()
         for spec in specs:
             before = self.scans.get(spec.model, ModelScan(model=spec.model)).versions
             self.put(ModelScan(model=spec.model, versions=(*before, spec)))
@@ -85,6 +90,15 @@ class FakeFolder:
         if model not in self.scans:
             raise NotFoundError(f"model '{model}' is not found")
         return self.scans[model]
+
+    def scan_override(self, model: str, override: LoadOverride) -> ModelScan:
+        """Read what `overrides` says of the configuration."""
+        self.asked.append(override)
+        return self.overrides.get(override.config, self.scan_model(model))
+
+    def keep_only(self, specs: Sequence[VersionSpec]) -> None:
+        """Remember what is still in use."""
+        self.kept = tuple(specs)
 
     def model_names(self) -> frozenset[str]:
         """Return the names of all models."""

@@ -12,7 +12,7 @@ from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, ModelLoadError
 from serving.clock import SystemClock
-from serving.edge.control import Asked
+from serving.edge.control import Asked, LoadOverride
 from serving.errors import DrainingError, IncompatibleError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan
@@ -173,6 +173,34 @@ async def test_an_unreadable_reload_keeps_the_former_version() -> None:
         with pytest.raises(ModelLoadError, match=r"config\.pbtxt: line 1"):
             await it.controller.load("a")
         assert it.state(A1) is VersionState.READY
+
+
+async def test_an_override_lives_until_the_next_load() -> None:
+    """What a request brings is served in place of the folder; a load without brings it back."""
+    async with running(explicit(A1, load=("a",))) as it:
+        other = version_spec(A1, "other")
+        it.folder.overrides["{}"] = ModelScan(model="a", versions=(other,))
+
+        await it.controller.load("a", LoadOverride(config="{}"))
+        overridden = it.controller.loop.desired.versions[A1]
+        await it.controller.load("a")
+
+        assert overridden == other
+        assert it.controller.loop.desired.versions[A1] == version_spec(A1)
+
+
+async def test_a_failed_override_is_wanted_no_more() -> None:
+    """The model is as it was, wants nothing else, and the override's files may go."""
+    async with running(explicit(A1, load=("a",))) as it:
+        it.cluster.broken = {"bad"}
+        it.folder.overrides["{}"] = ModelScan(model="a", versions=(version_spec(A1, "bad"),))
+
+        with pytest.raises(ModelLoadError, match="bad file"):
+            await it.controller.load("a", LoadOverride(config="{}"))
+
+        assert it.state(A1) is VersionState.READY
+        assert it.controller.loop.desired.versions[A1] == version_spec(A1)
+        assert it.folder.kept == (version_spec(A1),)
 
 
 async def test_poll_mode_follows_the_folder() -> None:
