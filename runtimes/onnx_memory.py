@@ -5,7 +5,6 @@ last one that reads it. Free dimensions other than the batch are supposed to hav
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -14,20 +13,11 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import shape_inference
 
+from runtimes.estimate import Estimate
 from runtimes.onnx_static import BITS, DEFAULT_BITS, load_slim
 
 MAX_NODES: Final = 5_000
 FREE_SIZE: Final = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a batch takes beside the weights."""
-
-    peak_bytes: int | None
-    """None: it could not be estimated."""
-    note: str
-    """What it supposes, or why there is none."""
 
 
 def estimate_activations(file: Path, rows: int) -> Estimate:

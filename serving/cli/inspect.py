@@ -2,23 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from runtimes.contract import TensorSpec
 from runtimes.facts_json import plain
 from runtimes.file_kind import read_model_file
-from runtimes.model_facts import (
-    ModelFacts,
-    OnnxModel,
-    PickledFile,
-    Pt2Archive,
-    TorchScriptArchive,
-    UnreadableFile,
-    kind_of,
-)
+from runtimes.model_facts import ModelFacts, kind_of
 from serving.cli.bundle_target import bundle_folder
+from serving.cli.model_lines import Line, estimate_of, estimate_text, model_lines
 from serving.cli.pack import batch_text, golden_lines
 from serving.cli.render import print_json, size_text, tensor_text
 from serving.errors import NotFoundError
@@ -26,10 +18,6 @@ from serving.registry.bundle import Head, read_head
 from serving.registry.environment import fingerprint
 from serving.registry.golden_samples import specs_of
 from serving.registry.manifest import BundleFile, Lineage, Manifest, Requirements
-
-SHOWN_OPERATORS: Final = 10
-Line = tuple[str, str]
-"""A label, and what stands behind it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -52,10 +40,16 @@ def inspect(
     if path.is_file():
         facts = read_model_file(path)
         if as_json:
-            print_json({"file": str(path), "kind": kind_of(facts), "model": plain(facts)})
+            estimate = plain(estimate_of(facts, path, None))
+            kind = kind_of(facts)
+            print_json(
+                {"file": str(path), "kind": kind, "model": plain(facts), "estimate": estimate}
+            )
         else:
             size = ("size", size_text(path.stat().st_size))
-            _print(f"{path.name}  {kind_of(facts)}", [size, *_model_lines(facts, tensors=True)])
+            estimate_line = ("estimate", estimate_text(estimate_of(facts, path, None)))
+            lines = [size, *model_lines(facts, tensors=True), estimate_line]
+            _print(f"{path.name}  {kind_of(facts)}", lines)
         return
     if not path.is_dir() and ":" not in target and "@" not in target:
         raise NotFoundError(f"{target} is neither a file, a bundle's folder nor MODEL:VERSION")
@@ -80,6 +74,9 @@ def _record(folder: Path, head: Head, facts: ModelFacts) -> dict[str, Any]:
         "signed_by": [key.key_id for key in head.signers],
         "manifest": manifest.model_dump(mode="json"),
         "model": plain(facts),
+        "estimate": plain(
+            estimate_of(facts, folder / manifest.model_file, manifest.max_batch_rows)
+        ),
     }
 
 
@@ -95,7 +92,9 @@ def _bundle_lines(folder: Path, head: Head, facts: ModelFacts) -> Iterator[Line]
     yield from (("input", tensor_text(spec)) for spec in specs.inputs)
     yield from (("output", tensor_text(spec)) for spec in specs.outputs)
     yield "batch", batch_text(manifest.max_batch_rows)
-    yield from _model_lines(facts, tensors=not specs.inputs)
+    yield from model_lines(facts, tensors=not specs.inputs)
+    estimate = estimate_of(facts, folder / manifest.model_file, manifest.max_batch_rows)
+    yield "estimate", estimate_text(estimate)
     for file in manifest.files:
         yield "file", f"{file.path}  {size_text(file.size_bytes)}  {_role(file, manifest)}"
     yield from (("policy", line) for line in manifest.config.splitlines() if line.strip())
@@ -122,65 +121,6 @@ def _role(file: BundleFile, manifest: Manifest) -> str:
         **dict.fromkeys(manifest.golden.samples if manifest.golden else (), "golden sample"),
     }
     return roles.get(file.path, "beside the model")
-
-
-def _model_lines(facts: ModelFacts, *, tensors: bool) -> Iterator[Line]:
-    """Tell what the model file says of itself."""
-    match facts:
-        case OnnxModel():
-            yield from _onnx_lines(facts, tensors=tensors)
-        case TorchScriptArchive():
-            yield from _torchscript_lines(facts)
-        case Pt2Archive():
-            yield from _exported_lines(facts)
-        case PickledFile():
-            yield "warning", "it is a pickle or a checkpoint: nothing that is served"
-        case UnreadableFile():
-            yield "warning", f"it cannot be read: {facts.reason}"
-
-
-def _torchscript_lines(facts: TorchScriptArchive) -> Iterator[Line]:
-    yield "file format", f"TorchScript, version {facts.file_version}"
-    yield "weights", size_text(facts.weight_bytes)
-    if facts.operators:
-        yield "foreign ops", ", ".join(facts.operators)
-    if facts.is_training:
-        yield "warning", "a module of it was saved in training mode"
-
-
-def _exported_lines(facts: Pt2Archive) -> Iterator[Line]:
-    major, minor = facts.schema_version
-    yield "file format", f"torch.export, schema {major}.{minor}, torch {facts.torch_version}"
-    yield "weights", size_text(facts.weight_bytes)
-    for item in facts.inputs:
-        yield "input", f"{item.name} [{','.join(map(str, item.shape))}]"
-    if facts.pickles:
-        yield "warning", f"loading it unpickles {', '.join(facts.pickles[:3])}"
-
-
-def _onnx_lines(facts: OnnxModel, *, tensors: bool) -> Iterator[Line]:
-    if tensors:
-        yield from (("input", _spec_text(spec, facts)) for spec in facts.inputs)
-        yield from (("output", _spec_text(spec, facts)) for spec in facts.outputs)
-    opsets = ", ".join(f"{name or 'ai.onnx'} {number}" for name, number in facts.opsets.items())
-    yield "file format", f"ONNX IR {facts.ir_version}, opset {opsets}"
-    if facts.producer:
-        yield "producer", facts.producer
-    shown = ", ".join(f"{use.name} {use.count}" for use in facts.operators[:SHOWN_OPERATORS])
-    count = sum(use.count for use in facts.operators)
-    more = len(facts.operators) - SHOWN_OPERATORS
-    yield "operators", f"{count} nodes: {shown}{f', and {more} other kinds' if more > 0 else ''}"
-    yield "weights", size_text(facts.weight_bytes)
-    beside = sorted({item.location for item in facts.external})
-    if beside:
-        yield "external", ", ".join(beside)
-    if facts.unknown_operators:
-        yield "warning", f"unknown operators: {', '.join(map(str, facts.unknown_operators))}"
-
-
-def _spec_text(spec: TensorSpec, facts: OnnxModel) -> str:
-    odd = facts.unserved.get(spec.name)
-    return tensor_text(spec) if odd is None else f"{spec.name}: {odd}, which is not served"
 
 
 def _requirement_lines(needs: Requirements) -> Iterator[Line]:

@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from runtimes.devices import Device
 from runtimes.devices import device as parse_device
+from runtimes.facts_json import plain
+from runtimes.file_kind import read_model_file
+from runtimes.gpu_memory import GpuMeter
+from runtimes.gpu_probe import SystemNvml
 from serving.cli.given_samples import given_samples
 from serving.cli.lock_options import Dependencies, Lock, dependency_requirements
+from serving.cli.model_lines import estimate_of, estimate_text, model_lines
 from serving.cli.pack_options import (
     Card,
     CodeRevision,
@@ -51,6 +57,7 @@ from serving.registry.keys import SigningKey, read_signing_key
 from serving.registry.manifest import Golden, Manifest, Requirements
 from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.signing import sign_bundle
+from serving.settings import inherited_environment
 
 
 def register(app: typer.Typer) -> None:
@@ -115,12 +122,12 @@ def pack(  # noqa: PLR0913  one parameter for each flag
         given=given_samples(golden) if golden else None,
         tolerances=tolerances_of(tolerance or ()),
         device=parse_device(device),
+        meter=meter_of(parse_device(device)),
         may_execute=sign is not None,
     )
     key = None if sign is None else read_signing_key(sign, read_passphrase(passphrase_file))
     bundle, seen = _signed(order, output or Path(f"{name}-{version}"), run, key)
-    gaps = (*((gap,) if gap else ()), *_gaps(bundle.manifest))
-    _report(bundle, seen, gaps, as_json=as_json)
+    _report(bundle, seen, tuple(_gaps(bundle.manifest, gap)), as_json=as_json)
 
 
 def _requirements(
@@ -165,8 +172,10 @@ def pack_checked(
     return bundle, seen[0]
 
 
-def _gaps(manifest: Manifest) -> Iterator[str]:
+def _gaps(manifest: Manifest, revision_gap: str) -> Iterator[str]:
     """Say what nobody said and nothing showed."""
+    if revision_gap:
+        yield revision_gap
     if not manifest.licence:
         yield "licence: say --licence"
     if not manifest.lineage.training_data:
@@ -179,28 +188,59 @@ def _gaps(manifest: Manifest) -> Iterator[str]:
 
 def _report(bundle: Bundle, seen: Inspection, gaps: tuple[str, ...], *, as_json: bool) -> None:
     manifest = bundle.manifest
+    model_file = bundle.folder / manifest.model_file
+    facts = read_model_file(model_file)
+    estimate = estimate_of(facts, model_file, seen.max_batch_rows)
     if as_json:
         told = manifest.model_dump(mode="json", include={"golden", "requirements", "lineage"})
         shown = {"bundle": str(bundle.folder), "digest": bundle.digest}
         inspection = replace(seen, measured=None)  # the samples are in the bundle
-        print_json({**shown, "inspection": inspection, **told, "unknown": gaps})
+        print_json(
+            {
+                **shown,
+                "inspection": inspection,
+                **told,
+                "model": plain(facts),
+                "estimate": plain(estimate),
+                "unknown": gaps,
+            }
+        )
         return
-    lines = [
-        f"{manifest.name}:{manifest.version}  {manifest.format}  {size_text(bundle.size_bytes)}",
-        *(f"  input   {tensor_text(spec)}" for spec in seen.inputs),
-        *(f"  output  {tensor_text(spec)}" for spec in seen.outputs),
-        f"  batch   {batch_text(seen.max_batch_rows)}",
-        f"  run     {duration_text(seen.run_s)} for one row on this CPU",
-        f"  memory  {size_text(seen.memory_bytes) if seen.memory_bytes else 'not measured'}",
-        *(f"  golden  {line}" for line in golden_lines(manifest.golden)),
-        *(f"  file    {file.path}  {size_text(file.size_bytes)}" for file in manifest.files),
-        *(f"  note    {note}" for note in seen.notes),
-        *(f"  unknown {gap}" for gap in gaps),
-        f"  bundle  {bundle.folder}",
-        f"  digest  {bundle.digest}",
-        f"next: bascule push {bundle.folder}",
-    ]
-    typer.echo("\n".join(lines))
+    where = manifest.packed_on.gpu or "this CPU"
+    lines = (
+        *(("input", tensor_text(spec)) for spec in seen.inputs),
+        *(("output", tensor_text(spec)) for spec in seen.outputs),
+        ("batch", batch_text(seen.max_batch_rows)),
+        *model_lines(facts, tensors=False),
+        ("run", f"{duration_text(seen.run_s)} for one row on {where}"),
+        ("memory", _memory_text(seen)),
+        ("estimate", estimate_text(estimate)),
+        *(("golden", line) for line in golden_lines(manifest.golden)),
+        *(("file", f"{one.path}  {size_text(one.size_bytes)}") for one in manifest.files),
+        *(("note", note) for note in seen.notes),
+        *(("unknown", gap) for gap in gaps),
+        ("bundle", str(bundle.folder)),
+        ("digest", bundle.digest),
+    )
+    size = size_text(bundle.size_bytes)
+    typer.echo(f"{manifest.name}:{manifest.version}  {manifest.format}  {size}")
+    for label, text in lines:
+        typer.echo(f"  {label:<12} {text}")
+    typer.echo(f"next: bascule push {bundle.folder}")
+
+
+def _memory_text(seen: Inspection) -> str:
+    host = size_text(seen.memory_bytes) if seen.memory_bytes else "not measured"
+    gpu = f", {size_text(seen.gpu_memory_bytes)} of the GPU" if seen.gpu_memory_bytes else ""
+    return host + gpu
+
+
+def meter_of(device: Device) -> GpuMeter | None:
+    """Return what measures a device's memory; a CPU needs none."""
+    if device.kind == "cpu":
+        return None
+    listed = inherited_environment().get("CUDA_VISIBLE_DEVICES")
+    return GpuMeter(SystemNvml(), device, listed)
 
 
 def batch_text(rows: int | None) -> str:

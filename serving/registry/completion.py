@@ -18,6 +18,7 @@ from runtimes.devices import CPU, Device
 from runtimes.errors import EngineError, InvalidArgumentError
 from runtimes.golden import encode_sample
 from runtimes.golden_measure import Feeds, Measured, Say, feeds_for, measure
+from runtimes.gpu_memory import GpuMeter, Taken
 from runtimes.node_probe import probe
 from runtimes.peak_memory import PeakMemory
 from runtimes.signature import Signature
@@ -54,6 +55,8 @@ class RunOrder:
     tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: MappingProxyType({}))
     """By output, what is accepted in another environment, where its owner says so."""
     device: Device = CPU
+    meter: GpuMeter | None = None
+    """Measures memory of the device; None: it has none of its own."""
     may_execute: bool = False
     """Loading may run code that the file carries: who packs it vouches for it."""
     say: Say = _silent
@@ -72,6 +75,8 @@ class Inspection:
     memory_bytes: int
     """Memory that loading and running took at its highest, at least what its files have."""
     notes: tuple[str, ...]
+    gpu_memory_bytes: int = 0
+    """Likewise of the GPU; 0: it ran on none, or nobody could tell."""
     measured: Measured | None = None
     """Its golden samples; None where there are none."""
 
@@ -96,7 +101,10 @@ def complete_bundle(draft: Bundle, order: RunOrder) -> tuple[Manifest, Inspectio
             "outputs": tensors_of(signature.outputs),
             "max_batch_rows": signature.max_batch_rows,
             "requirements": draft.manifest.requirements.model_copy(
-                update={"memory_bytes": seen.memory_bytes}
+                update={
+                    "memory_bytes": seen.memory_bytes,
+                    "gpu_memory_bytes": seen.gpu_memory_bytes,
+                }
             ),
             "packed_on": PackedOn.of(
                 environment_of(
@@ -134,24 +142,34 @@ def _inspect(
     peak = PeakMemory()
     where, may_execute = order.device, order.may_execute
     with closing(model.load(model.threads, where, may_execute=may_execute)) as loaded:
+        _look(order.meter)
         order.say("finding out whether rows touch each other")
         signature = settle_signature(loaded, model.configured)
+        _look(order.meter)
         warmth = warm_up(loaded, signature.inputs, now_s=time.perf_counter)
+        _look(order.meter)
         own = loaded.notes if isinstance(loaded, Noted) else ()
         feeds, reason = _feeds(loaded, signature, order, keeps_state=bool(own))
         # Memory that the process had left over hides a small model: its weights are in there.
         weights_bytes = sum(file.size_bytes for file in model.manifest.files)
         memory_bytes = max(peak.taken_bytes(), weights_bytes)
-    notes = (*own, *signature.notes, warmth.note, reason, *_pin_notes(model))
+    taken = order.meter.taken() if order.meter else Taken(size_bytes=0)
+    notes = (*own, *signature.notes, warmth.note, reason, taken.note, *_pin_notes(model))
     seen = Inspection(
         inputs=signature.inputs,
         outputs=signature.outputs,
         max_batch_rows=signature.max_batch_rows,
         run_s=warmth.run_s or 0.0,
         memory_bytes=memory_bytes,
+        gpu_memory_bytes=taken.size_bytes,
         notes=tuple(note for note in notes if note),
     )
     return signature, seen, feeds
+
+
+def _look(meter: GpuMeter | None) -> None:
+    if meter is not None:
+        meter.look()
 
 
 def _feeds(

@@ -86,6 +86,8 @@ class FakeNvml:
         if function in of_node:
             return of_node[function]
         first = arguments[0]
+        if function == "DeviceGetHandleByUUID":
+            return _by_uuid(self.gpus, first)
         if function == "DeviceGetHandleByIndex" and isinstance(first, int):
             return self.gpus[first]
         assert isinstance(first, FakeGpu)
@@ -94,6 +96,14 @@ class FakeNvml:
         if function not in first.answers:
             raise NvmlRefusalError(NOT_SUPPORTED, "Not Supported")
         return first.answers[function]
+
+
+def _by_uuid(gpus: Sequence[FakeGpu], uuid: object) -> FakeGpu:
+    for whole in gpus:
+        for part in (whole, *whole.instances):
+            if part.answers["DeviceGetUUID"] == uuid:
+                return part
+    raise NvmlRefusalError(NOT_FOUND, "Not Found")
 
 
 def _instance(gpu: FakeGpu, place: object) -> FakeGpu:

@@ -14,6 +14,7 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.devices import CPU, Device
 from runtimes.errors import EngineError, ModelLoadError
 from runtimes.facts import GpuFacts
+from runtimes.gpu_memory import GpuMeter
 from runtimes.gpu_probe import SystemNvml, probe_gpus
 from runtimes.onnx_runs import BoundModel
 from runtimes.onnxrt import assigned_nodes, open_session
@@ -252,3 +253,13 @@ def test_a_closed_model_refuses(load: Load) -> None:
 
     with pytest.raises(EngineError, match="closed"):
         model.run([gpu_models.random_floats(1, 64)])
+
+
+def test_memory_that_a_model_takes_is_measured(load: Load, device: Device) -> None:
+    """NVML shows what loading and running took, weights and context included."""
+    meter = GpuMeter(SystemNvml(), device)
+    model = load(gpu_models.perceptron())
+    model.run([gpu_models.random_floats(8, 64, seed=1)])
+    meter.look()
+
+    assert meter.taken().size_bytes > 0

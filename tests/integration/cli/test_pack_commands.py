@@ -6,11 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtimes.devices import Device
+from runtimes.gpu_memory import GpuMeter
 from serving.cli.main import main
+from serving.cli.pack import pack_checked
 from serving.registry.bundle import Bundle, read_bundle
+from serving.registry.completion import RunOrder
 from serving.registry.golden_samples import samples_of
+from serving.registry.packing import PackOrder
 from serving.registry.store import Registry
-from tests.fakes import models
+from tests.fakes import archives, models
+from tests.fakes.bundles import PACKED_UTC
+from tests.fakes.model_files import write
+from tests.fakes.nvml import MIB, OWN_PID, FakeGpu, FakeNvml, Process, fake_gpu
 
 REVISION = ("--code-revision", "abc")
 
@@ -206,3 +214,48 @@ def test_flags_that_cannot_be_meant_are_refused(
 
     assert (status, message in capsys.readouterr().err) == (1, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_file_says_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Opset, operators, size and an estimate of memory: by pack, by inspect, and as JSON."""
+    bundle = packed(tmp_path, models.tiny())
+    told = capsys.readouterr().out
+    assert run("inspect", str(bundle.folder)) == 0
+    seen = capsys.readouterr().out
+    assert run("inspect", str(bundle.folder), "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+
+    for text in (told, seen):
+        assert "opset ai.onnx " in text
+        assert "nodes: " in text
+        assert "for a batch beside the weights (64 rows" in text
+    assert record["model"]["opsets"].keys() == {""}
+    assert record["estimate"]["peak_bytes"] >= 64 * (16 + 4) * 4
+
+
+def test_what_cannot_be_inferred_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TorchScript lists no operators and no shapes: the report says so in their place."""
+    file = tmp_path / "model.pt"
+    file.write_bytes(archives.script())
+    assert run("inspect", str(file)) == 0
+    told = capsys.readouterr().out
+
+    assert "operators    not listed by the format" in told
+    assert "of a batch's memory: none (this format" in told
+
+
+def test_memory_of_a_gpu_is_in_the_manifest(tmp_path: Path) -> None:
+    """What NVML showed while the model was loaded and run is what the bundle requires."""
+    answers = dict(fake_gpu().answers)
+    nvml = FakeNvml([FakeGpu(answers=answers)])
+    meter = GpuMeter(nvml, Device("cuda", 0))
+    answers["DeviceGetComputeRunningProcesses"] = [Process(pid=OWN_PID, usedGpuMemory=700 * MIB)]
+    order = PackOrder(
+        model_file=write(tmp_path, models.tiny()), name="m", version=1, created_utc=PACKED_UTC
+    )
+
+    bundle, seen = pack_checked(order, tmp_path / "bundle", RunOrder(golden_count=0, meter=meter))
+
+    assert bundle.manifest.requirements.gpu_memory_bytes == 700 * MIB == seen.gpu_memory_bytes
