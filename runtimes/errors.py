@@ -25,6 +25,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     ALREADY_EXISTS = "already_exists"
+    ALREADY_REGISTERED = "already_registered"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_CODING = "unsupported_coding"
     PREFLIGHT_FAILED = "preflight_failed"

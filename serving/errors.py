@@ -7,6 +7,7 @@
     ├── IncompatibleError      preflight_failed: callers of the live version would break
     ├── UntrustedError         permission_denied: the registry's rules refuse a version
     ├── AlreadyExistsError     already_exists: a version is immutable
+    ├── AlreadyRegisteredError already_registered: a shared-memory region of that name
     ├── PayloadTooLargeError   payload_too_large: over a size limit
     ├── UnsupportedCodingError unsupported_coding: a Content-Encoding that we do not read
     ├── MethodNotAllowedError  method_not_allowed
@@ -42,6 +43,7 @@ WIRE: Final[MappingProxyType[Code, WireStatus]] = MappingProxyType(
         Code.NOT_FOUND: WireStatus(http=404, grpc=5),
         Code.METHOD_NOT_ALLOWED: WireStatus(http=405, grpc=12),
         Code.ALREADY_EXISTS: WireStatus(http=409, grpc=6),
+        Code.ALREADY_REGISTERED: WireStatus(http=400, grpc=6),
         Code.PAYLOAD_TOO_LARGE: WireStatus(http=413, grpc=8),
         Code.UNSUPPORTED_CODING: WireStatus(http=415, grpc=12),
         Code.PREFLIGHT_FAILED: WireStatus(http=422, grpc=9),
@@ -79,6 +81,12 @@ class AlreadyExistsError(BasculeError):
     """The name is taken, and what it names never changes."""
 
     code = Code.ALREADY_EXISTS
+
+
+class AlreadyRegisteredError(BasculeError):
+    """A client's name is taken until the client gives it back."""
+
+    code = Code.ALREADY_REGISTERED
 
 
 class PayloadTooLargeError(BasculeError):

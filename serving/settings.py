@@ -88,6 +88,14 @@ class _Environment(BaseSettings):
     max_inflated_bytes: int = Field(
         64 << 20, ge=1 << 10, le=(1 << 31) - 1, description="what a compressed body may become"
     )
+    system_shared_memory: bool = Field(
+        False,  # noqa: FBT003  pydantic's default
+        description="clients may share memory with workers; whoever reaches the ports can then "
+        "read and write objects that the server may open",
+    )
+    shared_memory_prefixes: tuple[str, ...] = Field(
+        ("/",), min_length=1, description="keys of shared memory start with one of these"
+    )
     shared_pool_versions: int = Field(
         512, ge=1, le=10_000, description="versions that one shared worker hosts at most"
     )
@@ -139,6 +147,8 @@ class Settings:
     server_id: str
     max_request_bytes: int
     max_inflated_bytes: int
+    system_shared_memory: bool
+    shared_memory_prefixes: tuple[str, ...]
     shared_pool_versions: int
     shared_model_bytes: int
     slow_run_s: float
@@ -163,6 +173,11 @@ class Settings:
     def log_dir(self) -> Path:
         """Log files, one per process."""
         return self.home / "logs"
+
+    @property
+    def regions_file(self) -> Path:
+        """The node's table of shared-memory regions."""
+        return self.run_dir / "regions.json"
 
     @property
     def admin_socket(self) -> Path:

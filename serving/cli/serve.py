@@ -57,6 +57,10 @@ def serve(  # noqa: PLR0913  one parameter for each flag
             help="Explicit mode: load requests may bring a configuration and files.",
         ),
     ] = None,
+    system_shared_memory: Annotated[
+        bool | None,
+        typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
+    ] = None,
 ) -> None:
     """Serve models on this machine until Ctrl-C: edge, controller and workers."""
     settings = load_settings(
@@ -68,6 +72,7 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
         allow_load_overrides=allow_load_overrides,
+        system_shared_memory=system_shared_memory,
     )
     _refuse_contradictions(settings)
     refuse_second_instance(settings)

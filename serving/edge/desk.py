@@ -16,6 +16,7 @@ from serving.edge import lookup, refusals
 from serving.edge.control import Control, Snapshot
 from serving.edge.load_parameters import load_override, refuse_unknown
 from serving.edge.protocol_settings import ProtocolSettings
+from serving.edge.regions import RegionBook
 from serving.edge.routes import WorkerAddress
 from serving.errors import DrainingError, NotFoundError, NotReadyError
 from serving.ids import MODEL_NAME, RESERVED_MODEL_NAMES, VersionKey
@@ -37,18 +38,17 @@ EXTENSIONS: Final = (
     "statistics",
     "logging",
 )
+SYSTEM_SHARED_MEMORY: Final = "system_shared_memory"
 ASK_WORKER_S: Final = 2.0
-SHARED_MEMORY_OFF: Final = (
-    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
-)
 
 
 class Desk:
     """One node's answers."""
 
-    def __init__(self, control: Control, *, server_id: str, node: str) -> None:
+    def __init__(self, control: Control, regions: RegionBook, *, server_id: str, node: str) -> None:
         """Know nothing yet: `snapshot` is set when the controller has published one."""
         self.control = control
+        self.regions = regions
         self.server_id = server_id
         self.snapshot = Snapshot()
         self.draining = False
@@ -64,6 +64,11 @@ class Desk:
         """
         self.check_live()
         return self.snapshot.ready
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The protocol's extensions that are served."""
+        return (*EXTENSIONS, SYSTEM_SHARED_MEMORY) if self.regions.is_on else EXTENSIONS
 
     def check_live(self) -> None:
         """Raise if the server is on its way out.

@@ -29,7 +29,8 @@ from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
 from serving.edge.haproxy_process import HaproxySpec
 from serving.edge.local_server import LocalServer
 from serving.edge.node_metrics import NodeMetrics
-from serving.edge.routes import RouteTable
+from serving.edge.regions import RegionBook, RegionPolicy
+from serving.edge.routes import RouteTable, workers_of
 from serving.edge.snapshot_file import Remembered
 from serving.errors import NotReadyError
 from serving.settings import Settings
@@ -84,7 +85,14 @@ class Edge:
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[LocalServer] = []
         self._grpc: FrontDeskGrpc | None = None
-        self._desk = Desk(control, server_id=settings.server_id, node=node)
+        self._regions = RegionBook(
+            RegionPolicy(
+                is_on=settings.system_shared_memory, prefixes=settings.shared_memory_prefixes
+            ),
+            settings.regions_file,
+            instance,
+        )
+        self._desk = Desk(control, self._regions, server_id=settings.server_id, node=node)
         self._keeper = HaproxyKeeper(self._haproxy_spec(), self._clock, spawn)
 
     async def start(self) -> None:
@@ -95,6 +103,7 @@ class Edge:
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_file = _exclusive(self._folder / LOCK_FILE)
+        await asyncio.to_thread(self._regions.recall, keep=self._outlives)
         try:
             await self._start_front_desk()
             await self._keeper.start(self._recall())
@@ -114,6 +123,7 @@ class Edge:
             slots = await self._assign(table)
             wanted = wanted_state(table, slots, self._node)
             await asyncio.to_thread(self._remember, snapshot)
+            await self._regions.hear(workers_of(table, self._node))
             await self._keeper.change(wanted)
             self._desk.snapshot = snapshot
             return table.revision

@@ -19,8 +19,9 @@ from starlette.routing import Route
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import lookup, refusals
-from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
+from serving.edge.http_regions import region_routes
 from serving.edge.json_body import BodyRoom, json_object
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
@@ -31,7 +32,6 @@ from serving.registry.config_completion import config_json
 log = structlog.get_logger(__name__)
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-KINDS: Final = {"systemsharedmemory": "system", "cudasharedmemory": "cuda"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -68,14 +68,7 @@ def front_desk_app(
         ("POST", "/v2/repository/{repository}/models/{model}/load", http.other_repository),
         ("POST", "/v2/repository/{repository}/models/{model}/unload", http.other_repository),
     ]
-    for kind in KINDS:
-        table += [
-            ("GET", f"/v2/{kind}/status", http.regions),
-            ("GET", f"/v2/{kind}/region/{{region}}/status", http.regions),
-            ("POST", f"/v2/{kind}/region/{{region}}/register", http.register_region),
-            ("POST", f"/v2/{kind}/unregister", http.unregister_region),
-            ("POST", f"/v2/{kind}/region/{{region}}/unregister", http.unregister_region),
-        ]
+    table += region_routes(desk.regions, http.room)
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         table += [
             ("GET", model, http.model_metadata),
@@ -101,7 +94,7 @@ class _HttpDesk:
 
     def __init__(self, desk: Desk, generator: GenerateRelay) -> None:
         self._desk = desk
-        self._room = BodyRoom()
+        self.room = BodyRoom()
         self._generator = generator
 
     async def live(self, _: Request) -> Response:
@@ -123,7 +116,9 @@ class _HttpDesk:
     async def server_metadata(self, _: Request) -> Response:
         self._desk.check_live()
         name = self._desk.server_id
-        return _json({"name": name, "version": PROTOCOL_VERSION, "extensions": EXTENSIONS})
+        return _json(
+            {"name": name, "version": PROTOCOL_VERSION, "extensions": self._desk.extensions}
+        )
 
     async def model_ready(self, request: Request) -> Response:
         model, version = _asked(request)
@@ -196,21 +191,8 @@ class _HttpDesk:
             return _json(store.logging())
         return _json(store.change_logging(await self._object(request)))
 
-    async def regions(self, request: Request) -> Response:
-        region = request.path_params.get("region")
-        if region is None:
-            return _json([])
-        kind = KINDS[request.url.path.split("/")[2]]
-        raise NotFoundError(f"Unable to find {kind} shared memory region: '{region}'")
-
-    async def register_region(self, _: Request) -> Response:
-        raise UnsupportedError(SHARED_MEMORY_OFF)
-
-    async def unregister_region(self, _: Request) -> Response:
-        return _empty()
-
     async def _object(self, request: Request) -> dict[str, object]:
-        return await json_object(self._room, request)
+        return await json_object(self.room, request)
 
     async def generate(self, request: Request) -> Response:
         return _passed_on(await self._generated(request))

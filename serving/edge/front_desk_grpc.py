@@ -17,12 +17,13 @@ from protos.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import grpc_health, grpc_reflection, lookup, refusals
-from serving.edge.desk import EXTENSIONS, PROTOCOL_VERSION, SHARED_MEMORY_OFF, Desk
+from serving.edge.desk import PROTOCOL_VERSION, Desk
+from serving.edge.grpc_regions import region_calls
 from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.stream_relay import StreamRelay
 from serving.edge.unary_calls import unary_method
-from serving.errors import WIRE, NotFoundError
+from serving.errors import WIRE
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.config_completion import config_message
 from serving.wire import coding
@@ -146,12 +147,7 @@ class _Answers:
             "RepositoryModelUnload": self.unload,
             "TraceSetting": self.trace,
             "LogSettings": self.logging,
-            "SystemSharedMemoryStatus": _no_regions("system", pb.SystemSharedMemoryStatusResponse),
-            "SystemSharedMemoryRegister": _no_shared_memory,
-            "SystemSharedMemoryUnregister": _nothing(pb.SystemSharedMemoryUnregisterResponse),
-            "CudaSharedMemoryStatus": _no_regions("cuda", pb.CudaSharedMemoryStatusResponse),
-            "CudaSharedMemoryRegister": _no_shared_memory,
-            "CudaSharedMemoryUnregister": _nothing(pb.CudaSharedMemoryUnregisterResponse),
+            **region_calls(self._desk.regions),
         }
 
     async def server_live(self, _: pb.ServerLiveRequest, __: object) -> pb.ServerLiveResponse:
@@ -170,7 +166,7 @@ class _Answers:
     ) -> pb.ServerMetadataResponse:
         self._desk.check_live()
         return pb.ServerMetadataResponse(
-            name=self._desk.server_id, version=PROTOCOL_VERSION, extensions=EXTENSIONS
+            name=self._desk.server_id, version=PROTOCOL_VERSION, extensions=self._desk.extensions
         )
 
     async def model_metadata(
@@ -291,26 +287,6 @@ def _parsed(parse: Callable[[bytes], object], call: Call) -> Call:
 def _check_repository(name: str) -> None:
     if name:
         raise UnsupportedError("'repository_name' specification is not supported")
-
-
-def _no_regions(kind: str, reply: Callable[[], object]) -> Call:
-    async def answer(request: Any, _: object) -> object:  # noqa: ANN401  either message
-        if request.name:
-            raise NotFoundError(f"Unable to find {kind} shared memory region: '{request.name}'")
-        return reply()
-
-    return answer
-
-
-async def _no_shared_memory(_: object, __: object) -> object:
-    raise UnsupportedError(SHARED_MEMORY_OFF)
-
-
-def _nothing(reply: Callable[[], object]) -> Call:
-    async def answer(_: object, __: object) -> object:
-        return reply()
-
-    return answer
 
 
 def _trace_value(name: str, values: tuple[str, ...]) -> TraceValue | None:

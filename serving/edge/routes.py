@@ -26,6 +26,11 @@ class WorkerAddress:
     tcp: str = ""
     """`host:port` for edges on other nodes."""
 
+    @property
+    def control(self) -> str:
+        """Where its control channel listens: beside its socket for calls."""
+        return self.socket.removesuffix(".sock") + ".ctl"
+
 
 @dataclass(frozen=True, slots=True)
 class VersionRoute:
@@ -61,3 +66,9 @@ class RouteTable:
         default_factory=lambda: MappingProxyType({})
     )
     live: Mapping[str, LiveRoute] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def workers_of(table: RouteTable, node: str) -> tuple[WorkerAddress, ...]:
+    """Return the workers on a node that a table routes to."""
+    found = {worker for pool in table.pools.values() for worker in pool if worker.node == node}
+    return tuple(sorted(found))

@@ -64,7 +64,7 @@ class WorkerLaunch:
 
 def control_socket(address: WorkerAddress) -> str:
     """Return where a worker's control channel listens: beside its socket for calls."""
-    return str(Path(address.socket).with_suffix(".ctl"))
+    return address.control
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,7 @@ def worker_argv(
         *("--max-request-bytes", str(settings.max_request_bytes)),
         *("--cache-size-bytes", str(settings.cache_size_bytes)),
         *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
+        *(("--regions", str(settings.regions_file)) if settings.system_shared_memory else ()),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
         *("--server-id", settings.server_id, f"--gpus={devices}"),
     )

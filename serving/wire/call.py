@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from runtimes.contract import TensorSpec
+from serving.wire.regions import RegionSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class OutputAsk(msgspec.Struct, frozen=True):
     """Raw bytes after the JSON, or JSON data; always True on gRPC."""
     classification: int = 0
     """k > 0: instead of the tensor, its k largest values a row, as `value:index[:label]`."""
+    region: RegionSpan | None = None
+    """Where it goes instead of the reply, if the client shares memory."""
 
 
 class InferCall(msgspec.Struct, frozen=True):
@@ -63,6 +66,8 @@ class InferCall(msgspec.Struct, frozen=True):
     priority: int = 0
     parameters: Any = None
     """Custom parameters, a dict of scalars, or None; shared between equal calls, never changed."""
+    region_bytes: int = 0
+    """Bytes of its tensors that did not come with the request, but out of shared memory."""
 
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -14,6 +14,7 @@ from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.call import Array, CallSpec
+from serving.wire.regions import RegionTensor
 from serving.wire.request_limits import refuse_texts
 from serving.wire.tensors import (
     ITEM_BYTES,
@@ -137,10 +138,7 @@ class InputChecks:
                 tensors[index] = self._strings(raw, plan.shapes[index] or (), given.name)
                 continue
             if len(raw) != size:
-                raise InvalidArgumentError(
-                    f"input byte size mismatch for input '{given.name}' for model "
-                    f"'{self._spec.model}'. Expected {size}, got {len(raw)}"
-                )
+                raise self._size_mismatch(given.name, size, len(raw))
             if given.datatype is Datatype.BOOL:
                 check_bools(raw, given.name)
             tensors[index] = raw
@@ -150,6 +148,28 @@ class InputChecks:
         if isinstance(raw, Buffer):
             return decode_strings(raw, shape, name=name, model=self._spec.model)
         return raw.reshape(shape)
+
+    def read_regions(
+        self, plan: InputPlan, data: Sequence[Tensor | RegionTensor], request_id: str
+    ) -> list[Tensor]:
+        """Copy tensors out of shared memory, once they are known to have the right size.
+
+        Raises:
+            NotFoundError: A region is gone.
+            InvalidArgumentError: A size is wrong, or a region has become shorter.
+        """
+        for size, tensor, given in zip(plan.sizes, data, plan.given, strict=True):
+            is_fixed = given.datatype is not Datatype.BYTES
+            if isinstance(tensor, RegionTensor) and is_fixed and len(tensor) != size:
+                error = self._size_mismatch(given.name, size, len(tensor))
+                raise with_request_id(error, request_id)
+        return [item.read() if isinstance(item, RegionTensor) else item for item in data]
+
+    def _size_mismatch(self, name: str, expected: int, got: int) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            f"input byte size mismatch for input '{name}' for model '{self._spec.model}'. "
+            f"Expected {expected}, got {got}"
+        )
 
     def _order(self, given: Sequence[GivenInput]) -> tuple[int, ...]:
         known, model = self._inputs, self._spec.model

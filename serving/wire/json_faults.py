@@ -14,6 +14,7 @@ import orjson
 
 from runtimes.errors import InvalidArgumentError
 from serving.wire.json_data import nesting_error
+from serving.wire.regions import BYTE_SIZE, OFFSET, REGION
 from serving.wire.request_limits import refuse_count, refuse_rank
 
 Json = Any
@@ -124,7 +125,7 @@ def _check_input(given: Json) -> None:
     if parameters is not None:
         _check_object("parameters", parameters)
         _optional(parameters, "binary_data_size", _is_unsigned, _UNSIGNED)
-        _optional(parameters, "shared_memory_region", _is_string, "non-string as string")
+        _check_region(parameters)
 
 
 def _check_output(output: Json) -> None:
@@ -135,7 +136,13 @@ def _check_output(output: Json) -> None:
         _check_object("parameters", parameters)
         _optional(parameters, "binary_data", _is_bool, "non-boolean as boolean")
         _optional(parameters, "classification", _is_unsigned, _UNSIGNED)
-        _optional(parameters, "shared_memory_region", _is_string, "non-string as string")
+        _check_region(parameters)
+
+
+def _check_region(parameters: dict[str, Any]) -> None:
+    _optional(parameters, REGION, _is_string, "non-string as string")
+    _optional(parameters, BYTE_SIZE, _is_unsigned, _UNSIGNED)
+    _optional(parameters, OFFSET, _is_unsigned, _UNSIGNED)
 
 
 def _check_object(key: str, value: Json) -> None:

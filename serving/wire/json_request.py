@@ -6,18 +6,18 @@ a long one: the records and the walk over them are read side by side.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import NotFoundError
 from serving.wire.call import CallSpec, OutputAsk
 from serving.wire.input_checks import GivenInput, refuse_duplicates
 from serving.wire.json_data import nesting_error, tensor_from_json, tensor_from_values
 from serving.wire.json_faults import parse_loosely, refuse_faults
 from serving.wire.output_checks import GivenOutput, OutputChecks
 from serving.wire.parameters import NONE, Parameters, read_parameters
+from serving.wire.regions import REGION, Regions, RegionSpan, RegionTensor, region_span
 from serving.wire.request_limits import MAX_ENTRIES, MAX_RANK, refuse_texts
 from serving.wire.tensors import DATATYPES, ITEM_BYTES, Buffer, Tensor, element_count
 
@@ -33,6 +33,8 @@ _Few: Final = msgspec.Meta(max_length=MAX_ENTRIES)
 class _InputParameters(msgspec.Struct):
     binary_data_size: _Size | None = None
     shared_memory_region: str | None = None
+    shared_memory_byte_size: _Size | None = None
+    shared_memory_offset: _Size | None = None
 
 
 class _Input(msgspec.Struct):
@@ -47,6 +49,8 @@ class _OutputParameters(msgspec.Struct):
     binary_data: bool | None = None
     classification: _Size | None = None
     shared_memory_region: str | None = None
+    shared_memory_byte_size: _Size | None = None
+    shared_memory_offset: _Size | None = None
 
 
 class _Output(msgspec.Struct):
@@ -72,10 +76,12 @@ class ReadRequest(msgspec.Struct, frozen=True):
 
     id: str
     given: list[GivenInput]
-    data: list[Tensor]
-    """Per input: raw bytes, or a finished object array for BYTES from JSON."""
+    data: list[Any]
+    """Per input: raw bytes, a finished object array for BYTES from JSON, or a `RegionTensor`."""
     sizes: tuple[int, ...]
-    """Bytes in the tail per input; empty if some came as JSON."""
+    """Bytes in the tail per input; empty if some came as JSON, or anything is in a region."""
+    region_bytes: int
+    """Bytes of the inputs that lie in shared memory; -1: none does."""
     outputs: tuple[OutputAsk, ...]
     parameters: Parameters
 
@@ -83,8 +89,11 @@ class ReadRequest(msgspec.Struct, frozen=True):
 class RequestReader:
     """Reads the requests to one version."""
 
-    def __init__(self, spec: CallSpec, checks: OutputChecks, max_json_bytes: int) -> None:
+    def __init__(
+        self, spec: CallSpec, checks: OutputChecks, max_json_bytes: int, regions: Regions
+    ) -> None:
         """Read requests to `spec` whose JSON has at most `max_json_bytes`."""
+        self._regions = regions
         self._model = spec.model
         self._checks = checks
         self._max_json_bytes = max_json_bytes
@@ -105,7 +114,11 @@ class RequestReader:
         parameters = read_parameters(request.parameters, grpc=False) if request.parameters else NONE
         given, data, sizes = self._inputs(parsed, tail, request_id)
         outputs = self._outputs(request, request_id, binary=parameters.binary_output)
-        return ReadRequest(request_id, given, data, sizes, outputs, parameters)
+        if request.outputs and any(ask.region is not None for ask in outputs):
+            sizes = ()
+        in_regions = [len(item) for item in data if isinstance(item, RegionTensor)]
+        region_bytes = sum(in_regions) if in_regions else -1
+        return ReadRequest(request_id, given, data, sizes, region_bytes, outputs, parameters)
 
     def cut(
         self, tail: memoryview, sizes: Sequence[int], given: Sequence[GivenInput]
@@ -145,11 +158,11 @@ class RequestReader:
 
     def _inputs(
         self, parsed: _Parsed, tail: memoryview, request_id: str
-    ) -> tuple[list[GivenInput], list[Tensor], tuple[int, ...]]:
+    ) -> tuple[list[GivenInput], list[Any], tuple[int, ...]]:
         inputs = parsed.request.inputs
         refuse_duplicates([entry.name for entry in inputs], request_id)
         given: list[GivenInput] = []
-        data: list[Tensor] = []
+        data: list[Any] = []
         sizes: list[int] = []
         at = 0
         for index, entry in enumerate(inputs):
@@ -165,6 +178,9 @@ class RequestReader:
             size = _tail_bytes(entry, tree)
             if size is None:
                 data.append(self._json_tensor(entry, tensor, tree))
+                continue
+            if isinstance(size, RegionSpan):
+                data.append(RegionTensor(self._regions, size))
                 continue
             if at + size > len(tail):
                 raise self._short_tail(entry.name, at + size - len(tail))
@@ -193,14 +209,29 @@ class RequestReader:
         given: list[GivenOutput] = []
         for output in request.outputs:
             parameters = output.parameters or _OutputParameters()
-            if parameters.shared_memory_region is not None:
-                raise _no_region(parameters.shared_memory_region)
             given.append(
                 GivenOutput(
-                    output.name, parameters.binary_data or False, parameters.classification or 0
+                    output.name,
+                    parameters.binary_data or False,
+                    parameters.classification or 0,
+                    self._output_region(output.name, parameters),
                 )
             )
         return self._checks.listed_outputs(given, request_id)
+
+    def _output_region(self, name: str, parameters: _OutputParameters) -> RegionSpan | None:
+        region = parameters.shared_memory_region
+        if region is None:
+            return None
+        if parameters.binary_data:
+            raise InvalidArgumentError(
+                f"output '{name}' sets both '{REGION}' and 'binary_data': choose one"
+            )
+        span = region_span(
+            region, parameters.shared_memory_offset, parameters.shared_memory_byte_size
+        )
+        self._regions.check(span)
+        return span
 
     def _too_large(self, what: str, size: int) -> InvalidArgumentError:
         limit = self._max_json_bytes
@@ -236,15 +267,17 @@ def _parsed_loosely(header: bytes) -> _Parsed:
         raise InvalidArgumentError(f"Unable to parse the request: {error}") from error
 
 
-def _tail_bytes(entry: _Input, tree: object) -> int | None:
-    """Return how much of the tail is an input's, or None when its data is JSON."""
+def _tail_bytes(entry: _Input, tree: object) -> int | RegionSpan | None:
+    """Return how much of the tail is an input's, its region, or None when its data is JSON."""
     parameters = entry.parameters
     size = parameters.binary_data_size if parameters else None
     region = parameters.shared_memory_region if parameters else None
     is_json = tree is not None or (entry.data is not _ABSENT and bytes(entry.data) != b"null")
     if is_json + (size is not None) + (region is not None) == 1:
-        if region is not None:
-            raise _no_region(region)
+        if region is not None and parameters is not None:
+            return region_span(
+                region, parameters.shared_memory_offset, parameters.shared_memory_byte_size
+            )
         return size
     fields = {
         "'data'": is_json,
@@ -257,7 +290,3 @@ def _tail_bytes(entry: _Input, tree: object) -> int | None:
         raise InvalidArgumentError(f"{_ONE_FIELD}no field is set: input '{entry.name}'")
     found = " ".join([field for field, is_set in fields.items() if is_set])
     raise InvalidArgumentError(f"{_ONE_FIELD}set {found}: input '{entry.name}'")
-
-
-def _no_region(region: str) -> NotFoundError:
-    return NotFoundError(f"Unable to find shared memory region: '{region}'")

@@ -9,6 +9,7 @@ from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.call import CallSpec, OutputAsk
 from serving.wire.input_checks import with_request_id
+from serving.wire.regions import REGION, RegionSpan
 
 _CLASSIFIABLE: Final = frozenset(Datatype) - {
     Datatype.BOOL,
@@ -25,6 +26,7 @@ class GivenOutput(msgspec.Struct, frozen=True):
     name: str
     binary: bool
     classification: int = 0
+    region: RegionSpan | None = None
 
 
 class OutputChecks:
@@ -74,6 +76,8 @@ class OutputChecks:
 
     def _ask(self, index: int, output: GivenOutput) -> OutputAsk:
         datatype = self._spec.outputs[index].datatype
+        if output.region is not None:
+            return _region_ask(index, output, output.region)
         if output.classification:
             if datatype not in _CLASSIFIABLE:
                 raise InvalidArgumentError(
@@ -86,3 +90,12 @@ class OutputChecks:
                 f"format for output {output.name}"
             )
         return OutputAsk(index, output.binary, output.classification)
+
+
+def _region_ask(index: int, output: GivenOutput, region: RegionSpan) -> OutputAsk:
+    if output.classification:
+        raise InvalidArgumentError(
+            f"output '{output.name}' sets both '{REGION}' and 'classification': classes are sent "
+            "with the reply only"
+        )
+    return OutputAsk(index, binary=True, region=region)

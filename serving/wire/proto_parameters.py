@@ -4,9 +4,9 @@ import struct
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import NotFoundError
 from serving.wire.parameters import Scalar
 from serving.wire.protobuf import BYTES, fields, read_varint, signed, text
+from serving.wire.regions import BYTE_SIZE, OFFSET, REGION, RegionSpan, region_span
 
 _DOUBLE: Final = struct.Struct("<d")
 
@@ -50,15 +50,29 @@ def classification(parameters: dict[str, Scalar]) -> int:
     return count
 
 
-def refuse_region(parameters: dict[str, Scalar]) -> None:
-    """Refuse a tensor that lies in shared memory.
+def region_of(parameters: dict[str, Scalar]) -> RegionSpan | None:
+    """Read where in shared memory a tensor lies; None if it does not.
 
     Raises:
-        NotFoundError: It does: no region can be registered.
+        InvalidArgumentError: A value is of another type, or negative, or the size is missing.
     """
-    region = parameters.get("shared_memory_region")
-    if region is not None:
-        raise NotFoundError(f"Unable to find shared memory region: '{region}'")
+    region = parameters.get(REGION)
+    if region is None:
+        return None
+    if not isinstance(region, str):
+        raise _other_type(REGION, "string_param")
+    return region_span(region, _int64(parameters, OFFSET), _int64(parameters, BYTE_SIZE))
+
+
+def _int64(parameters: dict[str, Scalar], key: str) -> int | None:
+    value = parameters.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise _other_type(key, "int64_param")
+    return value
+
+
+def _other_type(key: str, expected: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"invalid value type for '{key}' parameter, expected {expected}")
 
 
 def _read_value(view: memoryview, at: int, end: int, value: Scalar | None) -> Scalar | None:

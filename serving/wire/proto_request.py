@@ -16,7 +16,7 @@ from serving.wire.input_checks import GivenInput, refuse_duplicates
 from serving.wire.output_checks import GivenOutput
 from serving.wire.parameters import NONE, Parameters, Scalar, read_parameters
 from serving.wire.proto_contents import tensor_from_contents
-from serving.wire.proto_parameters import classification, read_parameter, refuse_region
+from serving.wire.proto_parameters import classification, read_parameter, region_of
 from serving.wire.protobuf import (
     BYTES,
     fields,
@@ -24,6 +24,7 @@ from serving.wire.protobuf import (
     signed,
     text,
 )
+from serving.wire.regions import REGION, Regions, RegionSpan, RegionTensor
 from serving.wire.request_limits import MAX_ENTRIES, MAX_RANK, refuse_rank
 from serving.wire.tensors import DATATYPES, Buffer, Tensor
 
@@ -58,6 +59,8 @@ class ProtoRequest(msgspec.Struct):
     """Typed contents of each input, where there are any."""
     outputs: list[GivenOutput] = []
     raws: list[Span] = []
+    regions: dict[int, RegionSpan] = {}
+    """Where the inputs lie that are in shared memory, by their place in the request."""
 
 
 def read_target(message: Buffer) -> Target:
@@ -106,7 +109,6 @@ def read_request(view: memoryview) -> ProtoRequest:
 
     Raises:
         InvalidArgumentError: It is no ModelInferRequest, or a value in it is invalid.
-        NotFoundError: It names a shared-memory region.
     """
     request = ProtoRequest()
     parameters: dict[str, Scalar] = {}
@@ -115,7 +117,7 @@ def read_request(view: memoryview) -> ProtoRequest:
             case 7, 2:
                 request.raws.append((start, end))
             case 5, 2:
-                given, contents = _read_input(view, start, end)
+                given, contents = _read_input(view, start, end, request)
                 request.given.append(given)
                 request.contents.append(contents)
             case 6, 2:
@@ -155,6 +157,32 @@ def take_data(view: memoryview, request: ProtoRequest, spec: CallSpec) -> list[T
     return [view[start:end] for start, end in request.raws]
 
 
+def take_mixed_data(
+    view: memoryview, request: ProtoRequest, spec: CallSpec, regions: Regions
+) -> list[Tensor | RegionTensor]:
+    """Return the data of each input of a request that has some in shared memory.
+
+    Raises:
+        NotFoundError: A region is not registered.
+        InvalidArgumentError: As in `take_data`, or a part is not within its region.
+    """
+    lying = {place: RegionTensor(regions, span) for place, span in request.regions.items()}
+    sent = [k for k in range(len(request.given)) if k not in lying]
+    for place in request.regions:
+        if any(start < end for start, end in request.contents[place]):
+            raise InvalidArgumentError(
+                f"input '{request.given[place].name}' sets both '{REGION}' and contents for model "
+                f"'{spec.model}': choose one"
+            )
+    rest = ProtoRequest(
+        given=[request.given[k] for k in sent],
+        contents=[request.contents[k] for k in sent],
+        raws=request.raws,
+    )
+    data = iter(take_data(view, rest, spec))
+    return [lying[k] if k in lying else next(data) for k in range(len(request.given))]
+
+
 def _refuse_contents(request: ProtoRequest, spec: CallSpec) -> None:
     for given, spans in zip(request.given, request.contents, strict=True):
         if any(start < end for start, end in spans):
@@ -178,7 +206,9 @@ def _no_data(given: GivenInput, model: str) -> InvalidArgumentError:
     )
 
 
-def _read_input(view: memoryview, at: int, end: int) -> tuple[GivenInput, list[Span]]:
+def _read_input(
+    view: memoryview, at: int, end: int, request: ProtoRequest
+) -> tuple[GivenInput, list[Span]]:
     name = datatype = ""
     shape: list[int] = []
     contents: list[Span] = []
@@ -197,8 +227,8 @@ def _read_input(view: memoryview, at: int, end: int) -> tuple[GivenInput, list[S
                 contents.append((start, stop))
             case _:
                 pass  # a field that we do not know
-    if parameters:
-        refuse_region(parameters)
+    if parameters and (region := region_of(parameters)) is not None:
+        request.regions[len(request.given)] = region
     return GivenInput(name, _known_datatype(datatype, name), tuple(shape)), contents
 
 
@@ -233,5 +263,5 @@ def _read_output(view: memoryview, at: int, end: int) -> GivenOutput:
             name = text(view, start, stop)
         elif wire == BYTES and number == 2:  # noqa: PLR2004  parameters
             read_parameter(view, start, stop, parameters)
-    refuse_region(parameters)
-    return GivenOutput(name, binary=True, classification=classification(parameters))
+    region = region_of(parameters) if parameters else None
+    return GivenOutput(name, True, classification(parameters), region)  # noqa: FBT003  a record

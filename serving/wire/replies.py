@@ -9,6 +9,7 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import EngineError
 from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
 from serving.wire.classification import classify
+from serving.wire.regions import Regions, RegionSpan, output_too_small
 from serving.wire.tensors import Buffer, encode_strings, raw_bytes
 
 
@@ -20,6 +21,7 @@ class ReplyTensor(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
     array: Array
     binary: bool
+    region: RegionSpan | None = None
 
     def raw(self) -> Buffer:
         """Return the elements as the wire carries them."""
@@ -51,6 +53,7 @@ def has_constant_head(spec: CallSpec, call: InferCall) -> bool:
     return not call.id and all(
         ask.binary
         and not ask.classification
+        and ask.region is None
         and spec.outputs[ask.index].datatype is not Datatype.BYTES
         for ask in call.outputs
     )
@@ -66,9 +69,21 @@ def _reply_tensor(spec: CallSpec, ask: OutputAsk, array: Array) -> ReplyTensor:
         labels = spec.labels[ask.index] if ask.index < len(spec.labels) else ()
         best = classify(array, ask.classification, labels, batched=spec.max_batch_rows > 0)
         return ReplyTensor(tensor.name, Datatype.BYTES, best.shape, best, ask.binary)
-    return ReplyTensor(
-        tensor.name, tensor.datatype, _shown_shape(tensor, array.shape), array, ask.binary
-    )
+    shape = _shown_shape(tensor, array.shape)
+    return ReplyTensor(tensor.name, tensor.datatype, shape, array, ask.binary, ask.region)
+
+
+def write_to_region(tensor: ReplyTensor, span: RegionSpan, regions: Regions) -> None:
+    """Put an output where its client wants it.
+
+    Raises:
+        NotFoundError: The region is gone.
+        InvalidArgumentError: It is too small, or cannot be written.
+    """
+    raw = tensor.raw()
+    if len(raw) > span.size_bytes:
+        raise output_too_small(tensor.name, span, len(raw))
+    regions.write(span, raw)
 
 
 def _shown_shape(tensor: TensorSpec, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError, InvalidArgumentError
@@ -25,7 +26,8 @@ from serving.wire.json_request import RequestReader
 from serving.wire.output_checks import OutputChecks
 from serving.wire.parameters import NONE, Parameters
 from serving.wire.raw_request import raw_input
-from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors
+from serving.wire.regions import NoRegions, Regions
+from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors, write_to_region
 from serving.wire.tensors import Buffer, raw_bytes
 
 MAX_JSON_BYTES: Final = 64 << 20
@@ -35,6 +37,7 @@ MAX_HEADS: Final = 256
 _INT32: Final = range(-(2**31), 2**31)
 _DECIMAL: Final = re.compile(rb"[+-]?[0-9]+")
 _LENGTH_BYTES: Final = 4
+_NO_REGIONS: Final = NoRegions()
 
 
 class JsonReply(msgspec.Struct, frozen=True):
@@ -82,12 +85,19 @@ class V2JsonCodec:
     One per hosted version, used by one thread.
     """
 
-    def __init__(self, spec: CallSpec, *, max_json_bytes: int = MAX_JSON_BYTES) -> None:
+    def __init__(
+        self,
+        spec: CallSpec,
+        *,
+        max_json_bytes: int = MAX_JSON_BYTES,
+        regions: Regions = _NO_REGIONS,
+    ) -> None:
         """Prepare for calls that must fit `spec`; longer JSON headers are refused unread."""
         self._spec = spec
+        self._regions = regions
         self._checks = InputChecks(spec)
         self._outputs = OutputChecks(spec)
-        self._reader = RequestReader(spec, self._outputs, max_json_bytes)
+        self._reader = RequestReader(spec, self._outputs, max_json_bytes, regions)
         self._start = b'"model_name":%b,"model_version":"%d","outputs":[' % (
             orjson.dumps(spec.model),
             spec.version,
@@ -105,7 +115,7 @@ class V2JsonCodec:
 
         Raises:
             InvalidArgumentError: The body is malformed or does not fit the model.
-            NotFoundError: It names a shared-memory region (none can be registered).
+            NotFoundError: It names a shared-memory region that is not registered.
         """
         if header_length is None:
             return self._decode_header(body, memoryview(b""))
@@ -133,14 +143,18 @@ class V2JsonCodec:
     def _decode_header(self, header: Buffer, tail: memoryview) -> InferCall:
         read = self._reader.read(header, tail)
         inputs = self._checks.plan_inputs(read.given, read.id)
-        tensors = self._checks.take_tensors(inputs, read.data, read.id)
+        data, region_bytes = read.data, read.region_bytes
+        if region_bytes >= 0:
+            data = self._checks.read_regions(inputs, data, read.id)
+        tensors = self._checks.take_tensors(inputs, data, read.id)
         if read.sizes and not read.id and len(header) <= MAX_PLAN_HEADER_BYTES:
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
             self._plans[bytes(header)] = _Plan(
                 inputs, read.sizes, inputs.is_plain(), read.outputs, read.parameters
             )
-        return _call(read.id, inputs, tensors, read.outputs, read.parameters)
+        call = _call(read.id, inputs, tensors, read.outputs, read.parameters)
+        return call if region_bytes <= 0 else replace(call, region_bytes=region_bytes)
 
     def _decode_raw(self, body: Buffer) -> InferCall:
         """Decode a request without JSON: the body is the one input, its shape follows from it."""
@@ -183,17 +197,21 @@ class V2JsonCodec:
 
     def _encode(self, call: InferCall, outputs: Sequence[Array]) -> JsonReply:
         tensors = reply_tensors(self._spec, call, outputs)
-        tail = tuple([tensor.raw() for tensor in tensors if tensor.binary])
-        raw = iter(tail)
-        entries = [
-            _entry(tensor, b'"parameters":{"binary_data_size":%d}' % len(next(raw)))
-            if tensor.binary
-            else _entry(tensor, b'"data":' + tensor_to_json(tensor.array, name=tensor.name))
-            for tensor in tensors
-        ]
+        tail: list[Buffer] = []
+        entries: list[bytes] = []
+        for tensor in tensors:
+            if tensor.region is not None:
+                write_to_region(tensor, tensor.region, self._regions)
+                entries.append(_entry(tensor, b""))
+            elif tensor.binary:
+                tail.append(raw := tensor.raw())
+                entries.append(_entry(tensor, b',"parameters":{"binary_data_size":%d}' % len(raw)))
+            else:
+                data = tensor_to_json(tensor.array, name=tensor.name)
+                entries.append(_entry(tensor, b',"data":' + data))
         start = b'{"id":%b,' % orjson.dumps(call.id) if call.id else b"{"
         head = b"".join((start, self._start, b",".join(entries), b"]}"))
-        return JsonReply(head, tail, len(head) if any(map(len, tail)) else None)
+        return JsonReply(head, tuple(tail), len(head) if any(map(len, tail)) else None)
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -203,7 +221,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def _entry(tensor: ReplyTensor, rest: bytes) -> bytes:
-    return b'{"name":%b,"datatype":"%b","shape":%b,%b}' % (
+    return b'{"name":%b,"datatype":"%b","shape":%b%b}' % (
         orjson.dumps(tensor.name),
         tensor.datatype.encode("ascii"),
         orjson.dumps(tensor.shape),

@@ -16,9 +16,17 @@ from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
 from serving.wire.input_checks import InputChecks, InputPlan
 from serving.wire.output_checks import OutputChecks
 from serving.wire.parameters import Parameters
-from serving.wire.proto_request import Span, read_request, read_target, take_data
+from serving.wire.proto_request import (
+    ProtoRequest,
+    Span,
+    read_request,
+    read_target,
+    take_data,
+    take_mixed_data,
+)
 from serving.wire.protobuf import delimited, varint
-from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors
+from serving.wire.regions import NoRegions, Regions
+from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors, write_to_region
 from serving.wire.tensors import Buffer, raw_bytes
 
 __all__ = ["V2ProtoCodec", "read_target"]
@@ -26,6 +34,7 @@ __all__ = ["V2ProtoCodec", "read_target"]
 MAX_PLANS: Final = 128
 MAX_FRAME_BYTES: Final = 2048
 MAX_HEADS: Final = 256
+_NO_REGIONS: Final = NoRegions()
 _RAW_TAG: Final = b"\x32"  # raw_output_contents, field 6
 
 
@@ -56,9 +65,10 @@ class V2ProtoCodec:
     One per hosted version, used by one thread. It does not look at the message's model and version.
     """
 
-    def __init__(self, spec: CallSpec) -> None:
+    def __init__(self, spec: CallSpec, *, regions: Regions = _NO_REGIONS) -> None:
         """Prepare for calls that must fit `spec`."""
         self._spec = spec
+        self._regions = regions
         self._checks = InputChecks(spec)
         self._outputs = OutputChecks(spec)
         self._start = delimited(1, spec.model.encode()) + delimited(2, b"%d" % spec.version)
@@ -72,7 +82,7 @@ class V2ProtoCodec:
 
         Raises:
             InvalidArgumentError: The message is malformed or does not fit the model.
-            NotFoundError: It names a shared-memory region (none can be registered).
+            NotFoundError: It names a shared-memory region that is not registered.
         """
         view = memoryview(message)
         plan = self._plans.get(len(view))
@@ -99,12 +109,10 @@ class V2ProtoCodec:
 
     def _decode(self, view: memoryview) -> InferCall:
         request = read_request(view)
+        if request.regions or any(output.region is not None for output in request.outputs):
+            return self._decode_with_regions(view, request)
         data = take_data(view, request, self._spec)
-        outputs = (
-            self._outputs.listed_outputs(request.outputs, request.id)
-            if request.outputs
-            else self._outputs.all_outputs(binary=True)
-        )
+        outputs = self._asked(request)
         inputs = self._checks.plan_inputs(request.given, request.id)
         tensors = self._checks.take_tensors(inputs, data, request.id)
         parameters = request.parameters
@@ -120,6 +128,34 @@ class V2ProtoCodec:
             parameters.timeout_s,
             parameters.priority,
             parameters.custom,
+        )
+
+    def _asked(self, request: ProtoRequest) -> tuple[OutputAsk, ...]:
+        if request.outputs:
+            return self._outputs.listed_outputs(request.outputs, request.id)
+        return self._outputs.all_outputs(binary=True)
+
+    def _decode_with_regions(self, view: memoryview, request: ProtoRequest) -> InferCall:
+        """Decode a call that has inputs or outputs in shared memory; nothing of it is kept."""
+        data = take_mixed_data(view, request, self._spec, self._regions)
+        outputs = self._asked(request)
+        for ask in outputs:
+            if ask.region is not None:
+                self._regions.check(ask.region)
+        inputs = self._checks.plan_inputs(request.given, request.id)
+        tensors = self._checks.read_regions(inputs, data, request.id)
+        parameters = request.parameters
+        return InferCall(
+            request.id,
+            inputs.rows,
+            inputs.shapes,
+            inputs.stack_key,
+            self._checks.take_tensors(inputs, tensors, request.id),
+            outputs,
+            parameters.timeout_s,
+            parameters.priority,
+            parameters.custom,
+            sum([span.size_bytes for span in request.regions.values()]),
         )
 
     def _remember(
@@ -186,6 +222,10 @@ class V2ProtoCodec:
         tensors = reply_tensors(self._spec, call, outputs)
         parts: list[Buffer] = [self._head(call.id, tensors)]
         for tensor in tensors:
+            if tensor.region is not None:
+                write_to_region(tensor, tensor.region, self._regions)
+                parts.append(_raw_head(0).text)
+                continue
             raw = tensor.raw()
             parts.append(_raw_head(len(raw)).text)
             parts.append(raw)

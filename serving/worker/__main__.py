@@ -21,6 +21,7 @@ import uvloop
 from runtimes.errors import BasculeError
 from serving.clock import SystemClock
 from serving.logs import configure_logs
+from serving.wire.regions import NoRegions
 from serving.worker.app import Identity, WorkerApp
 from serving.worker.arguments import Arguments, parse_arguments
 from serving.worker.batcher import QueueBytes
@@ -32,6 +33,7 @@ from serving.worker.loaded import Shop
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
+from serving.worker.regions import OpenRegions
 from serving.worker.response_cache import ResponseCache
 from serving.worker.targets import Targets
 
@@ -75,6 +77,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     loop = asyncio.get_running_loop()
     executor = Executor(loop)
     targets = Targets()
+    regions = OpenRegions(arguments.max_request_bytes) if arguments.regions else None
     shop = Shop(
         loop=loop,
         executor=executor,
@@ -83,6 +86,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         now_ns=time.perf_counter_ns,
         cache=ResponseCache(arguments.cache_size_bytes),
         has_predecessor=recorder.has_predecessor,
+        regions=regions if regions is not None else NoRegions(),
     )
     desk = Desk(
         targets,
@@ -102,9 +106,12 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         desk=desk,
         clock=SystemClock(),
         front=front,
+        regions=regions,
     )
     stop = stop_events(loop, watch_stdin=arguments.parent is not None)
     await front.open(app.asgi(), arguments)
+    if regions is not None and arguments.regions is not None:
+        regions.recall(arguments.regions)
     async with asyncio.TaskGroup() as group:
         host = group.create_task(hosting.run())
         if arguments.versions:

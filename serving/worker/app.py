@@ -23,6 +23,7 @@ from serving.errors import WIRE, NotFoundError, NotReadyError
 from serving.ids import MAX_VERSION
 from serving.monitor.statistics import VersionStatistics
 from serving.monitor.triton_statistics import triton_statistics
+from serving.wire.region_table import RegionTable
 from serving.worker.admission import draining_error
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
 from serving.worker.exchange import Desk
@@ -30,6 +31,7 @@ from serving.worker.front import Front
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
 from serving.worker.process import rss_bytes
+from serving.worker.regions import OpenRegions
 from serving.worker.targets import PathTarget, Targets
 
 JSON: Final = "application/json"
@@ -52,7 +54,7 @@ class Identity:
 class WorkerApp:
     """The routes, over the parts that they describe."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of the process, built in one place
         self,
         identity: Identity,
         *,
@@ -61,6 +63,7 @@ class WorkerApp:
         desk: Desk,
         clock: Clock,
         front: Front,
+        regions: OpenRegions | None = None,
     ) -> None:
         """Take the parts: who we are, what we host, and the sockets that calls come in by."""
         self._identity = identity
@@ -69,6 +72,7 @@ class WorkerApp:
         self._desk = desk
         self._clock = clock
         self._front = front
+        self._regions = regions
 
     def asgi(self) -> Starlette:
         """Return the application."""
@@ -89,6 +93,7 @@ class WorkerApp:
                 Route("/worker/apply", _local(self._apply), methods=["POST"]),
                 Route("/worker/state", _local(self._state)),
                 Route("/worker/statistics", _local(self._worker_statistics)),
+                Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
                 Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
             ],
             exception_handlers={HTTPException: _http_error, BasculeError: _bascule_error},
@@ -178,6 +183,14 @@ class WorkerApp:
     async def _worker_statistics(self, _: Request) -> Response:
         counted = [self._count(loaded) for loaded in self._hosting.loaded]
         return Response(msgspec.json.encode(counted), media_type=JSON)
+
+    async def _take_regions(self, request: Request) -> Response:
+        try:
+            table = msgspec.json.decode(await request.body(), type=RegionTable)
+        except msgspec.DecodeError as error:
+            raise InvalidArgumentError(f"invalid RegionTable: {error}") from error
+        faults = () if self._regions is None else self._regions.replace(table)
+        return Response(msgspec.json.encode(faults), media_type=JSON)
 
     async def _drain_worker(self, _: Request) -> Response:
         await self._front.drain()

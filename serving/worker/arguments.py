@@ -35,6 +35,8 @@ class Arguments:
     tcp: Address | None
     parent: int | None
     recorder: Path | None
+    regions: Path | None
+    """The front desk's table of shared-memory regions; None: clients may not share memory."""
     max_request_bytes: int
     max_inflated_bytes: int
     max_queue_bytes: int
@@ -58,6 +60,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     add("--port", type=_local_port, dest="tcp", help="short for --tcp 127.0.0.1:PORT")
     add("--parent", type=int, help="process to die with; its pipe is on standard input")
     add("--recorder", type=Path, help="flight recorder: names what ran if this process dies")
+    add("--regions", type=Path, help="table of shared-memory regions; without it there are none")
     _add_limits(parser)
     add("--drain-s", type=float, default=30.0, help="longest wait for calls in flight at the end")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -83,6 +86,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         tcp=given.tcp,
         parent=given.parent,
         recorder=given.recorder,
+        regions=given.regions,
         max_request_bytes=given.max_request_bytes,
         max_inflated_bytes=given.max_inflated_bytes,
         max_queue_bytes=given.max_queue_bytes,

@@ -6,6 +6,7 @@
                          changed, as it happens, then an empty object when all is done
     GET  /worker/state   `WorkerReport`
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
+    POST /worker/regions RegionTable → list of the regions that cannot be opened (`RegionFault`)
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
 
 The worker listens for calls when its first `apply` is done, and not before: an edge that knows the

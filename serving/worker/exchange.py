@@ -225,7 +225,7 @@ class Exchange(QueuedCall):
         self.call = call
         self.rows = call.rows
         self.stack_key = call.stack_key
-        self.size_bytes = len(body)
+        self.size_bytes = len(body) + call.region_bytes
         if (call.timeout_s and not loaded.has_levels) or loaded.default_timeout_ns:
             self._limit_queue_time(call.timeout_s, loaded.default_timeout_ns)
         loaded.batcher.submit(self)

@@ -9,6 +9,7 @@ from runtimes.contract import LoadedModel
 from serving.monitor.statistics import StatisticsRecorder
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
+from serving.wire.regions import Regions
 from serving.wire.v2_json import V2JsonCodec
 from serving.wire.v2_proto import V2ProtoCodec
 from serving.worker.admission import QueueLimits
@@ -44,6 +45,9 @@ class Shop:
     def with_predecessor(self) -> Self:
         """Return what a version gets that replaces another form of it."""
         return replace(self, has_predecessor=True)
+
+    regions: Regions
+    """Memory that clients share with this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +85,9 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         spec=spec,
         served=served,
         model=model,
-        json_codec=V2JsonCodec(call_spec),
-        proto_codec=V2ProtoCodec(call_spec),
         batcher=_queue(shop, spec, parts, _Running(model, note, statistics)),
+        json_codec=V2JsonCodec(call_spec, regions=shop.regions),
+        proto_codec=V2ProtoCodec(call_spec, regions=shop.regions),
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
         has_levels=queue.priorities is not None,
