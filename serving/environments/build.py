@@ -23,10 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from runtimes.errors import ModelLoadError
-from serving.environments.record import MARK_FILE, Environment, interpreter
+from serving.environments.record import Environment, interpreter, write_mark
 from serving.environments.store import Environments, environment_key
 from serving.registry.pins import Pin, applicable, node_environment
 from serving.supervise import LAUNCHER
@@ -98,9 +96,7 @@ def _built(folder: Path, pins: Sequence[Pin], tell: Tell) -> Environment:
         build_s=round(time.perf_counter() - began_s, 3),
         size_bytes=sum(path.lstat().st_size for path in folder.rglob("*")),
     )
-    fresh = folder / f"{MARK_FILE}.new"
-    fresh.write_bytes(msgspec.json.encode(environment))
-    fresh.rename(folder / MARK_FILE)
+    write_mark(folder, environment)
     tell(f"environment {folder.name}: ready after {environment.build_s:.1f} s")
     return environment
 

@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import psutil
 
-from serving.environments.record import MARK_FILE, Environment, interpreter
+from serving.environments.record import MARK_FILE, Environment, interpreter, read_mark
 from serving.registry.pins import Pin, applicable, node_environment
 
 FOLDER: Final = "environments"
@@ -114,11 +113,9 @@ class Environments:
         return ""
 
     def _read(self, folder: Path) -> Environment | None:
-        try:
-            raw = (folder / MARK_FILE).read_bytes()
-        except FileNotFoundError:
-            return None
-        return msgspec.json.decode(raw, type=Environment)
+        """Read an environment's mark; one that is damaged is as none, and is built again."""
+        found = read_mark(folder)
+        return found if found is not None and interpreter(folder).exists() else None
 
 
 def environment_key(pins: Sequence[Pin]) -> str:

@@ -2,7 +2,8 @@
 
 States of a worker, as its host sees them::
 
-    (its environment is built first, if it needs one; where that fails, its versions have failed)
+    (before each start its environment is looked for, and built if it is not there; where that fails
+    the first time, its versions have failed; later it counts as an end of the process)
     starting ── first apply done ──► ready ── process ended ──► restarting ──► ready
         │                              │                            │
         └── keeps ending quickly ──► failed ◄───────────────────────┘
@@ -166,9 +167,9 @@ class WorkerHost:
 
     async def run(self) -> None:
         """Keep a worker process running until `stop`."""
-        await self._prepare()
         while not self._stop_wanted.is_set():
-            await self._run_once()
+            if await self._prepare():
+                await self._run_once()
             if not self._stop_wanted.is_set():
                 await self._pause()
         self._stopped.set()
@@ -184,23 +185,33 @@ class WorkerHost:
         self._change(state="draining")
         await self._stopped.wait()
 
-    async def _prepare(self) -> None:
-        """Find or build the environment; where that fails, say so and start nothing."""
+    async def _prepare(self) -> bool:
+        """Find or build the environment; say whether the process can be started.
+
+        Somebody may have removed it since the last start. One that cannot be built at first never
+        could; one that cannot be built again may be when an index can be reached.
+        """
         order, child = self._launch.environment, self._launch.child
         if order is None:
-            return
+            return True
+        began_s = self._clock.monotonic_s()
         try:
             python = await worker_python(order, self._stop_wanted, self._tell_progress)
         except BasculeError as error:
             log.warning("environment_failed", lock=str(order.lock_file), error=error.message)
+            if self._state.restart_count:
+                self._note_end(began_s, error.message)
+                return False
             self._refusal = error.message
             self._tell_progress("")
             await self._stop_wanted.wait()
-            return
-        if python is not None:
-            ready = replace(child, argv=(python, *child.argv[1:]))
-            self._launch = replace(self._launch, child=ready)
-            self._tell_progress("")
+            return False
+        if python is None:  # it was stopped meanwhile
+            return False
+        ready = replace(child, argv=(python, *child.argv[1:]))
+        self._launch = replace(self._launch, child=ready)
+        self._tell_progress("")
+        return True
 
     def _tell_progress(self, line: str) -> None:
         reason = line and f"building environment: {line}"

@@ -104,6 +104,32 @@ def test_what_a_dead_builder_left_is_replaced(wheels: Path, environments: Enviro
     assert not (Path(again.folder) / "half").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b'{"key": "a', b'{"key": 3}', b"\xff\xfe"])
+def test_a_damaged_mark_is_none(wheels: Path, environments: Environments, content: bytes) -> None:
+    """What a loss of power left of it ends nobody, and the environment is built again."""
+    write_wheel(wheels, "one-a", "1")
+    built = build(environments, "one-a==1")
+    (Path(built.folder) / MARK_FILE).write_bytes(content)
+
+    assert environments.listed() == ()
+    assert (
+        said(built, "from serving.environments.own import environment_note as e; print(e())") == ""
+    )
+    assert build(environments, "one-a==1").packages == ("one-a==1",)
+
+
+def test_an_environment_without_its_interpreter_is_none(
+    wheels: Path, environments: Environments
+) -> None:
+    """A link into a Python that was removed starts nothing: it is built again."""
+    write_wheel(wheels, "one-a", "1")
+    built = build(environments, "one-a==1")
+    built.python.unlink()
+
+    assert environments.listed() == ()
+    assert build(environments, "one-a==1").python.exists()
+
+
 def test_two_builders_at_once_build_once(wheels: Path, environments: Environments) -> None:
     """The second waits for the first and finds its environment."""
     write_wheel(wheels, "one-a", "1")
