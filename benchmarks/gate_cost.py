@@ -3,7 +3,7 @@
 python -m benchmarks.gate_cost [--count 1500] [--folder DIR]
 
 Writes the models into a repository, scans it, and judges every version as the controller does: once
-cold (files are read), and once again with nothing new. Memory is what Python keeps of a third gate's
+cold (files are read), and once again with nothing new. Memory is what Python keeps of a gate's
 verdicts, counted by tracemalloc; libraries that are loaded before do not count.
 """
 
