@@ -70,6 +70,16 @@ def test_a_warning_stands_below_the_table_with_its_remedy() -> None:
     assert "BP-X00" not in text
 
 
+def test_what_is_waived_is_told_with_who_and_until_when() -> None:
+    """An error that somebody allows is shown in status as such, with its waiver."""
+    waived = replace(finding(Severity.INFO), waiver="until May by ana: it is ordered")
+
+    text = " ".join(line.strip() for line in shown((replace(READY, findings=(waived,)),)))
+
+    assert f"m:1: allowed {waived}" in text
+    assert "(waived until May by ana: it is ordered)" in text
+
+
 def test_versions_without_a_reason_take_no_room() -> None:
     """Where nothing is to be said, the workers follow the versions at once."""
     lines = shown((READY,))
