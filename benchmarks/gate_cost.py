@@ -5,6 +5,9 @@ python -m benchmarks.gate_cost [--count 1500] [--folder DIR]
 Writes the models into a repository, scans it, and judges every version as the controller does: once
 cold (files are read), and once again with nothing new. Memory is what Python keeps of a gate's
 verdicts, counted by tracemalloc; libraries that are loaded before do not count.
+
+Recorded on 2026-11-27, 2 CPUs of an AMD EPYC beside busy neighbours, 1,500 models: four runs took
+0.80 to 0.84 ms each, and 5.5 to 7.1 µs when nothing was new; two of them counted 0.4 kB kept.
 """
 
 import argparse
