@@ -2,9 +2,61 @@
 
 import logging
 import sys
-from typing import TextIO
+from dataclasses import dataclass
+from typing import Final, TextIO
 
 import structlog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSwitches:
+    """Which records are written, in the protocol's words."""
+
+    info: bool = True
+    warning: bool = True
+    error: bool = True
+    verbose_level: int = 0
+    """From 1 on, debug records are written as well."""
+
+    def allows(self, level: int) -> bool:
+        """Whether records of a level of `logging` are written."""
+        if level < logging.INFO:
+            return self.verbose_level > 0
+        if level < logging.WARNING:
+            return self.info
+        return self.warning if level < logging.ERROR else self.error
+
+
+EVERYTHING: Final = LogSwitches()
+"""All but debug records."""
+
+
+class _Switched(logging.Filter):
+    """Lets through what the switches allow."""
+
+    def __init__(self, switches: LogSwitches) -> None:
+        super().__init__()
+        self._switches = switches
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return self._switches.allows(record.levelno)
+
+
+def switches_of(level: str) -> LogSwitches:
+    """Return what a level of the settings means."""
+    order = ("debug", "info", "warning", "error").index(level)
+    return LogSwitches(info=order <= 1, warning=order <= 2, verbose_level=int(order == 0))  # noqa: PLR2004  places in the order
+
+
+def apply_switches(switches: LogSwitches) -> None:
+    """Write from now on what the switches allow, and nothing else, in this process."""
+    root = logging.getLogger()
+    levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+    root.setLevel(next((one for one in levels if switches.allows(one)), logging.CRITICAL + 1))
+    for handler in root.handlers:
+        for known in [one for one in handler.filters if isinstance(one, _Switched)]:
+            handler.removeFilter(known)
+        handler.addFilter(_Switched(switches))
 
 
 def configure_logs(level: str, stream: TextIO | None = None) -> None:
@@ -28,7 +80,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    apply_switches(switches_of(level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

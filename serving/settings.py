@@ -118,6 +118,9 @@ class _Environment(BaseSettings):
     blobs: str = Field(
         "", description="where bundles are kept: a folder or an fsspec URL; default: in the home"
     )
+    trace_file: Path | None = Field(
+        None, description="where calls are traced, once the protocol's trace settings say so"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
 
     def to_settings(self) -> "Settings":
@@ -126,6 +129,8 @@ class _Environment(BaseSettings):
         for name in ("http", "grpc", "metrics"):
             values[name] = host_port(values[name])
         values["home"] = self.home.expanduser().absolute()
+        if self.trace_file is not None:
+            values["trace_file"] = self.trace_file.expanduser().absolute()
         if self.model_repository is not None:
             values["model_repository"] = self.model_repository.expanduser().absolute()
         return Settings(**values)
@@ -158,6 +163,7 @@ class Settings:
     haproxy_threads: int
     drain_s: float
     log_level: str
+    trace_file: Path | None = None
     cache_size_bytes: int = 64 << 20
     blobs: str = ""
     """Empty: in `home`."""

@@ -61,6 +61,9 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         bool | None,
         typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
     ] = None,
+    trace_file: Annotated[
+        Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
+    ] = None,
 ) -> None:
     """Serve models on this machine until Ctrl-C: edge, controller and workers."""
     settings = load_settings(
@@ -73,6 +76,7 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         load_model=tuple(load_model) if load_model else None,
         allow_load_overrides=allow_load_overrides,
         system_shared_memory=system_shared_memory,
+        trace_file=trace_file,
     )
     _refuse_contradictions(settings)
     refuse_second_instance(settings)

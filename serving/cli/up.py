@@ -58,6 +58,9 @@ def up(  # noqa: PLR0913  one parameter for each flag
             help="Explicit mode: load requests may bring a configuration and files.",
         ),
     ] = None,
+    trace_file: Annotated[
+        Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
+    ] = None,
     address: Annotated[
         str, typer.Option(help="A running Ray cluster, HOST:PORT, instead of a local one.")
     ] = "",
@@ -75,6 +78,7 @@ def up(  # noqa: PLR0913  one parameter for each flag
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
         allow_load_overrides=allow_load_overrides,
+        trace_file=trace_file,
     )
     refuse_running(settings)
     refuse_second_instance(settings)

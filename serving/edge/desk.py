@@ -15,9 +15,10 @@ from runtimes.errors import InvalidArgumentError, ModelLoadError, UnsupportedErr
 from serving.edge import lookup, refusals
 from serving.edge.control import Control, Snapshot
 from serving.edge.load_parameters import load_override, refuse_unknown
-from serving.edge.protocol_settings import ProtocolSettings
+from serving.edge.protocol_settings import LogValue, ProtocolSettings, TraceValue
 from serving.edge.regions import RegionBook
 from serving.edge.routes import WorkerAddress
+from serving.edge.worker_settings import WorkerSettings
 from serving.errors import DrainingError, NotFoundError, NotReadyError
 from serving.ids import MODEL_NAME, RESERVED_MODEL_NAMES, VersionKey
 from serving.local_http import LocalHttp
@@ -39,20 +40,30 @@ EXTENSIONS: Final = (
     "logging",
 )
 SYSTEM_SHARED_MEMORY: Final = "system_shared_memory"
+TRACE: Final = "trace"
 ASK_WORKER_S: Final = 2.0
 
 
 class Desk:
     """One node's answers."""
 
-    def __init__(self, control: Control, regions: RegionBook, *, server_id: str, node: str) -> None:
+    def __init__(
+        self,
+        control: Control,
+        regions: RegionBook,
+        *,
+        server_id: str,
+        node: str,
+        settings: ProtocolSettings | None = None,
+    ) -> None:
         """Know nothing yet: `snapshot` is set when the controller has published one."""
         self.control = control
         self.regions = regions
         self.server_id = server_id
         self.snapshot = Snapshot()
         self.draining = False
-        self.protocol_settings = ProtocolSettings()
+        self.protocol_settings = settings or ProtocolSettings()
+        self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
         self._node = node
 
     @property
@@ -68,7 +79,9 @@ class Desk:
     @property
     def extensions(self) -> tuple[str, ...]:
         """The protocol's extensions that are served."""
-        return (*EXTENSIONS, SYSTEM_SHARED_MEMORY) if self.regions.is_on else EXTENSIONS
+        memory = (SYSTEM_SHARED_MEMORY,) if self.regions.is_on else ()
+        trace = (TRACE,) if self.protocol_settings.can_trace else ()
+        return (*EXTENSIONS, *memory, *trace)
 
     def check_live(self) -> None:
         """Raise if the server is on its way out.
@@ -114,6 +127,40 @@ class Desk:
         wanted = set(keys)
         counted = (item for task in asked for item in task.result() if item.key in wanted)
         return merge_statistics([*(_zero(key) for key in keys), *counted])
+
+    async def change_trace(
+        self, model: str, changes: Mapping[str, TraceValue | None]
+    ) -> Mapping[str, TraceValue]:
+        """Change trace settings (none: only read them), and let workers obey them.
+
+        Raises:
+            InvalidArgumentError: A value is none, or there is no such model.
+            UnsupportedError: The place of the trace file was to change.
+        """
+        if model and not any(key.model == model for key in self.snapshot.versions):
+            raise InvalidArgumentError(refusals.unknown_model(model))
+        if not changes:
+            return self.protocol_settings.trace(model)
+        changed = self.protocol_settings.change_trace(model, changes)
+        await self.worker_settings.tell()
+        return changed
+
+    async def change_logging(self, changes: Mapping[str, object]) -> Mapping[str, LogValue]:
+        """Change logging settings (none: only read them), here and in the workers.
+
+        Raises:
+            InvalidArgumentError: A value is none.
+            UnsupportedError: The place of the log file was to change.
+        """
+        changed = self.protocol_settings.change_logging(changes)
+        if changes:
+            await self.worker_settings.tell()
+        return changed
+
+    def _local_workers(self) -> list[WorkerAddress]:
+        pools = self.snapshot.routes.pools.values()
+        found = {worker for workers in pools for worker in workers if worker.node == self._node}
+        return sorted(found)
 
     async def load(self, model: str, parameters: Mapping[str, object]) -> None:
         """Load or reload a repository model.

@@ -29,10 +29,12 @@ from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
 from serving.edge.haproxy_process import HaproxySpec
 from serving.edge.local_server import LocalServer
 from serving.edge.node_metrics import NodeMetrics
+from serving.edge.protocol_settings import ProtocolSettings
 from serving.edge.regions import RegionBook, RegionPolicy
 from serving.edge.routes import RouteTable, workers_of
 from serving.edge.snapshot_file import Remembered
 from serving.errors import NotReadyError
+from serving.logs import switches_of
 from serving.settings import Settings
 from serving.supervise import child_environment
 
@@ -92,7 +94,14 @@ class Edge:
             settings.regions_file,
             instance,
         )
-        self._desk = Desk(control, self._regions, server_id=settings.server_id, node=node)
+        self._desk = Desk(
+            control,
+            self._regions,
+            server_id=settings.server_id,
+            node=node,
+            settings=_protocol_settings(settings),
+        )
+        self._teller: asyncio.Task[None] | None = None
         self._keeper = HaproxyKeeper(self._haproxy_spec(), self._clock, spawn)
 
     async def start(self) -> None:
@@ -166,6 +175,8 @@ class Edge:
     async def _close_front_desk(self) -> None:
         for server in self._servers:
             server.stop()
+        if self._teller is not None:
+            self._teller.cancel()
         if self._grpc is not None:
             await self._grpc.stop(grace_s=1.0)
         if self._tasks:
@@ -202,6 +213,7 @@ class Edge:
             LocalServer(admin_app(self._desk.control), self._settings.admin_socket),
         ]
         self._tasks = [self._spawn(server.run()) for server in self._servers]
+        self._teller = self._spawn(self._desk.worker_settings.keep_telling())
         self._grpc = FrontDeskGrpc(
             self._desk,
             run / FRONT_DESK_GRPC_SOCKET,
@@ -256,6 +268,11 @@ async def end_left_haproxy(settings: Settings, instance: str) -> None:
     edge_folder = settings.run_dir / FOLDER
     await haproxy_process.end_left(edge_folder)
     log.info("haproxy_ended_for_good", instance=instance)
+
+
+def _protocol_settings(settings: Settings) -> ProtocolSettings:
+    trace_file = "" if settings.trace_file is None else str(settings.trace_file)
+    return ProtocolSettings(switches_of(settings.log_level), trace_file)
 
 
 def _exclusive(path: Path) -> int:

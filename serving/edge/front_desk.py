@@ -175,21 +175,13 @@ class _HttpDesk:
         raise UnsupportedError("'repository_name' specification is not supported")
 
     async def trace(self, request: Request) -> Response:
-        model = request.path_params.get("model", "")
-        if model:
-            _check_trace_model(self._desk, model)
-        store = self._desk.protocol_settings
-        if request.method != "POST":
-            return _json(store.trace(model))
-        asked = await self._object(request)
-        changes = {name: _trace_value(value) for name, value in asked.items()}
-        return _json(store.change_trace(model, changes))
+        given = await self._object(request) if request.method == "POST" else {}
+        changes = {name: _trace_value(value) for name, value in given.items()}
+        return _json(await self._desk.change_trace(request.path_params.get("model", ""), changes))
 
     async def logging(self, request: Request) -> Response:
-        store = self._desk.protocol_settings
-        if request.method != "POST":
-            return _json(store.logging())
-        return _json(store.change_logging(await self._object(request)))
+        changes = await self._object(request) if request.method == "POST" else {}
+        return _json(await self._desk.change_logging(changes))
 
     async def _object(self, request: Request) -> dict[str, object]:
         return await json_object(self.room, request)
@@ -222,11 +214,6 @@ def _asked(request: Request) -> tuple[str, int | None]:
     if not (version.isascii() and version.isdigit()):
         raise NotFoundError(refusals.NOT_FOUND)
     return request.path_params["model"], lookup.path_version(version)
-
-
-def _check_trace_model(desk: Desk, model: str) -> None:
-    if not any(key.model == model for key in desk.snapshot.versions):
-        raise InvalidArgumentError(refusals.unknown_model(model))
 
 
 def _trace_value(value: object) -> TraceValue | None:

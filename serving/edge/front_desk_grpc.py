@@ -16,7 +16,7 @@ from protos.generated import open_inference_pb2 as pb
 from protos.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
-from serving.edge import grpc_health, grpc_reflection, lookup, refusals
+from serving.edge import grpc_health, grpc_reflection, lookup
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.grpc_regions import region_calls
 from serving.edge.grpc_relay import STATUS, InferRelay
@@ -43,6 +43,8 @@ SERVER_OPTIONS: Final = (
 )
 MAX_CALLS: Final = 1024  # streams and slow calls at a time; more are RESOURCE_EXHAUSTED
 MAX_SMALL_BYTES: Final = 4 << 20  # inflated size of everything but infer calls
+
+CHOICE: Final = "parameter_choice"
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 
@@ -229,15 +231,11 @@ class _Answers:
         return pb.RepositoryModelUnloadResponse()
 
     async def trace(self, request: pb.TraceSettingRequest, _: object) -> pb.TraceSettingResponse:
-        model = request.model_name
-        if model and not any(key.model == model for key in self._desk.snapshot.versions):
-            raise InvalidArgumentError(refusals.unknown_model(model))
         changes = {
             name: _trace_value(name, tuple(setting.value))
             for name, setting in request.settings.items()
         }
-        store = self._desk.protocol_settings
-        result = store.change_trace(model, changes) if changes else store.trace(model)
+        result = await self._desk.change_trace(request.model_name, changes)
         reply = pb.TraceSettingResponse()
         for name, value in result.items():
             reply.settings[name].value.extend([value] if isinstance(value, str) else value)
@@ -245,11 +243,11 @@ class _Answers:
 
     async def logging(self, request: pb.LogSettingsRequest, _: object) -> pb.LogSettingsResponse:
         changes = {
-            name: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
+            name: getattr(setting, kind) if (kind := setting.WhichOneof(CHOICE)) else None
             for name, setting in request.settings.items()
         }
         reply = pb.LogSettingsResponse()
-        for name, value in self._desk.protocol_settings.change_logging(changes).items():
+        for name, value in (await self._desk.change_logging(changes)).items():
             _set_log(reply.settings[name], value)
         return reply
 
@@ -292,7 +290,11 @@ def _check_repository(name: str) -> None:
 def _trace_value(name: str, values: tuple[str, ...]) -> TraceValue | None:
     if not values:
         return None
-    return values if name == "trace_level" else values[0]
+    if name == "trace_level":
+        return values
+    if len(values) > 1:
+        raise InvalidArgumentError(f"Unable to parse '{name}', expect only 1 value")
+    return values[0]
 
 
 def _set_log(setting: pb.LogSettingsResponse.SettingValue, value: LogValue) -> None:

@@ -1,16 +1,28 @@
 """The protocol's trace and logging settings of this node.
 
-Logging settings change the level of this process's log. Trace settings are kept and given back as
-the protocol wants, and have no effect: Bascule writes no trace files, and says so by not listing
-the extension in its metadata.
+==========================  ===================================================================
+`log_info`, `log_warning`,  which records this process and the node's workers write
+`log_error`
+`log_verbose_level`         from 1 on, debug records as well
+`log_format`                kept and given back: every record is a line of JSON
+`trace_level`               TIMESTAMPS: calls are traced, if the server has a trace file
+`trace_rate`                one of so many calls of a model, in each worker
+`trace_count`               so many traces at most, in each worker
+`log_frequency`             kept and given back: all traces go into one file
+`trace_mode`                kept and given back; only mode triton traces
+==========================  ===================================================================
+
+Level TENSORS is kept and traces nothing. Without a trace file (`--trace-file`) nothing is traced,
+and server metadata does not list the extension.
 """
 
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.logs import EVERYTHING, LogSwitches, apply_switches
+from serving.monitor.diagnostics import Diagnostics, TracePlan
 
 TraceValue = str | tuple[str, ...]
 LogValue = str | bool | int
@@ -27,6 +39,7 @@ TRACE_DEFAULTS: Final[Mapping[str, TraceValue]] = MappingProxyType(
 )
 TRACE_LEVELS: Final = frozenset({"OFF", "TIMESTAMPS", "TENSORS"})
 TRACE_MODES: Final = frozenset({"triton", "opentelemetry"})
+LEAST: Final = MappingProxyType({"trace_rate": 0, "trace_count": -1, "log_frequency": 0})
 LOG_DEFAULTS: Final[Mapping[str, LogValue]] = MappingProxyType(
     {
         "log_file": "",
@@ -43,15 +56,41 @@ LOG_FORMATS: Final = frozenset({"default", "ISO8601"})
 class ProtocolSettings:
     """Settings as clients last left them."""
 
-    def __init__(self) -> None:
-        """Start with Triton's defaults."""
+    def __init__(self, switches: LogSwitches = EVERYTHING, trace_file: str = "") -> None:
+        """Start with Triton's defaults, and what the operator says.
+
+        Args:
+            switches: What is logged at the start.
+            trace_file: Where traces go; empty: nowhere.
+        """
+        self._defaults = {**TRACE_DEFAULTS, "trace_file": trace_file}
         self._trace: dict[str, dict[str, TraceValue]] = {}
-        self._log: dict[str, LogValue] = dict(LOG_DEFAULTS)
+        self._log: dict[str, LogValue] = {
+            **LOG_DEFAULTS,
+            "log_info": switches.info,
+            "log_warning": switches.warning,
+            "log_error": switches.error,
+            "log_verbose_level": switches.verbose_level,
+        }
+
+    @property
+    def can_trace(self) -> bool:
+        """Whether traces go anywhere."""
+        return bool(self._defaults["trace_file"])
+
+    def diagnostics(self) -> Diagnostics:
+        """Return what the node's processes have to know."""
+        return Diagnostics(
+            switches=self._switches(),
+            trace_file=str(self._defaults["trace_file"]),
+            trace=_plan(self.trace()),
+            models={model: _plan(self.trace(model)) for model in self._trace if model},
+        )
 
     def trace(self, model: str = "") -> dict[str, TraceValue]:
         """Return the trace settings of a model, or the global ones."""
         own = self._trace.get(model, {}) if model else {}
-        return {**TRACE_DEFAULTS, **self._trace.get("", {}), **own}
+        return {**self._defaults, **self._trace.get("", {}), **own}
 
     def change_trace(
         self, model: str, changes: Mapping[str, TraceValue | None]
@@ -77,24 +116,36 @@ class ProtocolSettings:
         return dict(self._log)
 
     def change_logging(self, changes: Mapping[str, object]) -> dict[str, LogValue]:
-        """Change the settings that are named, and the level of this process's log.
+        """Change the settings that are named, and what this process logs.
 
         Raises:
             InvalidArgumentError: A value is none.
             UnsupportedError: The place of the log file was to change.
         """
-        checked = {name: _checked_log(name, value) for name, value in changes.items()}
+        checked = {
+            name: _checked_log(name, value)
+            for name, value in changes.items()
+            if name != "log_file" or value is not None
+        }
         self._log.update(checked)
         if checked:
-            logging.getLogger().setLevel(self._level())
+            apply_switches(self._switches())
         return self.logging()
 
-    def _level(self) -> int:
-        if self._log["log_verbose_level"]:
-            return logging.DEBUG
-        if self._log["log_info"]:
-            return logging.INFO
-        return logging.WARNING if self._log["log_warning"] else logging.ERROR
+    def _switches(self) -> LogSwitches:
+        return LogSwitches(
+            info=bool(self._log["log_info"]),
+            warning=bool(self._log["log_warning"]),
+            error=bool(self._log["log_error"]),
+            verbose_level=int(self._log["log_verbose_level"]),
+        )
+
+
+def _plan(settings: Mapping[str, TraceValue]) -> TracePlan | None:
+    """Return which calls such settings trace; None: none."""
+    rate, count = int(str(settings["trace_rate"])), int(str(settings["trace_count"]))
+    is_on = "TIMESTAMPS" in settings["trace_level"] and settings["trace_mode"] == "triton"
+    return TracePlan(rate=rate, count=count) if is_on and rate > 0 else None
 
 
 def _check_trace(name: str, value: TraceValue | None) -> None:
@@ -110,7 +161,7 @@ def _check_trace(name: str, value: TraceValue | None) -> None:
     elif name == "trace_mode":
         valid = value in TRACE_MODES
     else:
-        valid = isinstance(value, str) and _is_integer(value)
+        valid = isinstance(value, str) and _is_integer(value) and int(value) >= LEAST[name]
     if not valid:
         shown = value if isinstance(value, str) else ",".join(value)
         raise InvalidArgumentError(f"Unable to parse '{name}', got: {shown[:80]}")

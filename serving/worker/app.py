@@ -21,6 +21,8 @@ from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.clock import Clock
 from serving.errors import WIRE, NotFoundError, NotReadyError
 from serving.ids import MAX_VERSION
+from serving.logs import apply_switches
+from serving.monitor.diagnostics import Diagnostics
 from serving.monitor.statistics import VersionStatistics
 from serving.monitor.triton_statistics import triton_statistics
 from serving.wire.region_table import RegionTable
@@ -94,6 +96,7 @@ class WorkerApp:
                 Route("/worker/state", _local(self._state)),
                 Route("/worker/statistics", _local(self._worker_statistics)),
                 Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
+                Route("/worker/diagnostics", _local(self._diagnostics), methods=["POST"]),
                 Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
             ],
             exception_handlers={HTTPException: _http_error, BasculeError: _bascule_error},
@@ -191,6 +194,15 @@ class WorkerApp:
             raise InvalidArgumentError(f"invalid RegionTable: {error}") from error
         faults = () if self._regions is None else self._regions.replace(table)
         return Response(msgspec.json.encode(faults), media_type=JSON)
+
+    async def _diagnostics(self, request: Request) -> Response:
+        try:
+            settings = msgspec.json.decode(await request.body(), type=Diagnostics)
+        except msgspec.DecodeError as error:
+            raise InvalidArgumentError(f"invalid Diagnostics: {error}") from error
+        apply_switches(settings.switches)
+        self._hosting.tracing.change(settings)
+        return _json({})
 
     async def _drain_worker(self, _: Request) -> Response:
         await self._front.drain()

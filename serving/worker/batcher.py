@@ -23,6 +23,7 @@ from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import LOOP_SLOT
+from serving.worker.tracing import Phases, TraceSlot
 
 NS_PER_S: Final = 1_000_000_000
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
@@ -59,8 +60,10 @@ class Batcher:
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         levels: LevelQueue | None = None,
+        trace: TraceSlot | None = None,
     ) -> None:
         """Start idle; `levels` is the queue of a version with priorities."""
+        self._trace = trace
         self._runner = runner
         self._batch_limits = batch_limits
         self._queue_limits = queue_limits
@@ -274,6 +277,9 @@ class Batcher:
         phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
         self._statistics.count_execution(part.rows, phases_ns)
         self._statistics.count_successes(call_count, rows, enqueued_sum_ns, phases_ns)
+        trace = self._trace
+        if trace is not None and trace.tracer is not None:
+            trace.tracer.take(trace.key, part.batch, Phases(*phases_ns))
 
     def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
         reason = FailureReason.CANCELED if item.is_gone else reason

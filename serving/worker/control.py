@@ -7,6 +7,7 @@
     GET  /worker/state   `WorkerReport`
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
     POST /worker/regions RegionTable → list of the regions that cannot be opened (`RegionFault`)
+    POST /worker/diagnostics  `serving.monitor.diagnostics.Diagnostics`: what to log and to trace
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
 
 The worker listens for calls when its first `apply` is done, and not before: an edge that knows the

@@ -27,6 +27,7 @@ from serving.worker.loading import load_parts
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import FlightRecorder
 from serving.worker.targets import Targets
+from serving.worker.tracing import Tracing
 
 UNLOADED: Final = "unloaded"
 
@@ -63,6 +64,11 @@ class Hosting:
     def facts(self) -> NodeFacts | None:
         """What this process computes with; None before it has loaded a version."""
         return self._own.known
+
+    @property
+    def tracing(self) -> Tracing:
+        """Which calls are traced."""
+        return self._shop.tracing
 
     @property
     def loaded(self) -> Sequence[LoadedVersion]:

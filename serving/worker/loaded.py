@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
 from runtimes.contract import LoadedModel
@@ -25,6 +25,7 @@ from serving.worker.response_cache import ResponseCache
 from serving.worker.sequence_batcher import SequenceBatcher, SequenceParts
 from serving.worker.sequence_stacking import SequenceStacker
 from serving.worker.stacking import Stacker
+from serving.worker.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class Shop:
     """For the versions whose policy asks for it."""
     has_predecessor: bool = False
     """Whether sequences may be asked for that another worker, or another form of a version, had."""
+    tracing: Tracing = field(default_factory=Tracing)
 
     def with_predecessor(self) -> Self:
         """Return what a version gets that replaces another form of it."""
@@ -134,6 +136,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         loop=shop.loop,
         now_ns=shop.now_ns,
         levels=None if queue.priorities is None else LevelQueue(queue.priorities),
+        trace=shop.tracing.slot(spec.key),
     )
     if steps is None or sequences is None:
         if not (spec.policy.response_cache and shop.cache.max_bytes):

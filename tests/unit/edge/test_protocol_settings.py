@@ -7,6 +7,8 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.edge.protocol_settings import LOG_DEFAULTS, TRACE_DEFAULTS, ProtocolSettings
+from serving.logs import switches_of
+from serving.monitor.diagnostics import TracePlan
 
 
 @pytest.fixture
@@ -39,6 +41,10 @@ def test_a_models_settings_are_its_own_over_the_global_ones() -> None:
         ("trace_level", ("OFF", "TENSORS")),
         ("trace_level", ("LOUD",)),
         ("trace_mode", "none"),
+        ("trace_rate", "-1"),
+        ("trace_count", "-2"),
+        ("log_frequency", "1.5"),
+        ("trace_count", "-"),
         ("colour", "1"),
     ],
 )
@@ -48,6 +54,46 @@ def test_a_trace_value_that_is_none_is_refused(name: str, value: str | tuple[str
     with pytest.raises(InvalidArgumentError, match="Unable to parse"):
         settings.change_trace("", {name: value})
     assert settings.trace() == TRACE_DEFAULTS
+
+
+def test_a_log_file_of_null_changes_nothing() -> None:
+    """Clients that send every setting send this one as null."""
+    assert ProtocolSettings().change_logging({"log_file": None}) == LOG_DEFAULTS
+
+
+def test_settings_begin_with_what_the_operator_says() -> None:
+    """The log level of the instance, and where its traces go."""
+    settings = ProtocolSettings(switches_of("warning"), "/var/traces")
+
+    assert settings.logging() == {**LOG_DEFAULTS, "log_info": False}
+    assert settings.trace() == {**TRACE_DEFAULTS, "trace_file": "/var/traces"}
+    assert settings.can_trace
+    assert not ProtocolSettings().can_trace
+
+
+def test_workers_are_told_what_to_trace() -> None:
+    """Level TIMESTAMPS with a rate traces; a model's own settings count before the global ones."""
+    settings = ProtocolSettings(trace_file="/t")
+    settings.change_trace("", {"trace_level": ("TIMESTAMPS",), "trace_rate": "5"})
+    settings.change_trace("off", {"trace_level": ("OFF",)})
+    settings.change_trace("few", {"trace_count": "3"})
+    settings.change_trace("never", {"trace_rate": "0"})
+
+    told = settings.diagnostics()
+
+    assert told.plan("any") == TracePlan(rate=5)
+    assert told.plan("few") == TracePlan(rate=5, count=3)
+    assert told.plan("off") is None
+    assert told.plan("never") is None
+
+
+def test_without_a_file_nothing_is_traced() -> None:
+    """The settings are kept and given back, and workers trace nothing."""
+    settings = ProtocolSettings()
+    settings.change_trace("", {"trace_level": ("TIMESTAMPS",)})
+
+    assert settings.trace()["trace_level"] == ("TIMESTAMPS",)
+    assert settings.diagnostics().plan("any") is None
 
 
 def test_files_cannot_be_moved_from_outside() -> None:
