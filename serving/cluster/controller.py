@@ -108,9 +108,9 @@ class ControllerReplica:
         """Load or reload a model of the repository."""
         await (await self._started()).load(model, override)
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, model: str, *, dependents: bool = False) -> None:
         """Unload every version of a repository model."""
-        await (await self._started()).unload(model)
+        await (await self._started()).unload(model, dependents=dependents)
 
     async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Make a version the live one."""

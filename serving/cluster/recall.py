@@ -94,6 +94,7 @@ def _pool(spec: PoolSpec) -> Pool:
         gpu_count=spec.gpu_count,
         profile=spec.profile,
         lock_file=spec.lock_file,
+        group=spec.group,
     )
     return Pool(shape=shape, versions={version.key: version for version in spec.versions})
 

@@ -39,9 +39,10 @@ class RemoteControl:
         """Load or reload a model of the repository."""
         await answered(self._controller().load.remote(model, override), CHANGE_LIMIT_S)
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, model: str, *, dependents: bool = False) -> None:
         """Unload every version of a repository model."""
-        await answered(self._controller().unload.remote(model), CHANGE_LIMIT_S)
+        call = self._controller().unload.remote(model, dependents=dependents)
+        await answered(call, CHANGE_LIMIT_S)
 
     async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Make a version the live one."""

@@ -147,8 +147,10 @@ class Control(Protocol):
             ModelLoadError: It failed to load; a version that served before still serves.
         """
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, model: str, *, dependents: bool = False) -> None:
         """Unload every version of a repository model (explicit mode); absent models succeed.
+
+        With `dependents`, an ensemble takes the models of its steps with it.
 
         Raises:
             NotReadyError: Explicit unloading is off in this mode.

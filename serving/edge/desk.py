@@ -178,14 +178,20 @@ class Desk:
         except (NotFoundError, InvalidArgumentError, UnsupportedError) as error:
             raise type(error)(_failed_load(model, error.message)) from error
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, model: str, dependents: object = False) -> None:  # noqa: FBT002  as sent
         """Unload a repository model.
 
+        Args:
+            model: Its name.
+            dependents: The protocol's `unload_dependents`, as the client sent it.
+
         Raises:
-            BasculeError: Unloading is off, or the name is none.
+            BasculeError: Unloading is off, the name is none, or the parameter is no boolean.
         """
         _check_name(model)
-        await self.control.unload(model)
+        if not isinstance(dependents, bool):
+            raise InvalidArgumentError("Invalid value for 'unload_dependents': expected a boolean")
+        await self.control.unload(model, dependents=dependents)
 
 
 async def _worker_statistics(worker: WorkerAddress) -> list[VersionStatistics]:

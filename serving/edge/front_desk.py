@@ -167,8 +167,11 @@ class _HttpDesk:
         return _empty()
 
     async def unload(self, request: Request) -> Response:
-        await self._object(request)
-        await self._desk.unload(request.path_params["model"])
+        parameters = (await self._object(request)).get("parameters", {})
+        if not isinstance(parameters, dict):
+            raise InvalidArgumentError("Unable to parse 'parameters': an object is expected")
+        dependents = parameters.get("unload_dependents", False)
+        await self._desk.unload(request.path_params["model"], dependents)
         return _empty()
 
     async def other_repository(self, _: Request) -> Response:

@@ -227,7 +227,8 @@ class _Answers:
         self, request: pb.RepositoryModelUnloadRequest, _: object
     ) -> pb.RepositoryModelUnloadResponse:
         _check_repository(request.repository_name)
-        await self._desk.unload(request.model_name)
+        dependents = request.parameters["unload_dependents"].bool_param
+        await self._desk.unload(request.model_name, dependents)
         return pb.RepositoryModelUnloadResponse()
 
     async def trace(self, request: pb.TraceSettingRequest, _: object) -> pb.TraceSettingResponse:

@@ -10,6 +10,7 @@ its own.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 from serving.ids import VersionKey
 
@@ -21,6 +22,27 @@ class FailureReason(StrEnum):
     CANCELED = "CANCELED"  # the client left, or its deadline passed
     BACKEND = "BACKEND"  # the runtime failed
     OTHER = "OTHER"
+
+
+class Phases(NamedTuple):
+    """How long a call waited, and how long the parts of its run took, in nanoseconds."""
+
+    queue_ns: int
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+    def plus(self, other: "Phases") -> "Phases":
+        """Add the parts."""
+        return Phases(
+            self.queue_ns + other.queue_ns,
+            self.input_ns + other.input_ns,
+            self.infer_ns + other.infer_ns,
+            self.output_ns + other.output_ns,
+        )
+
+
+NO_PHASES: Final = Phases(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +233,28 @@ class StatisticsRecorder:
         self._input_ns += call_count * (infer_ns - begin_ns)
         self._infer_ns += call_count * (split_ns - infer_ns)
         self._output_ns += call_count * (end_ns - split_ns)
+
+    def count_composed(self, rows: int, end_ns: int, duration_ns: int, phases: Phases) -> None:
+        """Count a call of an ensemble that was answered: one execution, composed of its steps'.
+
+        Args:
+            rows: Of the call; 1 without a batch dimension.
+            end_ns: When its reply was handed over.
+            duration_ns: From receipt to then.
+            phases: The sums over its steps.
+        """
+        begin_ns = end_ns - phases.input_ns - phases.infer_ns - phases.output_ns
+        self.count_execution(
+            rows,
+            (begin_ns, begin_ns + phases.input_ns, end_ns - phases.output_ns, end_ns),
+        )
+        self._inference_count += rows
+        self._success_count += 1
+        self._success_ns += duration_ns
+        self._queue_ns += phases.queue_ns
+        self._input_ns += phases.input_ns
+        self._infer_ns += phases.infer_ns
+        self._output_ns += phases.output_ns
 
     def count_failure(self, reason: FailureReason, duration_ns: int) -> None:
         """Count a call that passed validation and got no result."""

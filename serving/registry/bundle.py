@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
+from serving.registry.ensemble import NO_BUNDLE
 from serving.registry.formats import format_named
 from serving.registry.keys import PublicKey
 from serving.registry.manifest import (
@@ -127,7 +128,9 @@ def read_head(folder: Path) -> Head:
         raise InvalidArgumentError(f"{folder}: {path_missing} is listed and does not exist")
     for path_extra in sorted(there - listed):
         raise InvalidArgumentError(f"{folder}: {path_extra} is not listed in {MANIFEST_FILE}")
-    parse_config(manifest.config, model=manifest.name, source=f"{path}, config")
+    config = parse_config(manifest.config, model=manifest.name, source=f"{path}, config")
+    if config.policy.ensemble:
+        raise UnsupportedError(f"{path}, config: {NO_BUNDLE}")
     return Head(manifest=manifest, raw=raw, envelope=envelope, signers=keys)
 
 

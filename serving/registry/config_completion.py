@@ -47,6 +47,8 @@ def _completed(config_text: str, model: str, served: ServedVersion) -> pb.ModelC
     # Batches form by themselves wherever rows may be stacked: the scheduler in force is dynamic.
     if served.max_batch_rows > 1 and message.WhichOneof("scheduling_choice") is None:
         message.dynamic_batching.SetInParent()
+    if message.HasField("ensemble_scheduling"):
+        return message  # its steps have instances and files
     _complete_instances(message, served)
     if not message.default_model_filename:
         files = [item.default_file for item in FORMATS if item.platform == served.platform]

@@ -26,6 +26,7 @@ ACTING_FIELDS: Final = frozenset(
         "dynamic_batching",
         "response_cache",
         "sequence_batching",
+        "ensemble_scheduling",
         "model_transaction_policy",
         "model_warmup",
         "optimization",
@@ -56,6 +57,8 @@ def ignored_fields(message: pb.ModelConfig) -> Iterator[str]:
         for name in _set_fields(message.optimization)
         if name not in ACTING_OPTIMIZATION
     )
+    if message.ensemble_scheduling.max_inflight_requests:
+        yield "ensemble_scheduling max_inflight_requests"
     yield from (
         f"parameters {name}" for name in sorted(message.parameters.keys() - ACTING_PARAMETERS)
     )

@@ -8,7 +8,6 @@ from runtimes.errors import UnsupportedError
 
 # Fields whose meaning Bascule cannot honour: a model that sets one is refused, with the reason.
 UNSERVED_FIELDS: Final = {
-    "ensemble_scheduling": "ensembles are not served: call the models one after the other",
     "batch_input": "generated batch inputs are not served",
     "batch_output": "batch outputs are not served",
     "cc_model_filenames": "files by compute capability are not served: name one file as "

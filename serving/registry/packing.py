@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import InvalidArgumentError, UnsupportedError
 from runtimes.node_probe import probe
 from serving.errors import AlreadyExistsError
 from serving.registry.bundle import (
@@ -19,6 +19,7 @@ from serving.registry.bundle import (
     walk,
     write_file,
 )
+from serving.registry.ensemble import NO_BUNDLE
 from serving.registry.environment import environment_of
 from serving.registry.formats import format_named, format_of_file
 from serving.registry.manifest import (
@@ -199,6 +200,8 @@ def _format_and_file(order: PackOrder) -> tuple[str, str]:
     """Return the model's format and the name of its file in the bundle."""
     found = format_of_file(str(order.model_file))
     config = parse_config(order.config, model=order.name)
+    if config.policy.ensemble:
+        raise UnsupportedError(f"the configuration is one of an ensemble: {NO_BUNDLE}")
     # A backend can serve several formats, and a configuration may name no more than the backend.
     if config.format and format_named(config.format).backend != found.backend:
         raise InvalidArgumentError(

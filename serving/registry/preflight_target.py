@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import InvalidArgumentError, UnsupportedError
 from runtimes.preflight.subject import FolderFacts, Subject
 from runtimes.trial_run import TrialOrder
 from serving.errors import NotFoundError
@@ -93,9 +93,15 @@ def _repository(folder: Path, around: Surroundings) -> Target:
         version = numbered[-1]
     name = f"{model.name}:{version.name}"
     claims = claims_of_config(config, model.name)
-    wanted = "" if claims.problem else parse_config(config, model=model.name).model_file
-    file = _model_file(version, wanted)
-    policy = None if claims.problem else parse_config(config, model=model.name).policy
+    parsed = None if claims.problem else parse_config(config, model=model.name)
+    policy = None if parsed is None else parsed.policy
+    if policy is not None and policy.ensemble:
+        members = ", ".join(dict.fromkeys(step.model for step in policy.ensemble))
+        raise UnsupportedError(
+            f"{model} is an ensemble and has no model file to look into: preflight the models of "
+            f"its steps: {members}"
+        )
+    file = _model_file(version, "" if parsed is None else parsed.model_file)
     subject = replace(subject_of_file(file, around, policy=policy), name=name, claims=claims)
     return Target(
         subject=subject,

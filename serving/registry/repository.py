@@ -20,6 +20,7 @@ from types import MappingProxyType
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
+from serving.registry.ensemble_config import FORMAT as ENSEMBLE
 from serving.registry.formats import (
     CODE_SUFFIXES,
     FORMATS,
@@ -220,13 +221,16 @@ class Repository:
             ) from error
         except OSError as error:
             raise InvalidArgumentError(f"{folder} cannot be read: {error.strerror}") from error
-        model_file, found = _model_file(folder, files, config)
+        file, kind = folder / ENSEMBLE, ENSEMBLE  # stands for a file: an ensemble has none
+        if not config.policy.ensemble:
+            model_file, found = _model_file(folder, files, config)
+            file, kind = folder / model_file, found.name
         shared = _shared_files(self._root / model, config)
         return VersionSpec(
             model=model,
             version=number,
-            file=str(folder / model_file),
-            format=found.name,
+            file=str(file),
+            format=kind,
             size_bytes=sum(item.size_bytes for item in files),
             digest=_digest((*files, *shared), config.text),
             origin=f"repository {self._root}",

@@ -27,6 +27,8 @@ from serving.registry.config_details import (
 from serving.registry.config_ignored import ignored_fields
 from serving.registry.config_refusals import refuse_unserved
 from serving.registry.config_sequences import sequence_policy, sequence_queue
+from serving.registry.ensemble_config import FORMAT as ENSEMBLE
+from serving.registry.ensemble_config import ensemble_steps, is_ensemble
 from serving.registry.formats import format_of_backend
 from serving.registry.queue_config import queue_policy
 from serving.registry.version import Isolation, ServingPolicy
@@ -121,8 +123,10 @@ def _configuration(
             f"its name is '{message.name[:80]}' and the model's is '{model}': make them equal, or "
             "leave the name out"
         )
+    message.name = model
     refuse_unserved(message)
-    found = format_of_backend(message.backend, message.platform)
+    has_steps = is_ensemble(message)
+    found = None if has_steps else format_of_backend(message.backend, message.platform)
     rows = message.max_batch_size if message.max_batch_size or says_max_batch(text) else None
     if rows is not None and rows < 0:
         raise InvalidArgumentError(f"max_batch_size is {rows}: 0 or more is expected")
@@ -132,14 +136,16 @@ def _configuration(
     check_image_formats(message.input)
     if message.HasField("sequence_batching") and rows is None:
         rows = 0  # nobody could prove on made-up inputs that rows of sequences may be joined
+    inputs, outputs = _specs(message.input, "input"), _specs(message.output, "output")
     policy = ServingPolicy(
         max_batch_rows=rows,
-        inputs=_specs(message.input, "input"),
-        outputs=_specs(message.output, "output"),
+        inputs=inputs,
+        outputs=outputs,
+        ensemble=ensemble_steps(message, inputs, outputs) if has_steps else (),
         queue=queue_policy(message.dynamic_batching, rows),
         response_cache=message.response_cache.enable,
         replica_count=replica_count,
-        device="cuda" if on_gpu else "cpu",
+        device="cuda" if on_gpu and not has_steps else "cpu",
         may_use_cpu=on_gpu and not is_named,
         threads=count_parameter(message, "intra_op_thread_count", MAX_THREADS),
         isolation=_isolation(message),
@@ -152,13 +158,12 @@ def _configuration(
         ignored=tuple(ignored_fields(message)),
     )
     policy = _in_sequences(policy, message)
-    message.name = model
     # Proto3 text cannot tell an explicit 0 from silence, so it is written out.
     batch_line = "max_batch_size: 0\n" if rows == 0 else ""
     return ModelConfiguration(
         policy=policy,
         text=text_format.MessageToString(message) + batch_line,
-        format=found.name if found else None,
+        format=ENSEMBLE if has_steps else (found.name if found else None),
         model_file=_model_file(message.default_model_filename),
         versions=_version_choice(message.version_policy),
     )

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from runtimes.errors import BasculeError, InvalidArgumentError
+from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.registry.config_carry import label_files, shared_data, without_effect
+from serving.registry.ensemble import NO_BUNDLE
 from serving.registry.imports import Candidate, Refusal, Survey, inner_file
 from serving.registry.packing import PackOrder
 from serving.registry.repository import CONFIG_FILE, ModelScan, Repository
@@ -48,6 +49,8 @@ def survey_model(folder: Path, created_utc: datetime) -> Survey:
 def _candidate(
     folder: Path, scan: ModelScan, spec: VersionSpec, created_utc: datetime
 ) -> Candidate:
+    if spec.policy.ensemble:
+        raise UnsupportedError(NO_BUNDLE)
     version_folder = folder / str(spec.version)
     model_file = Path(spec.file)
     named = label_files(spec.config_text, spec.model)

@@ -18,6 +18,7 @@ from runtimes.reshape import Reshape
 from runtimes.signature import Configured
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
+from serving.registry.ensemble import EnsembleStep
 from serving.registry.file_digests import FileDigest
 from serving.registry.sequence_policy import SequencePolicy
 
@@ -133,6 +134,8 @@ class ServingPolicy:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     queue: QueuePolicy = QueuePolicy()
+    ensemble: tuple[EnsembleStep, ...] = ()
+    """The calls that an ensemble is made of; empty for a model."""
     response_cache: bool = False
     """Answers are kept by what was asked, within the worker's bound."""
     replica_count: int = 1

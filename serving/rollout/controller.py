@@ -92,13 +92,15 @@ class Controller:
             raise ModelLoadError(_load_failure(model, reasons))
         log.info("model_loaded", model=model, versions=len(keys))
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, model: str, *, dependents: bool = False) -> None:
         """Unload every version of a repository model (explicit mode); absent models succeed.
+
+        With `dependents`, an ensemble takes the models of its steps with it.
 
         Raises:
             NotReadyError: Explicit unloading is off in this mode.
         """
-        await self.loop.change(lambda: self._ports.sources.unload(model))
+        await self.loop.change(lambda: self._ports.sources.unload(model, dependents=dependents))
         log.info("model_unloaded", model=model)
 
     async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:

@@ -24,6 +24,7 @@ from serving.errors import DrainingError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
+from serving.rollout.ensembles import linked
 from serving.rollout.environment_watch import EnvironmentWatch, Look
 from serving.rollout.memory import Limits, Memory, Observed
 from serving.rollout.ports import Cluster, Edges
@@ -75,6 +76,7 @@ class ControlLoop:
         revision = max((edge.revision for edge in ports.edges.observe()), default=0)
         self._memory = ports.memory or Memory(in_force=(RouteTable(revision=revision),))
         self._desired = Desired()
+        self._linked = Desired()
         self._published = Snapshot()
         self._served_digests: dict[VersionKey, str] = {}
         self._reading = asyncio.Lock()
@@ -106,16 +108,16 @@ class ControlLoop:
 
     def failure(self, key: VersionKey) -> str:
         """Say why a wanted version cannot be loaded as it is now; empty if that is not so."""
-        spec = self._desired.versions.get(key)
+        spec = self._linked.versions.get(key)
         learnt = self._memory.failure(key, spec.digest) if spec is not None else ""
         record = self._published.versions.get(key)
         if record is not None and record.state is VersionState.UNAVAILABLE:
             return learnt or record.reason
-        return learnt or self._desired.failed.get(key, "") or self._memory.unplaced.get(key, "")
+        return learnt or self._linked.failed.get(key, "") or self._memory.unplaced.get(key, "")
 
     def is_on_its_way(self, key: VersionKey) -> bool:
         """Whether a wanted version is neither served in its newest form nor failed."""
-        spec = self._desired.versions.get(key)
+        spec = self._linked.versions.get(key)
         if spec is None or self.failure(key):
             return False
         record = self._published.versions.get(key)
@@ -196,8 +198,7 @@ class ControlLoop:
             async with self._reading:
                 result = await asyncio.to_thread(change)
                 self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=rescan)
-                failures = {k: v for k, v in self._memory.failures.items() if k.model != forget}
-                self._memory = replace(self._memory, failures=failures)
+                self._memory = _without_failures(self._memory, self._desired, forget)
             self._ticket += 1
             ticket = self._ticket
             self._is_idle = False
@@ -234,8 +235,11 @@ class ControlLoop:
         before = self._memory
         began_s = self._ports.clock.monotonic_s()
         observed = self._ports.cluster.observe()
-        desired = self._with_environments(group, observed)
-        actions = reconcile(before, desired, observed, self._limits, self._published)
+        link = linked(self._with_environments(group, observed), before)
+        desired = self._linked = link.desired
+        actions = reconcile(
+            before, desired, observed, self._limits, self._published, groups=link.groups
+        )
         self._reckoning_s = self._ports.clock.monotonic_s() - began_s
         self._memory = actions.memory
         try:
@@ -353,3 +357,15 @@ class ControlLoop:
         if after.routes.revision != before.routes.revision:
             ready = sum(r.state is VersionState.READY for r in after.versions.values())
             log.info("routes_published", revision=after.routes.revision, ready=ready)
+
+
+def _without_failures(memory: Memory, desired: Desired, model: str | None) -> Memory:
+    """Forget that a model failed, and all ensembles: any of them may have failed for it."""
+    if model is None:
+        return memory
+    failures = {
+        key: verdict
+        for key, verdict in memory.failures.items()
+        if key.model != model and not ((spec := desired.versions.get(key)) and spec.policy.ensemble)
+    }
+    return replace(memory, failures=failures)

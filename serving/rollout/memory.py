@@ -37,6 +37,8 @@ class PoolShape:
     """The hardware profile that its nodes must fit; empty: any node."""
     lock_file: str = ""
     """The lock whose environment its workers run in."""
+    group: str = ""
+    """The ensemble by whose name its group is called: the pool hosts its models, nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Pool:
             profile=self.shape.profile,
             versions=tuple(self.versions.values()),
             lock_file=self.shape.lock_file,
+            group=self.shape.group,
         )
 
 

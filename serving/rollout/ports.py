@@ -31,6 +31,8 @@ class PoolSpec:
     """The hardware profile that its nodes must fit; empty: any node."""
     lock_file: str = ""
     """The lock whose environment its workers run in; empty: they run in ours."""
+    group: str = ""
+    """The ensemble whose models it hosts together; empty: versions have nothing in common."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

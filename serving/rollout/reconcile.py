@@ -15,7 +15,7 @@ from serving.registry.version import VersionSpec
 from serving.rollout.desired import Desired
 from serving.rollout.learning import learn
 from serving.rollout.memory import Limits, Memory, Observed, Pool
-from serving.rollout.placement import place
+from serving.rollout.placement import NO_GROUPS, place
 from serving.rollout.ports import PoolSpec
 from serving.rollout.records import snapshot_of
 from serving.rollout.routing import next_routes, views_of
@@ -38,7 +38,13 @@ class Actions:
 
 
 def reconcile(
-    memory: Memory, desired: Desired, observed: Observed, limits: Limits, published: Snapshot
+    memory: Memory,
+    desired: Desired,
+    observed: Observed,
+    limits: Limits,
+    published: Snapshot,
+    *,
+    groups: Mapping[str, str] = NO_GROUPS,
 ) -> Actions:
     """Compute the next steps towards what is wanted.
 
@@ -48,9 +54,10 @@ def reconcile(
         observed: The workers of every pool, as last heard of.
         limits: Bounds on placement.
         published: The newest snapshot that the edges were given.
+        groups: Model → the name of its group, for the models of ensembles.
     """
     memory = learn(memory, desired, observed, limits)
-    memory = place(memory, desired, limits)
+    memory = place(memory, desired, limits, groups)
     views = views_of(observed)
     routes = next_routes(memory, desired, views)
     snapshot = snapshot_of(memory, desired, views, routes)

@@ -28,6 +28,7 @@ from serving.ids import VersionKey, model_name
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
+from serving.rollout.ensembles import member_models
 from serving.rollout.gate import Gate, Judged
 from serving.rollout.waived import waived
 
@@ -185,6 +186,7 @@ class Sources:
         for key in [key for key in self._retired if key.model == model]:
             del self._retired[key]
         self._replace(_kept(self._scans.get(model), scan))
+        self._scan_members(scan)
         return scan
 
     def scan_of(self, model: str) -> ModelScan | None:
@@ -202,16 +204,27 @@ class Sources:
             specs = [spec for scan in self._scans.values() for spec in scan.versions]
             self._repository.keep_only(specs)
 
-    def unload(self, model: str) -> None:
+    def unload(self, model: str, *, dependents: bool = False) -> None:
         """Want nothing of a repository model any more (explicit mode); absent models succeed.
+
+        Args:
+            model: The model.
+            dependents: If it is an ensemble: its steps' models go as well, but for those that
+                another loaded ensemble needs.
 
         Raises:
             NotReadyError: The mode is not explicit.
         """
         if self._selection.mode != "explicit":
             raise NotReadyError(CONTROL_IS_OFF)
-        self._scans.pop(model, None)
+        gone = self._scans.pop(model, None)
         self._former.pop(model, None)
+        if gone is None or not dependents:
+            return
+        needed = {name for scan in self._scans.values() for name in member_models(scan)}
+        for name in member_models(gone):
+            if name not in needed:
+                self.unload(name, dependents=True)
 
     def retire(self, model: str, version: int | None, who: str) -> None:
         """Take out one version, or all of a model, wherever it comes from.
@@ -250,12 +263,21 @@ class Sources:
             named = self._selection.load_model
             models = sorted(self._names) if ALL_MODELS in named else list(dict.fromkeys(named))
             self._scans = {model: self._scan_first(repository, model) for model in models}
+            for named_scan in tuple(self._scans.values()):
+                self._scan_members(named_scan)
 
     def _scan_first(self, repository: ModelFolder, model: str) -> ModelScan:
         try:
             return repository.scan_model(model)
         except NotFoundError as error:
             return ModelScan(model=model, reason=error.message)
+
+    def _scan_members(self, scan: ModelScan) -> None:
+        """Want the models of an ensemble's steps with it; one that is not there is its trouble."""
+        for name in member_models(scan):
+            if self._repository is not None and name in self._names and name not in self._scans:
+                self._scans[name] = self._scan_first(self._repository, name)
+                self._scan_members(self._scans[name])
 
     def _scan_one(self, model: str, override: LoadOverride | None) -> ModelScan:
         if self._selection.mode != "explicit":
@@ -338,7 +360,11 @@ class Sources:
             return [Judged(spec=spec) for spec in specs]
         self._gate.forget_all_but({spec.key for spec in specs})
         waivers = self._registry.waivers()
-        return [waived(self._gate.judge(spec), waivers) for spec in specs]
+        return [
+            # An ensemble has no file and no device: its steps' models are judged.
+            Judged(spec=spec) if spec.policy.ensemble else waived(self._gate.judge(spec), waivers)
+            for spec in specs
+        ]
 
     def _is_chosen(self, model: str, version: int) -> bool:
         chosen = self._selection.registry_versions

@@ -16,7 +16,7 @@ from typing import Final
 
 from runtimes.errors import BasculeError
 from serving.errors import DeadlineError, QueueTimeoutError
-from serving.monitor.statistics import FailureReason, StatisticsRecorder
+from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
 from serving.worker.admission import QueueLimits, refusal
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
@@ -83,6 +83,7 @@ class Batcher:
         self._delay_timer: asyncio.TimerHandle | None = None
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._next_deadline_ns = 0
+        self._answering: Ran | None = None
         self._idle_waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -139,6 +140,18 @@ class Batcher:
             self._fail(item, None, FailureReason.CANCELED)
             self._wake_idle_waiters()
         return is_waiting
+
+    def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:
+        """Return what the call that is being answered spent where; nothing if it did not run."""
+        ran = self._answering
+        if ran is None or ran.begin_ns < submitted_ns:
+            return NO_PHASES
+        return Phases(
+            ran.begin_ns - submitted_ns,
+            ran.infer_ns - ran.begin_ns,
+            ran.split_ns - ran.infer_ns,
+            now_ns - ran.split_ns,
+        )
 
     async def idle(self) -> None:
         """Return when nothing waits and nothing runs."""
@@ -267,6 +280,7 @@ class Batcher:
 
     def _finish(self, part: Ran) -> None:
         rows = call_count = enqueued_sum_ns = 0
+        self._answering = part
         for item, outputs in zip(part.batch, part.outputs, strict=True):
             if item.is_gone or not item.finish(outputs):
                 self._fail(item, None, FailureReason.BACKEND)
@@ -274,6 +288,7 @@ class Batcher:
             rows += item.rows
             call_count += 1
             enqueued_sum_ns += item.enqueued_ns
+        self._answering = None
         phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
         self._statistics.count_execution(part.rows, phases_ns)
         self._statistics.count_successes(call_count, rows, enqueued_sum_ns, phases_ns)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError
-from serving.monitor.statistics import FailureReason, StatisticsRecorder
+from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
 from serving.worker.intake import Intake
 from serving.worker.queued import QueuedCall
 from serving.worker.response_cache import CacheKey, ResponseCache, call_digest
@@ -98,6 +98,10 @@ class CachedIntake:
         item.is_gone = True
         if missed is not None:
             self._intake.cancel(missed)
+
+    def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:
+        """Return what the call that is being answered spent where; nothing for a kept answer."""
+        return self._intake.phases_of(submitted_ns, now_ns)
 
     async def idle(self) -> None:
         """Return when no accepted call is left."""

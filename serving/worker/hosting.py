@@ -8,6 +8,8 @@ Declarative: `want` says what shall be hosted, `run` works towards it one versio
               UNAVAILABLE (the reason says why; tried again at the next `want`)
 
 Unloading ends the intake first, waits for what was accepted, and then gives the memory back.
+Ensembles are loaded after the versions that they use and unloaded before them; whenever one of
+these is replaced, so is the ensemble, at once. One file, because all of this is one state.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from runtimes.facts import NodeFacts
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
 from serving.worker.control import HostedLine
+from serving.worker.ensembles import first_to_load, first_to_unload, open_ensemble, users_of
 from serving.worker.executor import Executor
 from serving.worker.loaded import LoadedVersion, Shop, open_version
 from serving.worker.loading import load_parts
@@ -112,16 +115,84 @@ class Hosting:
 
     async def _step(self) -> bool:
         """Do the next thing; False: there is none. What goes, goes first, for its memory."""
-        for key in self._lines.keys() - self._wanted.keys():
-            await self._unload(key)
+        gone = self._lines.keys() - self._wanted.keys()
+        if gone:
+            await self._unload(first_to_unload(gone, self._loaded))
             return True
+        ensembles: dict[VersionKey, VersionSpec] = {}
         for key, spec in self._wanted.items():
-            here = self._loaded.get(key)
-            is_here = here is not None and here.spec.digest == spec.digest
-            if not is_here and self._failed_digests.get(key) != spec.digest:
-                await self._load(spec, here)
+            if not self._is_pending(key, spec):
+                continue
+            if not spec.policy.ensemble:
+                await self._load(spec, self._loaded.get(key))
                 return True
-        return False
+            ensembles[key] = spec
+        if ensembles:
+            key = first_to_load(ensembles, self._loaded)
+            await self._load_ensemble(ensembles[key], self._loaded.get(key))
+        return bool(ensembles)
+
+    def _is_pending(self, key: VersionKey, spec: VersionSpec) -> bool:
+        here = self._loaded.get(key)
+        is_here = here is not None and here.spec.digest == spec.digest
+        return not is_here and self._failed_digests.get(key) != spec.digest
+
+    async def _load_ensemble(self, spec: VersionSpec, old: LoadedVersion | None) -> None:
+        """Put an ensemble together; its steps' models were loaded before it."""
+        try:
+            loaded = open_ensemble(self._shop, spec, self._loaded, old)
+        except BasculeError as error:
+            self._refuse(spec, old, self._with_reasons(spec, error.message))
+            return
+        await self._enter(loaded, old)
+
+    async def _enter(self, loaded: LoadedVersion, old: LoadedVersion | None) -> None:
+        """Let a version answer, and the ensembles that use it; end the forms before."""
+        key = loaded.spec.key
+        self._loaded[key] = loaded
+        self._targets.put(loaded)
+        self._tell(loaded.spec, VersionState.READY, loaded=loaded)
+        for stale in self._relink(key):
+            await self._close(stale)
+        if old is not None:
+            await self._close(old)
+
+    def _relink(self, key: VersionKey) -> list[LoadedVersion]:
+        """Put together anew what uses a version that came or went; returns the forms before.
+
+        A form before keeps the version that it began with, until its last call is answered.
+        """
+        stale: list[LoadedVersion] = []
+        changed = [key]
+        while changed:
+            for user in users_of(changed.pop(), self._loaded):
+                before = self._loaded[user]
+                stale.append(before)
+                changed.append(user)
+                try:
+                    again = open_ensemble(self._shop, before.spec, self._loaded, before)
+                except BasculeError as error:
+                    self._lose(before, error.message)
+                    continue
+                self._loaded[user] = again
+                self._targets.put(again)
+                self._tell(again.spec, VersionState.READY, loaded=again)
+        return stale
+
+    def _lose(self, ensemble: LoadedVersion, reason: str) -> None:
+        """Stop answering for an ensemble whose steps do not fit any more."""
+        key = ensemble.spec.key
+        del self._loaded[key]
+        self._targets.set_unready(key)
+        self._targets.drop(key)
+        self._refuse(ensemble.spec, None, self._with_reasons(ensemble.spec, reason))
+
+    def _with_reasons(self, spec: VersionSpec, reason: str) -> str:
+        """Say of a step's model that is not here why that is so."""
+        lines = (self._lines.get(VersionKey(s.model, s.version)) for s in spec.policy.ensemble)
+        told = (line for line in lines if line and line.state is VersionState.UNAVAILABLE)
+        line = next(told, None)
+        return reason if line is None else f"{reason} ({line.model}: {line.reason})"
 
     async def _load(self, spec: VersionSpec, old: LoadedVersion | None) -> None:
         key = spec.key
@@ -140,11 +211,7 @@ class Hosting:
             log.exception("load_failed", model=spec.model, version=spec.version)
             self._refuse(spec, old, f"internal error while loading: {type(error).__name__}")
             return
-        self._loaded[key] = loaded
-        self._targets.put(loaded)
-        self._tell(spec, VersionState.READY, loaded=loaded)
-        if old is not None:
-            await self._close(old)
+        await self._enter(loaded, old)
 
     def _refuse(self, spec: VersionSpec, old: LoadedVersion | None, reason: str) -> None:
         self._failed_digests[spec.key] = spec.digest
@@ -167,6 +234,8 @@ class Hosting:
             self._targets.set_unready(key)
             self._targets.drop(key)
             self._tell(loaded.spec, VersionState.UNLOADING)
+            for stale in self._relink(key):
+                await self._close(stale)
             await self._close(loaded)
         self._targets.clear_unready(key)
         gone = HostedLine(
@@ -183,6 +252,8 @@ class Hosting:
         """Let a version finish what it accepted, and give its memory back."""
         await loaded.batcher.idle()
         loaded.batcher.close()
+        if loaded.model is None:
+            return
         try:
             await self._loader.call(loaded.model.close)
         except Exception:  # process edge: an engine that cannot let go must not end others

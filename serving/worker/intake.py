@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from serving.monitor.statistics import Phases
 from serving.worker.queued import QueuedCall
 
 
@@ -25,6 +26,14 @@ class Intake(Protocol):
 
     def cancel(self, item: QueuedCall) -> None:
         """Forget a call whose client left."""
+
+    def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:
+        """Return what the call that is being answered spent where; for its `finish` to ask.
+
+        Args:
+            submitted_ns: When it was handed in.
+            now_ns: The clock.
+        """
 
     async def idle(self) -> None:
         """Return when no accepted call is left."""

@@ -58,7 +58,8 @@ class LoadedVersion:
 
     spec: VersionSpec
     served: ServedVersion
-    model: LoadedModel
+    model: LoadedModel | None
+    """None: an ensemble, which has steps in place of a model."""
     json_codec: V2JsonCodec
     proto_codec: V2ProtoCodec
     batcher: Intake

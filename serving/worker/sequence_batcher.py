@@ -14,7 +14,7 @@ from typing import Final
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import DeadlineError, NotFoundError, QueueTimeoutError
-from serving.monitor.statistics import FailureReason, StatisticsRecorder
+from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
 from serving.registry.sequence_policy import SequencePolicy
 from serving.worker.admission import QueueLimits, refusal
 from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher, QueueBytes
@@ -112,6 +112,10 @@ class SequenceBatcher:
             self.settle(call, lost=LEFT)
         else:
             call.is_gone = False  # it runs, and its state is wanted
+
+    def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:
+        """Return what the call that is being answered spent where."""
+        return self._batcher.phases_of(submitted_ns, now_ns)
 
     async def idle(self) -> None:
         """Return when nothing waits and nothing runs; no new calls come meanwhile.

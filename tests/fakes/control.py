@@ -39,9 +39,9 @@ class FakeControl:
         """Remember it."""
         self._ask("load", model, *(() if override is None else (override,)))
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, model: str, *, dependents: bool = False) -> None:
         """Remember it."""
-        self._ask("unload", model)
+        self._ask("unload", model, *([dependents] if dependents else []))
 
     async def promote(self, model: str, version: int, asked: Asked = ANONYMOUS) -> int:
         """Remember it; the revision is 8."""

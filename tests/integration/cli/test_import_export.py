@@ -45,6 +45,19 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     return home
 
 
+ENSEMBLE = """
+input {{ name: "x" data_type: TYPE_FP32 dims: [ 4 ] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }}
+ensemble_scheduling {{
+  step {{
+    model_name: "good"
+    input_map {{ key: "x" value: "x" }}
+    output_map {{ key: "y" value: "y" }}
+  }}
+}}
+"""
+
+
 def add(repository: Path, name: str, *versions: str, config: str = CONFIG) -> Path:
     """Write a model in Triton's layout whose weights lie in a second file."""
     model, weights = models.external("model.weights")
@@ -123,7 +136,7 @@ def test_one_bad_model_does_not_stop_the_others(tmp_path: Path) -> None:
     """Each model that cannot be imported is listed with its reason; the status tells."""
     repository = tmp_path / "triton"
     add(repository, "good", "1")
-    add(repository, "ensemble", "1", config="ensemble_scheduling {{ step {{ model_name: 'x' }} }}")
+    add(repository, "ensemble", "1", config=ENSEMBLE)
     add(repository, "python", "1", config='backend: "python"')
     add(repository, "broken", "1", config="nonsense {{")
     add(repository, "lost", "1")
@@ -144,7 +157,7 @@ def test_one_bad_model_does_not_stop_the_others(tmp_path: Path) -> None:
     ]
     reasons = {one["model"]: one["reason"] for one in said["refused"]}
     assert reasons.keys() == {"ensemble", "python", "broken", "lost", "empty"}
-    assert "ensembles are not served" in reasons["ensemble"]
+    assert "an ensemble has no model file" in reasons["ensemble"]
     assert "backend 'python' is not served" in reasons["python"]
     assert "no model configuration" in reasons["broken"]
     assert "model.weights" in reasons["lost"]

@@ -156,8 +156,6 @@ def test_backend_and_platform_name_the_format(text: str, format_name: str) -> No
     ("text", "words"),
     [
         ('backend: "python"', "backend 'python' is not served: supported are onnxruntime"),
-        ('platform: "ensemble"', "platform 'ensemble' is not served"),
-        ("ensemble_scheduling {}", "ensembles are not served"),
         ('input { name: "x" data_type: TYPE_FP32 allow_ragged_batch: true }', "ragged"),
         ("model_transaction_policy { decoupled: true }", "decoupled"),
         ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "both CPU and GPU"),

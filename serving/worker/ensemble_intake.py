@@ -1,0 +1,128 @@
+"""The calls of an ensemble: each goes from step to step inside this process.
+
+A step waits in its model's own queue like any call, so steps of several calls, and calls of the
+model itself, run together.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from runtimes.contract import Array
+from runtimes.errors import BasculeError, Code
+from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
+from serving.worker.ensemble_flow import BoundStep, Flow
+from serving.worker.ensemble_plan import EnsemblePlan
+from serving.worker.queued import QueuedCall
+
+REASONS: Final = {
+    Code.QUEUE_FULL: FailureReason.REJECTED,
+    Code.QUEUE_TIMEOUT: FailureReason.REJECTED,
+    Code.DEADLINE_EXCEEDED: FailureReason.CANCELED,
+    Code.CANCELLED: FailureReason.CANCELED,
+}
+
+
+class EnsembleIntake:
+    """Takes the calls of one ensemble. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        plan: EnsemblePlan,
+        steps: Sequence[BoundStep],
+        *,
+        statistics: StatisticsRecorder,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """Start without calls.
+
+        Args:
+            plan: How tensors go.
+            steps: In the order of the plan.
+            statistics: The ensemble's counters.
+            loop: Wakes who waits for the end of all calls.
+            now_ns: The clock.
+        """
+        self.plan = plan
+        self.steps = tuple(steps)
+        self.now_ns = now_ns
+        self._statistics = statistics
+        self._loop = loop
+        self._flows: dict[QueuedCall, Flow] = {}
+        self._ending = NO_PHASES
+        self._idle_waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def queued_count(self) -> int:
+        """Calls that wait: they do so at a step, and are counted there."""
+        return 0
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait, as above."""
+        return 0
+
+    def submit(self, item: QueuedCall) -> None:
+        """Begin with the steps that need nothing but the call's inputs."""
+        item.enqueued_ns = self.now_ns()
+        flow = self._flows[item] = Flow(self, item)
+        flow.begin()
+
+    def cancel(self, item: QueuedCall) -> None:
+        """Forget a call whose client left, at all its steps."""
+        if item.is_gone:
+            return
+        item.is_gone = True
+        flow = self._flows.get(item)
+        if flow is not None:
+            flow.end()
+            self._count_failure(item, FailureReason.CANCELED)
+            self._forget(item)
+
+    def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:  # noqa: ARG002  the port's
+        """Return what the call that is being answered spent in its steps."""
+        return self._ending
+
+    async def idle(self) -> None:
+        """Return when no accepted call is left."""
+        while self._flows:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def finish(self, flow: "Flow", outputs: Sequence[Array]) -> None:
+        """Answer a call whose steps are all done."""
+        asked = flow.asked
+        self._ending = flow.phases
+        is_sent = asked.finish(outputs)
+        self._ending = NO_PHASES
+        if is_sent:
+            end_ns = self.now_ns()
+            self._statistics.count_composed(
+                asked.rows, end_ns, end_ns - asked.enqueued_ns, flow.phases
+            )
+        else:
+            self._count_failure(asked, FailureReason.BACKEND)
+        self._forget(asked)
+
+    def fail(self, flow: "Flow", error: BasculeError) -> None:
+        """Tell the caller which step failed, and why."""
+        asked = flow.asked
+        self._count_failure(asked, REASONS.get(error.code, FailureReason.BACKEND))
+        self._forget(asked)
+        asked.fail(error)
+
+    def _count_failure(self, asked: QueuedCall, reason: FailureReason) -> None:
+        self._statistics.count_failure(reason, self.now_ns() - asked.enqueued_ns)
+
+    def _forget(self, asked: QueuedCall) -> None:
+        self._flows.pop(asked, None)
+        if not self._flows:
+            for waiter in self._idle_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._idle_waiters.clear()

@@ -1,0 +1,130 @@
+"""Ensembles among the loaded versions of a worker: who uses whom, and how one is put together."""
+
+from collections.abc import Iterable, Mapping
+
+from runtimes.errors import ModelLoadError
+from serving.ids import VersionKey
+from serving.monitor.statistics import StatisticsRecorder
+from serving.registry.ensemble import LATEST, EnsembleStep, step_name
+from serving.registry.version import VersionSpec
+from serving.wire.call import CallSpec
+from serving.wire.input_checks import InputChecks
+from serving.wire.v2_json import V2JsonCodec
+from serving.wire.v2_proto import V2ProtoCodec
+from serving.worker.cached_intake import CachedIntake
+from serving.worker.ensemble_flow import BoundStep
+from serving.worker.ensemble_intake import EnsembleIntake
+from serving.worker.ensemble_plan import PlannedStep, plan_ensemble, served_ensemble
+from serving.worker.intake import Intake
+from serving.worker.loaded import LoadedVersion, Shop
+from serving.worker.model_files import read_labels
+
+Loaded = Mapping[VersionKey, LoadedVersion]
+
+
+def open_ensemble(
+    shop: Shop, spec: VersionSpec, loaded: Loaded, before: LoadedVersion | None
+) -> LoadedVersion:
+    """Put an ensemble together from the versions that are loaded now.
+
+    Args:
+        shop: What all versions share.
+        spec: The ensemble.
+        loaded: The versions of this worker.
+        before: Its form until now: its counters go on if only its steps' models changed.
+
+    Raises:
+        ModelLoadError: A step's model is not loaded, or does not fit.
+    """
+    steps = spec.policy.ensemble
+    members = tuple(_member(number, step, loaded) for number, step in enumerate(steps, start=1))
+    descriptions = [member.served for member in members]
+    served = served_ensemble(spec, descriptions)
+    plan = plan_ensemble(served, steps, descriptions)
+    is_same = before is not None and before.spec.config_text == spec.config_text
+    statistics = before.statistics if before and is_same else StatisticsRecorder(spec.key)
+    call_spec = CallSpec(
+        model=spec.model,
+        version=spec.version,
+        inputs=served.inputs,
+        outputs=served.outputs,
+        max_batch_rows=served.max_batch_rows,
+        labels=read_labels(served.outputs, spec).names,
+    )
+    intake: Intake = EnsembleIntake(
+        plan,
+        [_bound(step, members[at]) for step, at in zip(plan.steps, plan.members, strict=True)],
+        statistics=statistics,
+        loop=shop.loop,
+        now_ns=shop.now_ns,
+    )
+    if spec.policy.response_cache and shop.cache.max_bytes:
+        intake = CachedIntake(intake, shop.cache, statistics, shop.now_ns)
+    return LoadedVersion(
+        spec=spec,
+        served=served,
+        model=None,
+        json_codec=V2JsonCodec(call_spec),
+        proto_codec=V2ProtoCodec(call_spec),
+        batcher=intake,
+        statistics=statistics,
+        default_timeout_ns=0,
+    )
+
+
+def users_of(key: VersionKey, loaded: Loaded) -> list[VersionKey]:
+    """Return the loaded ensembles that have a version as a step."""
+    return [other for other, each in loaded.items() if key in _steps(each.spec, loaded)]
+
+
+def first_to_unload(keys: Iterable[VersionKey], loaded: Loaded) -> VersionKey:
+    """Choose one that no loaded ensemble uses; the first where each has a user that stays."""
+    given = list(keys)
+    return next((key for key in given if not users_of(key, loaded)), given[0])
+
+
+def first_to_load(pending: Mapping[VersionKey, VersionSpec], loaded: Loaded) -> VersionKey:
+    """Choose one whose steps' models have been loaded, or tried."""
+    free = (
+        key for key, spec in pending.items() if not _steps(spec, loaded) & pending.keys() - {key}
+    )
+    return next(free, next(iter(pending)))
+
+
+def _steps(spec: VersionSpec, loaded: Loaded) -> set[VersionKey]:
+    return {_key(step, loaded) for step in spec.policy.ensemble}
+
+
+def _key(step: EnsembleStep, loaded: Loaded) -> VersionKey:
+    """Return the version that a step means; the controller has said which, or it is the highest."""
+    if step.version != LATEST:
+        return VersionKey(step.model, step.version)
+    here = [key.version for key in loaded if key.model == step.model]
+    return VersionKey(step.model, max(here, default=0))
+
+
+def _member(number: int, step: EnsembleStep, loaded: Loaded) -> LoadedVersion:
+    member = loaded.get(_key(step, loaded))
+    if member is None:
+        raise ModelLoadError(f"{step_name(number, step)} is not ready: its model is not loaded")
+    return member
+
+
+def _bound(step: PlannedStep, member: LoadedVersion) -> BoundStep:
+    served = member.served
+    checks = InputChecks(
+        CallSpec(
+            model=member.spec.model,
+            version=member.spec.version,
+            inputs=served.inputs,
+            outputs=served.outputs,
+            max_batch_rows=served.max_batch_rows,
+        )
+    )
+    return BoundStep(
+        plan=step,
+        intake=member.batcher,
+        served=served,
+        checks=checks,
+        default_timeout_ns=member.default_timeout_ns,
+    )

@@ -1,0 +1,302 @@
+"""Ensembles in the controller: what their steps mean, where they live, and what ends them."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from serving.edge.control import Snapshot
+from serving.ids import VersionKey
+from serving.registry.ensemble import LATEST, EnsembleStep
+from serving.registry.repository import ModelScan
+from serving.registry.version import Isolation, ServingPolicy, VersionSpec, VersionState
+from serving.rollout.desired import Desired
+from serving.rollout.ensembles import linked
+from serving.rollout.memory import Limits, Memory
+from serving.rollout.reconcile import Actions, reconcile
+from serving.rollout.sources import Selection, Sources
+from tests.fakes.cluster import FakeCluster, FakeEdges, version_spec
+from tests.fakes.ensembles import step
+from tests.fakes.sources import FakeFolder, FakeRegistry
+
+A1, A2, B1, C1 = (VersionKey(*key) for key in (("a", 1), ("a", 2), ("b", 1), ("c", 1)))
+E1, F1 = VersionKey("e", 1), VersionKey("f", 1)
+
+
+def ensemble(key: VersionKey, *models: str | tuple[str, int]) -> VersionSpec:
+    """An ensemble over models in a row."""
+    steps: list[EnsembleStep] = []
+    for number, one in enumerate(models):
+        model, version = one if isinstance(one, tuple) else (one, LATEST)
+        steps.append(step(model, {"i": f"t{number}"}, {"o": f"t{number + 1}"}, version))
+    policy = ServingPolicy(ensemble=tuple(steps))
+    return version_spec(key, format="ensemble", size_bytes=0, policy=policy)
+
+
+def wanted(*specs: VersionSpec, pinned: dict[str, int] | None = None) -> Desired:
+    """Specs as what is wanted; other models exist as well."""
+    return Desired(
+        versions={spec.key: spec for spec in specs},
+        pinned_live=pinned or {},
+        known_models=frozenset({"a", "b", "c", "e", "f"}),
+    )
+
+
+@dataclass
+class World:
+    """A controller around a fake cluster."""
+
+    desired: Desired
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    memory: Memory = field(default_factory=Memory)
+    edges: FakeEdges = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.edges = FakeEdges(self.cluster)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the edges obey."""
+        return self.edges.snapshot
+
+    def controller_pass(self) -> Actions:
+        """Reconcile once and carry it out."""
+        link = linked(self.desired, self.memory)
+        actions = reconcile(
+            self.memory,
+            link.desired,
+            self.cluster.observe(),
+            Limits(),
+            self.snapshot,
+            groups=link.groups,
+        )
+        self.memory = actions.memory
+        for spec in actions.ensure:
+            self.cluster.ensure(spec)
+        if actions.snapshot is not None:
+            self.edges.obey(actions.snapshot)
+            self.memory = replace(self.memory, in_force=(actions.snapshot.routes,))
+        for pool in actions.stop:
+            self.cluster.stop(pool)
+        return actions
+
+    def settle(self) -> "World":
+        """Step until nothing happens any more."""
+        for _ in range(300):
+            is_quiet = self.controller_pass().is_empty
+            if not self.cluster.advance() and is_quiet:
+                return self
+        pytest.fail("it never settles")
+
+    def pools(self, *keys: VersionKey) -> set[str | None]:
+        """Where the edges send calls."""
+        return {self.snapshot.routes.versions[key].pool for key in keys}
+
+    def steps_of(self, key: VersionKey) -> list[VersionKey]:
+        """The versions that an ensemble's worker was told."""
+        spec = self.memory.pools[self.memory.placement[key]].versions[key]
+        return [VersionKey(one.model, one.version) for one in spec.policy.ensemble]
+
+
+def test_an_ensemble_and_its_models_share_a_pool_of_their_own() -> None:
+    """Steps run in one worker process; others stay where they are."""
+    world = World(wanted(*map(version_spec, (A1, B1, C1)), ensemble(E1, "a", "b"))).settle()
+    assert world.snapshot.ready
+    assert len(world.pools(A1, B1, E1)) == 1
+    assert world.pools(C1) != world.pools(E1)
+    assert world.snapshot.versions[A1].isolation == "with ensemble e"
+
+
+def test_models_move_to_an_ensemble_that_comes_and_back_when_it_goes() -> None:
+    """Without a moment in which one has no route: the fake edges refuse that."""
+    world = World(wanted(*map(version_spec, (A1, B1)))).settle()
+    before = world.pools(A1, B1)
+    world.desired = wanted(*map(version_spec, (A1, B1)), ensemble(E1, "a", "b"))
+    world.settle()
+    assert world.pools(A1, B1) == world.pools(E1) != before
+    world.desired = wanted(*map(version_spec, (A1, B1)))
+    world.settle()
+    assert world.snapshot.versions[A1].isolation == "shared"
+    assert len(world.cluster.pools) == 1
+
+
+def test_ensembles_with_a_model_in_common_share_one_pool() -> None:
+    """The model is loaded once, and serves both."""
+    world = World(
+        wanted(*map(version_spec, (A1, B1, C1)), ensemble(E1, "a", "b"), ensemble(F1, "b", "c"))
+    ).settle()
+    assert len(world.pools(A1, B1, C1, E1, F1)) == 1
+
+
+def test_a_group_has_what_any_of_its_models_needs() -> None:
+    """The pool has as many workers and GPUs as the most demanding of them."""
+    policies = (
+        ServingPolicy(replica_count=3, isolation=Isolation.SHARED),
+        ServingPolicy(device="cuda", gpu_count=2.0, profile="cuda-ampere"),
+    )
+    a, b = (
+        version_spec(key, policy=policy) for key, policy in zip((A1, B1), policies, strict=True)
+    )
+    world = World(wanted(a, b, ensemble(E1, "a", "b")))
+    world.settle()
+    (pool,) = world.memory.pools.values()
+    shape = pool.shape
+    assert (shape.replica_count, shape.gpu_count, shape.profile) == (3, 2.0, "cuda-ampere")
+
+
+def test_a_step_without_a_version_means_the_live_one() -> None:
+    """The highest that answers, or the promoted one; and the ensemble follows."""
+    specs = [*map(version_spec, (A1, A2)), ensemble(E1, "a")]
+    world = World(wanted(*specs)).settle()
+    assert world.steps_of(E1) == [A2]
+    world.desired = wanted(*specs, pinned={"a": 1})
+    world.settle()
+    assert world.steps_of(E1) == [A1]
+    world.desired = wanted(version_spec(A1), ensemble(E1, ("a", 1)))
+    world.settle()
+    assert world.steps_of(E1) == [A1]
+
+
+def test_a_new_version_of_a_model_is_taken_when_it_answers() -> None:
+    """Until then the ensemble goes on with the one before: it is never without."""
+    world = World(wanted(version_spec(A1), ensemble(E1, "a"))).settle()
+    world.cluster.broken = {"bad"}
+    world.desired = wanted(version_spec(A1), version_spec(A2, "bad"), ensemble(E1, "a"))
+    world.settle()
+    assert world.steps_of(E1) == [A1]
+    assert world.snapshot.versions[E1].state is VersionState.READY
+    world.desired = wanted(version_spec(A1), version_spec(A2, "good"), ensemble(E1, "a"))
+    world.settle()
+    assert world.steps_of(E1) == [A2]
+
+
+def test_a_changed_model_gives_the_ensemble_another_digest() -> None:
+    """So it is loaded again, and what failed with the old model is tried again."""
+    digests = {
+        linked(wanted(version_spec(A1, digest), ensemble(E1, "a")), Memory())
+        .desired.versions[E1]
+        .digest
+        for digest in ("1", "2")
+    }
+    assert len(digests) == 2
+
+
+def test_an_ensemble_whose_model_fails_says_so() -> None:
+    """UNAVAILABLE with step, model and reason; its other model is served."""
+    world = World(wanted(version_spec(A1, "bad"), version_spec(B1), ensemble(E1, "a", "b")))
+    world.cluster.broken = {"bad"}
+    world.settle()
+    record = world.snapshot.versions[E1]
+    assert (record.state, record.pool) == (VersionState.UNAVAILABLE, None)
+    assert record.reason == "step 1 (model 'a') is not ready: bad file"
+    assert world.snapshot.versions[B1].state is VersionState.READY
+    world.desired = wanted(version_spec(A1, "good"), version_spec(B1), ensemble(E1, "a", "b"))
+    world.settle()
+    assert world.snapshot.ready
+
+
+def test_an_ensemble_whose_model_goes_is_not_ready() -> None:
+    """Its route goes with the model's, in the same table."""
+    world = World(wanted(version_spec(A1), version_spec(B1), ensemble(E1, "a", "b"))).settle()
+    world.desired = wanted(version_spec(B1), ensemble(E1, "a", "b"))
+    world.settle()
+    record = world.snapshot.versions[E1]
+    assert record.state is VersionState.UNAVAILABLE
+    assert record.reason == "step 1 (model 'a') is not ready: model 'a' is not loaded"
+
+
+@pytest.mark.parametrize(
+    ("specs", "reason"),
+    [
+        pytest.param(
+            [ensemble(E1, "z")],
+            "step 1 (model 'z') is not ready: model 'z' does not exist",
+            id="unknown model",
+        ),
+        pytest.param(
+            [version_spec(A1), ensemble(E1, ("a", 7))],
+            "step 1 (model 'a' version 7) is not ready: version 7 of model 'a' is not loaded",
+            id="unknown version",
+        ),
+        pytest.param(
+            [ensemble(E1, "f"), ensemble(F1, "e")],
+            "ensembles call each other in a circle: e:1 → f:1 → e:1",
+            id="circle",
+        ),
+        pytest.param(
+            [
+                version_spec(A1, lock_file="/one"),
+                version_spec(B1, lock_file="/other"),
+                ensemble(E1, "a", "b"),
+            ],
+            "its steps pin different packages",
+            id="packages",
+        ),
+    ],
+)
+def test_what_can_never_work_is_refused(specs: list[VersionSpec], reason: str) -> None:
+    """The reason stands in the ensemble's place; its models are served."""
+    found = linked(wanted(*specs), Memory()).desired
+    assert E1 not in found.versions
+    assert reason in found.failed[E1]
+
+
+def test_models_that_cannot_share_a_worker_keep_their_own() -> None:
+    """An ensemble that is refused for its packages does not draw them together."""
+    specs = [version_spec(A1, lock_file="/one"), version_spec(B1, lock_file="/other")]
+    world = World(wanted(*specs, ensemble(E1, "a", "b"))).settle()
+    assert len(world.pools(A1, B1)) == 2
+    assert world.snapshot.versions[A1].state is VersionState.READY
+
+
+def test_an_ensemble_may_be_a_step() -> None:
+    """Both live in the pool of the models."""
+    world = World(wanted(version_spec(A1), ensemble(F1, "e"), ensemble(E1, "a"))).settle()
+    assert world.snapshot.ready
+    assert len(world.pools(A1, E1, F1)) == 1
+
+
+def test_without_ensembles_nothing_is_changed() -> None:
+    """The very record that the sources gave is used."""
+    desired = wanted(version_spec(A1))
+    assert linked(desired, Memory()).desired is desired
+
+
+def explicit(*specs: VersionSpec, load: tuple[str, ...] = ()) -> Sources:
+    """Sources over a folder, in explicit mode."""
+    return Sources(FakeRegistry(), FakeFolder(*specs), Selection(mode="explicit", load_model=load))
+
+
+FOLDER = (*map(version_spec, (A1, B1, C1)), ensemble(E1, "a", "b"), ensemble(F1, "b", "c"))
+
+
+def test_loading_an_ensemble_loads_its_models() -> None:
+    """In explicit mode, at start and later; nothing else is loaded."""
+    sources = explicit(*FOLDER, load=("e",))
+    assert sources.read().versions.keys() == {A1, B1, E1}
+    sources.load("f")
+    assert sources.read().versions.keys() == {A1, B1, C1, E1, F1}
+
+
+def test_unloading_an_ensemble_leaves_its_models_or_takes_them() -> None:
+    """With `unload_dependents` its models go, but for those that another ensemble needs."""
+    sources = explicit(*FOLDER, load=("e", "f"))
+    sources.read()
+    sources.unload("e", dependents=True)
+    assert sources.read().versions.keys() == {B1, C1, F1}
+    sources.unload("f")
+    assert sources.read().versions.keys() == {B1, C1}
+
+
+def test_a_step_that_is_not_in_the_repository_does_not_stop_the_others() -> None:
+    """It is the ensemble's trouble, told when its steps are looked for."""
+    sources = explicit(version_spec(A1), ensemble(E1, "a", "gone"), load=("e",))
+    assert sources.read().versions.keys() == {A1, E1}
+
+
+def test_an_ensemble_in_the_folder_that_is_broken_is_one_failed_model() -> None:
+    """Its reason is that of the folder."""
+    folder = FakeFolder(version_spec(A1))
+    folder.put(ModelScan(model="e", reason="no version"))
+    sources = Sources(FakeRegistry(), folder, Selection())
+    desired = linked(sources.read(), Memory()).desired
+    assert desired.versions.keys() == {A1}
