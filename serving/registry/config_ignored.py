@@ -49,6 +49,9 @@ SILENT_BATCHING: Final = ("preserve_ordering",)
 SILENT_INSTANCES: Final = ("rate_limiter", "profile", "host_policy")
 
 
+WHICH_GPUS: Final = "instance_group gpus (which of them: their number counts)"
+
+
 def ignored_fields(message: pb.ModelConfig) -> Iterator[str]:
     """Yield the names of what a configuration sets and nothing acts on."""
     yield from (name for name in _set_fields(message) if name not in ACTING_FIELDS)
@@ -66,6 +69,8 @@ def ignored_fields(message: pb.ModelConfig) -> Iterator[str]:
     yield from (f"dynamic_batching {name}" for name in SILENT_BATCHING if name in batching)
     instances = [name for group in message.instance_group for name in _set_fields(group)]
     yield from (f"instance_group {name}" for name in SILENT_INSTANCES if name in instances)
+    if "gpus" in instances:
+        yield WHICH_GPUS
 
 
 def _set_fields(message: Message) -> list[str]:

@@ -135,7 +135,7 @@ def test_what_nothing_acts_on_is_listed() -> None:
         WARMUP
         + "optimization { graph { level: 1 } priority: PRIORITY_MAX } metric_tags { key: 'a' "
         "value: 'b' } parameters { key: 'x' value { string_value: 'y' } } "
-        "instance_group { host_policy: 'h' }"
+        "instance_group { host_policy: 'h' gpus: [ 0, 1 ] }"
     )
 
     assert found.ignored == (
@@ -143,4 +143,5 @@ def test_what_nothing_acts_on_is_listed() -> None:
         "optimization priority",
         "parameters x",
         "instance_group host_policy",
+        "instance_group gpus (which of them: their number counts)",
     )
