@@ -23,7 +23,7 @@ from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import LOOP_SLOT
-from serving.worker.tracing import Phases, TraceSlot
+from serving.worker.tracing import Moments, TraceSlot
 
 NS_PER_S: Final = 1_000_000_000
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
@@ -294,7 +294,7 @@ class Batcher:
         self._statistics.count_successes(call_count, rows, enqueued_sum_ns, phases_ns)
         trace = self._trace
         if trace is not None and trace.tracer is not None:
-            trace.tracer.take(trace.key, part.batch, Phases(*phases_ns))
+            trace.tracer.take(trace.key, part.batch, Moments(*phases_ns))
 
     def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
         reason = FailureReason.CANCELED if item.is_gone else reason

@@ -34,7 +34,7 @@ class Traced(Protocol):
     enqueued_ns: int
 
 
-class Phases(msgspec.Struct, frozen=True):
+class Moments(msgspec.Struct, frozen=True):
     """When a batch began, ran, was split, and was answered; nanoseconds."""
 
     begin_ns: int
@@ -53,14 +53,14 @@ class Tracer:
         self._sink = sink
         self._seen = 0
 
-    def take(self, key: VersionKey, batch: Sequence[Traced], phases: Phases) -> None:
+    def take(self, key: VersionKey, batch: Sequence[Traced], moments: Moments) -> None:
         """Write those of a batch whose turn it is."""
         for item in batch:
             self._seen += 1
             if self._seen % self._rate or not self._left:
                 continue
             self._left -= self._left > 0
-            self._sink.write(key, item, phases)
+            self._sink.write(key, item, moments)
 
 
 class TraceSlot:
@@ -87,11 +87,11 @@ class TraceFile:
         self._descriptor = os.open(path, flags, 0o600)
         self._number = os.getpid() << ID_BITS
 
-    def write(self, key: VersionKey, item: Traced, phases: Phases) -> None:
-        """Append one trace; what cannot be written is lost, and told once."""
+    def write(self, key: VersionKey, item: Traced, moments: Moments) -> None:
+        """Append one trace; what cannot be written is lost, and told."""
         self._number += 1
         try:
-            os.write(self._descriptor, _line(self._number, key, item, phases))
+            os.write(self._descriptor, _line(self._number, key, item, moments))
         except OSError as error:
             log.warning("trace_not_written", error=error.strerror)
 
@@ -147,15 +147,15 @@ class Tracing:
             log.warning("trace_file_not_opened", path=path, error=error.strerror)
 
 
-def _line(number: int, key: VersionKey, item: Traced, phases: Phases) -> bytes:
+def _line(number: int, key: VersionKey, item: Traced, moments: Moments) -> bytes:
     times = {
         "REQUEST_START": item.enqueued_ns,
         "QUEUE_START": item.enqueued_ns,
-        "COMPUTE_START": phases.begin_ns,
-        "COMPUTE_INPUT_END": phases.infer_ns,
-        "COMPUTE_OUTPUT_START": phases.split_ns,
-        "COMPUTE_END": phases.end_ns,
-        "REQUEST_END": phases.end_ns,
+        "COMPUTE_START": moments.begin_ns,
+        "COMPUTE_INPUT_END": moments.infer_ns,
+        "COMPUTE_OUTPUT_START": moments.split_ns,
+        "COMPUTE_END": moments.end_ns,
+        "REQUEST_END": moments.end_ns,
     }
     trace = {
         "id": number,

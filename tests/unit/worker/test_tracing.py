@@ -10,10 +10,10 @@ import pytest
 from serving.ids import VersionKey
 from serving.monitor.diagnostics import Diagnostics, TracePlan
 from serving.wire.call import InferCall
-from serving.worker.tracing import Phases, TraceSlot, Tracing
+from serving.worker.tracing import Moments, TraceSlot, Tracing
 
 KEY, OTHER = VersionKey("m", 2), VersionKey("m", 3)
-PHASES = Phases(begin_ns=20, infer_ns=30, split_ns=40, end_ns=50)
+MOMENTS = Moments(begin_ns=20, infer_ns=30, split_ns=40, end_ns=50)
 
 
 @dataclass
@@ -35,7 +35,7 @@ def calls(*ids: str) -> list[Answered]:
 def take(slot: TraceSlot, *ids: str) -> None:
     """Let a batch pass."""
     if slot.tracer is not None:
-        slot.tracer.take(slot.key, calls(*ids), PHASES)
+        slot.tracer.take(slot.key, calls(*ids), MOMENTS)
 
 
 def traces(file: Path) -> list[dict[str, Any]]:
