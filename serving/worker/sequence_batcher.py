@@ -7,11 +7,10 @@ in order, and those of different sequences together. The state stays with the li
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from runtimes.contract import Array
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import DeadlineError, NotFoundError, QueueTimeoutError
 from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
@@ -20,11 +19,11 @@ from serving.worker.admission import QueueLimits, refusal
 from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher, QueueBytes
 from serving.worker.queued import QueuedCall
 from serving.worker.sequence_stacking import SequenceId, SequenceStacker, check_id
-from serving.worker.sequences import Line, Sequences, Step
+from serving.worker.sequenced_call import SequencedCall
+from serving.worker.sequences import Sequences, Step
 
 LEFT: Final = "the client of one of its calls left before the call ran"
 CLOSED: Final = "its version is unloaded or reloaded"
-UNSENT: Final = "the reply to one of its calls could not be written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,13 +140,13 @@ class SequenceBatcher:
         """How many of the outputs are for clients; the state is behind them."""
         return self._parts.stacker.shown_count
 
-    def settle(self, call: "SequencedCall", *, lost: str = "") -> None:
+    def settle(self, call: SequencedCall, *, lost: str = "") -> None:
         """Take note that a call has run, or why it has not, and let the next one run."""
         del self._calls[call.item]
         if call.line is not None:
             self._carry_out(self._book.complete(call.line, self._now_ns(), lost=lost))
 
-    def _check(self, call: "SequencedCall") -> None:
+    def _check(self, call: SequencedCall) -> None:
         parts = self._parts
         if not call.sequence_id:
             raise InvalidArgumentError(
@@ -188,7 +187,7 @@ class SequenceBatcher:
             f"{text}: version {self._parts.version} knows none of that id here"
         )
 
-    def _carry_out(self, step: Step["SequencedCall"]) -> None:
+    def _carry_out(self, step: Step[SequencedCall]) -> None:
         steps = deque((step,))
         while steps:
             step = steps.popleft()
@@ -202,7 +201,7 @@ class SequenceBatcher:
                 steps.extend((after_end,) if after_end.run else ())
         self._watch()
 
-    def _release(self, call: "SequencedCall") -> Step["SequencedCall"] | None:
+    def _release(self, call: SequencedCall) -> Step[SequencedCall] | None:
         """Hand a call to the batcher; what follows if it does not take it."""
         self._leave_line(call)
         call.is_released = True
@@ -217,7 +216,7 @@ class SequenceBatcher:
             return self._book.complete(call.line, self._now_ns(), lost=error.message)
         return None
 
-    def _drop_late(self, call: "SequencedCall") -> None:
+    def _drop_late(self, call: SequencedCall) -> None:
         late = (
             DeadlineError("Deadline Exceeded")
             if call.has_grpc_deadline
@@ -227,29 +226,27 @@ class SequenceBatcher:
         call.item.fail(late)
         self._lose(call, f"one of its calls waited too long: {late.message}", reason)
 
-    def _lose(self, call: "SequencedCall", why: str, reason: FailureReason) -> None:
+    def _lose(self, call: SequencedCall, why: str, reason: FailureReason) -> None:
         self._leave_line(call)
         del self._calls[call.item]
         self._fail(call, None, reason)
         if call.line is not None:
             self._carry_out(self._book.lose(call.line, call, why))
 
-    def _fail(
-        self, call: "SequencedCall", error: BasculeError | None, reason: FailureReason
-    ) -> None:
+    def _fail(self, call: SequencedCall, error: BasculeError | None, reason: FailureReason) -> None:
         waited_ns = self._now_ns() - call.item.enqueued_ns
         self._parts.statistics.count_failure(reason, waited_ns)
         if error is not None:
             call.item.fail(error)
 
-    def _leave_line(self, call: "SequencedCall") -> None:
+    def _leave_line(self, call: SequencedCall) -> None:
         self._waiting_count -= 1
         with self._parts.queue_bytes.lock:
             self._parts.queue_bytes.count -= call.size_bytes
         if call.timer is not None:
             call.timer.cancel()
 
-    def _ended_error(self, call: "SequencedCall", reason: str) -> BasculeError:
+    def _ended_error(self, call: SequencedCall, reason: str) -> BasculeError:
         return NotFoundError(
             f"sequence {call.sequence_id} of model '{self._parts.model}' has ended: {reason}; this "
             "request was not executed: start the sequence again"
@@ -270,66 +267,3 @@ class SequenceBatcher:
     def _expire(self) -> None:
         self._timer = None
         self._carry_out(self._book.expire(self._now_ns()))
-
-
-class SequencedCall(QueuedCall):
-    """A call of a sequence, as the batcher sees it: it takes the state off before its client's."""
-
-    __slots__ = (
-        "ends",
-        "is_released",
-        "item",
-        "line",
-        "owner",
-        "sequence_id",
-        "starts",
-        "timer",
-    )
-
-    def __init__(self, owner: SequenceBatcher, item: QueuedCall) -> None:
-        """Read what the call says of its sequence."""
-        given = item.call.parameters or {}
-        self.owner = owner
-        self.item = item
-        self.sequence_id: SequenceId = given.get("sequence_id", 0)
-        self.starts: bool = given.get("sequence_start", False)
-        self.ends: bool = given.get("sequence_end", False)
-        self.line: Line[SequencedCall] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.is_released = False
-        self.call = item.call
-        self.rows = item.rows
-        self.stack_key = item.stack_key
-        self.size_bytes = item.size_bytes
-        self.enqueued_ns = 0
-        self.deadline_ns = item.deadline_ns
-        self.has_grpc_deadline = item.has_grpc_deadline
-        self.is_gone = False
-
-    @property
-    def state(self) -> Sequence[Array] | None:
-        """What the call before left."""
-        state: Sequence[Array] | None = None if self.line is None else self.line.state
-        return state
-
-    def finish(self, outputs: Sequence[Array]) -> bool:
-        """Keep the state, and send the rest."""
-        shown_count = self.owner.shown_count
-        if self.line is not None:
-            self.line.state = [_own(output) for output in outputs[shown_count:]]
-        is_gone = self.item.is_gone
-        is_sent = not is_gone and self.item.finish(outputs[:shown_count])
-        self.is_gone = is_gone
-        self.owner.settle(self, lost="" if is_sent or is_gone else UNSENT)
-        return is_sent
-
-    def fail(self, error: BasculeError) -> None:
-        """Pass it on; the sequence ends."""
-        if not self.item.is_gone:
-            self.item.fail(error)
-        self.owner.settle(self, lost=f"one of its calls failed: {error.message}")
-
-
-def _own(array: Array) -> Array:
-    """Copy a view: it would keep the whole batch's output."""
-    return array if array.base is None else array.copy()

@@ -7,6 +7,7 @@ import pytest
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError, QueueFullError
 from serving.monitor.statistics import FailureReason
+from tests.fakes.batching import NS_PER_S
 from tests.fakes.sequence_bench import SequenceBench, StepCall
 
 
@@ -121,6 +122,18 @@ def test_a_sequence_without_a_slot_waits_for_one() -> None:
     assert waiting.result == [5]
     assert late.answer_count == 1
     assert bench.queue_bytes.count == 0
+
+
+def test_the_wait_in_a_line_is_time_in_the_queue() -> None:
+    """Statistics count it from when the call came."""
+    bench = SequenceBench(max_sequences=1, idle_s=2.0)
+    bench.submit(StepCall(1, 1, start=True), StepCall(2, 1, start=True))
+    bench.finish_all()
+    bench.loop.pass_time(3.0)
+    bench.finish_all()
+    counted = bench.counted()
+    assert counted.success.count == 2
+    assert counted.queue.ns >= 2 * NS_PER_S
 
 
 def test_what_waits_in_lines_is_bounded() -> None:
