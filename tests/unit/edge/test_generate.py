@@ -4,7 +4,7 @@ import contextlib
 import math
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
@@ -77,10 +77,17 @@ def test_the_innermost_free_dimension_takes_the_count(
 
 @given(st.lists(st.sampled_from([-1, 1, 2, 3, 16])), st.integers(0, 100))
 def test_a_shape_that_is_found_holds_all_elements(shape: list[int], count: int) -> None:
-    """Whatever the model's shape, its fixed dimensions stay as they are."""
-    fitting: list[int] = []
+    """Any other count is refused, and nothing else is raised."""
+    fitting: list[int] | None = None
     with contextlib.suppress(InvalidArgumentError):
         fitting = fitting_shape(spec(*shape), count)
-    assume(fitting)
+    assert fitting is None or math.prod(fitting) == count
+
+
+@given(st.lists(st.sampled_from([-1, 1, 2, 3, 16])), st.integers(0, 9))
+def test_a_count_that_fits_gets_its_shape(shape: list[int], free: int) -> None:
+    """Fixed dimensions stay as they are."""
+    count = math.prod(size for size in shape if size != -1) * (free if -1 in shape else 1)
+    fitting = fitting_shape(spec(*shape), count)
     assert math.prod(fitting) == count
     assert all(told in (-1, size) for told, size in zip(shape, fitting, strict=True))
