@@ -119,9 +119,9 @@ def _kill_workers_of(instance: Instance, model: str, count: int) -> tuple[Ledger
 
         def whole_again() -> bool:
             pids = {w["pid"] for w in ready_workers(instance, model)}
-            return killed not in pids and len(pids) == len(workers)
+            return killed not in pids and len(pids) >= len(workers)
 
-        recovered(whole_again, "as many ready workers as before")
+        recovered(whole_again, "as many ready workers as before or more")
 
     def act() -> None:
         for turn in range(count):

@@ -27,6 +27,7 @@ NO_JSON: Final = frozenset({"FP16", "BF16"})
 # Free dimensions that the model only takes in certain sizes; the first number is the batch.
 SHAPES: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = MappingProxyType(
     {
+        "accumulator": {"x": (1, 4)},
         "silero_vad": {"input": (1, 576), "state": (2, 1, 128), "sr": (1,)},
         "silero_vad_ts": {"INPUT__0": (1, 512), "INPUT__1": (1,)},
         "silero_vad_stateless_ts": {"INPUT__0": (1, 576), "INPUT__1": (2, 1, 128)},
@@ -40,6 +41,10 @@ BELOW: Final[Mapping[str, int]] = MappingProxyType(
     {"minilm": 2, "minilm_ts": 2, "fail_on_demand": 4, "slow": 2, "magika": 256}
 )
 SAMPLE_RATE_HZ: Final = 16_000
+# A sequence of one call: its state is the first one, zeros.
+WHOLE_SEQUENCE: Final = MappingProxyType(
+    {"sequence_id": 7, "sequence_start": True, "sequence_end": True}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +54,12 @@ class Question:
     model: str
     datatypes: Mapping[str, str]
     feeds: Feeds
+    options: Mapping[str, Any]
+    """Of the client's call."""
 
 
-def question(model: str, metadata: Mapping[str, Any]) -> Question:
-    """Make one set of inputs for a model from its metadata; the same on every call."""
+def question(model: str, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> Question:
+    """Make one set of inputs for a model from what it says of itself; the same on every call."""
     rng = np.random.default_rng(7)
     feeds: Feeds = {}
     for tensor in metadata["inputs"]:
@@ -63,7 +70,8 @@ def question(model: str, metadata: Mapping[str, Any]) -> Question:
         )
         feeds[name] = _values(model, name, tensor["datatype"], shape, rng)
     datatypes = {t["name"]: t["datatype"] for t in metadata["inputs"]}
-    return Question(model=model, datatypes=datatypes, feeds=feeds)
+    options = WHOLE_SEQUENCE if "sequence_batching" in config else MappingProxyType({})
+    return Question(model=model, datatypes=datatypes, feeds=feeds, options=options)
 
 
 def _values(
@@ -83,8 +91,8 @@ def _values(
     return rng.random(shape, np.float32).astype(dtype)
 
 
-def bare_onnx(file: Path, feeds: Feeds) -> list[Array]:
-    """Run the file in ONNX Runtime alone, with one thread."""
+def bare_onnx(file: Path, feeds: Feeds, names: list[str]) -> list[Array]:
+    """Run the file in ONNX Runtime alone, with one thread; what is not fed is zero."""
     import onnxruntime as ort  # noqa: PLC0415  an engine, and only for models of its format
 
     options = ort.SessionOptions()
@@ -98,11 +106,14 @@ def bare_onnx(file: Path, feeds: Feeds) -> list[Array]:
             binding.bind_ortvalue_input(name, bits)
         elif value.dtype == object:
             text = np.array([v.decode() for v in value.ravel()], object).reshape(value.shape)
-            return [_bytes(o) for o in session.run(None, {name: text})]
+            return [_bytes(o) for o in session.run(names, {name: text})]
         else:
             binding.bind_cpu_input(name, value)
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
+    for state in session.get_inputs():
+        if state.name not in feeds and state.type == "tensor(float)":
+            binding.bind_cpu_input(state.name, np.zeros(state.shape, np.float32))
+    for name in names:
+        binding.bind_output(name)
     session.run_with_iobinding(binding)
     return [_plain(value) for value in binding.get_outputs()]
 
@@ -160,7 +171,7 @@ def ask_http(
         tensor.set_data_from_numpy(value, binary_data=binary)
         inputs.append(tensor)
     outputs = [triton_http.InferRequestedOutput(n, binary_data=binary) for n in names]
-    reply = client.infer(q.model, inputs, outputs=outputs)
+    reply = client.infer(q.model, inputs, outputs=outputs, **q.options)
     return [_from_json(reply.as_numpy(n)) for n in names]
 
 
@@ -178,7 +189,7 @@ def ask_grpc(client: Any, q: Question, names: list[str]) -> list[Array]:
         tensor = triton_grpc.InferInput(name, list(value.shape), q.datatypes[name])
         tensor.set_data_from_numpy(value)
         inputs.append(tensor)
-    reply = client.infer(q.model, inputs)
+    reply = client.infer(q.model, inputs, **q.options)
     return [reply.as_numpy(n) for n in names]
 
 
@@ -197,7 +208,7 @@ def verify(model: str, folder: Path, http: Any, grpc: Any) -> str:
     """Verify one model on every transport; return what is wrong, or nothing."""
     metadata = http.get_model_metadata(model)
     version = folder / metadata["versions"][-1]
-    q = question(model, metadata)
+    q = question(model, metadata, http.get_model_config(model))
     names = [t["name"] for t in metadata["outputs"]]
     tensors = [*metadata["inputs"], *metadata["outputs"]]
     asks: dict[str, Callable[[], list[Array]]] = {
@@ -208,7 +219,7 @@ def verify(model: str, folder: Path, http: Any, grpc: Any) -> str:
         asks["HTTP JSON"] = lambda: ask_http(http, q, names, binary=False)
     onnx = version / "model.onnx"
     if onnx.exists():
-        wants = [bare_onnx(onnx, q.feeds)] * len(asks)
+        wants = [bare_onnx(onnx, q.feeds, names)] * len(asks)
     else:
         wants = bare_torch(version / "model.pt", q.feeds, len(asks))
     wrong = {
