@@ -22,6 +22,7 @@ ACTING_FIELDS: Final = frozenset(
         "version_policy",
         "instance_group",
         "default_model_filename",
+        "cc_model_filenames",
         "parameters",
         "dynamic_batching",
         "response_cache",

@@ -10,8 +10,6 @@ from runtimes.errors import UnsupportedError
 UNSERVED_FIELDS: Final = {
     "batch_input": "generated batch inputs are not served",
     "batch_output": "batch outputs are not served",
-    "cc_model_filenames": "files by compute capability are not served: name one file as "
-    "default_model_filename",
     "model_operations": "custom operator libraries are native code and are not loaded",
     "model_repository_agents": "repository agents are not run",
 }
@@ -46,6 +44,21 @@ def refuse_unserved(message: pb.ModelConfig) -> None:
             if field.name in UNSERVED_TENSOR_FIELDS:
                 reason = UNSERVED_TENSOR_FIELDS[field.name]
                 raise UnsupportedError(f"tensor '{tensor.name[:80]}': {reason}")
+
+
+def refuse_files_by_gpu(message: pb.ModelConfig) -> None:
+    """Refuse, for a model on GPUs, one file for each compute capability.
+
+    On the CPU the default file is the one to serve, for Triton as well.
+
+    Raises:
+        UnsupportedError: There are such files.
+    """
+    if message.cc_model_filenames:
+        raise UnsupportedError(
+            "cc_model_filenames: files by compute capability are not served on GPUs: name one file "
+            "as default_model_filename"
+        )
 
 
 def _refuse_engines(message: pb.ModelConfig) -> None:

@@ -25,7 +25,7 @@ from serving.registry.config_details import (
     warmups_of,
 )
 from serving.registry.config_ignored import ignored_fields
-from serving.registry.config_refusals import refuse_unserved
+from serving.registry.config_refusals import refuse_files_by_gpu, refuse_unserved
 from serving.registry.config_sequences import sequence_policy, sequence_queue
 from serving.registry.ensemble_config import FORMAT as ENSEMBLE
 from serving.registry.ensemble_config import ensemble_steps, is_ensemble
@@ -137,6 +137,8 @@ def _configuration(
     if message.HasField("sequence_batching") and rows is None:
         rows = 0  # nobody could prove on made-up inputs that rows of sequences may be joined
     inputs, outputs = _specs(message.input, "input"), _specs(message.output, "output")
+    if on_gpu:
+        refuse_files_by_gpu(message)
     policy = ServingPolicy(
         max_batch_rows=rows,
         inputs=inputs,

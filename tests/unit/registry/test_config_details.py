@@ -129,6 +129,15 @@ def test_other_engines_are_refused(text: str) -> None:
         policy(text)
 
 
+def test_files_by_gpu_are_for_gpus() -> None:
+    """On the CPU the default file is served, as Triton does; on GPUs they are refused by name."""
+    text = "cc_model_filenames { key: '9.0' value: 'hopper.onnx' }"
+
+    assert policy(text).ignored == ()
+    with pytest.raises(UnsupportedError, match="cc_model_filenames"):
+        parse_config(text, model="m", gpu=True)
+
+
 def test_what_nothing_acts_on_is_listed() -> None:
     """Every field without effect is named, and none that acts."""
     found = policy(
