@@ -134,13 +134,18 @@ class Served:
 
 @contextmanager
 def served_models(mode: str, folder: Path, names: Sequence[str]) -> Iterator[Served]:
-    """Serve a repository's models, in control of operators; `mode` is `standalone` or `ray`."""
+    """Serve a repository's models, in control of operators, with all extensions on.
+
+    `mode` is `standalone` or `ray`.
+    """
     with (
         running_instance(
             folder,
             mode=mode,
             model_control_mode="explicit",
             load_model=json.dumps(list(names)),
+            allow_load_overrides="true",
+            system_shared_memory="true",
         ) as instance,
         connected(instance) as served,
     ):

@@ -116,6 +116,9 @@ def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> N
     assert unready.infer("good", ones()).status == 200
     health = unready.channel.unary_unary("/grpc.health.v1.Health/Check")
     assert health(b"") == b"\x08\x02"  # status: NOT_SERVING
+    for client in unready.clients:
+        with pytest.raises(InferenceServerException, match="Client shared memory is disabled"):
+            client.register_system_shared_memory("r", "/bascule-protocol", 64)
 
 
 @pytest.fixture(name="leaving")
