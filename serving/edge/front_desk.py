@@ -4,8 +4,9 @@ Every reply that is no success is `{"error": text}` with exactly `application/js
 compressed; a query string and the content type of a request mean nothing.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
 from serving.edge.json_body import BodyRoom, json_object
+from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
@@ -78,6 +80,8 @@ def front_desk_app(
             ("POST", f"{model}/generate", http.generate),
             ("POST", f"{model}/generate_stream", http.generate_stream),
         ]
+    table.append(("GET", "/openapi.json", http.openapi))
+    http.describe([(methods, path) for methods, path, _ in table])
     app = Starlette(
         routes=[
             Route(path, _answered(endpoint), methods=methods.split())
@@ -95,7 +99,15 @@ class _HttpDesk:
     def __init__(self, desk: Desk, generator: GenerateRelay) -> None:
         self._desk = desk
         self.room = BodyRoom()
+        self._document: Mapping[str, object] = {}
         self._generator = generator
+
+    def describe(self, routes: Sequence[tuple[str, str]]) -> None:
+        """Write the OpenAPI document of the routes: their methods and paths."""
+        self._document = openapi_document(routes, version("bascule"))
+
+    async def openapi(self, _: Request) -> Response:
+        return _json(self._document)
 
     async def live(self, _: Request) -> Response:
         try:
