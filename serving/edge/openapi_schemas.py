@@ -13,7 +13,8 @@ BOOLEAN: Final = "boolean"
 
 def schemas() -> Json:
     """Return every schema by its name."""
-    return {**_server(), **_model(), **_inference(), **_repository(), **_settings(), **_regions()}
+    inference = {**_asked(), **_answered(), **_flat()}
+    return {**_server(), **_model(), **inference, **_repository(), **_settings(), **_regions()}
 
 
 def _server() -> Json:
@@ -77,13 +78,12 @@ def _model() -> Json:
     }
 
 
-def _inference() -> Json:
+def _asked() -> Json:
     place = {
         "shared_memory_region": _type(STRING),
         "shared_memory_byte_size": _count(),
         "shared_memory_offset": _count(),
     }
-    shape = _list(_count())
     return {
         "Parameters": {
             "type": "object",
@@ -92,7 +92,7 @@ def _inference() -> Json:
         "InputTensor": _object(
             {
                 "name": _type(STRING),
-                "shape": shape,
+                "shape": _list(_count()),
                 "datatype": _reference("Datatype"),
                 "data": {"type": "array", "description": "Flat or nested, row by row."},
                 "parameters": _object({"binary_data_size": _count(), **place}, required=()),
@@ -118,11 +118,16 @@ def _inference() -> Json:
             },
             required=("inputs",),
         ),
+    }
+
+
+def _answered() -> Json:
+    return {
         "OutputTensor": _object(
             {
                 "name": _type(STRING),
                 "datatype": _reference("Datatype"),
-                "shape": shape,
+                "shape": _list(_count()),
                 "data": {"type": "array", "description": "Flat, row by row."},
                 "parameters": _object({"binary_data_size": _count()}, required=()),
             },
@@ -138,6 +143,11 @@ def _inference() -> Json:
             },
             required=("model_name", "model_version", "outputs"),
         ),
+    }
+
+
+def _flat() -> Json:
+    return {
         "Generate": {
             "type": "object",
             "description": "A member for each input, by its name; others are parameters.",
