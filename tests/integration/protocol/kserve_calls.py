@@ -58,9 +58,11 @@ async def over_rest(http: str) -> dict[str, object]:
         "ready": await client.is_server_ready(url),
         "model": await client.is_model_ready(url, "tiny"),
         "unloaded": await client.is_model_ready(url, "spare"),
-        "json": told(await client.infer(url, request_to("tiny", is_binary=False))),
-        "binary": told(await client.infer(url, request_to("tiny", is_binary=True))),
-        "refused": await refusal(client.infer(url, request_to("nobody", is_binary=False))),
+        "json": told(await client.infer(url, request_to("tiny", is_binary=False), "tiny")),
+        "binary": told(await client.infer(url, request_to("tiny", is_binary=True), "tiny")),
+        "refused": await refusal(
+            client.infer(url, request_to("nobody", is_binary=False), "nobody")
+        ),
     }
 
 

@@ -97,14 +97,19 @@ def with_a_broken_model(mode: str) -> Iterator[Served]:
             return states == {"good": "READY", "bad": "UNAVAILABLE"}
 
         with (
-            running_instance(folder, mode=mode, has_started=has_failed) as instance,
+            running_instance(
+                folder, mode=mode, has_started=has_failed, server_id="mine"
+            ) as instance,
             connected(instance) as served,
         ):
             yield served
 
 
 def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> None:
-    """Both clients see live, not ready, and which model is the one; others answer."""
+    """Both clients see live, not ready, and which model is the one; others answer.
+
+    Its operator gave it a name and no control over what is loaded, which is all told, too.
+    """
     reply = unready.get("/v2/health/ready")
 
     assert (reply.status, reply.json()["ready"], reply.json()["live"]) == (400, False, True)
@@ -116,7 +121,16 @@ def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> N
     assert unready.infer("good", ones()).status == 200
     health = unready.channel.unary_unary("/grpc.health.v1.Health/Check")
     assert health(b"") == b"\x08\x02"  # status: NOT_SERVING
+    assert unready.get("/v2").json()["name"] == unready.grpc.get_server_metadata().name == "mine"
+    failed = "Request for unknown model: 'bad' version 1 is not at ready state"
+    assert unready.ask("POST", "/v2/models/bad/versions/1/infer", ones()).refusal() == (503, failed)
     for client in unready.clients:
+        for change in (client.load_model, client.unload_model):
+            with pytest.raises(InferenceServerException) as caught:
+                change("good")
+            assert caught.value.message() == (
+                "explicit model load / unload is not allowed if polling is enabled"
+            )
         with pytest.raises(InferenceServerException, match="Client shared memory is disabled"):
             client.register_system_shared_memory("r", "/bascule-protocol", 64)
 
