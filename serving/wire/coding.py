@@ -61,6 +61,7 @@ def inflate(body: Buffer, coding: str, max_bytes: int) -> bytes:
     except zlib.error as error:
         raise _corrupt() from error
     if len(text) > max_bytes:
+        del text  # the error's traceback would keep it for as long as the error lives
         raise InvalidArgumentError(
             f"Decompressed data size exceeds the maximum allowed value of {max_bytes} bytes. "
             "Use --http-max-input-size to increase the limit."

@@ -253,8 +253,13 @@ class Exchange(QueuedCall):
         future.add_done_callback(self._on_unpacked)
 
     def _on_unpacked(self, future: "asyncio.Future[Buffer]") -> None:
+        # Not raised here: error, traceback, this frame and the future would be a cycle, and young
+        # garbage is collected seldom.
+        failure = future.exception()
         if self.is_gone:
-            future.exception()
+            return
+        if isinstance(failure, BasculeError):
+            self.fail(failure)
             return
         try:
             self._enter(future.result())

@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import psutil
 import pytest
 
 from tests.fakes.hostile import HttpReply, ask, post
@@ -81,7 +82,8 @@ def test_entries_without_number_are_refused(server: Server, field: str) -> None:
         "outputs": [{"name": f"y{k}"} for k in range(5000)],
         "parameters": {f"p{k}": k for k in range(5000)},
     }
-    reply = infer(server, **{"inputs": [INPUT], field: many[field]})
+    body = json.dumps({"inputs": [INPUT], field: many[field]}).encode()
+    reply = ask(server.http, post(INFER, body))
     assert reply.status == 400
     assert reply.error == f"Unable to parse '{field}': 5000 entries exceed the maximum of 4096"
 
@@ -112,6 +114,16 @@ def test_a_bomb_stops_at_the_limit(server: Server) -> None:
     reply = ask(server.http, post(INFER, bomb, Content_Encoding="gzip"))
     assert reply.status == 400
     assert "exceeds the maximum allowed value of 67108864 bytes" in reply.error
+
+
+def test_many_bombs_leave_no_memory(server: Server) -> None:
+    """What a refused body was inflated to is given back at once, one after the other."""
+    worker = psutil.Process(server.worker_pids()["s1"])
+    bomb = post(INFER, gzip.compress(bytes(80 << 20)), Content_Encoding="gzip")
+    before = worker.memory_info().rss
+    statuses = {ask(server.http, bomb).status for _ in range(12)}
+    assert statuses == {400}
+    assert worker.memory_info().rss - before < 300 << 20
 
 
 @pytest.mark.parametrize(

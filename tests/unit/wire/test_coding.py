@@ -94,3 +94,13 @@ def test_reply_coding(accepted: str, expected: str | None) -> None:
 def test_is_plain(name: str, plain: bool) -> None:  # noqa: FBT001  a test's parameter
     """No coding and `identity` mean: as it is."""
     assert coding.is_plain(name) is plain
+
+
+def test_a_refused_bomb_leaves_no_memory_with_its_error() -> None:
+    """An error may live long, and its traceback holds what its frames hold."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        coding.inflate(gzip.compress(bytes(1 << 20)), "gzip", 1 << 19)
+
+    frames = [entry.frame.f_locals for entry in caught.traceback if "wire" in str(entry.path)]
+    held = [value for names in frames for value in names.values() if isinstance(value, bytes)]
+    assert max(map(len, held)) < 1 << 16
