@@ -136,13 +136,15 @@ def test_shapes_may_be_reckoned_on_the_cpu(load: Load) -> None:
 
 
 def test_an_operator_without_a_kernel_is_told_or_refused(load: Load) -> None:
-    """It runs on the CPU with a note where that is allowed, and is refused by name where not."""
+    """It runs on the CPU with a warning where that is allowed, and is refused by name where not."""
     model = load(gpu_models.determinant())
     x = np.stack([np.eye(4, dtype=np.float32) * 2] * 3)
 
     assert model.run([x])[0].tolist() == [256.0] * 3
-    assert isinstance(model, Noted)
-    assert "1 Det" in model.notes[0]
+    assert isinstance(model, Placed)
+    (finding,) = model.findings
+    assert finding.code == "BP-O06"
+    assert "1 Det" in finding.message
     with pytest.raises(ModelLoadError, match=r"1 Det.*allow_cpu_nodes"):
         load(gpu_models.determinant(), allow_cpu_nodes=False)
 
