@@ -30,7 +30,8 @@ def queue_policy(batching: pb.ModelDynamicBatching, max_batch_rows: int | None) 
     plain = QueuePolicy(
         preferred_batch_rows=tuple(sorted(set(batching.preferred_batch_size))),
         max_queue_delay_s=batching.max_queue_delay_microseconds / US_PER_S,
-        max_queue_rows=queue.max_queue_size or QueuePolicy().max_queue_rows,
+        max_queue_rows=0 if queue.max_queue_size else QueuePolicy().max_queue_rows,
+        max_queue_calls=queue.max_queue_size,
         default_timeout_s=queue.default_timeout_microseconds / US_PER_S,
     )
     priorities = _priorities(batching)
@@ -40,7 +41,7 @@ def queue_policy(batching: pb.ModelDynamicBatching, max_batch_rows: int | None) 
         plain,
         priorities=priorities,
         default_timeout_s=0.0,  # each level has its own
-        max_queue_rows=0 if queue.max_queue_size else plain.max_queue_rows,
+        max_queue_calls=0,  # and so it has this
     )
 
 

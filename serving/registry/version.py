@@ -83,6 +83,8 @@ class QueuePolicy:
     max_queue_delay_s: float = 0.0
     max_queue_rows: int = 4096
     """0: no bound in rows."""
+    max_queue_calls: int = 0
+    """0: no bound in calls."""
     default_timeout_s: float = 0.0
     """Queue time after which a call is refused; 0 means no limit."""
     priorities: PriorityPolicy | None = None

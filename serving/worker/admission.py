@@ -14,6 +14,8 @@ class QueueLimits:
     """Rows that may wait for one version; 0: no bound."""
     max_bytes: int
     """Bytes of tensors that may wait in the whole process."""
+    max_calls: int = 0
+    """Calls that may wait for one version (Triton's max_queue_size); 0: no bound."""
 
 
 def refusal(
@@ -42,6 +44,16 @@ def refusal(
             f"call has {call_bytes}; nothing was executed, retry later"
         )
     return None
+
+
+def crowd_refusal(limits: QueueLimits, queued_calls: int) -> BasculeError | None:
+    """Return why one more call may not wait, where calls are counted; None if it may."""
+    if not limits.max_calls or queued_calls < limits.max_calls:
+        return None
+    return QueueFullError(
+        f"Exceeds maximum queue size: {queued_calls} of {limits.max_calls} calls wait; nothing was "
+        "executed, retry later"
+    )
 
 
 def draining_error() -> DrainingError:

@@ -17,7 +17,7 @@ from typing import Final
 from runtimes.errors import BasculeError
 from serving.errors import DeadlineError, QueueTimeoutError
 from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
-from serving.worker.admission import QueueLimits, refusal
+from serving.worker.admission import QueueLimits, crowd_refusal, refusal
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
@@ -76,6 +76,7 @@ class Batcher:
         self._is_plain = not (batch_limits.preferred_rows or batch_limits.max_delay_ns)
 
         self._levels = levels
+        self._counts_calls = levels is not None or queue_limits.max_calls > 0
         self._queue: deque[QueuedCall] | LevelQueue = deque() if levels is None else levels
         self._queued_rows = 0
         self._is_armed = False
@@ -108,8 +109,8 @@ class Batcher:
         waiting = self._queue_bytes
         with waiting.lock:
             error = refusal(self._queue_limits, self._queued_rows, rows, waiting.count, size_bytes)
-            if self._levels is not None and error is None:
-                error = self._levels.admit(item, item.enqueued_ns)
+            if self._counts_calls and error is None:
+                error = self._crowd_refusal(item)
             if error is None:
                 self._queue.append(item)
                 self._queued_rows += rows
@@ -122,6 +123,11 @@ class Batcher:
         if not self._is_armed and not self._is_running:
             self._is_armed = True
             self._loop.call_soon(self._turn)
+
+    def _crowd_refusal(self, item: QueuedCall) -> BasculeError | None:
+        if self._levels is not None:
+            return self._levels.admit(item, item.enqueued_ns)
+        return crowd_refusal(self._queue_limits, len(self._queue))
 
     def cancel(self, item: QueuedCall) -> None:
         """Forget a call whose client left; one that runs already is finished for nobody."""

@@ -121,7 +121,11 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         )
     stacker = steps or Stacker(served.inputs, served.outputs, max_batch_rows=rows)
     queue = spec.policy.queue
-    limits = QueueLimits(max_rows=queue.max_queue_rows, max_bytes=shop.max_queue_bytes)
+    limits = QueueLimits(
+        max_rows=queue.max_queue_rows,
+        max_bytes=shop.max_queue_bytes,
+        max_calls=queue.max_queue_calls,
+    )
     batcher = Batcher(
         VersionRunner(running.model, stacker, running.note, shop.now_ns),
         batch_limits=BatchLimits(

@@ -189,13 +189,14 @@ class HeldCall(QueuedCall):
 class Bench:
     """A batcher with everything around it, all by hand."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one for each bound that a test sets
         self,
         *,
         max_rows: int = 8,
         preferred_rows: tuple[int, ...] = (),
         max_delay_s: float = 0.0,
         max_queue_rows: int = 0,
+        max_queue_calls: int = 0,
         max_queue_bytes: int = 1 << 30,
         priorities: PriorityPolicy | None = None,
     ) -> None:
@@ -219,7 +220,9 @@ class Bench:
                 preferred_rows=preferred_rows,
                 max_delay_ns=int(max_delay_s * NS_PER_S),
             ),
-            queue_limits=QueueLimits(max_rows=max_queue_rows, max_bytes=max_queue_bytes),
+            queue_limits=QueueLimits(
+                max_rows=max_queue_rows, max_bytes=max_queue_bytes, max_calls=max_queue_calls
+            ),
             queue_bytes=self.queue_bytes,
             executor=self.executor,
             statistics=self.statistics,

@@ -45,7 +45,7 @@ def test_levels_and_their_policies_are_read() -> None:
             ),
         ),
     )
-    assert (found.default_timeout_s, found.max_queue_rows) == (0.0, 0)
+    assert (found.default_timeout_s, found.max_queue_rows, found.max_queue_calls) == (0.0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,18 @@ def test_contradictions_are_refused(text: str, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match="dynamic_batching") as caught:
         parse_config(f"dynamic_batching {{ {text} }}", model="m")
     assert words in caught.value.message
+
+
+def test_a_bound_of_the_queue_counts_calls() -> None:
+    """Triton's max_queue_size; without one, rows are bounded."""
+    found = queue("dynamic_batching { default_queue_policy { max_queue_size: 3 } }")
+    assert (found.max_queue_calls, found.max_queue_rows) == (3, 0)
+    assert queue("").max_queue_rows == QueuePolicy().max_queue_rows
+
+
+def test_a_rate_limiter_is_told_of_as_without_effect() -> None:
+    """As in Triton, which leaves rate limiters alone unless it is started with them."""
+    text = """
+      instance_group { count: 1 rate_limiter { resources { name: "R" count: 4 } priority: 2 } }
+    """
+    assert "instance_group rate_limiter" in parse_config(text, model="m").policy.ignored

@@ -45,7 +45,8 @@ def test_every_setting_is_read() -> None:
         queue=QueuePolicy(
             preferred_batch_rows=(4, 8),
             max_queue_delay_s=0.0005,
-            max_queue_rows=100,
+            max_queue_rows=0,
+            max_queue_calls=100,
             default_timeout_s=2.0,
         ),
         replica_count=2,

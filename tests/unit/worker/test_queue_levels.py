@@ -127,6 +127,16 @@ def test_a_level_has_a_bound_of_its_own() -> None:
     assert bench.counted().failures[FailureReason.REJECTED] == 1
 
 
+def test_a_plain_queue_can_be_bounded_in_calls() -> None:
+    """Calls are counted, whatever their rows; the one that runs does not count."""
+    bench = Bench(max_queue_calls=1)
+    busy(bench)
+    bench.submit(HeldCall(1.0, 2.0, 3.0))
+    with pytest.raises(QueueFullError, match="Exceeds maximum queue size: 1 of 1 calls wait"):
+        bench.submit(HeldCall(4.0))
+    assert order(bench) == [1.0]
+
+
 def test_kinds_that_cannot_be_stacked_keep_their_places() -> None:
     """What a batch has looked past stays at the head of its level."""
     bench = Bench(priorities=THREE)
