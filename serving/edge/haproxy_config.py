@@ -214,8 +214,8 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     acl grpc_failure res.hdr(grpc-status) -m found
 
     http-request {grpc_reply(Code.DRAINING, refusals.GRPC_SERVER_EXITING)} if draining
-{_grpc_guards()}
     http-request set-var(txn.infer) bool(true) if METH_POST {{ path {GRPC_INFER} }}
+{_grpc_guards()}
     # `protobuf` reads a message that the buffer cuts off, `ungrpc` does not.
 {_wait_for_body()}
     http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MESSAGE)} if infer no_message
@@ -246,13 +246,14 @@ def _grpc_guards() -> str:
     """Keep from the front desk what ends grpc.aio, and what it would call its own fault."""
     bad_timeout = refusals.invalid_timeout("%[req.hdr(grpc-timeout),url_enc]")
     bad_coding = refusals.unknown_coding("%[req.hdr(grpc-encoding),url_enc]")
+    unknown = grpc_reply(Code.UNSUPPORTED, refusals.UNKNOWN_METHOD)
     return f"""    acl method_path path -m reg {GRPC_METHOD}
     acl has_timeout req.hdr(grpc-timeout) -m found
     acl sound_timeout req.hdr(grpc-timeout) -m reg ^[0-9]{{1,8}}[HMSmun]$
     acl has_coding req.hdr(grpc-encoding) -m found
     acl known_coding req.hdr(grpc-encoding) -m str identity gzip deflate
     # It stops taking calls for good when it cannot decode a path.
-    http-request {grpc_reply(Code.UNSUPPORTED, refusals.UNKNOWN_METHOD)} if is_grpc !method_path
+    http-request {unknown} if !infer is_grpc !method_path
     http-request {grpc_reply(Code.INVALID_ARGUMENT, bad_timeout)} if has_timeout !sound_timeout
     http-request {grpc_reply(Code.UNSUPPORTED, bad_coding)} if has_coding !known_coding
     http-request del-header -bin -m end
