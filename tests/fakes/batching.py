@@ -114,6 +114,15 @@ class HandExecutor:
         """Let the loop hear of the oldest result."""
         self.results.popleft()()
 
+    def finish_all(self, loop: HandLoop) -> None:
+        """Let everything that waits or runs come to its end."""
+        loop.turn()
+        while self.jobs or self.results:
+            if self.jobs:
+                self.work()
+            self.deliver()
+            loop.turn()
+
 
 class DoublingModel:
     """y = 2 * x; fails on batches that contain -1, and records every batch."""
@@ -239,12 +248,7 @@ class Bench:
 
     def finish_all(self) -> None:
         """Let everything that waits or runs come to its end."""
-        self.loop.turn()
-        while self.executor.jobs or self.executor.results:
-            if self.executor.jobs:
-                self.executor.work()
-            self.executor.deliver()
-            self.loop.turn()
+        self.executor.finish_all(self.loop)
 
     def counted(self) -> VersionStatistics:
         """Return the statistics."""

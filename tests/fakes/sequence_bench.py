@@ -144,12 +144,7 @@ class SequenceBench:
 
     def finish_all(self) -> None:
         """Let everything that may run come to its end."""
-        self.loop.turn()
-        while self.executor.jobs or self.executor.results:
-            if self.executor.jobs:
-                self.executor.work()
-            self.executor.deliver()
-            self.loop.turn()
+        self.executor.finish_all(self.loop)
 
     def deadline_ns(self, after_s: float) -> int:
         """Return a time from now."""
