@@ -29,7 +29,7 @@ from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
 from serving.monitor.triton_statistics import triton_statistics
-from serving.registry.config_completion import config_json
+from serving.registry.model_config.completion import config_json
 
 log = structlog.get_logger(__name__)
 

@@ -25,7 +25,7 @@ from serving.edge.stream_relay import StreamRelay
 from serving.edge.unary_calls import unary_method
 from serving.errors import WIRE
 from serving.monitor.statistics import DurationSum, VersionStatistics
-from serving.registry.config_completion import config_message
+from serving.registry.model_config.completion import config_message
 from serving.wire import coding
 
 log = structlog.get_logger(__name__)

@@ -32,8 +32,8 @@ from serving.registry.manifest import (
     Manifest,
     parse_manifest,
 )
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.signatures import MAX_ENVELOPE_BYTES, signers, statement
-from serving.registry.triton_config import parse_config
 
 CHUNK_BYTES: Final = 1 << 20
 

@@ -9,7 +9,7 @@ from runtimes.devices import CPU, Device
 from runtimes.signature import Configured, as_configured, declared_inputs, declared_outputs
 from runtimes.threads import available_cpus, threads_for
 from serving.registry.manifest import Manifest
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import ServingPolicy
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from runtimes.contract import TensorSpec
 from serving.registry.compatibility import Change, changes
 from serving.registry.manifest import Manifest, Tensor
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.parsing import parse_config
 
 ABSENT = "-"
 

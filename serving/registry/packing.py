@@ -33,8 +33,8 @@ from serving.registry.manifest import (
     parse_manifest,
     require_inner_path,
 )
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.pins import read_pins
-from serving.registry.triton_config import parse_config
 
 CARD_FILE: Final = "card.md"
 CONTRACT_FILE: Final = "contract.yaml"

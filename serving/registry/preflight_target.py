@@ -18,6 +18,7 @@ from runtimes.trial_run import TrialOrder
 from serving.errors import NotFoundError
 from serving.registry.formats import FORMATS
 from serving.registry.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, parse_manifest
+from serving.registry.model_config.parsing import MAX_CONFIG_CHARACTERS, parse_config
 from serving.registry.repository import CONFIG_FILE
 from serving.registry.subject import (
     FORMAT_OF_SUFFIX,
@@ -27,7 +28,6 @@ from serving.registry.subject import (
     subject_of_file,
 )
 from serving.registry.trial_order import order_of_bundle, order_of_file
-from serving.registry.triton_config import MAX_CONFIG_CHARACTERS, parse_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ from types import MappingProxyType
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
-from serving.registry.ensemble_config import FORMAT as ENSEMBLE
 from serving.registry.formats import (
     CODE_SUFFIXES,
     FORMATS,
@@ -30,7 +29,8 @@ from serving.registry.formats import (
     format_named,
     format_of_plain_file,
 )
-from serving.registry.triton_config import ModelConfiguration, VersionChoice, parse_config
+from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
+from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
 from serving.registry.version import WARMUP_FOLDER, VersionSpec
 
 CONFIG_FILE = "config.pbtxt"

@@ -10,7 +10,7 @@ from serving.registry.dependencies import Dependencies
 from serving.registry.file_digests import FileDigest
 from serving.registry.golden_samples import golden_spec
 from serving.registry.manifest import Manifest
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.trust import Candidate
 from serving.registry.trust_gate import Stamp, TrustGate, candidate_of, head_stamp
 from serving.registry.version import ServingPolicy, VersionSpec

@@ -44,9 +44,9 @@ from serving.registry.manifest import (
     Manifest,
     parse_manifest,
 )
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.pins import compare, mending_command, node_environment, read_pins
 from serving.registry.signatures import MAX_ENVELOPE_BYTES, signers, statement
-from serving.registry.triton_config import parse_config
 from serving.registry.trust import Candidate, TrustPolicy, Unsigned, judge
 from serving.registry.version import ServingPolicy, VersionSpec
 

@@ -10,14 +10,14 @@ from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import AlreadyExistsError
 from serving.registry.bundle import Bundle, copy_file, sync_folder, write_file
-from serving.registry.config_carry import (
+from serving.registry.formats import format_named
+from serving.registry.manifest import Lineage, Manifest, Tensor
+from serving.registry.model_config.carry import (
     exported_config,
     label_files,
     same_config,
     shared_data,
 )
-from serving.registry.formats import format_named
-from serving.registry.manifest import Lineage, Manifest, Tensor
 from serving.registry.repository import CONFIG_FILE
 from serving.registry.version import ServedVersion
 

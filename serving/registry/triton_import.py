@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
-from serving.registry.config_carry import label_files, shared_data, without_effect
 from serving.registry.ensemble import NO_BUNDLE
 from serving.registry.imports import Candidate, Refusal, Survey, inner_file
+from serving.registry.model_config.carry import label_files, shared_data, without_effect
 from serving.registry.packing import PackOrder
 from serving.registry.repository import CONFIG_FILE, ModelScan, Repository
 from serving.registry.version import VersionSpec

@@ -13,7 +13,7 @@ from typing import Final
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.edge.control import LoadOverride
-from serving.registry.config_override import config_text_of_json
+from serving.registry.model_config.override import config_text_of_json
 from serving.registry.repository import CONFIG_FILE, ModelScan, Repository, RepositoryScan
 from serving.registry.version import VersionSpec
 from serving.settings import Settings

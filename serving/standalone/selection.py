@@ -10,9 +10,9 @@ from serving.ids import model_name
 from serving.registry.aliases import named_version
 from serving.registry.formats import format_of_plain_file
 from serving.registry.manifest import MANIFEST_FILE
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
-from serving.registry.triton_config import parse_config
 from serving.registry.version import VersionSpec
 from serving.rollout.sources import Selection
 from serving.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serving.registry.bundle import read_bundle
 from serving.registry.golden_samples import golden_spec
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import VersionSpec
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from protos.generated import model_config_pb2 as pb
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, UnsupportedError
-from serving.registry.config_details import inner_path
+from serving.registry.model_config.details import inner_path
 from serving.registry.sequence_policy import (
     ControlKind,
     ControlTensor,

@@ -8,10 +8,10 @@ from functools import lru_cache
 from protos.generated import model_config_pb2 as pb
 from runtimes.datatypes import Datatype
 from runtimes.devices import device
-from serving.registry.config_sequences import hidden_tensors
 from serving.registry.formats import FORMATS
+from serving.registry.model_config.parsing import read_message
+from serving.registry.model_config.sequences import hidden_tensors
 from serving.registry.proto_json import message_json
-from serving.registry.triton_config import read_message
 from serving.registry.version import ServedVersion
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.registry.ensemble import LATEST, EnsembleStep, TensorLink, in_order, require_whole
-from serving.registry.triton_config import ModelConfiguration, parse_config
+from serving.registry.model_config.parsing import ModelConfiguration, parse_config
 from tests.fakes.ensembles import step
 
 TENSORS = """

@@ -3,7 +3,7 @@
 import pytest
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import LevelPolicy, PriorityPolicy, QueuePolicy, TimeoutAction
 
 LEVELS = """

@@ -1,7 +1,7 @@
 """Triton's model configuration: protobuf text (config.pbtxt) → records.
 
 `parse_config` reads what an operator wrote, and refuses what Bascule would serve differently from
-what was asked. What clients see of it is `config_completion`'s.
+what was asked. What clients see of it is `completion`'s.
 """
 
 import re
@@ -14,7 +14,8 @@ from google.protobuf import text_format
 from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
-from serving.registry.config_details import (
+from serving.registry.formats import format_of_backend
+from serving.registry.model_config.details import (
     MAX_THREADS,
     check_image_formats,
     count_parameter,
@@ -24,13 +25,12 @@ from serving.registry.config_details import (
     reshapes_of,
     warmups_of,
 )
-from serving.registry.config_ignored import ignored_fields
-from serving.registry.config_refusals import refuse_files_by_gpu, refuse_unserved
-from serving.registry.config_sequences import sequence_policy, sequence_queue
-from serving.registry.ensemble_config import FORMAT as ENSEMBLE
-from serving.registry.ensemble_config import ensemble_steps, is_ensemble
-from serving.registry.formats import format_of_backend
-from serving.registry.queue_config import queue_policy
+from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
+from serving.registry.model_config.ensembles import ensemble_steps, is_ensemble
+from serving.registry.model_config.ignored import ignored_fields
+from serving.registry.model_config.queueing import queue_policy
+from serving.registry.model_config.refusals import refuse_files_by_gpu, refuse_unserved
+from serving.registry.model_config.sequences import sequence_policy, sequence_queue
 from serving.registry.version import Isolation, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20

@@ -1,7 +1,7 @@
 """What a model configuration may say without effect: it is kept, and told of.
 
 A field that Bascule does not act on must be told of, or somebody relies on it. Fields that would be
-served wrongly are refused instead (`config_refusals`).
+served wrongly are refused instead (`refusals`).
 """
 
 from collections.abc import Iterator

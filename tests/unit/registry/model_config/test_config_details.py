@@ -6,7 +6,7 @@ from runtimes.datatypes import Datatype
 from runtimes.engine_options import EngineOptions
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from runtimes.reshape import Reshape
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import LabelFile, ServingPolicy, WarmupInput, WarmupSample
 
 WARMUP = """

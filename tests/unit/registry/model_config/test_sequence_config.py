@@ -5,10 +5,10 @@ import pytest
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
-from serving.registry.config_carry import shared_data
-from serving.registry.config_completion import config_message
+from serving.registry.model_config.carry import shared_data
+from serving.registry.model_config.completion import config_message
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.sequence_policy import ControlKind, SequencePolicy
-from serving.registry.triton_config import parse_config
 from serving.registry.version import Isolation, ServedVersion, ServingPolicy
 from tests.fakes.sequence_models import ACCUMULATOR_CONFIG, HISTORY_CONFIG
 

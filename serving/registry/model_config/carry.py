@@ -8,8 +8,8 @@ from typing import Final
 from google.protobuf import text_format
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry.config_completion import config_message
-from serving.registry.triton_config import parse_config
+from serving.registry.model_config.completion import config_message
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import WARMUP_FOLDER, ServedVersion
 
 WITHOUT_EFFECT: Final = "kept in the configuration, without effect"

@@ -7,7 +7,7 @@ import pytest
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from serving.registry.config_completion import config_json, config_message
+from serving.registry.model_config.completion import config_json, config_message
 from serving.registry.version import ServedVersion
 
 SERVED = ServedVersion(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
-from serving.registry.triton_config import VersionChoice, parse_config
+from serving.registry.model_config.parsing import VersionChoice, parse_config
 from serving.registry.version import Isolation, QueuePolicy, ServingPolicy
 
 FULL = """
