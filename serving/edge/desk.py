@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from runtimes.errors import InvalidArgumentError, ModelLoadError, UnsupportedError
-from serving.edge import lookup, refusals
+from serving.edge import lookup
 from serving.edge.control import Control, Snapshot
 from serving.edge.load_parameters import load_override, refuse_unknown
 from serving.edge.protocol_settings import LogValue, ProtocolSettings, TraceValue
@@ -23,6 +23,7 @@ from serving.errors import DrainingError, NotFoundError, NotReadyError
 from serving.ids import MODEL_NAME, RESERVED_MODEL_NAMES, VersionKey
 from serving.local_http import LocalHttp
 from serving.monitor.statistics import FailureReason, VersionStatistics, merge_statistics
+from serving.wire import refusals
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,6 @@ compressed; a query string and the content type of a request mean nothing.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -19,7 +18,7 @@ from starlette.routing import Route
 
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
-from serving.edge import lookup, refusals
+from serving.edge import lookup
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
@@ -29,7 +28,9 @@ from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
 from serving.monitor.triton_statistics import triton_statistics
+from serving.own_version import own_version
 from serving.registry.model_config.completion import config_json
+from serving.wire import refusals
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +105,7 @@ class _HttpDesk:
 
     def describe(self, routes: Sequence[tuple[str, str]]) -> None:
         """Write the OpenAPI document of the routes: their methods and paths."""
-        self._document = openapi_document(routes, version("bascule"))
+        self._document = openapi_document(routes, own_version())
 
     async def openapi(self, _: Request) -> Response:
         return _json(self._document)

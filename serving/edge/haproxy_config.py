@@ -28,10 +28,10 @@ from types import MappingProxyType
 from typing import Final
 
 from runtimes.errors import Code
-from serving.edge import refusals
 from serving.edge.haproxy_replies import grpc_faults, grpc_reply, http_faults, json_reply
 from serving.edge.routes import SHARE_SCALE
 from serving.settings import HostPort
+from serving.wire import refusals
 
 ADMIN_SOCKET: Final = "haproxy.sock"
 HTTP_SOCKET: Final = "http.sock"

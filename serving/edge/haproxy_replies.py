@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 from runtimes.errors import Code
-from serving.edge import refusals
 from serving.errors import WIRE
+from serving.wire import refusals
 
 RETRY_AFTER: Final = "hdr retry-after 1"
 HTTP_FAULTS: Final = MappingProxyType(

@@ -1,6 +1,6 @@
 """Pure: finds the version that a question is about, and what metadata says of it.
 
-The texts and codes are those of infer (`serving.edge.refusals`), so a client reads the same about a
+The texts and codes are those of infer (`serving.wire.refusals`), so a client reads the same about a
 model whatever it asks.
 """
 
@@ -9,11 +9,11 @@ from typing import Final
 
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError
-from serving.edge import refusals
 from serving.edge.control import Snapshot, VersionRecord
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import MAX_VERSION, VersionKey
 from serving.registry.version import ServedVersion, VersionState
+from serving.wire import refusals
 
 MAX_VERSION_DIGITS: Final = len(str(MAX_VERSION))
 
@@ -151,13 +151,11 @@ def measured_versions(snapshot: Snapshot, model: str, version: int | None) -> li
         if record.state is VersionState.READY and model in ("", key.model)
     ]
     if model and not ready:
-        raise InvalidArgumentError(f"requested model '{model}' is not available")
+        raise InvalidArgumentError(refusals.nothing_measured(model, has_others=False))
     if model and version is not None:
         ready = [key for key in ready if key.version == version]
         if not ready:
-            raise InvalidArgumentError(
-                f"requested model version is not available for model '{model}'"
-            )
+            raise InvalidArgumentError(refusals.nothing_measured(model, has_others=True))
     return sorted(ready)
 
 

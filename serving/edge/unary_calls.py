@@ -11,8 +11,8 @@ from typing import Any, Final
 import grpc
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
-from serving.edge import refusals
 from serving.errors import WIRE
+from serving.wire import refusals
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 

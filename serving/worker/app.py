@@ -6,7 +6,6 @@ connection they do not exist.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from runtimes.errors import BasculeError, InvalidArgumentError
+from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.clock import Clock
 from serving.errors import WIRE, NotFoundError, NotReadyError
 from serving.ids import MAX_VERSION
@@ -25,6 +24,7 @@ from serving.logs import apply_switches
 from serving.monitor.diagnostics import Diagnostics
 from serving.monitor.statistics import VersionStatistics
 from serving.monitor.triton_statistics import triton_statistics
+from serving.wire import refusals
 from serving.wire.region_table import RegionTable
 from serving.worker.admission import draining_error
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
@@ -37,9 +37,15 @@ from serving.worker.regions import OpenRegions
 from serving.worker.targets import PathTarget, Targets
 
 JSON: Final = "application/json"
-EXTENSIONS: Final = ("binary_tensor_data", "parameters", "sequence", "statistics")
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "parameters",
+    "schedule_policy",
+    "sequence",
+    "statistics",
+)
 PROTOCOL_VERSION: Final = "0.1.0"
-NOT_FOUND_STATUS: Final = 404
 
 Endpoint = Callable[[Request], Any]
 
@@ -80,7 +86,7 @@ class WorkerApp:
         """Return the application."""
         model = "/v2/models/{model}"
         version = model + "/versions/{version:int}"
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/v2/health/live", self._live),
                 Route("/v2/health/ready", self._ready),
@@ -92,6 +98,7 @@ class WorkerApp:
                 Route(version + "/ready", self._model_ready),
                 Route(model + "/stats", self._statistics),
                 Route(version + "/stats", self._statistics),
+                *(Route(each + "/infer", _no_path, methods=["POST"]) for each in (model, version)),
                 Route("/worker/apply", _local(self._apply), methods=["POST"]),
                 Route("/worker/state", _local(self._state)),
                 Route("/worker/statistics", _local(self._worker_statistics)),
@@ -101,15 +108,19 @@ class WorkerApp:
             ],
             exception_handlers={HTTPException: _http_error, BasculeError: _bascule_error},
         )
+        app.router.redirect_slashes = False
+        return app
 
     async def _live(self, _: Request) -> Response:
         if self._desk.is_draining:
-            return _json({"live": False, "error": "Server exiting"}, status=503)
+            return _json({"live": False, "error": refusals.SERVER_EXITING}, status=503)
         return _json({"live": True})
 
     async def _ready(self, _: Request) -> Response:
         if self._desk.is_draining:
-            return _json({"ready": False, "live": False, "error": "Server exiting"}, status=503)
+            return _json(
+                {"ready": False, "live": False, "error": refusals.SERVER_EXITING}, status=503
+            )
         if not self._hosting.was_applied:
             return _json({"ready": False, "live": True, "error": "server not ready"}, status=400)
         return _json({"ready": True, "live": True})
@@ -149,7 +160,11 @@ class WorkerApp:
         try:
             loaded = self._asked(request)
         except NotReadyError:
-            return _json({"error": "Model version not ready"}, status=400)
+            model = request.path_params["model"]
+            body = {"name": model, "ready": False, "error": "Model version not ready"}
+            return _json(body, status=400)
+        except NotFoundError as error:
+            return _failure(error, ready=False)
         return _json({"name": loaded.spec.model, "ready": True})
 
     async def _all_statistics(self, _: Request) -> Response:
@@ -158,7 +173,12 @@ class WorkerApp:
         )
 
     async def _statistics(self, request: Request) -> Response:
-        return _json({"model_stats": [triton_statistics(self._count(self._asked(request)))]})
+        name, number = request.path_params["model"], request.path_params.get("version")
+        ready = [each for each in self._hosting.loaded if each.spec.model == name]
+        found = [each for each in ready if number in (None, each.spec.version)]
+        if not found:
+            raise InvalidArgumentError(refusals.nothing_measured(name, has_others=bool(ready)))
+        return _json({"model_stats": [triton_statistics(self._count(each)) for each in found]})
 
     async def _apply(self, request: Request) -> Response:
         if self._desk.is_draining:
@@ -256,12 +276,27 @@ def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, objec
     return {"name": name, "datatype": str(datatype), "shape": shape}
 
 
+async def _no_path(_: Request) -> Response:
+    """Only POSTs that are no infer calls come here: those never reach ASGI."""
+    raise HTTPException(WIRE[Code.NOT_FOUND].http)
+
+
 async def _bascule_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, BasculeError):
         raise error
-    return _json({"error": error.message}, status=WIRE[error.code].http)
+    return _failure(error)
+
+
+def _failure(error: BasculeError, **more: object) -> Response:
+    wire = WIRE[error.code]
+    reply = _json({"error": error.message, **more}, status=wire.http)
+    if wire.retry:
+        reply.headers["retry-after"] = "1"
+    return reply
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else NOT_FOUND_STATUS
-    return _json({"error": HTTPStatus(status).phrase}, status=status)
+    wrong_method = WIRE[Code.METHOD_NOT_ALLOWED].http
+    if isinstance(error, HTTPException) and error.status_code == wrong_method:
+        return _json({"error": refusals.METHOD_NOT_ALLOWED}, status=wrong_method)
+    return _json({"error": refusals.NOT_FOUND}, status=WIRE[Code.NOT_FOUND].http)

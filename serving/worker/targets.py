@@ -17,6 +17,7 @@ import msgspec
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import MAX_VERSION, VersionKey
+from serving.wire import refusals
 from serving.worker.loaded import LoadedVersion
 
 GRPC_INFER: Final = b"/inference.GRPCInferenceService/ModelInfer"
@@ -158,15 +159,14 @@ class Targets:
         if version is None:
             asked = headers.get(VERSION_HEADER, b"")
             version = int(asked[:20]) if asked.isdigit() else None
-        start = f"Request for unknown model: '{model}'"
         is_known = model in self._models or any(key.model == model for key in self._unready)
         if not is_known:
-            return NotFoundError(f"{start} is not found")
+            return NotFoundError(refusals.unknown_model(model))
         if version is None:
-            return NotFoundError(f"{start} has no available versions")
+            return NotFoundError(refusals.nothing_available(model))
         if VersionKey(model, version) in self._unready:
-            return NotReadyError(f"{start} version {version} is not at ready state")
-        return NotFoundError(f"{start} version {version} is not found")
+            return NotReadyError(refusals.version_not_ready(model, str(version)))
+        return NotFoundError(refusals.missing_version(model, str(version)))
 
     def _find_normalised(self, target: bytes) -> PathTarget | None:
         try:
@@ -199,14 +199,8 @@ def _spellings(model: str, version: int | None) -> set[bytes]:
 def _message_version(text: str) -> int:
     digits = text.removeprefix("-")
     if not digits.isascii() or not digits.isdigit():
-        raise InvalidArgumentError(
-            f"failed to get model version from specified version string '{text[:40]}' (details: "
-            "not a decimal number), version should be an integral value > 0"
-        )
+        raise InvalidArgumentError(refusals.unparsable_version(text[:40]))
     version = int(text[:20])
     if version < 0:
-        raise InvalidArgumentError(
-            f"invalid model version specified '{text[:40]}' , version should be an integral "
-            "value > 0"
-        )
+        raise InvalidArgumentError(refusals.version_below_one(text[:40]))
     return min(version, MAX_VERSION)

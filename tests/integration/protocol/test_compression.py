@@ -69,6 +69,7 @@ def test_nothing_but_infer_replies_is_compressed(served: Served, path: str) -> N
     assert isinstance(reply.json(), dict)
 
 
+@pytest.mark.front_desk("the repository's index")
 def test_the_index_and_errors_are_not_compressed(served: Served) -> None:
     """Neither is the repository's index, nor a refused call."""
     index = served.ask("POST", "/v2/repository/index", b"", {"Accept-Encoding": "gzip"})

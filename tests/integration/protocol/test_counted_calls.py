@@ -85,6 +85,7 @@ def test_all_keys_are_there_as_numbers(served: Served) -> None:
     assert {type(number) for number in counts} == {int}
 
 
+@pytest.mark.front_desk("statistics over gRPC")
 def test_statistics_of_all_list_ready_versions(served: Served) -> None:
     """The call without a model has one entry for each version that can answer."""
     told = {(s["name"], s["version"]) for s in served.get("/v2/models/stats").json()["model_stats"]}
@@ -110,6 +111,7 @@ def test_statistics_of_what_is_not_there(served: Served, path: str, text: str) -
     assert served.get(path).refusal() == (400, text)
 
 
+@pytest.mark.front_desk("metrics")
 def test_a_failure_after_validation_has_one_reason(served: Served) -> None:
     """A failed run counts in `fail` and under one reason; a refused call under none."""
     x = json_input("x", "FP32", (1, 4), [1.0] * 4)
@@ -128,6 +130,7 @@ def test_a_failure_after_validation_has_one_reason(served: Served) -> None:
     assert sum(failures(served, "picky").values()) == after["fail"]["count"]
 
 
+@pytest.mark.front_desk("metrics")
 @pytest.mark.parametrize("model", ["tiny", "pair", "choice", "picky", "id_BF16"])
 def test_metrics_say_what_statistics_say(served: Served, model: str) -> None:
     """The same counters under the names that dashboards know, by model and version."""
@@ -141,6 +144,7 @@ def test_metrics_say_what_statistics_say(served: Served, model: str) -> None:
             assert served.metric(name, **labels) == pytest.approx(spent_us, abs=1 + 0.01 * spent_us)
 
 
+@pytest.mark.front_desk("metrics")
 def test_all_reasons_are_there_from_the_start(served: Served) -> None:
     """A dashboard finds each failure reason at 0, and a load's duration."""
     assert failures(served, "id_INT8") == dict.fromkeys(REASONS, 0)
@@ -149,6 +153,7 @@ def test_all_reasons_are_there_from_the_start(served: Served) -> None:
     assert served.metric("nv_cpu_memory_total_bytes") > 0
 
 
+@pytest.mark.front_desk("metrics")
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/"])
 def test_metrics_answer_get_only(served: Served, path: str) -> None:
     """The exporter has its content type; another method is refused."""

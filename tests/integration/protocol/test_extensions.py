@@ -25,6 +25,7 @@ def client_of(served: Served, library: Any) -> Any:  # noqa: ANN401  tritonclien
     return served.http if library is triton_http else served.grpc
 
 
+@pytest.mark.front_desk("loads and unloads")
 @WIRES
 def test_a_load_takes_another_configuration(served: Served, library: Any) -> None:  # noqa: ANN401  no types
     """A number in quotes is taken, the configuration shows it, and a plain load ends it."""
@@ -42,6 +43,7 @@ def test_a_load_takes_another_configuration(served: Served, library: Any) -> Non
     assert plain["max_batch_size"] == 8
 
 
+@pytest.mark.front_desk("loads and unloads")
 @WIRES
 def test_a_load_takes_files(served: Served, library: Any) -> None:  # noqa: ANN401  no types
     """Files of the request stand in for the model's folder, versions included."""
@@ -57,6 +59,7 @@ def test_a_load_takes_files(served: Served, library: Any) -> None:  # noqa: ANN4
     assert (version["model_version"] if isinstance(version, dict) else version.model_version) == "7"
 
 
+@pytest.mark.front_desk("loads and unloads")
 @WIRES
 @pytest.mark.parametrize("path", ["file:../model.onnx", "file:1/../../x", "file:/etc/passwd"])
 def test_files_outside_of_the_model_are_refused(
@@ -73,6 +76,7 @@ def test_files_outside_of_the_model_are_refused(
     assert caught.value.status() in {"400", "StatusCode.INVALID_ARGUMENT"}
 
 
+@pytest.mark.front_desk("loads and unloads")
 def test_unknown_load_parameters_are_named(served: Served) -> None:
     """What a load does not know is the caller's mistake."""
     reply = served.ask("POST", "/v2/repository/models/spare/load", {"parameters": {"odd": "1"}})
@@ -80,6 +84,7 @@ def test_unknown_load_parameters_are_named(served: Served) -> None:
     assert reply.refusal() == (400, "unrecognized load parameter 'odd'.")
 
 
+@pytest.mark.front_desk("registration of shared memory")
 @WIRES
 def test_tensors_travel_in_shared_memory(served: Served, library: Any) -> None:  # noqa: ANN401  no types
     """A call reads its input from a region and writes its output into it, on both wires."""
@@ -106,6 +111,7 @@ def test_tensors_travel_in_shared_memory(served: Served, library: Any) -> None: 
     assert caught.value.message() == "Unable to find shared memory region: 'both'"
 
 
+@pytest.mark.front_desk("generate")
 def test_generate_is_one_flat_answer(served: Served) -> None:
     """Inputs by name in, outputs by name out, the id beside them."""
     body = {"id": "42", "x": [1.0] * 16, "parameters": {"temperature": 0}}
@@ -115,6 +121,7 @@ def test_generate_is_one_flat_answer(served: Served) -> None:
     assert reply.json() == {"id": "42", "model_name": "tiny", "model_version": "1", "y": Y}
 
 
+@pytest.mark.front_desk("generate")
 def test_generate_stream_sends_events(served: Served) -> None:
     """Each response is `data: …` with an empty line; an error before the start is a plain one."""
     reply = served.ask("POST", "/v2/models/tiny/generate_stream", {"x": [1.0] * 16})

@@ -104,6 +104,7 @@ def test_large_messages_go_both_ways(served: Served) -> None:
     assert np.array_equal(answer.as_numpy("OUTPUT0"), values)
 
 
+@pytest.mark.front_desk("the coding of gRPC messages, which the stand-in for HAProxy undoes")
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 @pytest.mark.parametrize("rows", [1, 512], ids=["small", "large"])
 def test_compressed_messages_are_read(served: Served, coding: str, rows: int) -> None:
@@ -134,6 +135,7 @@ def test_a_deadline_that_passes_in_the_queue_runs_nothing(served: Served) -> Non
     assert after["execution_count"] == before["execution_count"] + 2
 
 
+@pytest.mark.front_desk("metadata over gRPC")
 @pytest.mark.parametrize("name", ["caf\u00e9 100%", "a b", "\u6a21\u578b"])
 def test_messages_are_the_same_text_on_both_wires(served: Served, name: str) -> None:
     """Text beyond ASCII and percent signs arrive as they were written."""
@@ -146,6 +148,7 @@ def test_messages_are_the_same_text_on_both_wires(served: Served, name: str) -> 
     assert refusals == [f"Request for unknown model: '{name}' is not found"] * 2
 
 
+@pytest.mark.front_desk("streams")
 def test_a_stream_outlives_a_refused_call(served: Served) -> None:
     """A bad call has its error and id; later ones are answered, each marked as final."""
     answers: queue.Queue[tuple[object, object]] = queue.Queue()
@@ -167,6 +170,7 @@ def test_a_stream_outlives_a_refused_call(served: Served) -> None:
         assert reply.parameters["triton_final_response"].bool_param
 
 
+@pytest.mark.front_desk("streams")
 def test_the_error_of_a_stream_names_its_call(served: Served) -> None:
     """The reply that carries an error message carries the id of the call, too."""
     call = grpc_request("nobody", ("x", X))
@@ -178,6 +182,7 @@ def test_the_error_of_a_stream_names_its_call(served: Served) -> None:
     assert reply.infer_response.id == "lost"
 
 
+@pytest.mark.front_desk("health over gRPC")
 def test_grpc_health_is_served(served: Served) -> None:
     """What orchestrators probe says that the server serves."""
     check = served.channel.unary_unary("/grpc.health.v1.Health/Check")
@@ -185,6 +190,7 @@ def test_grpc_health_is_served(served: Served) -> None:
     assert check(b"", timeout=LIMIT_S) == b"\x08\x01"  # status: SERVING
 
 
+@pytest.mark.front_desk("methods other than ModelInfer")
 @pytest.mark.parametrize(
     "method", ["/inference.GRPCInferenceService/Nothing", "/other.Service/Call"]
 )
@@ -198,6 +204,7 @@ def test_unknown_methods_are_unimplemented(served: Served, method: str) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.front_desk("health over gRPC")
 def test_unloaded_and_unknown_are_false_and_ok(served: Served) -> None:
     """ModelReady has no error status for a model that is not there."""
     for name in ("spare", "nobody"):

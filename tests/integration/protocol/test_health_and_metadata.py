@@ -11,8 +11,9 @@ from tritonclient.grpc import model_config_pb2 as config_pb
 from tests.fakes.protocol_server import Served, json_input, ones
 
 LOADED_ROUTES = ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/tiny",
-                 "/v2/models/tiny/ready", "/v2/models/tiny/config", "/v2/models/tiny/stats",
-                 "/v2/models/stats", "/v2/logging", "/v2/trace/setting")  # fmt: skip
+                 "/v2/models/tiny/ready", "/v2/models/tiny/stats", "/v2/models/stats")  # fmt: skip
+DESKS_ROUTES = ("/v2/models/tiny/config", "/v2/logging", "/v2/trace/setting")
+OF_DESK = pytest.mark.front_desk("configuration and settings")
 
 
 def as_dict(message: object) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def test_health_has_bodies_that_kserve_reads(served: Served) -> None:
     assert served.get("/v2/models/tiny/ready").json() == {"name": "tiny", "ready": True}
 
 
+@pytest.mark.front_desk("health over gRPC")
 def test_health_is_true_for_both_clients(served: Served) -> None:
     """Server and loaded model are live and ready over HTTP and gRPC."""
     for client in served.clients:
@@ -37,12 +39,18 @@ def test_health_is_true_for_both_clients(served: Served) -> None:
         assert client.is_model_ready("tiny", "1")
 
 
+@pytest.mark.parametrize(
+    "wire", ["http", pytest.param("grpc", marks=pytest.mark.front_desk("health over gRPC"))]
+)
 @pytest.mark.parametrize("model", ["spare", "broken", "nobody"])
-def test_a_model_that_cannot_answer_is_not_ready(served: Served, model: str) -> None:
+def test_a_model_that_cannot_answer_is_not_ready(served: Served, model: str, wire: str) -> None:
     """For an unloaded, failed or unknown model both clients say False and raise nothing."""
-    assert [client.is_model_ready(model) for client in served.clients] == [False, False]
+    client = served.http if wire == "http" else served.grpc
+
+    assert client.is_model_ready(model) is False
 
 
+@pytest.mark.front_desk("metadata over gRPC")
 def test_server_metadata_has_its_three_keys(served: Served) -> None:
     """Name, version and the extensions that are on, alike over HTTP and gRPC."""
     told = served.get("/v2").json()
@@ -67,6 +75,7 @@ def test_model_metadata_leads_with_the_batch(served: Served, model: str, shape: 
     assert [tensor["shape"] for tensor in told["inputs"]] == [shape] * len(told["inputs"])
 
 
+@pytest.mark.front_desk("metadata over gRPC")
 @pytest.mark.parametrize("model", ["tiny", "simple", "flat", "id_BF16", "m a", "choice"])
 def test_both_wires_tell_the_same_of_a_model(served: Served, model: str) -> None:
     """Metadata, configuration and statistics over HTTP are those over gRPC."""
@@ -90,6 +99,7 @@ def test_both_wires_tell_the_same_of_a_model(served: Served, model: str) -> None
             for s in grpc.get_inference_statistics(model).model_stats] == same  # fmt: skip
 
 
+@pytest.mark.front_desk("configuration")
 def test_configuration_is_printed_as_triton_prints_it(served: Served) -> None:
     """64-bit integers are numbers, enums names, keys snake case; nothing of it is lost."""
     told = served.get("/v2/models/tiny/config").json()
@@ -107,7 +117,9 @@ def test_configuration_is_printed_as_triton_prints_it(served: Served) -> None:
     assert over_grpc.version_policy.latest.num_versions == 2
 
 
-@pytest.mark.parametrize("route", LOADED_ROUTES)
+@pytest.mark.parametrize(
+    "route", [*LOADED_ROUTES, *(pytest.param(route, marks=OF_DESK) for route in DESKS_ROUTES)]
+)
 def test_queries_and_unknown_headers_mean_nothing(served: Served, route: str) -> None:
     """A query string, keys repeated, and headers that nobody knows change no answer."""
     plain = served.get(route)
@@ -138,9 +150,14 @@ def test_names_with_spaces_are_decoded(served: Served) -> None:
 
     assert http.is_model_ready("m a")
     assert http.get_model_metadata("m a")["name"] == "m a"
-    assert http.get_model_config("m a")["name"] == "m a"
     reply = served.ask("POST", "/v2/models/m%20a/infer", {"inputs": [x]}).json()
     assert reply["model_name"] == "m a"
+
+
+@pytest.mark.front_desk("configuration, and health over gRPC")
+def test_names_with_spaces_are_decoded_by_the_front_desk(served: Served) -> None:
+    """What other parts than workers answer about `m a` is about `m a`."""
+    assert served.http.get_model_config("m a")["name"] == "m a"
     assert served.grpc.is_model_ready("m a")
 
 
@@ -149,7 +166,7 @@ def test_names_with_spaces_are_decoded(served: Served) -> None:
     [
         ("POST", "/v2", (405, "Method Not Allowed")),
         ("GET", "/v2/models/tiny/infer", (405, "Method Not Allowed")),
-        ("GET", "/v2/repository/index", (405, "Method Not Allowed")),
+        pytest.param("GET", "/v2/repository/index", (405, "Method Not Allowed"), marks=OF_DESK),
         ("DELETE", "/v2/models/tiny", (405, "Method Not Allowed")),
         ("GET", "/v3", (404, "Not Found")),
         ("GET", "/", (404, "Not Found")),

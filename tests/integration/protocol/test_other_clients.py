@@ -70,6 +70,7 @@ async def ask_all(client: Any, library: Any) -> dict[str, object]:  # noqa: ANN4
 KEYS = {http_aio: {}, grpc_aio: {"as_json": True}}
 
 
+@pytest.mark.front_desk("configuration, and health over gRPC")
 @pytest.mark.parametrize("library", [http_aio, grpc_aio], ids=["http", "grpc"])
 def test_the_asyncio_clients_read_all_replies(served: Served, library: Any) -> None:  # noqa: ANN401  no types
     """They announce codings on every call and decompress none but infer replies."""
@@ -84,6 +85,7 @@ def test_the_asyncio_clients_read_all_replies(served: Served, library: Any) -> N
     }  # fmt: skip
 
 
+@pytest.mark.front_desk("health over gRPC")
 @pytest.mark.long
 @pytest.mark.parametrize("wire", ["rest", "grpc"])
 def test_kserves_clients_read_all_replies(
@@ -107,6 +109,7 @@ def test_kserves_clients_read_all_replies(
     }  # fmt: skip
 
 
+@pytest.mark.front_desk("metadata over gRPC")
 def test_a_client_generated_from_the_proto_files_works(
     served: Served, pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:

@@ -46,31 +46,49 @@ MODELS = {
     "version outside of the policy": (
         "choice", "3", 404, "Request for unknown model: 'choice' version 3 is not found"
     ),
-    "unloaded model": (
-        "spare", "", 404, "Request for unknown model: 'spare' has no available versions"
-    ),
 }  # fmt: skip
+UNLOADED = ("spare", "", 404, "Request for unknown model: 'spare' has no available versions")
 
 
 @pytest.mark.parametrize(("model", "version", "status", "text"), MODELS.values(), ids=MODELS.keys())
 def test_models_and_versions_that_cannot_answer(
     served: Served, model: str, version: str, status: int, text: str
 ) -> None:
-    """Infer, metadata, configuration and readiness give one text, over both protocols."""
-    served.http.load_model("spare")
-    served.http.unload_model("spare")
+    """Infer, metadata and readiness give one text; infer gives it over both protocols."""
     path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
     call = as_grpc(model, [X16], [], version)
 
     told = [
         served.ask("POST", f"{path}/infer", {"inputs": [X16]}),
         served.get(path),
-        served.get(f"{path}/config"),
         served.get(f"{path}/ready"),
     ]
 
-    assert [reply.refusal() for reply in told] == [(status, text)] * 4
+    assert [reply.refusal() for reply in told] == [(status, text)] * 3
     assert served.grpc_refusal(call) == (CODES[status], text)
+
+
+@pytest.mark.front_desk("configuration, and metadata over gRPC")
+@pytest.mark.parametrize(
+    ("model", "version", "status", "text"),
+    [*MODELS.values(), UNLOADED],
+    ids=[*MODELS, "unloaded model"],
+)
+def test_what_cannot_answer_is_told_by_the_front_desk(
+    served: Served, model: str, version: str, status: int, text: str
+) -> None:
+    """Configuration and metadata are refused in the words of infer, over both protocols."""
+    served.http.load_model("spare")
+    served.http.unload_model("spare")
+    path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
+
+    told = [
+        served.ask("POST", f"{path}/infer", {"inputs": [X16]}),
+        *(served.get(path + part) for part in ("", "/config", "/ready")),
+    ]
+
+    assert [reply.refusal() for reply in told] == [(status, text)] * 4
+    assert served.grpc_refusal(as_grpc(model, [X16], [], version)) == (CODES[status], text)
     for ask, request in (
         (served.stub.ModelMetadata, pb.ModelMetadataRequest(name=model, version=version)),
         (served.stub.ModelConfig, pb.ModelConfigRequest(name=model, version=version)),

@@ -113,6 +113,7 @@ LOADS = {
 }
 
 
+@pytest.mark.front_desk("loads and unloads")
 @pytest.mark.parametrize(("name", "text"), LOADS.values(), ids=LOADS.keys())
 def test_loads_of_what_cannot_be(served: Served, name: str, text: str) -> None:
     """An empty name, a path and an unknown model are told apart."""

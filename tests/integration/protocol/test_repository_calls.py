@@ -13,6 +13,8 @@ from tritonclient.utils import InferenceServerException
 from tests.fakes.protocol_server import Served, ones, tensors
 from tests.fakes.worker_process import wait_until
 
+pytestmark = pytest.mark.front_desk("repository calls and settings")
+
 X = np.ones((1, 16), np.float32)
 
 

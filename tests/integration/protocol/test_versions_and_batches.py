@@ -105,6 +105,7 @@ def with_a_broken_model(mode: str) -> Iterator[Served]:
             yield served
 
 
+@pytest.mark.front_desk("a server that wants a model which it lacks")
 def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> None:
     """Both clients see live, not ready, and which model is the one; others answer.
 
@@ -148,6 +149,7 @@ def to_be_ended(mode: str) -> Iterator[Served]:
             yield served
 
 
+@pytest.mark.front_desk("the ports of a server that ends: a worker closes its own")
 def test_draining_answers_what_is_in_flight(leaving: Served) -> None:
     """After SIGTERM a running call is answered, new ones get 503, and nothing is left."""
     call = grpc_request("slow", ("x", np.ones((1, 4), np.float32)), ("n", np.array([6], np.int64)))

@@ -1,6 +1,6 @@
-"""The texts with which the edge refuses a call, word for word those of Triton. Pure.
+"""The texts with which a call is refused, word for word those of Triton. Pure.
 
-HAProxy's configuration and the front desk both take them from here, so the two cannot differ.
+HAProxy's configuration, the front desk and workers all take them from here, so they cannot differ.
 """
 
 
@@ -22,6 +22,13 @@ def nothing_available(model: str) -> str:
 def version_not_ready(model: str, version: str) -> str:
     """The version exists and cannot answer now."""
     return f"Request for unknown model: '{model}' version {version} is not at ready state"
+
+
+def nothing_measured(model: str, *, has_others: bool) -> str:
+    """Statistics of what is not ready; `has_others`: other versions of the model are."""
+    if has_others:
+        return f"requested model version is not available for model '{model}'"
+    return f"requested model '{model}' is not available"
 
 
 def unparsable_version(version: str) -> str:
