@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Final
 
 import typer
 
 from runtimes.errors import BasculeError
+from serving.own_version import own_version
 
 EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and gRPC.
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer
     if wanted:
-        typer.echo(f"bascule {version('bascule')}")
+        typer.echo(f"bascule {own_version()}")
         raise typer.Exit
 
 

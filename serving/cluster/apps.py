@@ -10,7 +10,6 @@ the same pool again changes nothing, and another replica count is applied in pla
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -18,6 +17,7 @@ from ray import serve
 
 from runtimes.profile import PROFILE_SHARE
 from serving.cluster.names import Instance
+from serving.own_version import own_version
 
 HEALTH_PERIOD_S: Final = 1.0
 HEALTH_LIMIT_S: Final = 5.0
@@ -78,5 +78,5 @@ def application(
 def _code_version(
     instance: Instance, arguments: tuple[str, ...], actor_options: dict[str, object]
 ) -> str:
-    built_of = (version("bascule"), instance, arguments, actor_options)
+    built_of = (own_version(), instance, arguments, actor_options)
     return hashlib.sha256(msgspec.json.encode(built_of, enc_hook=str)).hexdigest()[:16]
