@@ -93,6 +93,10 @@ class _Environment(BaseSettings):
         description="clients may share memory with workers; whoever reaches the ports can then "
         "read and write objects that the server may open",
     )
+    cuda_shared_memory: bool = Field(
+        False,  # noqa: FBT003  pydantic's default
+        description="clients on this machine may share memory of GPUs with workers",
+    )
     shared_memory_prefixes: tuple[str, ...] = Field(
         ("/",), min_length=1, description="keys of shared memory start with one of these"
     )
@@ -153,6 +157,7 @@ class Settings:
     max_request_bytes: int
     max_inflated_bytes: int
     system_shared_memory: bool
+    cuda_shared_memory: bool
     shared_memory_prefixes: tuple[str, ...]
     shared_pool_versions: int
     shared_model_bytes: int
@@ -179,6 +184,11 @@ class Settings:
     def log_dir(self) -> Path:
         """Log files, one per process."""
         return self.home / "logs"
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether clients may share memory of any kind."""
+        return self.system_shared_memory or self.cuda_shared_memory
 
     @property
     def regions_file(self) -> Path:

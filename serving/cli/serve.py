@@ -15,6 +15,15 @@ from serving.standalone.home import unusable_home
 
 LOG_FILE = "bascule.log"
 
+SystemSharedMemory = Annotated[
+    bool | None,
+    typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
+]
+CudaSharedMemory = Annotated[
+    bool | None,
+    typer.Option(help="Clients on this machine may share memory of its NVIDIA GPUs."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -57,10 +66,8 @@ def serve(  # noqa: PLR0913  one parameter for each flag
             help="Explicit mode: load requests may bring a configuration and files.",
         ),
     ] = None,
-    system_shared_memory: Annotated[
-        bool | None,
-        typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
-    ] = None,
+    system_shared_memory: SystemSharedMemory = None,
+    cuda_shared_memory: CudaSharedMemory = None,
     trace_file: Annotated[
         Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
     ] = None,
@@ -76,6 +83,7 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         load_model=tuple(load_model) if load_model else None,
         allow_load_overrides=allow_load_overrides,
         system_shared_memory=system_shared_memory,
+        cuda_shared_memory=cuda_shared_memory,
         trace_file=trace_file,
     )
     _refuse_contradictions(settings)

@@ -23,6 +23,7 @@ from serving.cluster.records import portable_facts
 from serving.cluster.remote_control import RemoteControl, answered
 from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
+from serving.edge.node_gpus import shared_gpus
 from serving.registry.node_facts import measure_node
 from serving.supervise import Child
 
@@ -52,6 +53,7 @@ class EdgeReplica:
             instance=instance.instance,
             node=ray.get_runtime_context().get_node_id(),
             outlives=True,
+            gpus=shared_gpus(instance.settings),
         )
         self._report = EdgeReport(status=self._edge.status())
         self._background.start(self._live)

@@ -5,6 +5,7 @@ import socket
 import ray
 
 from serving.cluster.names import Instance
+from serving.edge.node_gpus import seen_devices, shared_gpus
 from serving.edge.routes import WorkerAddress
 from serving.rollout.host import WorkerLaunch, environment_order, worker_argv
 from serving.supervise import ChildSpec, child_environment
@@ -25,11 +26,16 @@ def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) ->
         "" if instance.owns_cluster else f"{ray.util.get_node_ip_address()}:{_free_port()}",
     )
     recorder = folder / f"{worker}.recorder"
+    gpus = shared_gpus(settings)
     # Always set, or a model that asked for no GPU would see all of them.
-    environment = child_environment(settings.home, instance.instance, CUDA_VISIBLE_DEVICES=devices)
+    environment = child_environment(
+        settings.home,
+        instance.instance,
+        CUDA_VISIBLE_DEVICES=seen_devices(settings, devices, gpus),
+    )
     child = ChildSpec(
         name=f"worker {worker}",
-        argv=worker_argv(settings, address, recorder, devices),
+        argv=worker_argv(settings, address, recorder, devices, gpus),
         env=environment,
         log_file=settings.log_dir / f"{worker}.log",
     )

@@ -41,6 +41,7 @@ EXTENSIONS: Final = (
     "logging",
 )
 SYSTEM_SHARED_MEMORY: Final = "system_shared_memory"
+CUDA_SHARED_MEMORY: Final = "cuda_shared_memory"
 TRACE: Final = "trace"
 ASK_WORKER_S: Final = 2.0
 
@@ -81,8 +82,9 @@ class Desk:
     def extensions(self) -> tuple[str, ...]:
         """The protocol's extensions that are served."""
         memory = (SYSTEM_SHARED_MEMORY,) if self.regions.is_on else ()
+        cuda = (CUDA_SHARED_MEMORY,) if self.regions.is_cuda_on else ()
         trace = (TRACE,) if self.protocol_settings.can_trace else ()
-        return (*EXTENSIONS, *memory, *trace)
+        return (*EXTENSIONS, *memory, *cuda, *trace)
 
     def check_live(self) -> None:
         """Raise if the server is on its way out.

@@ -62,6 +62,7 @@ class Edge:
         node: str = LOCAL_NODE,
         outlives: bool = False,
         clock: Clock | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> None:
         """Build the parts; nothing runs yet.
 
@@ -73,6 +74,7 @@ class Edge:
             node: This node's name, as in `WorkerAddress.node`.
             outlives: HAProxy stays when this process ends, and the next edge adopts it.
             clock: Time.
+            gpus: Those of the node, as clients count them who share memory there.
         """
         self._settings = settings
         self._spawn = spawn
@@ -89,7 +91,10 @@ class Edge:
         self._grpc: FrontDeskGrpc | None = None
         self._regions = RegionBook(
             RegionPolicy(
-                is_on=settings.system_shared_memory, prefixes=settings.shared_memory_prefixes
+                is_on=settings.system_shared_memory,
+                prefixes=settings.shared_memory_prefixes,
+                is_cuda_on=settings.cuda_shared_memory,
+                gpus=gpus,
             ),
             settings.regions_file,
             instance,

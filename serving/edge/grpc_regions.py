@@ -38,7 +38,7 @@ class _Calls:
                     offset=region.offset,
                     byte_size=region.size_bytes,
                 )
-                for region in self._book.status("system", request.name or None)
+                for region in self._book.system_status(request.name or None)
             }
         )
 
@@ -59,11 +59,23 @@ class _Calls:
     async def cuda_status(
         self, request: pb.CudaSharedMemoryStatusRequest, _: object
     ) -> pb.CudaSharedMemoryStatusResponse:
-        self._book.status("cuda", request.name or None)
-        return pb.CudaSharedMemoryStatusResponse()
+        status = pb.CudaSharedMemoryStatusResponse.RegionStatus
+        return pb.CudaSharedMemoryStatusResponse(
+            regions={
+                region.name: status(
+                    name=region.name, device_id=region.device, byte_size=region.size_bytes
+                )
+                for region in self._book.cuda_status(request.name or None)
+            }
+        )
 
-    async def register_cuda(self, _: pb.CudaSharedMemoryRegisterRequest, __: object) -> None:
-        self._book.refuse_cuda()
+    async def register_cuda(
+        self, request: pb.CudaSharedMemoryRegisterRequest, _: object
+    ) -> pb.CudaSharedMemoryRegisterResponse:
+        await self._book.register_cuda(
+            request.name, request.raw_handle, request.device_id, request.byte_size
+        )
+        return pb.CudaSharedMemoryRegisterResponse()
 
     async def unregister_cuda(
         self, request: pb.CudaSharedMemoryUnregisterRequest, _: object

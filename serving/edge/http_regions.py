@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtimes.errors import InvalidArgumentError
+from serving.edge.cuda_regions import decoded_handle
 from serving.edge.json_body import BodyRoom, json_object
 from serving.edge.regions import RegionBook
-from serving.wire.region_table import Region
+from serving.wire.region_table import CudaRegion, Region
 
 KINDS: Final = {"systemsharedmemory": "system", "cudasharedmemory": "cuda"}
 MAX_UINT64: Final = 2**64 - 1
@@ -41,28 +42,48 @@ class _Calls:
         self._kind = kind
 
     async def status(self, request: Request) -> Response:
-        found = self._book.status(self._kind, request.path_params.get("region"))
-        body = msgspec.json.encode([_shown(region) for region in found])
-        return Response(body, media_type="application/json")
+        name = request.path_params.get("region")
+        if self._kind == "cuda":
+            shown = [_shown_cuda(region) for region in self._book.cuda_status(name)]
+        else:
+            shown = [_shown(region) for region in self._book.system_status(name)]
+        return Response(msgspec.json.encode(shown), media_type="application/json")
 
     async def register(self, request: Request) -> Response:
-        if self._kind == "cuda" or not self._book.is_on:
-            self._book.refuse_cuda()
+        self._book.check(self._kind)
         asked = await json_object(self._room, request)
+        name = request.path_params["region"]
+        if self._kind == "cuda":
+            size_bytes = _unsigned("byte_size", asked)
+            device = _unsigned("device_id", asked)
+            await self._book.register_cuda(name, _handle(asked), device, size_bytes)
+            return Response(b"")
         key = asked.get("key")
         if not isinstance(key, str):
             raise _unreadable("key", asked, "non-string as string")
         await self._book.register_system(
-            request.path_params["region"],
-            key,
-            _unsigned("offset", asked, default=0),
-            _unsigned("byte_size", asked),
+            name, key, _unsigned("offset", asked, default=0), _unsigned("byte_size", asked)
         )
         return Response(b"")
 
     async def unregister(self, request: Request) -> Response:
         await self._book.unregister(self._kind, request.path_params.get("region"))
         return Response(b"")
+
+
+def _handle(asked: Mapping[str, object]) -> bytes:
+    if "raw_handle" not in asked:
+        raise InvalidArgumentError("Shared memory register request has no 'raw_handle' field")
+    given = asked["raw_handle"]
+    if not isinstance(given, dict) or "b64" not in given:
+        raise InvalidArgumentError(
+            "Unable to parse 'b64': attempt to access non-existing object member 'b64'"
+        )
+    return decoded_handle(given["b64"])
+
+
+def _shown_cuda(region: CudaRegion) -> Mapping[str, object]:
+    return {"name": region.name, "device_id": region.device, "byte_size": region.size_bytes}
 
 
 def _shown(region: Region) -> Mapping[str, object]:

@@ -57,6 +57,13 @@ _REGION: Final = MappingProxyType(
         "POST /unregister": Said("shared-memory", "Forget a region, or all"),
     }
 )
+_CUDA_REGION: Final = MappingProxyType(
+    {
+        **_REGION,
+        "GET /status": Said("shared-memory", "Regions on GPUs", "CudaRegions"),
+        "POST /register": Said("shared-memory", "Register memory on a GPU", "", "CudaRegion"),
+    }
+)
 _OTHERS: Final = MappingProxyType(
     {
         "GET /openapi.json": Said("metadata", "This document", "Object"),
@@ -88,9 +95,9 @@ def said_of(method: str, path: str) -> Said | None:
     model = re.fullmatch(r"/v2/models/\{model\}(?:/versions/\{version\})?(/.*|)", path)
     if model is not None:
         return _MODEL.get(f"{method} {model[1]}")
-    region = re.fullmatch(r"/v2/(?:system|cuda)sharedmemory(?:/region/\{region\})?(/\w+)", path)
+    region = re.fullmatch(r"/v2/(system|cuda)sharedmemory(?:/region/\{region\})?(/\w+)", path)
     if region is not None:
-        return _REGION.get(f"{method} {region[1]}")
+        return (_CUDA_REGION if region[1] == "cuda" else _REGION).get(f"{method} {region[2]}")
     if re.fullmatch(r"/v2/repository/(\{repository\}/)?models/\{model\}/(un)?load", path):
         word = path.rpartition("/")[2]
         return Said("model-repository", f"{word.capitalize()} a model", "", "RepositoryRequest")

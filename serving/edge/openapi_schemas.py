@@ -208,6 +208,17 @@ def _regions() -> Json:
             }
         ),
         "Regions": _list(_reference("RegionStatus")),
+        "CudaRegion": _object(
+            {
+                "raw_handle": _object({"b64": _type(STRING)}),
+                "device_id": _count(),
+                "byte_size": _count(),
+            }
+        ),
+        "CudaRegionStatus": _object(
+            {"name": _type(STRING), "device_id": _count(), "byte_size": _count()}
+        ),
+        "CudaRegions": _list(_reference("CudaRegionStatus")),
     }
 
 

@@ -4,38 +4,38 @@
 
 The file is for workers that are not there at this moment: they read it when their control channel
 is open, so between the two no change is missed. A worker that cannot open a region, or is silent,
-makes the registration fail as a whole.
+makes the registration fail as a whole. Regions on GPUs go the same way; the front desk
+opens none of those.
+
+Longer than most files: a table of two kinds of memory that share their names is one thing.
 """
 
 import asyncio
-import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.edge.cuda_regions import CUDA_OFF, checked_region
 from serving.edge.routes import WorkerAddress
+from serving.edge.system_regions import MAX_NAME_BYTES, checked_key, opened_region
 from serving.errors import AlreadyRegisteredError, NotFoundError, NotReadyError
 from serving.local_http import LocalHttp
-from serving.wire.region_table import Region, RegionFault, RegionTable
+from serving.wire.region_table import CudaRegion, Region, RegionFault, RegionTable
 
 log = structlog.get_logger(__name__)
 
-FOLDER: Final = Path("/dev/shm")  # noqa: S108  where the C library's shm_open opens
-FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 TELL_LIMIT_S: Final = 5.0
+CUDA_TELL_LIMIT_S: Final = 20.0
+"""A worker that opens its first memory on a GPU starts CUDA, which takes seconds on a cold node."""
+AnyRegion = TypeVar("AnyRegion", Region, CudaRegion)
 MAX_REGIONS: Final = 1024
-MAX_NAME_BYTES: Final = 255
 SHARED_MEMORY_OFF: Final = (
     "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
-)
-CUDA_NOT_SERVED: Final = (
-    "CUDA shared memory is not served: send tensors with the request, or in system shared memory"
 )
 
 
@@ -46,6 +46,10 @@ class RegionPolicy:
     is_on: bool = False
     prefixes: tuple[str, ...] = ("/",)
     """A key starts with one of them; `/` is before every key."""
+    is_cuda_on: bool = False
+    """Whether they may share memory on GPUs."""
+    gpus: tuple[str, ...] = ()
+    """Those of this node, as a client's device id counts them."""
 
 
 class RegionBook:
@@ -82,23 +86,26 @@ class RegionBook:
         else:
             self._file.unlink(missing_ok=True)
 
-    def status(self, kind: str, name: str | None) -> Sequence[Region]:
-        """Return one region, or all; CUDA has none.
+    @property
+    def is_cuda_on(self) -> bool:
+        """Whether CUDA shared memory is served."""
+        return self._policy.is_cuda_on
+
+    def system_status(self, name: str | None) -> Sequence[Region]:
+        """Return one region of system memory, or all.
 
         Raises:
             NotFoundError: There is no such region of this kind.
         """
-        if name is None:
-            return self._table.regions if kind == "system" else ()
-        found = self._find(name)
-        if found is None:
-            raise NotFoundError(f"Unable to find {kind} shared memory region: '{name[:256]}'")
-        if kind != "system":
-            raise NotFoundError(
-                f"The region named '{name[:256]}' is registered as system shared memory, not CUDA "
-                "shared memory"
-            )
-        return (found,)
+        return self._status(self._table.regions, name, "system", "CUDA")
+
+    def cuda_status(self, name: str | None) -> Sequence[CudaRegion]:
+        """Return one region on a GPU, or all.
+
+        Raises:
+            NotFoundError: There is no such region of this kind.
+        """
+        return self._status(self._table.cuda, name, "CUDA", "system")
 
     async def register_system(self, name: str, key: str, offset: int, size_bytes: int) -> None:
         """Make a region known to every worker of the node.
@@ -110,35 +117,54 @@ class RegionBook:
                 short.
             NotReadyError: A worker did not take it in time; nothing is registered.
         """
-        if not self.is_on:
-            raise UnsupportedError(SHARED_MEMORY_OFF)
+        self.check("system")
         async with self._lock:
             self._check_name(name)
-            region = opened_region(name, self._checked_key(key), offset, size_bytes)
-            await self._publish((*self._table.regions, region))
-            try:
-                _raise_fault(await self._tell(self._workers), name)
-            except (InvalidArgumentError, NotReadyError):
-                await self._publish(self._without(name))
-                await self._tell_quietly()
-                raise
+            region = opened_region(
+                name, checked_key(key, self._policy.prefixes), offset, size_bytes
+            )
+            await self._add(name, regions=(*self._table.regions, region))
 
-    def refuse_cuda(self) -> None:
-        """Say why a CUDA region cannot be registered.
+    async def register_cuda(self, name: str, handle: bytes, device: int, size_bytes: int) -> None:
+        """Make memory on a GPU known to every worker of the node.
 
         Raises:
-            UnsupportedError: Always.
+            UnsupportedError: CUDA shared memory is off.
+            AlreadyRegisteredError: The name is taken.
+            InvalidArgumentError: A number or the handle cannot be meant, or a worker that sees the
+                GPU cannot open it.
+            NotReadyError: A worker did not take it in time; nothing is registered.
         """
-        raise UnsupportedError(CUDA_NOT_SERVED if self.is_on else SHARED_MEMORY_OFF)
+        self.check("cuda")
+        async with self._lock:
+            self._check_name(name)
+            asked = CudaRegion(
+                name=name,
+                handle=handle,
+                device=device,
+                size_bytes=size_bytes,
+                serial=self._table.revision + 1,
+            )
+            region = checked_region(asked, self._policy.gpus)
+            await self._add(name, cuda=(*self._table.cuda, region))
+
+    def check(self, kind: str) -> None:
+        """Say whether regions of a kind can be registered.
+
+        Raises:
+            UnsupportedError: It is off.
+        """
+        if kind == "cuda" and self.is_on and not self.is_cuda_on:
+            raise UnsupportedError(CUDA_OFF)
+        if not (self.is_cuda_on if kind == "cuda" else self.is_on):
+            raise UnsupportedError(SHARED_MEMORY_OFF)
 
     async def unregister(self, kind: str, name: str | None) -> None:
         """Forget one region, or all of a kind; an unknown name succeeds."""
-        if kind != "system" or not self._table.regions:
-            return
         async with self._lock:
-            left = () if name is None else self._without(name)
-            if len(left) != len(self._table.regions):
-                await self._publish(left)
+            left = self._without(name, kind)
+            if left != (self._table.regions, self._table.cuda):
+                await self._publish(*left)
                 await self._tell_quietly()
 
     async def hear(self, workers: Iterable[WorkerAddress]) -> None:
@@ -148,9 +174,30 @@ class RegionBook:
             async with self._lock:
                 await self._tell_quietly()
 
-    async def _publish(self, regions: tuple[Region, ...]) -> None:
+    async def _add(
+        self,
+        name: str,
+        regions: tuple[Region, ...] | None = None,
+        cuda: tuple[CudaRegion, ...] | None = None,
+    ) -> None:
+        """Publish a table with one more region; take it back if a worker cannot open it."""
+        table = self._table
+        await self._publish(
+            table.regions if regions is None else regions, table.cuda if cuda is None else cuda
+        )
+        try:
+            _raise_fault(await self._tell(self._workers), name)
+        except (InvalidArgumentError, NotReadyError):
+            await self._publish(table.regions, table.cuda)
+            await self._tell_quietly()
+            raise
+
+    async def _publish(self, regions: tuple[Region, ...], cuda: tuple[CudaRegion, ...]) -> None:
         self._table = RegionTable(
-            instance=self._table.instance, revision=self._table.revision + 1, regions=regions
+            instance=self._table.instance,
+            revision=self._table.revision + 1,
+            regions=regions,
+            cuda=cuda,
         )
         await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._table))
 
@@ -160,15 +207,18 @@ class RegionBook:
         late = [worker for worker in workers if self._told.get(worker) != table.revision]
         self._told = {worker: self._told.get(worker, 0) for worker in self._workers}
         body = msgspec.json.encode(table)
+        limit_s = CUDA_TELL_LIMIT_S if table.cuda else TELL_LIMIT_S
         async with asyncio.TaskGroup() as group:
-            asked = {worker: group.create_task(_hand_over(worker, body)) for worker in late}
+            asked = {
+                worker: group.create_task(_hand_over(worker, body, limit_s)) for worker in late
+            }
         faults: list[RegionFault] = []
         for worker, task in asked.items():
             answer = task.result()
             if answer is None:
                 raise NotReadyError(
                     f"worker {worker.worker} did not take the shared memory region within "
-                    f"{TELL_LIMIT_S:.0f} s: try again"
+                    f"{limit_s:.0f} s: try again"
                 )
             faults += answer
             self._told[worker] = table.revision
@@ -180,11 +230,38 @@ class RegionBook:
         except NotReadyError as error:
             log.warning("regions_not_told", reason=error.message)
 
-    def _find(self, name: str) -> Region | None:
-        return next((region for region in self._table.regions if region.name == name), None)
+    def _status(
+        self, regions: Sequence[AnyRegion], name: str | None, kind: str, other: str
+    ) -> Sequence[AnyRegion]:
+        if name is None:
+            return regions
+        found = [region for region in regions if region.name == name]
+        if not found and self._has(name):
+            raise NotFoundError(
+                f"The region named '{name[:256]}' is registered as {other} shared memory, not "
+                f"{kind} shared memory"
+            )
+        if not found:
+            raise NotFoundError(
+                f"Unable to find {kind.replace('CUDA', 'cuda')} shared memory region: "
+                f"'{name[:256]}'"
+            )
+        return found
 
-    def _without(self, name: str) -> tuple[Region, ...]:
-        return tuple(region for region in self._table.regions if region.name != name)
+    def _all(self) -> tuple[Region | CudaRegion, ...]:
+        return (*self._table.regions, *self._table.cuda)
+
+    def _has(self, name: str) -> bool:
+        return any(region.name == name for region in self._all())
+
+    def _without(
+        self, name: str | None, kind: str
+    ) -> tuple[tuple[Region, ...], tuple[CudaRegion, ...]]:
+        """Return what is left without a region of a kind, or without all of it."""
+        regions, cuda = self._table.regions, self._table.cuda
+        if kind == "system":
+            return _others(regions, name), cuda
+        return regions, _others(cuda, name)
 
     def _check_name(self, name: str) -> None:
         if not name or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
@@ -192,70 +269,26 @@ class RegionBook:
                 f"name of a shared memory region: 1 to {MAX_NAME_BYTES} bytes expected, got "
                 f"{len(name.encode(errors='replace'))}"
             )
-        if self._find(name) is not None:
+        if self._has(name):
             raise AlreadyRegisteredError(f"shared memory region '{name}' already in manager")
-        if len(self._table.regions) >= MAX_REGIONS:
+        if len(self._all()) >= MAX_REGIONS:
             raise InvalidArgumentError(
                 f"shared memory region '{name}': {MAX_REGIONS} of {MAX_REGIONS} regions are "
                 "registered; unregister some"
             )
 
-    def _checked_key(self, key: str) -> str:
-        """Return a key in its usual spelling."""
-        full = "/" + key.removeprefix("/")
-        plain = full[1:]
-        is_name = plain not in {"", ".", ".."} and not {"/", "\0"} & set(plain)
-        if not is_name or len(plain.encode(errors="replace")) > MAX_NAME_BYTES:
-            raise InvalidArgumentError(
-                f"Unable to open shared memory region: '{key[:256]}': a key is '/' and a name "
-                f"without slashes, of {MAX_NAME_BYTES} bytes at most"
-            )
-        if not full.startswith(self._policy.prefixes):
-            raise InvalidArgumentError(
-                f"Unable to open shared memory region: '{key}': this server takes keys that start "
-                f"with {' or '.join(self._policy.prefixes)} (BASCULE_SHARED_MEMORY_PREFIXES)"
-            )
-        return full
+
+def _others(regions: tuple[AnyRegion, ...], name: str | None) -> tuple[AnyRegion, ...]:
+    return () if name is None else tuple(one for one in regions if one.name != name)
 
 
-def opened_region(name: str, key: str, offset: int, size_bytes: int) -> Region:
-    """Open a key once, to see that it exists and is long enough.
-
-    Raises:
-        InvalidArgumentError: It cannot be opened, or is too short.
-    """
-    try:
-        descriptor = os.open(FOLDER / key[1:], FLAGS)
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"Unable to open shared memory region: '{key}': {error.strerror}"
-        ) from error
-    try:
-        found = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidArgumentError(f"Unable to open shared memory region: '{key}': it is no object")
-    if min(offset, size_bytes - 1) < 0 or offset + size_bytes > found.st_size:
-        raise InvalidArgumentError(
-            f"failed to register shared memory region '{name}': invalid args (offset {offset} and "
-            f"byte size {size_bytes} in an object of {found.st_size} bytes)"
-        )
-    return Region(
-        name=name,
-        key=key,
-        offset=offset,
-        size_bytes=size_bytes,
-        device=found.st_dev,
-        inode=found.st_ino,
-    )
-
-
-async def _hand_over(worker: WorkerAddress, body: bytes) -> list[RegionFault] | None:
+async def _hand_over(
+    worker: WorkerAddress, body: bytes, limit_s: float
+) -> list[RegionFault] | None:
     """Tell one worker; None: it is there and silent."""
     try:
-        async with asyncio.timeout(TELL_LIMIT_S), LocalHttp(worker.control) as client:
-            reply = await client.ask("POST", "/worker/regions", body, timeout_s=TELL_LIMIT_S + 1)
+        async with asyncio.timeout(limit_s), LocalHttp(worker.control) as client:
+            reply = await client.ask("POST", "/worker/regions", body, timeout_s=limit_s + 1)
     except TimeoutError:
         return None
     except NotReadyError as error:

@@ -93,7 +93,11 @@ def environment_order(
 
 
 def worker_argv(
-    settings: Settings, address: WorkerAddress, recorder: Path, devices: str = ""
+    settings: Settings,
+    address: WorkerAddress,
+    recorder: Path,
+    devices: str = "",
+    gpus: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Write a worker's command line, the way `serving.worker.arguments` reads it."""
     tcp = ("--tcp", address.tcp) if address.tcp else ()
@@ -104,7 +108,8 @@ def worker_argv(
         *("--max-request-bytes", str(settings.max_request_bytes)),
         *("--cache-size-bytes", str(settings.cache_size_bytes)),
         *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
-        *(("--regions", str(settings.regions_file)) if settings.system_shared_memory else ()),
+        *(("--regions", str(settings.regions_file)) if settings.shares_memory else ()),
+        *((f"--cuda-gpus={','.join(gpus)}",) if settings.cuda_shared_memory else ()),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
         *("--server-id", settings.server_id, f"--gpus={devices}"),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from serving.clock import Clock
+from serving.edge.node_gpus import seen_devices
 from serving.edge.routes import WorkerAddress
 from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order, worker_argv
 from serving.rollout.ports import PoolSpec, WorkerState
@@ -108,9 +109,11 @@ class LocalCluster:
         devices = self._devices(spec)
         child = ChildSpec(
             name=f"worker {worker}",
-            argv=worker_argv(self._settings, address, recorder, devices),
+            argv=worker_argv(self._settings, address, recorder, devices, self._gpus),
             env=child_environment(
-                self._settings.home, self._instance, CUDA_VISIBLE_DEVICES=devices
+                self._settings.home,
+                self._instance,
+                CUDA_VISIBLE_DEVICES=seen_devices(self._settings, devices, self._gpus),
             ),
             log_file=self._settings.log_dir / f"{worker}.log",
         )

@@ -115,7 +115,14 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         environments=EnvironmentWatch(PlacedFile(settings.home / "placed.json")),
     )
     controller = Controller(ports, settings, mode="standalone")
-    edge = Edge(settings, controller, group.create_task, instance=plan.instance, clock=clock)
+    edge = Edge(
+        settings,
+        controller,
+        group.create_task,
+        instance=plan.instance,
+        clock=clock,
+        gpus=plan.gpus,
+    )
     await controller.loop.start()
     try:
         await edge.start()

@@ -112,6 +112,31 @@ def region_span(region: str, offset: int | None, size_bytes: int | None) -> Regi
     return RegionSpan(region, offset or 0, size_bytes)
 
 
+def checked_offset(span: RegionSpan, size_bytes: int) -> int:
+    """Return where a part begins in its region.
+
+    Args:
+        span: The part.
+        size_bytes: Of the region.
+
+    Raises:
+        InvalidArgumentError: It is not within the region, or says no size.
+    """
+    if span.size_bytes == NO_SIZE:
+        raise missing_size()
+    if span.offset > size_bytes:
+        raise InvalidArgumentError(
+            f"Invalid offset for shared memory region: '{span.region}' ({span.offset} of "
+            f"{size_bytes} bytes)"
+        )
+    if span.offset + span.size_bytes > size_bytes:
+        raise InvalidArgumentError(
+            f"Invalid offset + byte size for shared memory region: '{span.region}' "
+            f"({span.offset} + {span.size_bytes} of {size_bytes} bytes)"
+        )
+    return span.offset
+
+
 def missing_size() -> InvalidArgumentError:
     """Return the error of a span without a size."""
     return InvalidArgumentError(

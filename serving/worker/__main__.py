@@ -25,6 +25,7 @@ from serving.wire.regions import NoRegions
 from serving.worker.app import Identity, WorkerApp
 from serving.worker.arguments import Arguments, parse_arguments
 from serving.worker.batcher import QueueBytes
+from serving.worker.cuda_regions import CudaOpener
 from serving.worker.exchange import Desk
 from serving.worker.executor import Executor
 from serving.worker.front import Front
@@ -77,7 +78,8 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     loop = asyncio.get_running_loop()
     executor = Executor(loop)
     targets = Targets()
-    regions = OpenRegions(arguments.max_request_bytes) if arguments.regions else None
+    cuda = CudaOpener(arguments.cuda_gpus or "", arguments.gpus or "")
+    regions = OpenRegions(arguments.max_request_bytes, cuda) if arguments.regions else None
     shop = Shop(
         loop=loop,
         executor=executor,

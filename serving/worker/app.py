@@ -212,7 +212,7 @@ class WorkerApp:
             table = msgspec.json.decode(await request.body(), type=RegionTable)
         except msgspec.DecodeError as error:
             raise InvalidArgumentError(f"invalid RegionTable: {error}") from error
-        faults = () if self._regions is None else self._regions.replace(table)
+        faults = () if self._regions is None else await self._regions.take(table)
         return Response(msgspec.json.encode(faults), media_type=JSON)
 
     async def _diagnostics(self, request: Request) -> Response:

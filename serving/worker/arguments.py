@@ -37,6 +37,9 @@ class Arguments:
     recorder: Path | None
     regions: Path | None
     """The front desk's table of shared-memory regions; None: clients may not share memory."""
+    cuda_gpus: str | None
+    """The server's GPUs, by whose place in this list clients call them; None: clients may share no
+    memory on GPUs."""
     max_request_bytes: int
     max_inflated_bytes: int
     max_queue_bytes: int
@@ -60,7 +63,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     add("--port", type=_local_port, dest="tcp", help="short for --tcp 127.0.0.1:PORT")
     add("--parent", type=int, help="process to die with; its pipe is on standard input")
     add("--recorder", type=Path, help="flight recorder: names what ran if this process dies")
-    add("--regions", type=Path, help="table of shared-memory regions; without it there are none")
+    _add_regions(parser)
     _add_limits(parser)
     add("--drain-s", type=float, default=30.0, help="longest wait for calls in flight at the end")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -87,6 +90,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         parent=given.parent,
         recorder=given.recorder,
         regions=given.regions,
+        cuda_gpus=given.cuda_gpus,
         max_request_bytes=given.max_request_bytes,
         max_inflated_bytes=given.max_inflated_bytes,
         max_queue_bytes=given.max_queue_bytes,
@@ -114,6 +118,12 @@ def file_version(file: Path, policy: ServingPolicy) -> VersionSpec:
         origin=f"file {file}",
         policy=policy,
     )
+
+
+def _add_regions(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--regions", type=Path, help="table of shared-memory regions; without it there are none")
+    add("--cuda-gpus", help="the server's GPUs, if clients may share memory on them: 0,1")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:

@@ -5,13 +5,18 @@ end would kill this process (SIGBUS). So nothing is mapped: bytes are copied by 
 `pwrite`, which fail politely, into memory of our own, where nobody changes them after they were
 checked. That is the copy into the batch's place that a request over a socket costs as well.
 
+Regions on GPUs (`serving.worker.cuda_regions`) stand in the same table and go the same ways.
+
 A worker that comes back reads the table that the front desk has written, when its control channel
 is open and before it takes calls: a later change reaches it there.
 """
 
+import asyncio
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -19,18 +24,23 @@ import numpy as np
 import structlog
 
 from runtimes.errors import InvalidArgumentError
-from serving.wire.region_table import Region, RegionFault, RegionTable
-from serving.wire.regions import NO_SIZE, Buffer, RegionSpan, missing_size, unknown_region
+from serving.wire.region_table import CudaRegion, Region, RegionFault, RegionTable
+from serving.wire.regions import Buffer, RegionSpan, checked_offset, unknown_region
 from serving.worker.body import too_large
+from serving.worker.cuda_regions import CudaOpener, OpenCudaRegion
 
 log = structlog.get_logger(__name__)
 
 FOLDER: Final = Path("/dev/shm")  # noqa: S108  where the C library's shm_open opens
+NOTHING_OPENED: Final[Mapping[str, OpenCudaRegion]] = MappingProxyType({})
 FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class OpenRegion:
     """One region; its file descriptor lives as long as this object."""
+
+    is_elsewhere = False
+    """A fault of it is one, since system memory is on every side of the machine."""
 
     def __init__(self, region: Region, descriptor: int, fault: str = "") -> None:
         """Take a descriptor over, or the reason why there is none."""
@@ -50,22 +60,9 @@ class OpenRegion:
         Raises:
             InvalidArgumentError: It is not within the region.
         """
-        region = self.region
         if self.fault:
             raise InvalidArgumentError(self.fault)
-        if span.size_bytes == NO_SIZE:
-            raise missing_size()
-        if span.offset > region.size_bytes:
-            raise InvalidArgumentError(
-                f"Invalid offset for shared memory region: '{region.name}' ({span.offset} of "
-                f"{region.size_bytes} bytes)"
-            )
-        if span.offset + span.size_bytes > region.size_bytes:
-            raise InvalidArgumentError(
-                f"Invalid offset + byte size for shared memory region: '{region.name}' "
-                f"({span.offset} + {span.size_bytes} of {region.size_bytes} bytes)"
-            )
-        return region.offset + span.offset
+        return self.region.offset + checked_offset(span, self.region.size_bytes)
 
     def read(self, span: RegionSpan) -> memoryview:
         """Copy a part out.
@@ -116,11 +113,18 @@ class OpenRegion:
 class OpenRegions:
     """Implements `serving.wire.regions.Regions`. Belongs to the loop's thread."""
 
-    def __init__(self, max_bytes: int) -> None:
-        """Know none; inputs have so many bytes at most."""
+    def __init__(self, max_bytes: int, cuda: CudaOpener | None = None) -> None:
+        """Know none.
+
+        Args:
+            max_bytes: Of an input.
+            cuda: Opens regions on GPUs.
+        """
         self._max_bytes = max_bytes
-        self._open: dict[str, OpenRegion] = {}
+        self._cuda = cuda or CudaOpener()
+        self._open: dict[str, OpenRegion | OpenCudaRegion] = {}
         self._revision = -1
+        self._lock = asyncio.Lock()
 
     def check(self, span: RegionSpan) -> None:
         """Say whether there is such a part."""
@@ -145,28 +149,53 @@ class OpenRegions:
         except (OSError, msgspec.MsgspecError) as error:
             log.warning("regions_not_read", error=str(error))
 
-    def replace(self, table: RegionTable) -> tuple[RegionFault, ...]:
+    async def take(self, table: RegionTable) -> tuple[RegionFault, ...]:
+        """Do as `replace`, and meanwhile keep the loop free: CUDA may take seconds to start."""
+        if not table.cuda:
+            return self.replace(table)
+        async with self._lock:
+            fresh = self._fresh(table) if table.revision > self._revision else []
+            opened = await asyncio.to_thread(self._cuda.open_all, fresh)
+            return self.replace(table, opened)
+
+    def replace(
+        self, table: RegionTable, opened: Mapping[str, OpenCudaRegion] = NOTHING_OPENED
+    ) -> tuple[RegionFault, ...]:
         """Open what is new in a table and close what is not in it; an old table changes nothing.
+
+        Args:
+            table: The regions.
+            opened: Regions on GPUs that were opened for it; the others are opened here.
 
         Returns:
             The regions of it that cannot be opened here.
         """
         if table.revision > self._revision:
             self._revision = table.revision
-            wanted = {region.name: region for region in table.regions}
-            for name, opened in list(self._open.items()):
-                if wanted.get(name) != opened.region:
+            wanted = {*table.regions, *table.cuda}
+            for name, old in list(self._open.items()):
+                if old.region not in wanted:
                     self._open.pop(name).close()
-            for name, region in wanted.items():
-                if name not in self._open:
-                    self._open[name] = open_region(region)
+            for region in table.regions:
+                if region.name not in self._open:
+                    self._open[region.name] = open_region(region)
+            self._open |= opened
+            self._open |= self._cuda.open_all(self._fresh(table))
+        else:
+            for late in opened.values():
+                late.close()
         return tuple(
-            RegionFault(name=name, reason=opened.fault)
-            for name, opened in self._open.items()
-            if opened.fault
+            RegionFault(name=name, reason=found.fault)
+            for name, found in self._open.items()
+            if found.fault and not found.is_elsewhere
         )
 
-    def _found(self, span: RegionSpan) -> OpenRegion:
+    def _fresh(self, table: RegionTable) -> list[CudaRegion]:
+        """Return the regions on GPUs that are not open yet."""
+        known = {found.region for found in self._open.values()}
+        return [region for region in table.cuda if region not in known]
+
+    def _found(self, span: RegionSpan) -> OpenRegion | OpenCudaRegion:
         opened = self._open.get(span.region)
         if opened is None:
             raise unknown_region(span.region)

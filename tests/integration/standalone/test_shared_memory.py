@@ -287,7 +287,7 @@ def test_a_restarted_worker_knows_every_region(server: Server, wire: Wire) -> No
 def test_cuda_regions_are_refused(wire: Wire) -> None:
     """Unregistering succeeds, registering says what to do instead."""
     wire.client.unregister_cuda_shared_memory()
-    with pytest.raises(InferenceServerException, match="CUDA shared memory is not served"):
+    with pytest.raises(InferenceServerException, match="CUDA shared memory is disabled"):
         wire.client.register_cuda_shared_memory("c", b"AA==", 0, 64)
 
 
