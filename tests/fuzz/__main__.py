@@ -3,17 +3,21 @@
 Random bytes and changed valid requests, of HTTP JSON, its binary tensors, protobuf messages, gRPC
 frames and compressed messages. Every one must be refused as the client's mistake, or be read as
 another parser reads it. Prints a table; a failure is printed with what repeats it, and the exit
-status is 1. `--engine atheris` lets libFuzzer choose the bytes, where atheris is installed; what
-follows `--` is for it.
+status is 1. `--engine atheris` (`pip install -e '.[fuzz]'`) lets libFuzzer change the valid requests
+by what the decoders do with them; what follows `--` is for it.
 """
 
 import argparse
 import importlib
+import os
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +29,8 @@ from tests.fuzz.verdict import Wrong, judge, read_header
 WIRES = ("json", "proto", "frame", "packed")
 NONSENSE_RATIO = 0.1
 MAX_SHOWN = 20
+MAX_BYTES = 4096
+"""Of one request of libFuzzer's."""
 
 
 class Fuzzer:
@@ -83,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     fuzzer = Fuzzer()
     fuzzer.check_seeds()
     if given.engine == "atheris":
-        return _with_atheris(fuzzer, given.rest)
+        options = (f"-runs={given.examples}", f"-seed={given.seed}", f"-max_len={MAX_BYTES}")
+        return _with_atheris(fuzzer, (*options, *given.rest))
     begin_s = time.perf_counter()
     chance = random.Random(given.seed)  # noqa: S311  no secret
     for _ in range(given.examples):
@@ -92,20 +99,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if fuzzer.failures else 0
 
 
-def _with_atheris(fuzzer: Fuzzer, rest: Sequence[str]) -> int:
+def _with_atheris(fuzzer: Fuzzer, options: Sequence[str]) -> int:
+    """Let libFuzzer start from the valid requests, in a process that it may end."""
     atheris = importlib.import_module("atheris")
+    with tempfile.TemporaryDirectory() as folder:
+        for place, seed in enumerate(fuzzer.seeds):
+            (Path(folder) / str(place)).write_bytes(bytes((place,)) + seed.body)
+        child = os.fork()
+        if not child:
+            _fuzz(atheris, fuzzer, (*options, folder))
+        _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _fuzz(atheris: ModuleType, fuzzer: Fuzzer, arguments: Sequence[str]) -> None:
+    """Fuzz, and end the process; the first byte says which request's place the others take."""
 
     def one(data: bytes) -> None:
-        if len(data) > 1:
+        if data:
             seed = fuzzer.seeds[data[0] % len(fuzzer.seeds)]
             fuzzer.judge(seed, data[1:], seed.header_length)
             if fuzzer.failures:
                 raise Wrong(fuzzer.failures[0])
 
     atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *rest], one)
+    atheris.Setup([sys.argv[0], *arguments], one)
     atheris.Fuzz()
-    return 0
 
 
 def _show(fuzzer: Fuzzer, took_s: float) -> None:
