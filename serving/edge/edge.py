@@ -45,6 +45,7 @@ FRONT_DESK_SOCKET: Final = "front-desk.sock"
 FRONT_DESK_GRPC_SOCKET: Final = "front-desk-grpc.sock"
 MEMORY_FILE: Final = "snapshot.json"
 LOCK_FILE: Final = "lock"
+TALLY: Final = "traces-taken-"
 LOCAL_NODE: Final = "local"
 DRAIN_POLL_S: Final = 0.05
 
@@ -117,6 +118,8 @@ class Edge:
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_file = _exclusive(self._folder / LOCK_FILE)
+        for old in self._folder.glob(f"{TALLY}*"):
+            old.unlink(missing_ok=True)
         await asyncio.to_thread(self._regions.recall, keep=self._outlives)
         try:
             await self._start_front_desk()
@@ -277,7 +280,8 @@ async def end_left_haproxy(settings: Settings, instance: str) -> None:
 
 def _protocol_settings(settings: Settings) -> ProtocolSettings:
     trace_file = "" if settings.trace_file is None else str(settings.trace_file)
-    return ProtocolSettings(switches_of(settings.log_level), trace_file)
+    tally = settings.run_dir / FOLDER / TALLY
+    return ProtocolSettings(switches_of(settings.log_level), trace_file, str(tally))
 
 
 def _exclusive(path: Path) -> int:

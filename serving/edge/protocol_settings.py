@@ -7,7 +7,8 @@
 `log_format`                kept and given back: every record is a line of JSON
 `trace_level`               TIMESTAMPS: calls are traced, if the server has a trace file
 `trace_rate`                one of so many calls of a model, in each worker
-`trace_count`               so many traces at most, in each worker
+`trace_count`               so many traces at most, of all workers together; it begins anew with
+                            every change of the trace settings
 `log_frequency`             kept and given back: all traces go into one file
 `trace_mode`                kept and given back; only mode triton traces
 ==========================  ===================================================================
@@ -56,15 +57,21 @@ LOG_FORMATS: Final = frozenset({"default", "ISO8601"})
 class ProtocolSettings:
     """Settings as clients last left them."""
 
-    def __init__(self, switches: LogSwitches = EVERYTHING, trace_file: str = "") -> None:
+    def __init__(
+        self, switches: LogSwitches = EVERYTHING, trace_file: str = "", tally: str = ""
+    ) -> None:
         """Start with Triton's defaults, and what the operator says.
 
         Args:
             switches: What is logged at the start.
             trace_file: Where traces go; empty: nowhere.
+            tally: How the paths begin of the files by which workers count their traces.
         """
         self._defaults = {**TRACE_DEFAULTS, "trace_file": trace_file}
         self._trace: dict[str, dict[str, TraceValue]] = {}
+        self._tally = tally
+        self._change_count = 0
+        self._changed_at = {"": 0}
         self._log: dict[str, LogValue] = {
             **LOG_DEFAULTS,
             "log_info": switches.info,
@@ -83,8 +90,8 @@ class ProtocolSettings:
         return Diagnostics(
             switches=self._switches(),
             trace_file=str(self._defaults["trace_file"]),
-            trace=_plan(self.trace()),
-            models={model: _plan(self.trace(model)) for model in self._trace if model},
+            trace=self._plan(""),
+            models={model: self._plan(model) for model in self._trace if model},
         )
 
     def trace(self, model: str = "") -> dict[str, TraceValue]:
@@ -109,6 +116,9 @@ class ProtocolSettings:
                 own.pop(name, None)
             else:
                 own[name] = value
+        if changes:
+            self._change_count += 1
+            self._changed_at[model] = self._change_count
         return self.trace(model)
 
     def logging(self) -> dict[str, LogValue]:
@@ -132,6 +142,18 @@ class ProtocolSettings:
             apply_switches(self._switches())
         return self.logging()
 
+    def _plan(self, model: str) -> TracePlan | None:
+        """Return which calls are traced; None: none."""
+        settings = self.trace(model)
+        rate, count = int(str(settings["trace_rate"])), int(str(settings["trace_count"]))
+        is_on = "TIMESTAMPS" in settings["trace_level"] and settings["trace_mode"] == "triton"
+        if not is_on or rate <= 0:
+            return None
+        if count <= 0:
+            return TracePlan(rate=rate, count=count)
+        turns = f"{self._changed_at['']}-{self._changed_at.get(model, 0)}"
+        return TracePlan(rate=rate, count=count, tally=f"{self._tally}{turns}")
+
     def _switches(self) -> LogSwitches:
         return LogSwitches(
             info=bool(self._log["log_info"]),
@@ -139,13 +161,6 @@ class ProtocolSettings:
             error=bool(self._log["log_error"]),
             verbose_level=int(self._log["log_verbose_level"]),
         )
-
-
-def _plan(settings: Mapping[str, TraceValue]) -> TracePlan | None:
-    """Return which calls such settings trace; None: none."""
-    rate, count = int(str(settings["trace_rate"])), int(str(settings["trace_count"]))
-    is_on = "TIMESTAMPS" in settings["trace_level"] and settings["trace_mode"] == "triton"
-    return TracePlan(rate=rate, count=count) if is_on and rate > 0 else None
 
 
 def _check_trace(name: str, value: TraceValue | None) -> None:

@@ -17,7 +17,9 @@ class TracePlan:
     rate: int
     """One of so many calls."""
     count: int = -1
-    """So many traces at most, in each worker; -1: no limit."""
+    """So many traces at most, of all that follow the same setting; -1: no limit."""
+    tally: str = ""
+    """File that has one byte for each trace that was taken; workers share it. Only with a count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from serving.wire.call import InferCall
 
 log = structlog.get_logger(__name__)
 
+APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 ID_BITS: Final = 28
 """Ids are unique among a node's workers: a process id, and so many bits of its own count."""
 
@@ -46,21 +47,58 @@ class Moments(msgspec.Struct, frozen=True):
 class Tracer:
     """Samples and writes the calls of one model."""
 
-    def __init__(self, plan: TracePlan, sink: "TraceFile") -> None:
-        """Begin to count."""
+    def __init__(self, plan: TracePlan, sink: "TraceFile", tally: "Tally | None") -> None:
+        """Begin to count.
+
+        Args:
+            plan: Which calls.
+            sink: Where traces go.
+            tally: How many were taken; None for a plan without a number of them.
+        """
         self._rate = plan.rate
-        self._left = plan.count
+        self._count = plan.count
         self._sink = sink
+        self._tally = tally
         self._seen = 0
 
     def take(self, key: VersionKey, batch: Sequence[Traced], moments: Moments) -> None:
         """Write those of a batch whose turn it is."""
         for item in batch:
             self._seen += 1
-            if self._seen % self._rate or not self._left:
+            if self._seen % self._rate or not self._count:
                 continue
-            self._left -= self._left > 0
+            if self._tally is not None and not self._tally.take(self._count):
+                self._count = 0
+                continue
             self._sink.write(key, item, moments)
+
+
+class Tally:
+    """Counts the traces of all processes that open the same file: a byte each.
+
+    An append leaves the writer's position behind its own byte, so each learns which one it wrote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._descriptor = os.open(path, APPEND, 0o600)
+
+    def take(self, count: int) -> bool:
+        """Count one more; whether it is among the first `count`. None is, if it cannot be told."""
+        try:
+            os.write(self._descriptor, b".")
+            return os.lseek(self._descriptor, 0, os.SEEK_CUR) <= count
+        except OSError as error:
+            log.warning("trace_not_counted", error=error.strerror)
+            return False
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
 
 
 class TraceSlot:
@@ -83,8 +121,7 @@ class TraceFile:
         Raises:
             OSError: It cannot be written.
         """
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = os.open(path, APPEND, 0o600)
         self._number = os.getpid() << ID_BITS
 
     def write(self, key: VersionKey, item: Traced, moments: Moments) -> None:
@@ -109,6 +146,7 @@ class Tracing:
         self._tracers: dict[str, Tracer | None] = {}
         self._settings = Diagnostics()
         self._file: TraceFile | None = None
+        self._tallies: dict[str, Tally] = {}
 
     def slot(self, key: VersionKey) -> TraceSlot:
         """Return a version's slot, the same for every form of it."""
@@ -129,13 +167,28 @@ class Tracing:
                 del self._tracers[model]
         for key, slot in self._slots.items():
             slot.tracer = self._tracer(key.model)
+        used = {plan.tally for model in self._tracers if (plan := settings.plan(model))}
+        for path in self._tallies.keys() - used:
+            self._tallies.pop(path).close()
 
     def _tracer(self, model: str) -> Tracer | None:
         """Return a model's tracer, which all its versions share."""
         if model not in self._tracers:
-            plan, file = self._settings.plan(model), self._file
-            self._tracers[model] = None if plan is None or file is None else Tracer(plan, file)
+            self._tracers[model] = self._begun(self._settings.plan(model))
         return self._tracers[model]
+
+    def _begun(self, plan: TracePlan | None) -> Tracer | None:
+        if plan is None or self._file is None:
+            return None
+        if plan.count <= 0:
+            return Tracer(plan, self._file, None)
+        try:
+            if plan.tally not in self._tallies:
+                self._tallies[plan.tally] = Tally(Path(plan.tally))
+        except OSError as error:
+            log.warning("trace_tally_not_opened", path=plan.tally, error=error.strerror)
+            return None
+        return Tracer(plan, self._file, self._tallies[plan.tally])
 
     def _reopen(self, path: str) -> None:
         if self._file is not None:

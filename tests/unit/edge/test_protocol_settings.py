@@ -73,7 +73,7 @@ def test_settings_begin_with_what_the_operator_says() -> None:
 
 def test_workers_are_told_what_to_trace() -> None:
     """Level TIMESTAMPS with a rate traces; a model's own settings count before the global ones."""
-    settings = ProtocolSettings(trace_file="/t")
+    settings = ProtocolSettings(trace_file="/t", tally="/n")
     settings.change_trace("", {"trace_level": ("TIMESTAMPS",), "trace_rate": "5"})
     settings.change_trace("off", {"trace_level": ("OFF",)})
     settings.change_trace("few", {"trace_count": "3"})
@@ -82,9 +82,22 @@ def test_workers_are_told_what_to_trace() -> None:
     told = settings.diagnostics()
 
     assert told.plan("any") == TracePlan(rate=5)
-    assert told.plan("few") == TracePlan(rate=5, count=3)
+    assert told.plan("few") == TracePlan(rate=5, count=3, tally="/n1-3")
     assert told.plan("off") is None
     assert told.plan("never") is None
+
+
+def test_every_change_of_a_trace_setting_counts_anew() -> None:
+    """Asking for as many traces again gives as many again; reading changes nothing."""
+    settings = ProtocolSettings(trace_file="/t", tally="/n")
+    asked = {"trace_level": ("TIMESTAMPS",), "trace_count": "2"}
+    plans = []
+    for changes in (asked, {}, asked):
+        settings.change_trace("", changes)
+        plans.append(settings.diagnostics().plan("m"))
+
+    assert plans[0] == plans[1] == TracePlan(rate=1000, count=2, tally="/n1-1")
+    assert plans[2] == TracePlan(rate=1000, count=2, tally="/n2-2")
 
 
 def test_without_a_file_nothing_is_traced() -> None:

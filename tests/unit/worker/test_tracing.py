@@ -74,8 +74,6 @@ def test_a_trace_has_the_names_of_triton(tmp_path: Path) -> None:
     ("plan", "seen"),
     [
         (TracePlan(rate=2), ["2", "4", "6"]),
-        (TracePlan(rate=1, count=2), ["1", "2"]),
-        (TracePlan(rate=3, count=1), ["3"]),
         (TracePlan(rate=1, count=0), []),
     ],
 )
@@ -90,6 +88,55 @@ def test_one_of_so_many_is_traced_until_enough_are(
     take(settings.slot(OTHER), "4", "5", "6")
 
     assert [one["request_id"] for one in traces(tmp_path / "t")] == seen
+
+
+def test_workers_count_their_traces_together(tmp_path: Path) -> None:
+    """So many traces in all, whichever process answers, and one that starts later goes on."""
+    plan = TracePlan(rate=1, count=4, tally=str(tmp_path / "taken"))
+    workers = Tracing(), Tracing(), Tracing()
+    first, second, late = (worker.slot(KEY) for worker in workers)
+    workers[0].change(tracing(tmp_path / "t", plan))
+    workers[1].change(tracing(tmp_path / "t", plan))
+
+    take(first, "1", "2")
+    take(second, "3")
+    workers[2].change(tracing(tmp_path / "t", plan))
+    take(late, "4", "5")
+    take(first, "6")
+
+    assert [one["request_id"] for one in traces(tmp_path / "t")] == ["1", "2", "3", "4"]
+
+
+def test_models_that_follow_one_setting_count_together(tmp_path: Path) -> None:
+    """The global count is that of all models without a setting of their own."""
+    settings = Tracing()
+    settings.change(tracing(tmp_path / "t", TracePlan(rate=1, count=2, tally=str(tmp_path / "n"))))
+
+    take(settings.slot(KEY), "1")
+    take(settings.slot(VersionKey("n", 1)), "2", "3")
+
+    assert [one["request_id"] for one in traces(tmp_path / "t")] == ["1", "2"]
+
+
+def test_a_changed_setting_counts_anew(tmp_path: Path) -> None:
+    """Another tally is another count."""
+    settings = Tracing()
+    slot = settings.slot(KEY)
+    for turn in ("1", "2"):
+        plan = TracePlan(rate=1, count=1, tally=str(tmp_path / f"taken-{turn}"))
+        settings.change(tracing(tmp_path / "t", plan))
+        take(slot, turn, "more")
+
+    assert [one["request_id"] for one in traces(tmp_path / "t")] == ["1", "2"]
+
+
+def test_a_tally_that_cannot_be_kept_traces_nothing(tmp_path: Path) -> None:
+    """Rather no trace than more than were asked for."""
+    settings = Tracing()
+    plan = TracePlan(rate=1, count=1, tally=str(tmp_path / "missing" / "n"))
+    settings.change(tracing(tmp_path / "t", plan))
+
+    assert settings.slot(KEY).tracer is None
 
 
 def test_settings_that_are_said_again_change_nothing(tmp_path: Path) -> None:
