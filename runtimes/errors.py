@@ -33,6 +33,7 @@ class Code(StrEnum):
     INTERNAL = "internal"
     UNSUPPORTED = "unsupported"
     QUEUE_FULL = "queue_full"
+    NO_ROOM = "no_room"
     QUEUE_TIMEOUT = "queue_timeout"
     NOT_READY = "not_ready"
     DRAINING = "draining"

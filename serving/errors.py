@@ -12,6 +12,7 @@
     ├── UnsupportedCodingError unsupported_coding: a Content-Encoding that we do not read
     ├── MethodNotAllowedError  method_not_allowed
     ├── QueueFullError         queue_full: nothing was executed, retry later
+    ├── NoRoomError            no_room: the gRPC front desk holds as many bytes as it may
     ├── QueueTimeoutError      queue_timeout: the caller's or the policy's queue time passed
     ├── NotReadyError          not_ready: the version exists and cannot answer yet
     ├── DrainingError          draining: the process is on its way out
@@ -51,6 +52,7 @@ WIRE: Final[MappingProxyType[Code, WireStatus]] = MappingProxyType(
         Code.INTERNAL: WireStatus(http=500, grpc=13),
         Code.UNSUPPORTED: WireStatus(http=501, grpc=12),
         Code.QUEUE_FULL: WireStatus(http=503, grpc=14, retry=True),
+        Code.NO_ROOM: WireStatus(http=503, grpc=8, retry=True),
         Code.QUEUE_TIMEOUT: WireStatus(http=503, grpc=14),
         Code.NOT_READY: WireStatus(http=503, grpc=14, retry=True),
         Code.DRAINING: WireStatus(http=503, grpc=14, retry=True),
@@ -111,6 +113,12 @@ class QueueFullError(BasculeError):
     """The queue's bound is reached; nothing was executed."""
 
     code = Code.QUEUE_FULL
+
+
+class NoRoomError(BasculeError):
+    """The messages that are held have as many bytes as they may; nothing was executed."""
+
+    code = Code.NO_ROOM
 
 
 class QueueTimeoutError(BasculeError):

@@ -20,6 +20,7 @@ from serving.edge import grpc_health, grpc_reflection, lookup
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.grpc_regions import region_calls
 from serving.edge.grpc_relay import STATUS, InferRelay
+from serving.edge.message_room import MessageRoom
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.stream_relay import StreamRelay
 from serving.edge.unary_calls import unary_method
@@ -80,6 +81,7 @@ class FrontDeskGrpc:
             self._channel,
             f"/{SERVICE}/ModelInfer",
             min(max_inflated_bytes, max_request_bytes),
+            MessageRoom(),
         )
         self._server.add_generic_rpc_handlers(_handlers(desk, calls))
         self._server.add_insecure_port(f"unix:{path}")
@@ -99,18 +101,19 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     unary = {
         name: unary_method(
             _answered(name, _parsed(getattr(pb, f"{name}Request").FromString, call)),
+            relay.room,
             getattr(pb, f"{name}Response").SerializeToString,
         )
         for name, call in answers.calls().items()
     }
     raw = {
-        "ModelInfer": unary_method(relay.infer),
+        "ModelInfer": unary_method(relay.infer, relay.room),
         "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamRelay(relay).stream),
     }
     reflection = grpc.stream_stream_rpc_method_handler(grpc_reflection.reflect)
     return (
         grpc.method_handlers_generic_handler(SERVICE, unary | raw),
-        grpc.method_handlers_generic_handler(grpc_health.NAME, _health(desk)),
+        grpc.method_handlers_generic_handler(grpc_health.NAME, _health(desk, relay.room)),
         *(
             grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": reflection})
             for name in grpc_reflection.NAMES
@@ -118,12 +121,12 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     )
 
 
-def _health(desk: Desk) -> dict[str, object]:
+def _health(desk: Desk, room: MessageRoom) -> dict[str, object]:
     health = grpc_health.Health(desk, SERVICE)
     parse = HealthCheckRequest.FromString
     write = HealthCheckResponse.SerializeToString
     return {
-        "Check": unary_method(_answered("Check", _parsed(parse, health.check)), write),
+        "Check": unary_method(_answered("Check", _parsed(parse, health.check)), room, write),
         "Watch": grpc.stream_stream_rpc_method_handler(health.watch, response_serializer=write),
     }
 

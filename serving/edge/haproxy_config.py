@@ -29,6 +29,7 @@ from typing import Final
 
 from runtimes.errors import Code
 from serving.edge.haproxy_replies import grpc_faults, grpc_reply, http_faults, json_reply
+from serving.edge.message_room import SIZE_HEADER
 from serving.edge.routes import SHARE_SCALE
 from serving.settings import HostPort
 from serving.wire import refusals
@@ -47,6 +48,8 @@ GRPC_CONTENT: Final = "{ req.hdr(content-type) -m beg application/grpc }"
 GRPC_METHOD: Final = "^/[A-Za-z0-9_.]+/[A-Za-z0-9_]+$"
 GRPC_FRAME_BYTES: Final = 5
 GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+GRPC_STREAMS: Final = "/(ModelStreamInfer|Watch|ServerReflectionInfo)$"
+GRPC_SIZE: Final = "req.body,bytes(1,4),be2dec(,4)"
 
 # A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
 # What is said here is said in full, because dynamic servers inherit nothing.
@@ -191,9 +194,8 @@ def _http_frontend(layout: EdgeLayout) -> str:
 
 def _grpc_frontend(layout: EdgeLayout) -> str:
     limit = layout.max_request_bytes
-    size = "req.body,bytes(1,4),be2dec(,4)"
     version = "%[var(txn.v),url_enc]"
-    large = refusals.message_too_large(f"%[{size}]", limit)
+    large = refusals.message_too_large(f"%[{GRPC_SIZE}]", limit)
     below_one = refusals.version_below_one(version)
     unparsable = refusals.unparsable_version(version)
     failures = _lookup_failures("%[var(txn.m)]", version)
@@ -204,7 +206,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     timeout client 3600s                   # a stream may be silent between its calls
 {_lines(grpc_faults())}
 {_acls()}
-    acl too_large {size} -m int gt {limit}
+    acl too_large {GRPC_SIZE} -m int gt {limit}
     acl compressed var(txn.flag) -m str 01
     acl below_one var(txn.v) -m reg ^(-[0-9]+|0+)$
     acl number var(txn.v) -m reg ^[0-9]+$
@@ -223,6 +225,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     http-request set-var(txn.flag) req.body,bytes(0,1),hex if infer
     http-request {grpc_reply(Code.UNSUPPORTED, no_coding)} if infer compressed !has_coding
     http-request set-header grpc-encoding gzip if infer compressed
+    http-request set-header {SIZE_HEADER} %[{GRPC_SIZE}] if infer compressed
     http-request allow if infer compressed
     http-request set-var(txn.m) req.body,bytes(5),protobuf(1),url_enc if infer
     http-request set-var(txn.v) req.body,bytes(5),protobuf(2) if infer
@@ -258,7 +261,12 @@ def _grpc_guards() -> str:
     http-request {grpc_reply(Code.UNSUPPORTED, bad_coding)} if has_coding !known_coding
     http-request del-header -bin -m end
     # The front desk inflates by itself: with a coding, grpc hands it packed messages as they are.
-    http-request set-header grpc-encoding gzip if !{{ path {GRPC_INFER} }}"""
+    http-request set-header grpc-encoding gzip if !{{ path {GRPC_INFER} }}
+    # It makes room for a message before it reads it, by the size that a unary call announces.
+    acl is_stream path -m reg {GRPC_STREAMS}
+    http-request del-header {SIZE_HEADER} if !infer
+    http-request wait-for-body time 30s at-least {GRPC_FRAME_BYTES} if !infer is_grpc !is_stream
+    http-request set-header {SIZE_HEADER} %[{GRPC_SIZE}] if !infer is_grpc !is_stream !no_message"""
 
 
 def _wait_for_body() -> str:

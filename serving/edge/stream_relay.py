@@ -21,6 +21,7 @@ import grpc
 from protos.generated import open_inference_pb2 as pb
 from runtimes.errors import BasculeError
 from serving.edge.grpc_relay import STATUS, InferRelay
+from serving.edge.message_room import MessageRoom
 from serving.errors import WIRE
 from serving.wire.proto_sequence import SequenceName, sequence_of
 from serving.wire.protobuf import delimited
@@ -69,23 +70,63 @@ class StreamRelay:
     async def stream(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Answer one stream."""
         is_strict = STRICT in {(key, value) for key, value in context.invocation_metadata() or ()}
+        share = _Share(self._calls.room)
+        try:
+            failure = await self._converse(requests, context, share, is_strict=is_strict)
+        finally:
+            share.close()
+        if failure is not None:
+            await context.abort(failure.status, failure.text)
+
+    async def _converse(
+        self,
+        requests: AsyncIterator[bytes],
+        context: Context,
+        share: "_Share",
+        *,
+        is_strict: bool,
+    ) -> Failure | None:
         async with asyncio.TaskGroup() as group:
-            flow = _Flow(self._calls, context, group)
+            flow = _Flow(self._calls, context, share, group)
             reader = group.create_task(flow.read(requests))
             failure = await flow.write(is_strict=is_strict)
             if failure is not None:
                 reader.cancel()
                 flow.drop()
-        if failure is not None:
-            await context.abort(failure.status, failure.text)
+        return failure
+
+
+class _Share:
+    """What one stream has in the room of all messages."""
+
+    def __init__(self, room: MessageRoom) -> None:
+        self._room = room
+        self._size_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        self._room.take(size_bytes)
+        self._size_bytes += size_bytes
+
+    def swap(self, old_bytes: int, new_bytes: int) -> None:
+        """Count a reply in the place of its request, or nothing in the place of a sent reply."""
+        self._room.give(old_bytes)
+        self._room.hold(new_bytes)
+        self._size_bytes += new_bytes - old_bytes
+
+    def close(self) -> None:
+        self._room.give(self._size_bytes)
+        self._size_bytes = 0
 
 
 class _Flow:
     """The calls of one stream on their way."""
 
-    def __init__(self, calls: InferRelay, context: Context, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, calls: InferRelay, context: Context, share: _Share, group: asyncio.TaskGroup
+    ) -> None:
         self._calls = calls
         self._context = context
+        self._share = share
         self._group = group
         self._window = _Window()
         self._turn: asyncio.Queue[tuple[asyncio.Task[Answer], int] | None] = asyncio.Queue()
@@ -96,10 +137,11 @@ class _Flow:
         async for request in requests:
             try:
                 message = await self._calls.inflated(request)
+                self._share.take(len(message))
             except BasculeError as error:
                 await self._window.enter(0)
                 failure = Failure(status=STATUS[WIRE[error.code].grpc], text=error.message)
-                self._turn.put_nowait((self._group.create_task(_refused(failure)), 0))
+                self._turn.put_nowait((self._group.create_task(self._refused(failure)), 0))
                 continue
             await self._window.enter(len(message))
             self._turn.put_nowait((self._start(message), len(message)))
@@ -114,6 +156,7 @@ class _Flow:
             if is_strict and answer.failure is not None:
                 return answer.failure
             await self._context.write(answer.message)
+            self._share.swap(len(answer.message), 0)
         return None
 
     def drop(self) -> None:
@@ -139,8 +182,16 @@ class _Flow:
             reply = await self._calls.call(message, self._context)
         except grpc.aio.AioRpcError as error:
             text = error.details() or error.code().name
-            return _failed(message, Failure(status=error.code(), text=text))
-        return Answer(message=delimited(2, reply + FINAL_RESPONSE))
+            answer = _failed(message, Failure(status=error.code(), text=text))
+        else:
+            answer = Answer(message=delimited(2, reply + FINAL_RESPONSE))
+        self._share.swap(len(message), len(answer.message))
+        return answer
+
+    async def _refused(self, failure: Failure) -> Answer:
+        answer = _failed(b"", failure)
+        self._share.swap(0, len(answer.message))
+        return answer
 
     def _forget(self, sequence: SequenceName, done: asyncio.Task[Answer]) -> None:
         if self._last.get(sequence) is done:
@@ -168,10 +219,6 @@ class _Window:
         self._call_count -= 1
         self._size_bytes -= size_bytes
         self._has_room.set()
-
-
-async def _refused(failure: Failure) -> Answer:
-    return _failed(b"", failure)
 
 
 def _failed(request: bytes, failure: Failure) -> Answer:

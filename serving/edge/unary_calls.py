@@ -2,7 +2,8 @@
 
 grpc.aio reads the one message of a unary call before it calls the handler, and never answers a call
 that was half-closed without one. So each unary method is served as one that takes a stream of
-messages, which is the same on the wire: the messages are counted here.
+messages, which is the same on the wire: the messages are counted here, and room for a large one is
+made before it is read. What may follow a large one is left unread: it could be as large.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,8 +11,9 @@ from typing import Any, Final
 
 import grpc
 
-from runtimes.errors import InvalidArgumentError, UnsupportedError
-from serving.errors import WIRE
+from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
+from serving.edge.message_room import SIZE_HEADER, SMALL_BYTES, MessageRoom
+from serving.errors import WIRE, NoRoomError
 from serving.wire import refusals
 
 Call = Callable[[Any, Any], Awaitable[Any]]
@@ -24,27 +26,48 @@ STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def unary_method(
-    call: Call, serialize: Callable[[Any], bytes] | None = None
+    call: Call, room: MessageRoom, serialize: Callable[[Any], bytes] | None = None
 ) -> grpc.RpcMethodHandler:
     """Build the handler of a unary method.
 
     Args:
         call: Takes the message's bytes and the call's context, gives the reply.
+        room: Where large messages are counted.
         serialize: Makes bytes of the reply; None if it is bytes.
     """
 
     async def answer(messages: AsyncIterator[bytes], context: Any) -> Any:  # noqa: ANN401  grpc ships no types
-        only: bytes | None = None
-        async for message in messages:
-            if only is not None:
-                await _refuse(context, SECOND_MESSAGE)
-            only = message
-        if only is None:
-            await _refuse(context, NO_MESSAGE)
-        return await call(only, context)
+        size_bytes = announced_bytes(context)
+        if size_bytes <= SMALL_BYTES:
+            return await call(await _only(messages, context), context)
+        try:
+            room.take(size_bytes)
+        except NoRoomError as error:
+            await _refuse(context, error)
+        try:
+            return await call(await anext(aiter(messages), b""), context)
+        finally:
+            room.give(size_bytes)
 
     return grpc.stream_unary_rpc_method_handler(answer, response_serializer=serialize)
 
 
-async def _refuse(context: Any, error: InvalidArgumentError | UnsupportedError) -> None:  # noqa: ANN401  as above
+def announced_bytes(context: Any) -> int:  # noqa: ANN401  as above
+    """Return the size of a call's first message, as HAProxy read it; 0: it did not."""
+    values = [value for key, value in context.invocation_metadata() or () if key == SIZE_HEADER]
+    return int(values[0]) if values and values[0].isdigit() else 0
+
+
+async def _only(messages: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ANN401  as above
+    only: bytes | None = None
+    async for message in messages:
+        if only is not None:
+            await _refuse(context, SECOND_MESSAGE)
+        only = message
+    if only is None:
+        await _refuse(context, NO_MESSAGE)
+    return only or b""
+
+
+async def _refuse(context: Any, error: BasculeError) -> None:  # noqa: ANN401  as above
     await context.abort(STATUS[WIRE[error.code].grpc], error.message)

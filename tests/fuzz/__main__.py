@@ -3,8 +3,8 @@
 Random bytes and changed valid requests, of HTTP JSON, its binary tensors, protobuf messages, gRPC
 frames and compressed messages. Every one must be refused as the client's mistake, or be read as
 another parser reads it. Prints a table; a failure is printed with what repeats it, and the exit
-status is 1. `--engine atheris` (`pip install -e '.[fuzz]'`) lets libFuzzer change the valid requests
-by what the decoders do with them; what follows `--` is for it.
+status is 1. With `--engine atheris` (extra `fuzz`) libFuzzer changes the valid requests by what
+the decoders do with them; what follows `--` is for it.
 """
 
 import argparse

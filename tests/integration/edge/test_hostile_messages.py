@@ -3,13 +3,17 @@
 import asyncio
 import gzip
 import zlib
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 
-from tests.integration.edge.bench import fresh_edge
+from serving.edge.message_room import MAX_MESSAGES_BYTES
+from tests.integration.edge.bench import Bench, fresh_edge
 
 BOMB_BYTES = 32 << 20
+LARGE_BYTES = 100_000
+LIMIT_S = 20.0
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,39 @@ def test_a_message_that_is_no_protobuf_is_the_clients_mistake() -> None:
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
     asyncio.run(run())
+
+
+async def announced(size_bytes: int, may_end: asyncio.Event) -> AsyncIterator[bytes]:
+    """A message of which nothing comes but its size."""
+    yield b"\0" + size_bytes.to_bytes(4, "big")
+    await may_end.wait()
+
+
+async def config_status(bench: Bench, body: bytes | AsyncIterator[bytes]) -> str:
+    """Ask for a configuration; return the status."""
+    url = f"http://{bench.settings.http}/inference.GRPCInferenceService/ModelConfig"
+    headers = {"content-type": "application/grpc", "te": "trailers"}
+    async with bench.http.post(url, data=body, headers=headers) as reply:
+        return reply.headers["grpc-status"]
+
+
+def test_announced_messages_have_room_before_they_are_read() -> None:
+    """While one announces all of it, large ones are refused and small ones read; then all are."""
+    large = b"\0" + LARGE_BYTES.to_bytes(4, "big") + b"\xff" * LARGE_BYTES
+    full = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+    read = str(grpc.StatusCode.INVALID_ARGUMENT.value[0])  # it is no protobuf
+
+    async def run() -> str:
+        async with fresh_edge() as bench, asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+            holder = group.create_task(
+                config_status(bench, announced(MAX_MESSAGES_BYTES, asyncio.Event()))
+            )
+            while await config_status(bench, large) != full:
+                pass
+            small = await config_status(bench, b"\0\0\0\0\1\xff")
+            holder.cancel()
+            while await config_status(bench, large) != read:
+                pass
+            return small
+
+    assert asyncio.run(run()) == read
