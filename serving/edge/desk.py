@@ -5,7 +5,7 @@ asked for their counters, each over its own socket and all at once.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -22,7 +22,12 @@ from serving.edge.worker_settings import WorkerSettings
 from serving.errors import DrainingError, NotFoundError, NotReadyError
 from serving.ids import MODEL_NAME, RESERVED_MODEL_NAMES, VersionKey
 from serving.local_http import LocalHttp
-from serving.monitor.statistics import FailureReason, VersionStatistics, merge_statistics
+from serving.monitor.statistics import (
+    FailureReason,
+    VersionStatistics,
+    merge_by_gpu,
+    merge_statistics,
+)
 from serving.wire import refusals
 
 log = structlog.get_logger(__name__)
@@ -113,14 +118,26 @@ class Desk:
         Raises:
             InvalidArgumentError: The model or version is not available.
         """
-        snapshot = self.snapshot
-        keys = lookup.measured_versions(snapshot, model, version)
+        keys = lookup.measured_versions(self.snapshot, model, version)
+        counted = await self._counted(keys)
+        return merge_statistics([*(_zero(key) for key in keys), *counted])
+
+    async def statistics_by_gpu(self) -> tuple[VersionStatistics, ...]:
+        """Sum the counters of all READY versions over their workers on one GPU, or on the CPU."""
+        keys = lookup.measured_versions(self.snapshot, "", None)
+        counted = await self._counted(keys)
+        known = {item.key for item in counted}
+        return merge_by_gpu([*(_zero(key) for key in keys if key not in known), *counted])
+
+    async def _counted(self, keys: Collection[VersionKey]) -> list[VersionStatistics]:
+        """Ask this node's workers for what they have counted of some versions."""
+        routes = self.snapshot.routes
         pools = {
             route.pool
             for key in keys
-            if (route := snapshot.routes.versions.get(key)) is not None and route.pool is not None
+            if (route := routes.versions.get(key)) is not None and route.pool is not None
         }
-        workers = {worker for pool in pools for worker in snapshot.routes.pools.get(pool, ())}
+        workers = {worker for pool in pools for worker in routes.pools.get(pool, ())}
         async with asyncio.TaskGroup() as group:
             asked = [
                 group.create_task(_worker_statistics(worker))
@@ -128,8 +145,7 @@ class Desk:
                 if worker.node == self._node
             ]
         wanted = set(keys)
-        counted = (item for task in asked for item in task.result() if item.key in wanted)
-        return merge_statistics([*(_zero(key) for key in keys), *counted])
+        return [item for task in asked for item in task.result() if item.key in wanted]
 
     async def change_trace(
         self, model: str, changes: Mapping[str, TraceValue | None]

@@ -42,7 +42,7 @@ class NodeMetrics:
     async def render(self) -> bytes:
         """Return the text of a scrape."""
         async with asyncio.TaskGroup() as group:
-            statistics = group.create_task(self._desk.statistics("", None))
+            statistics = group.create_task(self._desk.statistics_by_gpu())
             status = group.create_task(self._cluster_status())
             machine = group.create_task(asyncio.to_thread(_machine_samples))
             haproxy = group.create_task(self._haproxy())

@@ -7,6 +7,9 @@ are ours. HAProxy's own (`haproxy_*`) are passed on as they come.
 from dataclasses import dataclass
 from typing import Final
 
+GPU: Final = "gpu_uuid"
+"""The label of a GPU's own metrics, and one more of what a model on a GPU does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSpec:
@@ -24,7 +27,7 @@ def _of_version(name: str, kind: str, help_text: str, *more: str) -> MetricSpec:
 
 
 def _of_gpu(name: str, kind: str, help_text: str) -> MetricSpec:
-    return MetricSpec(name=name, kind=kind, help=help_text, labels=("gpu_uuid",))
+    return MetricSpec(name=name, kind=kind, help=help_text, labels=(GPU,))
 
 
 REQUEST_SUCCESS: Final = _of_version(
@@ -89,6 +92,16 @@ CPU_MEMORY_TOTAL: Final = MetricSpec(
 )
 CPU_MEMORY_USED: Final = MetricSpec(
     name="nv_cpu_memory_used_bytes", kind="gauge", help="CPU used memory, in bytes"
+)
+PINNED_TOTAL: Final = MetricSpec(
+    name="nv_pinned_memory_pool_total_bytes",
+    kind="gauge",
+    help="Pinned memory pool total memory size, in bytes; there is no such pool here",
+)
+PINNED_USED: Final = MetricSpec(
+    name="nv_pinned_memory_pool_used_bytes",
+    kind="gauge",
+    help="Pinned memory pool used memory size, in bytes; there is no such pool here",
 )
 GPU_UTILIZATION: Final = _of_gpu("nv_gpu_utilization", "gauge", "GPU utilization rate [0.0 - 1.0]")
 GPU_MEMORY_TOTAL: Final = _of_gpu(

@@ -22,6 +22,8 @@ class Sample:
     metric: MetricSpec
     value: float
     labels: tuple[str, ...] = ()
+    gpu_uuid: str = ""
+    """Becomes one more label, for what a model did on a GPU."""
 
 
 def render(samples: Iterable[Sample]) -> bytes:
@@ -39,17 +41,17 @@ def version_samples(
     """Give the `nv_inference_*` samples of merged statistics.
 
     Args:
-        statistics: Sums over workers, one per version.
+        statistics: Sums over workers, one per version and GPU.
         load_s: (model, version) → seconds that loading took.
     """
     for item in statistics:
-        labels = (item.model, str(item.version))
+        labels, gpu = (item.model, str(item.version)), item.gpu_uuid
         for reason, count in item.failures.items():
-            yield Sample(catalogue.REQUEST_FAILURE, count, (*labels, reason.value))
+            yield Sample(catalogue.REQUEST_FAILURE, count, (*labels, reason.value), gpu)
         for metric, value in _counters(item):
-            yield Sample(metric, value, labels)
+            yield Sample(metric, value, labels, gpu)
         if item.has_cache:
-            yield from (Sample(metric, value, labels) for metric, value in _cache_counters(item))
+            yield from (Sample(name, value, labels, gpu) for name, value in _cache_counters(item))
     for (model, version), seconds in load_s.items():
         yield Sample(catalogue.LOAD_SECONDS, seconds, (model, str(version)))
 
@@ -82,15 +84,12 @@ def _metric(samples: Sequence[Sample]) -> Iterator[str]:
     yield f"# HELP {metric.name} {metric.help}"
     yield f"# TYPE {metric.name} {metric.kind}"
     for sample in samples:
-        pairs = ",".join(
-            f'{name}="{_escaped(value)}"'
-            for name, value in zip(metric.labels, sample.labels, strict=True)
-        )
-        yield (
-            f"{metric.name}{{{pairs}}} {_number(sample.value)}"
-            if pairs
-            else (f"{metric.name} {_number(sample.value)}")
-        )
+        labels = [*zip(metric.labels, sample.labels, strict=True)]
+        if sample.gpu_uuid:
+            labels.append((catalogue.GPU, sample.gpu_uuid))
+        pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+        braces = f"{{{pairs}}}" if pairs else ""
+        yield f"{metric.name}{braces} {_number(sample.value)}"
 
 
 def _escaped(value: str) -> str:

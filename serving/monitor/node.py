@@ -17,11 +17,13 @@ PERCENT: Final = 100
 
 
 def cpu_samples() -> Iterator[Sample]:
-    """Give use of CPUs (since the last call) and of memory."""
+    """Give use of CPUs (since the last call) and of memory; no pool of pinned memory is kept."""
     memory = psutil.virtual_memory()
     yield Sample(catalogue.CPU_UTILIZATION, psutil.cpu_percent() / PERCENT)
     yield Sample(catalogue.CPU_MEMORY_TOTAL, memory.total)
     yield Sample(catalogue.CPU_MEMORY_USED, memory.total - memory.available)
+    yield Sample(catalogue.PINNED_TOTAL, 0)
+    yield Sample(catalogue.PINNED_USED, 0)
 
 
 def gpu_samples() -> list[Sample]:

@@ -8,7 +8,7 @@ its own.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -107,6 +107,8 @@ class VersionStatistics:
     """By batch size, ascending."""
     pending_count: int = 0
     """Calls that were accepted and do not run yet."""
+    gpu_uuid: str = ""
+    """Of the GPU that all of it ran on; empty: the CPU, or several."""
 
     @property
     def key(self) -> VersionKey:
@@ -121,11 +123,17 @@ class VersionStatistics:
 
 def merge_statistics(parts: Iterable[VersionStatistics]) -> tuple[VersionStatistics, ...]:
     """Sum the counters of equal versions (over workers), ordered by model and version."""
-    merged: dict[VersionKey, VersionStatistics] = {}
+    return merge_by_gpu(replace(part, gpu_uuid="") for part in parts)
+
+
+def merge_by_gpu(parts: Iterable[VersionStatistics]) -> tuple[VersionStatistics, ...]:
+    """Sum the counters of equal versions on one GPU, ordered by model, version and GPU."""
+    merged: dict[tuple[VersionKey, str], VersionStatistics] = {}
     for part in parts:
-        known = merged.get(part.key)
-        merged[part.key] = part if known is None else _sum(known, part)
-    return tuple(merged[key] for key in sorted(merged))
+        place = (part.key, part.gpu_uuid)
+        known = merged.get(place)
+        merged[place] = part if known is None else _sum(known, part)
+    return tuple(merged[place] for place in sorted(merged))
 
 
 def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
@@ -154,6 +162,7 @@ def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
         },
         batches=tuple(batches[rows] for rows in sorted(batches)),
         pending_count=one.pending_count + other.pending_count,
+        gpu_uuid=one.gpu_uuid,
     )
 
 

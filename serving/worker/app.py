@@ -5,7 +5,7 @@ connection they do not exist.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +32,7 @@ from serving.worker.exchange import Desk
 from serving.worker.front import Front
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
+from serving.worker.own_environment import gpu_uuid
 from serving.worker.process import rss_bytes
 from serving.worker.regions import OpenRegions
 from serving.worker.targets import PathTarget, Targets
@@ -240,11 +241,12 @@ class WorkerApp:
         return loaded
 
     def _count(self, loaded: LoadedVersion) -> VersionStatistics:
-        return loaded.statistics.snapshot(
+        counted = loaded.statistics.snapshot(
             now_ns=self._desk.now_ns(),
             now_ms=int(self._clock.utc_now().timestamp() * 1e3),
             pending_count=loaded.batcher.queued_count,
         )
+        return replace(counted, gpu_uuid=gpu_uuid(self._hosting.facts, loaded.served.device))
 
 
 def _local(endpoint: Endpoint) -> Endpoint:

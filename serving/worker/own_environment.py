@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from runtimes.devices import Device
+from runtimes.devices import device as device_of
 from runtimes.facts import GpuFacts, NodeFacts
 from runtimes.gpu_probe import Nvml, NvmlRefusalError, SystemNvml
 from runtimes.node_probe import probe
@@ -61,6 +62,22 @@ class OwnEnvironment:
             # A plain dictionary: they travel as JSON.
             self._facts = replace(facts, gpus=seen, packages=dict(facts.packages), labels={})
         return self._facts
+
+
+def gpu_uuid(facts: NodeFacts | None, where: str) -> str:
+    """Return the UUID of the GPU that a version runs on.
+
+    Args:
+        facts: Of this process; None: not measured yet.
+        where: The version's device, `cpu` or `cuda:N`.
+
+    Returns:
+        Empty for the CPU, and where the driver shows no such GPU.
+    """
+    if facts is None or not where.startswith("cuda"):
+        return ""
+    index = device_of(where).index
+    return facts.gpus[index].uuid if index < len(facts.gpus) else ""
 
 
 def given_gpus(gpus: tuple[GpuFacts, ...], given: str) -> tuple[GpuFacts, ...]:

@@ -1,6 +1,7 @@
 """Prometheus text."""
 
 import re
+from dataclasses import replace
 
 from serving.monitor import catalogue, exposition
 from serving.monitor.catalogue import MetricSpec
@@ -55,3 +56,15 @@ def test_a_metric_is_defined_once() -> None:
     """Names are unique, and every metric has a help text and a kind."""
     assert len({spec.name for spec in SPECS}) == len(SPECS)
     assert all(spec.help and spec.kind in ("counter", "gauge") for spec in SPECS)
+
+
+def test_what_runs_on_a_gpu_says_on_which() -> None:
+    """Its series have one label more, at the end; how long it took to load has not."""
+    there = replace(STATISTICS, model="m", gpu_uuid="GPU-1")
+    samples = exposition.version_samples([replace(STATISTICS, model="m"), there], {("m", 2): 0.5})
+    lines = exposition.render(samples).decode().splitlines()
+    assert 'nv_inference_request_success{model="m",version="2"} 3' in lines
+    assert 'nv_inference_request_success{model="m",version="2",gpu_uuid="GPU-1"} 3' in lines
+    failures = [line for line in lines if 'reason="OTHER"' in line]
+    assert failures[1].endswith('{model="m",version="2",reason="OTHER",gpu_uuid="GPU-1"} 0')
+    assert 'nv_model_load_duration_secs{model="m",version="2"} 0.5' in lines

@@ -1,5 +1,7 @@
 """Statistics of one worker, and their sum over workers."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +10,7 @@ from serving.monitor.statistics import (
     FailureReason,
     StatisticsRecorder,
     VersionStatistics,
+    merge_by_gpu,
     merge_statistics,
 )
 from serving.monitor.triton_statistics import triton_statistics
@@ -80,3 +83,21 @@ def test_tritons_form_has_every_key() -> None:
             "compute_output": {"count": 1, "ns": 10},
         }
     ]
+
+
+def test_gpus_are_kept_apart_where_that_is_asked_for() -> None:
+    """Two workers on one GPU are one series, another GPU's is another; the version is one sum."""
+    one, other = recorded([(1, 1)]), recorded([(2, 1)])
+    parts = [
+        replace(one, gpu_uuid="GPU-b"),
+        replace(other, gpu_uuid="GPU-a"),
+        replace(one, gpu_uuid="GPU-b"),
+    ]
+
+    apart = merge_by_gpu(parts)
+
+    assert [part.gpu_uuid for part in apart] == ["GPU-a", "GPU-b"]
+    assert apart[1].execution_count == 2 * one.execution_count
+    (together,) = merge_statistics(parts)
+    assert together.gpu_uuid == ""
+    assert together == merge_statistics([*apart])[0] == merge_statistics([one, other, one])[0]

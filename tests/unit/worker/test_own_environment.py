@@ -7,7 +7,7 @@ import pytest
 from runtimes.devices import CPU
 from runtimes.node_probe import probe
 from serving.registry.environment import environment_of, fingerprint
-from serving.worker.own_environment import NoNvml, OwnEnvironment, given_gpus
+from serving.worker.own_environment import NoNvml, OwnEnvironment, given_gpus, gpu_uuid
 from tests.fakes.node_facts import A100, T4
 
 GPUS = (replace(T4, index=0), replace(A100, index=1))
@@ -48,3 +48,15 @@ def test_gpus_are_those_that_it_was_given(given: str, names: list[str]) -> None:
 
     assert [gpu.index for gpu in found] == list(range(len(names)))
     assert all(name in gpu.name for name, gpu in zip(names, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("device", "uuid"),
+    [("cpu", ""), ("cuda:0", T4.uuid), ("cuda", T4.uuid), ("cuda:1", A100.uuid), ("cuda:2", "")],
+)
+def test_a_device_is_known_by_its_gpu(device: str, uuid: str) -> None:
+    """As the process counts its GPUs; the CPU, and one that nobody shows, have none."""
+    facts = replace(probe(nvml=NoNvml()), gpus=GPUS)
+
+    assert gpu_uuid(facts, device) == uuid
+    assert gpu_uuid(None, device) == ""
