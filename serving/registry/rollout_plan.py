@@ -1,0 +1,140 @@
+"""What a rollout shall do: its strategy, steps and guardrails. Pure records, kept as JSON.
+
+Shares count ten-thousandths of the calls that name no version, as in the route table.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from runtimes.errors import InvalidArgumentError
+
+WHOLE_SHARE: Final = 10_000
+"""All calls."""
+
+
+class Strategy(StrEnum):
+    """How traffic moves."""
+
+    BLUE_GREEN = "blue-green"
+    """Load beside, one flip, and a bake during which the old version stays loaded."""
+    CANARY = "canary"
+    """Shares in steps, then as blue-green."""
+    SHADOW = "shadow"
+    """Copies of live calls first, compared with their answers; then as blue-green."""
+    AB = "ab"
+    """A fixed split, until somebody promotes or aborts it."""
+    RECREATE = "recreate"
+    """Unload the old version, then load the new one: for what does not fit twice."""
+    ROLLBACK = "rollback"
+    """Back to a version that served before: nothing is compared, nobody waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One share of a canary, and what must have passed before the next."""
+
+    share: int
+    """Ten-thousandths of the calls."""
+    hold_s: float = 0.0
+    call_count: int = 0
+    """Calls that the candidate has answered in this step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guardrails:
+    """What ends a rollout. Each comparison is a sequential test; together they err at `alpha`."""
+
+    alpha: float = 0.01
+    """Chance that a candidate that is as good as the live version is rolled back."""
+    error_rate: bool = True
+    """The candidate fails calls more often than the live version, in the same time."""
+    latency_quantile: float = 0.95
+    latency_ratio: float = 1.5
+    """That quantile may be so many times the live version's; 0: not compared."""
+    mismatch_share: float = 0.001
+    """Of the rows of copied calls, so many may be off by more than the tolerance; negative: not
+    compared."""
+    output_shift: bool = False
+    """The candidate's outputs are distributed otherwise. Off: a better model moves them, too."""
+    restart_count: int = 2
+    """So often may its workers end by themselves: at this many it is rolled back; 0: not looked
+    at."""
+    memory_growth_share: float = 0.5
+    """Its workers may grow by so much over what they took when calls began; 0: not looked at."""
+    min_call_count: int = 50
+    """Calls of the candidate before it can pass a step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A rollout as it was asked for."""
+
+    strategy: Strategy = Strategy.BLUE_GREEN
+    steps: tuple[Step, ...] = ()
+    """Canary: rising shares. A/B: the one split."""
+    sticky_by: str = ""
+    """A header whose value decides who gets the candidate; empty: chance decides, call by call."""
+    shadow_s: float = 0.0
+    """How long live calls are copied before any answer comes from the candidate."""
+    shadow_call_count: int = 0
+    """And how many must have been compared."""
+    shadow_share: int = WHOLE_SHARE
+    """How many of the live calls are copied, while they are."""
+    bake_s: float = 300.0
+    """How long the old version stays loaded, and the guardrails watch, after the flip."""
+    load_limit_s: float = 1800.0
+    is_forced: bool = False
+    """Callers of the live version may break: somebody said so, with a reason."""
+    keep_old: bool = False
+    """The old version stays loaded after the end."""
+    guardrails: Guardrails = field(default_factory=Guardrails)
+
+    def encoded(self) -> str:
+        """Write it as JSON."""
+        return msgspec.json.encode(self).decode()
+
+
+def decoded_plan(text: str) -> Plan:
+    """Read what `Plan.encoded` wrote."""
+    return msgspec.json.decode(text, type=Plan)
+
+
+def require_sound(plan: Plan) -> None:
+    """Refuse a plan that cannot work.
+
+    Raises:
+        InvalidArgumentError: It names the field, what came, and what was expected.
+    """
+    shares = [step.share for step in plan.steps]
+    if plan.strategy is Strategy.CANARY and not shares:
+        raise InvalidArgumentError("steps: a canary needs at least one, such as 1%,10%,50%")
+    if plan.strategy is Strategy.AB and len(shares) != 1:
+        raise InvalidArgumentError(f"steps: an A/B test has one share, {len(shares)} were given")
+    if plan.strategy not in {Strategy.CANARY, Strategy.AB} and shares:
+        raise InvalidArgumentError(f"steps: a {plan.strategy} rollout has none")
+    if any(not 0 < share < WHOLE_SHARE for share in shares):
+        raise InvalidArgumentError(
+            f"steps: shares are above 0 % and below 100 %, got {_percents(shares)}"
+        )
+    if shares != sorted(set(shares)):
+        raise InvalidArgumentError(f"steps: shares must rise, got {_percents(shares)}")
+    if plan.strategy is Strategy.SHADOW and plan.shadow_s <= 0 and plan.shadow_call_count <= 0:
+        raise InvalidArgumentError(
+            "shadow: say how long (shadow_s) or how many (shadow_call_count)"
+        )
+    if not 0 < plan.guardrails.alpha < 1:
+        raise InvalidArgumentError(
+            f"guardrails.alpha is a chance between 0 and 1, got {plan.guardrails.alpha:g}"
+        )
+    if not 0 < plan.guardrails.latency_quantile < 1:
+        raise InvalidArgumentError(
+            "guardrails.latency_quantile is between 0 and 1, got "
+            f"{plan.guardrails.latency_quantile:g}"
+        )
+
+
+def _percents(shares: list[int]) -> str:
+    return ", ".join(f"{share / 100:g}%" for share in shares)

@@ -1,0 +1,1 @@
+"""Rollouts: planned moves of traffic from one version to another, watched and reversible."""
