@@ -108,6 +108,20 @@ def require_sound(plan: Plan) -> None:
     Raises:
         InvalidArgumentError: It names the field, what came, and what was expected.
     """
+    _require_steps(plan)
+    if plan.strategy is Strategy.ROLLBACK:
+        raise InvalidArgumentError("strategy: a rollback is not started so: bascule rollback MODEL")
+    if plan.strategy is Strategy.SHADOW and plan.shadow_s <= 0 and plan.shadow_call_count <= 0:
+        raise InvalidArgumentError(
+            "shadow: say how long (shadow_s) or how many calls (shadow_call_count)"
+        )
+    rails = plan.guardrails
+    for name, value in (("alpha", rails.alpha), ("latency_quantile", rails.latency_quantile)):
+        if not 0 < value < 1:
+            raise InvalidArgumentError(f"guardrails.{name} is between 0 and 1, got {value:g}")
+
+
+def _require_steps(plan: Plan) -> None:
     shares = [step.share for step in plan.steps]
     if plan.strategy is Strategy.CANARY and not shares:
         raise InvalidArgumentError("steps: a canary needs at least one, such as 1%,10%,50%")
@@ -121,19 +135,6 @@ def require_sound(plan: Plan) -> None:
         )
     if shares != sorted(set(shares)):
         raise InvalidArgumentError(f"steps: shares must rise, got {_percents(shares)}")
-    if plan.strategy is Strategy.SHADOW and plan.shadow_s <= 0 and plan.shadow_call_count <= 0:
-        raise InvalidArgumentError(
-            "shadow: say how long (shadow_s) or how many (shadow_call_count)"
-        )
-    if not 0 < plan.guardrails.alpha < 1:
-        raise InvalidArgumentError(
-            f"guardrails.alpha is a chance between 0 and 1, got {plan.guardrails.alpha:g}"
-        )
-    if not 0 < plan.guardrails.latency_quantile < 1:
-        raise InvalidArgumentError(
-            "guardrails.latency_quantile is between 0 and 1, got "
-            f"{plan.guardrails.latency_quantile:g}"
-        )
 
 
 def _percents(shares: list[int]) -> str:

@@ -1,0 +1,64 @@
+"""Calls are counted by bucket and bin, and counts of several times add up."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.monitor.output_bins import NAN_BIN, bin_end, output_bin
+from serving.monitor.traffic import TrafficDelta, bucket_end_s, latency_bucket
+
+finite = st.floats(width=32, allow_nan=False)
+
+
+@given(st.integers(1_001, 10**13))
+def test_a_bucket_holds_its_durations(duration_ns: int) -> None:
+    """A duration is at most its bucket's end, and over that of the one before."""
+    bucket = latency_bucket(duration_ns)
+
+    assert duration_ns * 1e-9 <= bucket_end_s(bucket) * (1 + 1e-12)
+    assert duration_ns * 1e-9 >= bucket_end_s(bucket - 1) * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("duration_ns", [-5, 0, 999, 1000])
+def test_what_took_no_time_has_the_first_bucket(duration_ns: int) -> None:
+    """A microsecond and less, and what a clock says that went back."""
+    assert latency_bucket(duration_ns) == 0
+
+
+@given(finite, finite)
+def test_bins_keep_the_order_of_values(one: float, other: float) -> None:
+    """A larger value has no smaller bin; no value exceeds the end of its bin."""
+    low, high = sorted((one, other))
+
+    assert output_bin(low) <= output_bin(high)
+    assert one <= bin_end(output_bin(one))
+
+
+@pytest.mark.parametrize(
+    ("value", "bin_number"),
+    [(0.0, 0), (-0.0, 0), (math.nan, NAN_BIN), (math.inf, 0x7F80), (1e300, 0x7F80), (1.0, 0x3F80)],
+)
+def test_special_values_have_bins(value: float, bin_number: int) -> None:
+    """Both zeros share one, what is too large is infinite, and what is no number is beyond it."""
+    assert output_bin(value) == bin_number
+
+
+def test_the_end_of_no_number_is_none() -> None:
+    """The last bin has no value."""
+    assert math.isnan(bin_end(NAN_BIN))
+
+
+def test_traffic_adds_up() -> None:
+    """Counts, buckets and bins of two times are those of both."""
+    one = TrafficDelta(answered_count=1, latency_counts={3: 1}, outputs={"a": {1: 1}})
+    other = TrafficDelta(
+        answered_count=2, fault_count=4, latency_counts={3: 1, 5: 1}, outputs={"b": {1: 2}}
+    )
+
+    both = one + other
+
+    assert both.call_count == 7
+    assert both.latency_counts == {3: 2, 5: 1}
+    assert both.outputs == {"a": {1: 1}, "b": {1: 2}}
