@@ -58,6 +58,10 @@ def up(  # noqa: PLR0913  one parameter for each flag
             help="Explicit mode: load requests may bring a configuration and files.",
         ),
     ] = None,
+    system_shared_memory: Annotated[
+        bool | None,
+        typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
+    ] = None,
     trace_file: Annotated[
         Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
     ] = None,
@@ -78,6 +82,7 @@ def up(  # noqa: PLR0913  one parameter for each flag
         model_control_mode=model_control_mode,
         load_model=tuple(load_model) if load_model else None,
         allow_load_overrides=allow_load_overrides,
+        system_shared_memory=system_shared_memory,
         trace_file=trace_file,
     )
     refuse_running(settings)

@@ -1,8 +1,9 @@
 """`rollout.ports.Cluster` and `Edges` over Ray Serve.
 
-What pools should be is kept in `run/pools.json`, written before Serve is asked for anything: a
-controller that was killed finds there what runs, and asks for nothing twice. Versions travel by
-the boards' channel; Serve hears of a pool only when it is new or its replica count changed.
+What pools should be, and which are about to end, is kept in `run/pools.json`, written before Serve
+is asked for anything: after one that was killed, a controller finds there what runs, asks for
+nothing twice and ends what the other was ending. Versions travel by the boards' channel; Serve
+hears of a pool only when it is new or its replica count changed.
 """
 
 import asyncio
@@ -24,6 +25,11 @@ RETRY_S: Final = 1.0
 CHANGED_LIMIT_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+class _SavedPools(msgspec.Struct, frozen=True):
+    pools: tuple[PoolSpec, ...] = ()
+    ending: tuple[str, ...] = ()
 
 
 class PoolApps(Protocol):
@@ -67,17 +73,24 @@ class RayPools:
         self._retry_s = retry_s
         self._specs: dict[str, PoolSpec] = {}
         self._deployed: dict[str, int] = {}
+        self._ending: set[str] = set()
         self._is_saved = True
         self._seen_count = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._serve_lock = asyncio.Lock()
 
+    @property
+    def ending(self) -> frozenset[str]:
+        """Pools that are not gone yet: another one must not have the name of one of them."""
+        return frozenset(self._ending)
+
     async def recall(self) -> Mapping[str, PoolSpec]:
         """Learn which pools an earlier controller started, and return them."""
-        specs = await asyncio.to_thread(self._read)
+        saved = await asyncio.to_thread(self._read)
         running = await asyncio.to_thread(self._apps.running)
-        for spec in specs:
+        self._ending = set(running.intersection(saved.ending))
+        for spec in saved.pools:
             self._specs[spec.pool] = spec
             self._board.order(spec.pool, spec.versions)
             if spec.pool in running:
@@ -100,11 +113,13 @@ class RayPools:
             return
         async with self._serve_lock:  # not while it is being deployed
             is_deployed = self._deployed.pop(pool, None) is not None
+            if is_deployed:
+                self._ending.add(pool)
+            self._is_saved = False
+            await self._save()
         if is_deployed:
-            await self._delete(pool)
+            await self._end(pool)
         self._board.forget(pool)
-        self._is_saved = False
-        self._ring()
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every pool, as last heard of."""
@@ -122,6 +137,12 @@ class RayPools:
 
     async def run(self) -> None:
         """Carry wishes to the disk and to Serve, for as long as the controller lives."""
+        async with asyncio.TaskGroup() as group:
+            for pool in self._ending:
+                group.create_task(self._end(pool))
+            await self._carry()
+
+    async def _carry(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -139,7 +160,8 @@ class RayPools:
         if self._is_saved:
             return
         self._is_saved = True
-        await asyncio.to_thread(self._write, tuple(self._specs.values()))
+        saved = _SavedPools(pools=tuple(self._specs.values()), ending=tuple(sorted(self._ending)))
+        await asyncio.to_thread(self._write, saved)
 
     async def _deploy(self) -> None:
         due = [
@@ -158,7 +180,7 @@ class RayPools:
         else:
             self._deployed |= {spec.pool: spec.replica_count for spec in due}
 
-    async def _delete(self, pool: str) -> None:
+    async def _end(self, pool: str) -> None:
         """End a pool; nobody will ask again, so Serve is asked until it is done."""
         while True:
             try:
@@ -167,17 +189,20 @@ class RayPools:
                 log.warning("pool_not_ended", pool=pool, reason=error.message)
                 await asyncio.sleep(self._retry_s)
             else:
-                return
+                break
+        self._ending.discard(pool)
+        self._is_saved = False
+        self._ring()
 
-    def _read(self) -> tuple[PoolSpec, ...]:
+    def _read(self) -> _SavedPools:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=tuple[PoolSpec, ...])
+            return msgspec.json.decode(self._file.read_bytes(), type=_SavedPools)
         except FileNotFoundError:
-            return ()
+            return _SavedPools()
 
-    def _write(self, specs: tuple[PoolSpec, ...]) -> None:
+    def _write(self, saved: _SavedPools) -> None:
         fresh = self._file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(specs))
+        fresh.write_bytes(msgspec.json.encode(saved))
         fresh.replace(self._file)
 
 

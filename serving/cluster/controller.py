@@ -44,6 +44,7 @@ from serving.rollout.placed_file import PlacedFile
 from serving.rollout.ports import PoolSpec, WorkerState
 from serving.rollout.sources import Selection, Sources
 from serving.rollout.static_checks import StaticChecks
+from serving.rollout.wishes import WishesFile
 from serving.settings import Settings
 
 HEAR_LIMIT_S: Final = 8.0
@@ -147,7 +148,7 @@ class ControllerReplica:
             await self._hear(pools)
             log.info("controller_resumed", pools=len(pools), revision=routes.revision)
         await self._first_node()
-        memory = remembered(pools, routes)
+        memory = remembered(pools, routes, self._pools.ending)
         with ExitStack() as stack:
             sources = await asyncio.to_thread(
                 _sources, self._settings, self._nodes, stack, accepted_versions(memory)
@@ -247,4 +248,5 @@ def _sources(
         Selection(mode=settings.model_control_mode, load_model=settings.load_model),
         Gate(nodes, StaticChecks(nodes.profiles(), Policy(settings.dependencies))),
         accepted,
+        WishesFile(settings.run_dir / "wishes.json"),
     )

@@ -4,7 +4,7 @@ The route table is written before an edge hears of it, so the next controller's 
 higher than any that an edge has seen, and no route that an edge obeys is unknown to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -66,10 +66,17 @@ class RoutesFile:
         )
 
 
-def remembered(pools: Mapping[str, PoolSpec], routes: RouteTable) -> Memory:
+def remembered(
+    pools: Mapping[str, PoolSpec], routes: RouteTable, ending: Iterable[str] = ()
+) -> Memory:
     """Build a controller's memory from the pools that run and the routes in force.
 
     A version that two pools host was on its way from the older to the newer: it belongs there.
+
+    Args:
+        pools: What runs.
+        routes: The newest table.
+        ending: Pools that are about to end, whose names are taken for so long.
     """
     placement: dict[VersionKey, str] = {}
     for pool in sorted(pools, key=_number):
@@ -77,7 +84,7 @@ def remembered(pools: Mapping[str, PoolSpec], routes: RouteTable) -> Memory:
     return Memory(
         pools={pool: _pool(spec) for pool, spec in pools.items()},
         placement=placement,
-        pool_count=max(map(_number, pools), default=0),
+        pool_count=max(map(_number, (*pools, *ending)), default=0),
         in_force=(routes,),
     )
 

@@ -26,7 +26,7 @@ OFF: Final = (
 
 
 class OverridableRepository:
-    """Implements `serving.rollout.sources.ModelFolder`."""
+    """Implements `serving.rollout.source_ports.ModelFolder`."""
 
     def __init__(self, repository: Repository, root: Path | None, *, gpu: bool = False) -> None:
         """Remember the places.

@@ -10,81 +10,33 @@ mode        what of the repository is wanted
 ``explicit``  what was named at start (`*`: all) or loaded since, as it was when it was loaded
 ==========  =======================================================================
 
-Where the registry and the repository both have a model, the registry's versions are served. (The
-ports stand here as well: that is what makes this file a little longer than most.)
+Where the registry and the repository both have a model, the registry's versions are served. It is
+longer than most files because every method changes the same few records of what is wanted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from runtimes.errors import InvalidArgumentError
-from runtimes.preflight.waivers import Waiver
 from serving.edge.control import Asked, LoadOverride
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import VersionKey, model_name
-from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.repository import ModelScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
 from serving.rollout.ensembles import member_models
 from serving.rollout.gate import Gate, Judged
+from serving.rollout.source_ports import ModelFolder, VersionRegistry
 from serving.rollout.waived import waived
+from serving.rollout.wishes import Retired, Wishes, WishesFile
 
 log = structlog.get_logger(__name__)
 
 ALL_MODELS: Final = "*"
 CONTROL_IS_OFF: Final = "explicit model load / unload is not allowed if polling is enabled"
-
-
-class VersionRegistry(Protocol):
-    """What is needed of `serving.registry.store.Registry`."""
-
-    def change_counter(self) -> int:
-        """Return a number that rises with every change."""
-
-    def wanted(self) -> tuple[VersionSpec, ...]:
-        """Return every version that shall be loaded and can be."""
-
-    def failed(self) -> tuple[FailedVersion, ...]:
-        """Return every version that shall be loaded and cannot be."""
-
-    def waivers(self) -> tuple[Waiver, ...]:
-        """Return the findings that are allowed now."""
-
-    def models(self) -> frozenset[str]:
-        """Return the models that were ever pushed."""
-
-    def pinned_live(self) -> Mapping[str, int]:
-        """Return the promoted version of each model that has one."""
-
-    def pin_live(
-        self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
-    ) -> None:
-        """Store a promotion."""
-
-    def unwant(self, model: str, version: int | None, who: str) -> None:
-        """Archive one version, or all (None)."""
-
-
-class ModelFolder(Protocol):
-    """What is needed of `serving.registry.repository.Repository`."""
-
-    def scan(self) -> RepositoryScan:
-        """Read the whole folder."""
-
-    def scan_model(self, model: str) -> ModelScan:
-        """Read one model's folder."""
-
-    def scan_override(self, model: str, override: LoadOverride) -> ModelScan:
-        """Read one model as a load request describes it."""
-
-    def keep_only(self, specs: Sequence[VersionSpec]) -> None:
-        """Forget every override that none of these versions came from."""
-
-    def model_names(self) -> frozenset[str]:
-        """Return the names of all models, loadable or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +62,7 @@ class Sources:
         selection: Selection,
         gate: Gate | None = None,
         accepted: Iterable[VersionSpec] = (),
+        wishes: WishesFile | None = None,
     ) -> None:
         """Remember the sources; nothing is read yet.
 
@@ -120,7 +73,10 @@ class Sources:
             gate: Judges every version before it is wanted; None: nothing is refused here.
             accepted: What a controller before this one had accepted, and asked workers to host: it
                 serves on where its newer form is refused, or cannot be read.
+            wishes: Where a controller before this one left what operators asked for; None: what
+                was named at start is all that is known.
         """
+        self._wishes = wishes
         self._gate = gate
         self._accepted = {spec.key: spec for spec in accepted}
         self._registry = registry
@@ -134,6 +90,7 @@ class Sources:
         self._problems: tuple[str, ...] = ()
         self._counter = -1
         self._is_first = True
+        self._is_recalled = False
 
     @property
     def is_polled(self) -> bool:
@@ -159,11 +116,16 @@ class Sources:
         Raises:
             NotFoundError: The repository's folder does not exist.
             InvalidArgumentError: It cannot be read, or a model named at start is not in it.
+            NotReadyError: What operators asked for cannot be kept for the next controller.
         """
+        if self._is_first:
+            self._recall()
         if self._repository is not None and (rescan or self._is_first):
             self._rescan(self._repository)
         self._is_first = False
         self._counter = self._registry.change_counter()
+        if self._wishes is not None:
+            self._wishes.save(self._wished())
         return self._desired()
 
     def load(self, model: str, override: LoadOverride | None = None) -> ModelScan:
@@ -247,6 +209,24 @@ class Sources:
         """Store a promotion."""
         self._registry.pin_live(model, version, asked.who, reason=asked.reason, note=note)
 
+    def _recall(self) -> None:
+        """Want what operators asked of a controller before this one, if there was one."""
+        found = self._wishes.load() if self._wishes is not None else None
+        if found is None:
+            return
+        self._retired = {VersionKey(one.model, one.version): one.digest for one in found.retired}
+        self._scans = {scan.model: scan for scan in found.loaded}
+        self._is_recalled = True
+
+    def _wished(self) -> Wishes:
+        return Wishes(
+            loaded=tuple(self._scans.values()) if self._selection.mode == "explicit" else (),
+            retired=tuple(
+                Retired(model=key.model, version=key.version, digest=digest)
+                for key, digest in self._retired.items()
+            ),
+        )
+
     def _rescan(self, repository: ModelFolder) -> None:
         if self._selection.mode != "explicit":
             scan = repository.scan()
@@ -259,7 +239,7 @@ class Sources:
             self._report(scan.problems)
             return
         self._names = repository.model_names()
-        if self._is_first:
+        if self._is_first and not self._is_recalled:
             named = self._selection.load_model
             models = sorted(self._names) if ALL_MODELS in named else list(dict.fromkeys(named))
             self._scans = {model: self._scan_first(repository, model) for model in models}

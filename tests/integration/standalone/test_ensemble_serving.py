@@ -11,46 +11,20 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
+from tests.fakes.ensemble_folders import (
+    AGAIN,
+    PAIR,
+    SUM_AND_DIFFERENCE,
+    ensemble,
+    pair,
+    step,
+    tensor,
+)
 from tests.fakes.models import fail_on_demand, simple, tiny
 from tests.fakes.standalone_server import Server, put_model, serving
 
 X = np.arange(32, dtype=np.int32).reshape(2, 16)
 Y = np.full((2, 16), 3, np.int32)
-PAIR = "max_batch_size: 8\n"
-
-
-def tensor(name: str, datatype: str = "INT32", dims: int = 16) -> str:
-    """A tensor of a configuration."""
-    return f'{{ name: "{name}" data_type: TYPE_{datatype} dims: [ {dims} ] }}'
-
-
-def step(model: str, inputs: dict[str, str], outputs: dict[str, str]) -> str:
-    """A step of a configuration."""
-    maps = "".join(
-        f'{role} {{ key: "{own}" value: "{shared}" }} '
-        for role, links in (("input_map", inputs), ("output_map", outputs))
-        for own, shared in links.items()
-    )
-    return f'{{ model_name: "{model}" model_version: -1 {maps} }}'
-
-
-SUM_AND_DIFFERENCE = step("a", {"INPUT0": "x", "INPUT1": "y"}, {"OUTPUT0": "s", "OUTPUT1": "d"})
-AGAIN = step("b", {"INPUT0": "s", "INPUT1": "d"}, {"OUTPUT0": "p", "OUTPUT1": "q"})
-
-
-def ensemble(repository: Path, name: str, config: str) -> None:
-    """Put an ensemble into a repository."""
-    (repository / name / "1").mkdir(parents=True)
-    (repository / name / "config.pbtxt").write_text(f'platform: "ensemble"\n{config}')
-
-
-def pair(*steps: str, rows: int = 8) -> str:
-    """A configuration of two inputs and two outputs."""
-    return (
-        f"max_batch_size: {rows} input [ {tensor('x')}, {tensor('y')} ] "
-        f"output [ {tensor('p')}, {tensor('q')} ] ensemble_scheduling {{ step [ "
-        f"{', '.join(steps)} ] }}"
-    )
 
 
 @pytest.fixture(name="repository")

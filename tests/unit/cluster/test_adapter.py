@@ -1,6 +1,7 @@
 """Pools over Serve: Serve hears of a pool once, and a new controller finds what runs."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from serving.clock import SystemClock
 from serving.cluster.adapter import RayPools
 from serving.cluster.boards import PoolBoard
+from serving.cluster.recall import remembered
+from serving.edge.routes import RouteTable
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.rollout.ports import PoolSpec
@@ -66,6 +69,10 @@ def run(serve: FakeServe, file: Path, body: Callable[[RayPools], Awaitable[None]
             task.cancel()
 
     asyncio.run(life())
+
+
+async def nothing(_: RayPools) -> None:
+    """Nobody asks."""
 
 
 def test_a_new_pool_is_deployed(tmp_path: Path) -> None:
@@ -155,8 +162,33 @@ def test_a_pool_that_was_lost_is_deployed_again(tmp_path: Path) -> None:
     run(serve, tmp_path / "pools.json", lambda pools: pools.ensure_pool(POOL))
     serve.counts.clear()
 
-    async def body(_: RayPools) -> None:
-        """Nobody asks again."""
-
-    run(serve, tmp_path / "pools.json", body)
+    run(serve, tmp_path / "pools.json", nothing)
     assert serve.counts == {"s1": 1}
+
+
+def test_a_pool_that_was_ending_is_ended_by_the_next_controller(tmp_path: Path) -> None:
+    """A controller that died meanwhile leaves no pool behind, nor one that is taken to run."""
+    serve, file = FakeServe(undeleted_count=1), tmp_path / "pools.json"
+    run(serve, file, lambda pools: pools.ensure_pool(POOL))
+
+    async def killed() -> None:
+        pools = RayPools(serve, PoolBoard(SystemClock(), first_revision=1), file, retry_s=3600)
+        await pools.recall()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(pools.stop_pool("s1"))
+            while serve.undeleted_count:  # noqa: ASYNC110  the fake has no event
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(killed())
+    assert serve.counts == {"s1": 1}
+
+    async def body(pools: RayPools) -> None:
+        assert pools.observe() == {}
+        assert remembered({}, RouteTable(), pools.ending).pool_count == 1
+        while pools.ending:  # noqa: ASYNC110  nobody else waits for that
+            await asyncio.sleep(0)
+
+    run(serve, file, body)
+    assert serve.counts == {}
+    assert json.loads(file.read_bytes()) == {"pools": [], "ending": []}

@@ -1,0 +1,58 @@
+"""What the sources of wanted versions need of a registry, and of a folder of models."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from runtimes.preflight.waivers import Waiver
+from serving.edge.control import LoadOverride
+from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.version import VersionSpec
+
+
+class VersionRegistry(Protocol):
+    """What is needed of `serving.registry.store.Registry`."""
+
+    def change_counter(self) -> int:
+        """Return a number that rises with every change."""
+
+    def wanted(self) -> tuple[VersionSpec, ...]:
+        """Return every version that shall be loaded and can be."""
+
+    def failed(self) -> tuple[FailedVersion, ...]:
+        """Return every version that shall be loaded and cannot be."""
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """Return the findings that are allowed now."""
+
+    def models(self) -> frozenset[str]:
+        """Return the models that were ever pushed."""
+
+    def pinned_live(self) -> Mapping[str, int]:
+        """Return the promoted version of each model that has one."""
+
+    def pin_live(
+        self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
+    ) -> None:
+        """Store a promotion."""
+
+    def unwant(self, model: str, version: int | None, who: str) -> None:
+        """Archive one version, or all (None)."""
+
+
+class ModelFolder(Protocol):
+    """What is needed of `serving.registry.repository.Repository`."""
+
+    def scan(self) -> RepositoryScan:
+        """Read the whole folder."""
+
+    def scan_model(self, model: str) -> ModelScan:
+        """Read one model's folder."""
+
+    def scan_override(self, model: str, override: LoadOverride) -> ModelScan:
+        """Read one model as a load request describes it."""
+
+    def keep_only(self, specs: Sequence[VersionSpec]) -> None:
+        """Forget every override that none of these versions came from."""
+
+    def model_names(self) -> frozenset[str]:
+        """Return the names of all models, loadable or not."""

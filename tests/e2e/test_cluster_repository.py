@@ -1,0 +1,157 @@
+"""A repository on Ray in control of operators: ensembles, shared memory, and what a kill leaves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
+
+from tests.e2e.ray_instance import ANSWER, ROW, Instance, instance, until
+from tests.fakes import models
+from tests.fakes.ensemble_folders import AGAIN, PAIR, SUM_AND_DIFFERENCE, ensemble, pair
+from tests.fakes.shared_memory import get, put, shared_object
+
+pytestmark = pytest.mark.e2e
+
+X = np.arange(32, dtype=np.int32).reshape(2, 16)
+Y = np.full((2, 16), 3, np.int32)
+ENSEMBLES = ("a", "b", "e")
+WIRES = pytest.mark.parametrize("library", [triton_http, triton_grpc], ids=["http", "grpc"])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Instance]:
+    """An instance that was told to load `plain` and the ensemble `e`, with shared memory on."""
+    with instance() as made:
+        repository = made.home / "models"
+        for name in ("a", "b"):
+            (repository / name / "1").mkdir(parents=True)
+            (repository / name / "1" / "model.onnx").write_bytes(models.simple())
+            (repository / name / "config.pbtxt").write_text(PAIR)
+        ensemble(repository, "e", pair(SUM_AND_DIFFERENCE, AGAIN))
+        explicit = (
+            "--model-control-mode",
+            "explicit",
+            "--load-model",
+            "e",
+            "--load-model",
+            "plain",
+        )
+        started = made.up("--no-dashboard", "--system-shared-memory", *explicit)
+        assert started.returncode == 0, started.stderr
+        yield made
+
+
+def client_of(running: Instance, library: Any) -> Any:  # noqa: ANN401  tritonclient has no types
+    """A client of a library."""
+    port = running.http if library is triton_http else running.grpc
+    return library.InferenceServerClient(f"127.0.0.1:{port}")
+
+
+def asked_of_e(client: Any, library: Any) -> tuple[Any, Any]:  # noqa: ANN401  no types
+    """Ask the ensemble; returns p and q."""
+    inputs = []
+    for name, values in (("x", X), ("y", Y)):
+        inputs.append(library.InferInput(name, [2, 16], "INT32"))
+        inputs[-1].set_data_from_numpy(values)
+    result = client.infer("e", inputs)
+    return result.as_numpy("p"), result.as_numpy("q")
+
+
+def killed_controller(running: Instance) -> None:
+    """Kill the controller's actor; return when the next one answers."""
+    (victim,) = running.processes("ControllerReplica")
+    victim.kill()
+    until(
+        lambda: [p.pid for p in running.processes("ControllerReplica")] not in ([], [victim.pid]),
+        "another controller",
+    )
+    until(lambda: running.status()["ready"] is True, "its status")
+
+
+@WIRES
+def test_an_ensemble_answers_on_ray(running: Instance, library: Any) -> None:  # noqa: ANN401  no types
+    """Its models came with it and share one worker with it, on both wires."""
+    with client_of(running, library) as client:
+        p, q = asked_of_e(client, library)
+
+    assert (p == 2 * X).all()
+    assert (q == 2 * Y).all()
+    pools = {running.version(model)["pool"] for model in ENSEMBLES}
+    assert len(pools) == 1
+    assert len(running.processes(f"--worker {pools.pop()}-")) == 1
+
+
+def test_an_ensemble_comes_back_with_its_worker(running: Instance) -> None:
+    """A killed worker is restarted with the ensemble and all of its models."""
+    pool = running.version("e")["pool"]
+    (worker,) = running.processes(f"--worker {pool}-")
+    worker.kill()
+    worker.wait()
+
+    with client_of(running, triton_grpc) as client:
+        until(lambda: answers(client), "an answer of the new worker")
+
+
+def answers(client: Any) -> bool:  # noqa: ANN401  no types
+    """Whether the ensemble answers, and right."""
+    try:
+        p, _ = asked_of_e(client, triton_grpc)
+    except InferenceServerException:
+        return False
+    return bool((p == 2 * X).all())
+
+
+@WIRES
+def test_tensors_travel_in_shared_memory_on_ray(running: Instance, library: Any) -> None:  # noqa: ANN401  no types
+    """Workers read and write a client's region, one that started after it was registered, too."""
+    x, y = library.InferInput("x", [1, 16], "FP32"), library.InferRequestedOutput("y")
+    x.set_shared_memory("region", ROW.nbytes)
+    y.set_shared_memory("region", ANSWER.nbytes, ROW.nbytes)
+    with shared_object(256) as key, client_of(running, library) as client:
+        client.register_system_shared_memory("region", key, 256)
+        try:
+            for _ in ("first worker", "the next one"):
+                put(key, ROW.tobytes() + bytes(ANSWER.nbytes))
+                client.infer("plain", [x], outputs=[y])
+                assert get(key, ANSWER.nbytes, ROW.nbytes) == ANSWER.tobytes()
+                (worker,) = running.processes(f"--worker {running.version('plain', 2)['pool']}-")
+                worker.kill()
+                worker.wait()
+                until(lambda: running.predict()["model_version"] == "2", "the next worker")
+        finally:
+            client.unregister_system_shared_memory("region")
+
+
+def test_loads_and_unloads_outlive_the_controller(running: Instance) -> None:
+    """The next controller wants what was loaded since the start, and not what was unloaded."""
+    with client_of(running, triton_http) as client:
+        client.load_model("pair")
+        client.unload_model("e", unload_dependents=True)
+        workers = {process.pid for process in running.processes("serving.worker")}
+        killed_controller(running)
+        running.admin("POST", "/v1/sync")
+
+        assert client.is_model_ready("pair")
+        assert [client.is_model_ready(model) for model in ENSEMBLES] == [False] * 3
+        assert workers >= {process.pid for process in running.processes("serving.worker")}
+        client.load_model("e")
+        assert client.is_model_ready("e")
+        client.unload_model("pair")
+
+
+def test_a_retired_version_stays_retired(running: Instance) -> None:
+    """What an operator took out of service, the next controller does not bring back."""
+    assert running.run("unload", "plain:1").returncode == 0
+    killed_controller(running)
+    running.admin("POST", "/v1/sync")
+
+    assert running.version("plain", 2)["state"] == "READY"
+    listed: Any = running.status()["versions"]
+    assert [v["state"] for v in listed if (v["model"], v["version"]) == ("plain", 1)] in (
+        [],
+        ["UNAVAILABLE"],
+    )

@@ -1,0 +1,87 @@
+"""What operators asked for outlives the controller that they asked."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.errors import NotReadyError
+from serving.ids import VersionKey
+from serving.registry.version import VersionSpec
+from serving.rollout.sources import Selection, Sources
+from serving.rollout.wishes import WishesFile
+from tests.fakes.cluster import version_spec
+from tests.fakes.sources import FakeFolder, FakeRegistry
+
+A1, B1, B2 = VersionKey("a", 1), VersionKey("b", 1), VersionKey("b", 2)
+
+
+def sources(file: Path, *specs: VersionSpec, mode: str = "explicit") -> Sources:
+    """Sources as each controller of an instance builds them: told to load `a`."""
+    load = ("a",) if mode == "explicit" else ()
+    selection = Selection(mode=mode, load_model=load)
+    return Sources(FakeRegistry(), FakeFolder(*specs), selection, wishes=WishesFile(file))
+
+
+SPECS = (version_spec(A1), version_spec(B1))
+
+
+def test_loads_and_unloads_are_remembered(tmp_path: Path) -> None:
+    """The next controller wants what was loaded, and not what was named at start and unloaded."""
+    file = tmp_path / "wishes.json"
+    first = sources(file, *SPECS)
+    assert first.read().versions.keys() == {A1}
+    first.load("b")
+    first.unload("a")
+    first.read()
+
+    assert sources(file, *SPECS).read().versions.keys() == {B1}
+
+
+def test_nothing_loaded_is_a_wish_too(tmp_path: Path) -> None:
+    """After the last unload the next controller loads nothing."""
+    file = tmp_path / "wishes.json"
+    first = sources(file, *SPECS)
+    first.read()
+    first.unload("a")
+    first.read()
+
+    after = sources(file, *SPECS).read()
+
+    assert not after.versions
+    assert after.known_models == {"a", "b"}
+
+
+def test_a_model_stays_in_the_form_that_was_loaded(tmp_path: Path) -> None:
+    """A folder that changed meanwhile is read at the next load, not by the next controller."""
+    file = tmp_path / "wishes.json"
+    first = sources(file, version_spec(B1))
+    first.read()
+    first.load("b")
+    before = first.read().versions[B1]
+    changed = sources(file, version_spec(B1, "other"), version_spec(B2))
+
+    assert changed.read().versions == {B1: before}
+    changed.load("b")
+    assert changed.read().versions.keys() == {B1, B2}
+
+
+@pytest.mark.parametrize("mode", ["none", "poll", "explicit"])
+def test_what_was_taken_out_stays_out(tmp_path: Path, mode: str) -> None:
+    """In every mode, until the version's files change."""
+    file = tmp_path / "wishes.json"
+    first = sources(file, *SPECS, mode=mode)
+    first.read()
+    first.retire("a", None, "operator")
+    assert A1 not in first.read().versions
+
+    after = sources(file, version_spec(A1), version_spec(B1), mode=mode)
+
+    assert A1 not in after.read().versions
+
+
+def test_wishes_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
+    """Nobody is told that a change was made that the next controller would not know."""
+    kept = sources(tmp_path / "none" / "wishes.json", *SPECS)
+
+    with pytest.raises(NotReadyError, match="cannot be kept"):
+        kept.read()
