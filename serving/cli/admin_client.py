@@ -11,8 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from runtimes.errors import BasculeError
-from serving.edge.control import ClusterStatus
+from serving.edge.control import ClusterStatus, RolloutReport
 from serving.errors import NotReadyError
+from serving.registry.rollout_record import Order, Rollout
 
 STATUS_LIMIT_S: Final = 10.0
 CHANGE_LIMIT_S: Final = 900.0
@@ -86,6 +87,58 @@ class AdminClient:
         path = f"/v1/models/{quote(model, safe='')}/retire"
         self._call("POST", path, {"version": version}, CHANGE_LIMIT_S)
 
+    def start_rollout(self, model: str, body: Mapping[str, object]) -> Rollout:
+        """Begin a rollout; the body is `serving.edge.rollout_body.RolloutBody` as JSON.
+
+        Raises:
+            NotReadyError: No instance runs, or it took too long.
+            RefusedCallError: The version does not exist, or another rollout is under way.
+        """
+        reply = self._call("POST", f"{_model(model)}/rollout", body, CHANGE_LIMIT_S)
+        return msgspec.json.decode(reply, type=Rollout)
+
+    def order_rollout(self, model: str, order: Order, reason: str) -> Rollout:
+        """Pause, resume, skip a step of, or abort the rollout of a model.
+
+        Raises:
+            NotReadyError: No instance runs, or it took too long.
+            RefusedCallError: There is none, or the order makes no sense now.
+        """
+        path = f"{_model(model)}/rollout/{order}"
+        reply = self._call("POST", path, {"reason": reason}, CHANGE_LIMIT_S)
+        return msgspec.json.decode(reply, type=Rollout)
+
+    def rollback(self, model: str, reason: str) -> Rollout:
+        """Give all traffic to the version before; return when every edge does.
+
+        Raises:
+            NotReadyError: No instance runs, or it took too long.
+            RefusedCallError: There is no version before, or it cannot serve.
+        """
+        path = f"{_model(model)}/rollback"
+        reply = self._call("POST", path, {"reason": reason}, CHANGE_LIMIT_S)
+        return msgspec.json.decode(reply, type=Rollout)
+
+    def rollouts(self, model: str | None) -> tuple[Rollout, ...]:
+        """Return the latest rollouts, newest first.
+
+        Raises:
+            NotReadyError: No instance runs.
+        """
+        query = "" if model is None else f"?model={quote(model, safe='')}"
+        reply = self._call("GET", f"/v1/rollouts{query}", None, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=tuple[Rollout, ...])
+
+    def rollout(self, number: int) -> RolloutReport:
+        """Return one rollout with all its changes.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: There is none of that number.
+        """
+        reply = self._call("GET", f"/v1/rollouts/{number}", None, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=RolloutReport)
+
     def _call(
         self, method: str, path: str, body: Mapping[str, object] | None, limit_s: float
     ) -> bytes:
@@ -110,6 +163,10 @@ class AdminClient:
         if response.status != http.client.OK:
             raise RefusedCallError(_refusal(reply, response.status))
         return reply
+
+
+def _model(model: str) -> str:
+    return f"/v1/models/{quote(model, safe='')}"
 
 
 class _Promoted(msgspec.Struct, frozen=True):

@@ -28,10 +28,19 @@ from serving.cluster.names import EDGE_APP, Instance
 from serving.cluster.recall import RoutesFile, accepted_versions, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, LoadOverride
+from serving.edge.control import (
+    ANONYMOUS,
+    Asked,
+    ClusterStatus,
+    LoadOverride,
+    RolloutReport,
+)
 from serving.errors import NotReadyError
 from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Order, Rollout
+from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller
@@ -125,6 +134,28 @@ class ControllerReplica:
         """Unload one version, or all of a model, whatever the mode."""
         await (await self._started()).retire(model, version, asked)
 
+    async def start_rollout(
+        self, model: str, version: int, plan: Plan, asked: Asked = ANONYMOUS
+    ) -> Rollout:
+        """Begin to move a model's traffic to a version."""
+        return await (await self._started()).start_rollout(model, version, plan, asked)
+
+    async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
+        """Pause, resume, abort the model's rollout, or skip a step of it."""
+        return await (await self._started()).order_rollout(model, order, asked)
+
+    async def rollback(self, model: str, asked: Asked = ANONYMOUS) -> Rollout:
+        """Give all traffic to the version that was live before."""
+        return await (await self._started()).rollback(model, asked)
+
+    async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """Return the latest rollouts, newest first."""
+        return await (await self._started()).rollouts(model)
+
+    async def rollout(self, number: int) -> RolloutReport:
+        """Return one rollout with all its changes."""
+        return await (await self._started()).rollout(number)
+
     async def check_health(self) -> None:
         """Serve replaces this actor when it raises."""
         self._background.raise_if_failed()
@@ -150,8 +181,11 @@ class ControllerReplica:
         await self._first_node()
         memory = remembered(pools, routes, self._pools.ending)
         with ExitStack() as stack:
+            has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+            opened = await asyncio.to_thread(Registry.of, self._settings, gpu=has_gpu)
+            registry = stack.enter_context(opened)
             sources = await asyncio.to_thread(
-                _sources, self._settings, self._nodes, stack, accepted_versions(memory)
+                _sources, self._settings, self._nodes, registry, accepted_versions(memory)
             )
             ports = Ports(
                 cluster=self._pools,
@@ -160,12 +194,13 @@ class ControllerReplica:
                 clock=SystemClock(),
                 memory=memory,
                 environments=EnvironmentWatch(PlacedFile(self._settings.home / "placed.json")),
+                rollouts=RolloutBook(registry),
             )
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()
             self._controller = controller
             self._has_started.set()
-            await controller.loop.run()
+            await controller.run()
 
     async def _first_node(self) -> None:
         """Wait until an edge has told what its node is, or a limit: nothing is judged before."""
@@ -238,10 +273,9 @@ def _running_edges() -> int:
 
 
 def _sources(
-    settings: Settings, nodes: KnownNodes, stack: ExitStack, accepted: tuple[VersionSpec, ...]
+    settings: Settings, nodes: KnownNodes, registry: Registry, accepted: tuple[VersionSpec, ...]
 ) -> Sources:
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    registry = stack.enter_context(Registry.of(settings, gpu=has_gpu))
     return Sources(
         registry,
         repository_of(settings, gpu=has_gpu),

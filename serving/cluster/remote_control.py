@@ -15,8 +15,16 @@ from ray.serve.exceptions import RayServeException
 
 from runtimes.errors import BasculeError
 from serving.cluster.names import CONTROLLER_APP
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, LoadOverride
+from serving.edge.control import (
+    ANONYMOUS,
+    Asked,
+    ClusterStatus,
+    LoadOverride,
+    RolloutReport,
+)
 from serving.errors import NotReadyError
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Order, Rollout
 
 STATUS_LIMIT_S: Final = 10.0
 CHANGE_LIMIT_S: Final = 900.0
@@ -56,6 +64,33 @@ class RemoteControl:
     async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Unload one version, or all of a model, whatever the mode."""
         await answered(self._controller().retire.remote(model, version, asked), CHANGE_LIMIT_S)
+
+    async def start_rollout(
+        self, model: str, version: int, plan: Plan, asked: Asked = ANONYMOUS
+    ) -> Rollout:
+        """Begin to move a model's traffic to a version."""
+        call = self._controller().start_rollout.remote(model, version, plan, asked)
+        return await answered(call, CHANGE_LIMIT_S)
+
+    async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
+        """Pause, resume, abort the model's rollout, or skip a step of it."""
+        call = self._controller().order_rollout.remote(model, order, asked)
+        return await answered(call, CHANGE_LIMIT_S)
+
+    async def rollback(self, model: str, asked: Asked = ANONYMOUS) -> Rollout:
+        """Give all traffic to the version that was live before."""
+        call = self._controller().rollback.remote(model, asked)
+        return await answered(call, CHANGE_LIMIT_S)
+
+    async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """Return the latest rollouts, newest first."""
+        call = self._controller().rollouts.remote(model)
+        return await answered(call, STATUS_LIMIT_S)
+
+    async def rollout(self, number: int) -> RolloutReport:
+        """Return one rollout with all its changes."""
+        call = self._controller().rollout.remote(number)
+        return await answered(call, STATUS_LIMIT_S)
 
     def _controller(self) -> serve.handle.DeploymentHandle:
         if self._handle is None:

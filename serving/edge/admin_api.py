@@ -16,6 +16,12 @@
                                                 → 200 {"revision": n}
     POST /v1/models/{model}/retire  {"version": n | null}  → 200 {}
     POST /v1/models/{model}/load                → 200 {}
+    POST /v1/models/{model}/rollout  RolloutBody (serving.edge.rollout_body)  → 200 Rollout
+    POST /v1/models/{model}/rollout/{order} {"reason": ""}  → 200 Rollout
+         order: pause, resume, skip-step, abort
+    POST /v1/models/{model}/rollback {"reason": ""}         → 200 Rollout
+    GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollout_record)]
+    GET  /v1/rollouts/{number}                  → 200 {"rollout": Rollout, "transitions": […]}
 
 Who asked is the owner of the process at the other end of the socket, as the kernel says.
 
@@ -39,9 +45,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
-from serving.edge.control import OPERATOR, Asked, Control
+from serving.edge.control import OPERATOR, Asked, Control, RolloutControl
+from serving.edge.rollout_body import OrderBody, RolloutBody
 from serving.errors import WIRE
 from serving.ids import MAX_VERSION, model_name
+from serving.registry.rollout_record import Order
 
 log = structlog.get_logger(__name__)
 
@@ -78,9 +86,21 @@ def admin_app(control: Control) -> Starlette:
             Route("/v1/models/{model}/promote", _answered(operations.promote), methods=["POST"]),
             Route("/v1/models/{model}/retire", _answered(operations.retire), methods=["POST"]),
             Route("/v1/models/{model}/load", _answered(operations.load), methods=["POST"]),
+            *_rollout_routes(_RolloutOperations(control)),
         ],
         exception_handlers={HTTPException: _refuse_route},
     )
+
+
+def _rollout_routes(operations: "_RolloutOperations") -> list[Route]:
+    model = "/v1/models/{model}"
+    return [
+        Route(f"{model}/rollout", _answered(operations.start), methods=["POST"]),
+        Route(f"{model}/rollout/{{order}}", _answered(operations.order), methods=["POST"]),
+        Route(f"{model}/rollback", _answered(operations.rollback), methods=["POST"]),
+        Route("/v1/rollouts", _answered(operations.history), methods=["GET"]),
+        Route("/v1/rollouts/{number:int}", _answered(operations.report), methods=["GET"]),
+    ]
 
 
 class _Operations:
@@ -112,6 +132,41 @@ class _Operations:
     async def load(self, request: Request) -> object:
         await self._control.load(_model(request))
         return {}
+
+
+class _RolloutOperations:
+    """The same for rollouts."""
+
+    def __init__(self, control: RolloutControl) -> None:
+        self._control = control
+
+    async def start(self, request: Request) -> object:
+        body = await _body(request, RolloutBody)
+        if body.force and not body.reason.strip():
+            raise InvalidArgumentError("a forced rollout needs a reason: say why, with --reason")
+        asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
+        return await self._control.start_rollout(_model(request), body.version, body.plan(), asked)
+
+    async def order(self, request: Request) -> object:
+        text = request.path_params["order"]
+        if text not in set(Order):
+            raise InvalidArgumentError(
+                f"order: one of {', '.join(Order)} is expected, got {text!r}"
+            )
+        body = await _body(request, OrderBody)
+        asked = Asked(who=_who(request), reason=body.reason.strip())
+        return await self._control.order_rollout(_model(request), Order(text), asked)
+
+    async def rollback(self, request: Request) -> object:
+        body = await _body(request, OrderBody)
+        asked = Asked(who=_who(request), reason=body.reason.strip())
+        return await self._control.rollback(_model(request), asked)
+
+    async def history(self, request: Request) -> object:
+        return await self._control.rollouts(request.query_params.get("model"))
+
+    async def report(self, request: Request) -> object:
+        return await self._control.rollout(request.path_params["number"])
 
 
 def _who(request: Request) -> str:

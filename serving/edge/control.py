@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Order, Rollout, Transition
 from serving.registry.version import ServedVersion, VersionState
 
 OPERATOR: Final = "operator"
@@ -128,7 +130,56 @@ class LoadOverride:
     """Path below the model's folder → content; empty: the folder's own files."""
 
 
-class Control(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReport:
+    """A rollout, and every change that took it to where it stands."""
+
+    rollout: Rollout
+    transitions: tuple[Transition, ...]
+
+
+class RolloutControl(Protocol):
+    """What may be asked of rollouts; changes return when every living edge obeys them."""
+
+    async def start_rollout(
+        self, model: str, version: int, plan: Plan, asked: Asked = ANONYMOUS
+    ) -> Rollout:
+        """Begin to move a model's traffic to a version; returns when that is recorded.
+
+        Raises:
+            NotFoundError: There is no such model or version.
+            AlreadyExistsError: A rollout of the model is under way.
+            InvalidArgumentError: The plan cannot work.
+        """
+
+    async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
+        """Pause, resume, abort the model's rollout, or skip a step of it.
+
+        Raises:
+            NotFoundError: None is under way.
+            InvalidArgumentError: It makes no sense in the rollout's state.
+        """
+
+    async def rollback(self, model: str, asked: Asked = ANONYMOUS) -> Rollout:
+        """Give all traffic to the version that was live before; returns when that is so.
+
+        Raises:
+            NotFoundError: There is no such model, or no version before.
+            NotReadyError: The version before cannot serve: nothing has changed.
+        """
+
+    async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """Return the latest rollouts, of a model or of all, newest first."""
+
+    async def rollout(self, number: int) -> RolloutReport:
+        """Return one rollout with all its changes.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+
+
+class Control(RolloutControl, Protocol):
     """The controller, as the front desk and the admin API see it.
 
     Every method returns when the change is done and acknowledged by every living edge, or raises.

@@ -52,6 +52,8 @@ class LiveRoute:
     version: int | None
     candidate: int | None = None
     candidate_share: int = 0
+    sticky_by: str = ""
+    """The header whose value decides between the two; empty: chance does, call by call."""
 
 
 @dataclass(frozen=True, slots=True)

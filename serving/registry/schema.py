@@ -9,6 +9,8 @@
     aliases    (model, alias) → number: `live` is a stored promotion, also of a repository model
     trust_rules  one row while the registry has rules (`trust.yaml`): what they are, and since when
     waivers    findings of preflight that are allowed for a while; ended, never deleted
+    rollouts   planned moves of traffic, as they stand; never deleted
+    rollout_transitions  every change of theirs: only ever added to
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
 
@@ -36,7 +38,7 @@ from serving.errors import NotReadyError
 from serving.settings import without_password
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_REVISION: Final = "0004"
+SCHEMA_REVISION: Final = "0005"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
 CONNECT_LIMIT_S: Final = 10
@@ -118,6 +120,37 @@ WAIVERS: Final = sql.Table(
     sql.Column("granted_by", sql.String(200), nullable=False),
     sql.Column("granted_utc", sql.String(40), nullable=False),
     sql.Column("until_utc", sql.String(40), nullable=False),
+)
+ROLLOUTS: Final = sql.Table(
+    "rollouts",
+    METADATA,
+    sql.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sql.Column("model", sql.String(255), nullable=False, index=True),
+    sql.Column("from_number", sql.BigInteger, nullable=True),
+    sql.Column("to_number", sql.BigInteger, nullable=False),
+    sql.Column("plan", sql.Text, nullable=False),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("step", sql.Integer, nullable=False),
+    sql.Column("since_utc", sql.String(40), nullable=False),
+    sql.Column("is_paused", sql.Boolean, nullable=False),
+    sql.Column("note", sql.Text, nullable=False),
+    sql.Column("who", sql.String(200), nullable=False),
+    sql.Column("reason", sql.Text, nullable=False),
+    sql.Column("created_utc", sql.String(40), nullable=False),
+    sql.Column("ended_utc", sql.String(40), nullable=True, index=True),
+    sql.Column("change_count", sql.Integer, nullable=False),
+)
+TRANSITIONS: Final = sql.Table(
+    "rollout_transitions",
+    METADATA,
+    sql.Column("rollout", sql.ForeignKey("rollouts.id"), primary_key=True),
+    sql.Column("number", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("at_utc", sql.String(40), nullable=False),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("step", sql.Integer, nullable=False),
+    sql.Column("who", sql.String(200), nullable=False),
+    sql.Column("reason", sql.Text, nullable=False),
+    sql.Column("evidence", sql.Text, nullable=False),
 )
 EVENTS: Final = sql.Table(
     "events",

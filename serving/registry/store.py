@@ -16,7 +16,7 @@ from runtimes.preflight.waivers import Waiver, in_force
 from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import LIVE
-from serving.registry import audit, catalog, waiver_rows
+from serving.registry import audit, catalog, rollout_rows, waiver_rows
 from serving.registry.audit import Event
 from serving.registry.blob_places import open_blobs
 from serving.registry.bundle import read_bundle, read_head
@@ -25,6 +25,7 @@ from serving.registry.database import Database
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
+from serving.registry.rollout_record import Rollout
 from serving.registry.rule_book import RuleBook
 from serving.registry.stored_version import StoredVersions
 from serving.registry.trust_gate import TrustGate, candidate_of
@@ -202,6 +203,11 @@ class Registry:
         """Return the promoted version of each model that has one, repository models included."""
         with self.database.reading() as connection:
             return catalog.read_pins(connection)
+
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """Return the rollouts that have not ended, oldest first."""
+        with self.database.reading() as connection:
+            return rollout_rows.read_active(connection)
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""

@@ -16,9 +16,10 @@ from serving.edge.control import (
 )
 from serving.errors import IncompatibleError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
-from serving.registry.compatibility import breaking
 from serving.registry.repository import ModelScan
-from serving.registry.version import ServedVersion, VersionState
+from serving.registry.version import VersionState
+from serving.rollout.engine.operations import RolloutOperations
+from serving.rollout.interface_break import broken_by
 from serving.rollout.loop import ControlLoop, Ports
 from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
@@ -27,7 +28,7 @@ from serving.settings import Settings
 log = structlog.get_logger(__name__)
 
 
-class Controller:
+class Controller(RolloutOperations):
     """`serving.edge.control.Control` around the loop."""
 
     def __init__(self, ports: Ports, settings: Settings, *, mode: str) -> None:
@@ -38,12 +39,18 @@ class Controller:
             settings: The instance's settings.
             mode: `standalone` or `ray`, for status.
         """
+        loop = ControlLoop(ports, limits_of(settings), repository_poll_s=settings.repository_poll_s)
+        super().__init__(loop, ports)
         self._ports = ports
         self._settings = settings
         self._mode = mode
-        self.loop = ControlLoop(
-            ports, limits_of(settings), repository_poll_s=settings.repository_poll_s
-        )
+        self.loop = loop
+
+    async def run(self) -> None:
+        """Work until cancelled: the loop, and the rollouts that it carries out."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.loop.run())
+            group.create_task(self.run_rollouts())
 
     async def status(self) -> ClusterStatus:
         """Everything that `bascule status` shows."""
@@ -110,9 +117,11 @@ class Controller:
             NotFoundError: No such model or version.
             NotReadyError: The version is not READY: the live version stays as it was.
             IncompatibleError: Calls that the live version answers would fail, and nobody forced it.
+            AlreadyExistsError: A rollout moves the model's traffic.
         """
         key = VersionKey(model, version)
         self._refuse_promotion(key)
+        await self.refuse_during_rollout(model)
         broken = self._refuse_break(key, is_forced=asked.is_forced)
         note = f"forced: {broken}" if broken else ""
         await self.loop.change(lambda: self._ports.sources.pin_live(model, version, asked, note))
@@ -166,21 +175,13 @@ class Controller:
     def _refuse_break(self, key: VersionKey, *, is_forced: bool) -> str:
         """Say what callers of the live version would lose; raise if nobody forces it."""
         live = self._live(key.model)
-        before = self._served(VersionKey(key.model, live)) if live is not None else None
-        after = self._served(key)
-        if before is None or after is None:
-            return ""
-        broken = "; ".join(f"{one.subject} {one.text}" for one in breaking(before, after))
+        broken = broken_by(self.loop.snapshot, key.model, live, key.version)
         if broken and not is_forced:
             raise IncompatibleError(
                 f"{key} would break callers of the live version {live}: {broken}; the live version "
                 f"stays {live}. Promote it with --force --reason TEXT if they are ready for it"
             )
         return broken
-
-    def _served(self, key: VersionKey) -> ServedVersion | None:
-        record = self._record(key)
-        return None if record is None else record.served
 
     def _record(self, key: VersionKey) -> VersionRecord | None:
         return self.loop.snapshot.versions.get(key)

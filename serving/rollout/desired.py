@@ -13,12 +13,26 @@ NO_VERSION = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A model whose traffic a rollout moves: its candidate, and how much of it that gets now."""
+
+    candidate: int
+    """Not live by itself, whatever else fails."""
+    share: int = 0
+    """Ten-thousandths of the calls that name no version."""
+    sticky_by: str = ""
+    """The header whose value decides who gets the candidate; empty: chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """The versions that shall be loaded, and what the sources said besides."""
 
     versions: Mapping[VersionKey, VersionSpec] = field(default_factory=lambda: MappingProxyType({}))
     pinned_live: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Model → the version that was promoted."""
+    splits: Mapping[str, Split] = field(default_factory=lambda: MappingProxyType({}))
+    """Models with a candidate that a rollout has not switched to."""
     failed: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
     """What is wanted and cannot even be read, with the reason (version `NO_VERSION`: all of it)."""
     predecessors: Mapping[VersionKey, VersionSpec] = field(

@@ -22,6 +22,7 @@ from serving.edge.control import Snapshot
 from serving.edge.routes import RouteTable
 from serving.errors import DrainingError
 from serving.ids import VersionKey
+from serving.registry.rollouts import RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.ensembles import linked
@@ -57,6 +58,8 @@ class Ports:
     """What a controller that was killed has left behind; None where nothing runs yet."""
     environments: EnvironmentWatch | None = None
     """Compares what versions run in; None: nobody does."""
+    rollouts: RolloutBook | None = None
+    """Where rollouts are kept; None: there are none."""
 
 
 class ControlLoop:

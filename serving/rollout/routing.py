@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
-from serving.rollout.desired import NO_VERSION, Desired
+from serving.rollout.desired import NO_VERSION, Desired, Split
 from serving.rollout.memory import Memory, Observed
 from serving.rollout.ports import HostedVersion, WorkerState
 
@@ -135,8 +135,10 @@ def _absence(memory: Memory, key: VersionKey, digest: str) -> str:
 
 def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict[str, LiveRoute]:
     highest: dict[str, int] = {}
+    splits = desired.splits
     for key, route in versions.items():
-        if route.pool is not None and key.version > highest.get(key.model, 0):
+        is_candidate = key.model in splits and splits[key.model].candidate == key.version
+        if route.pool is not None and not is_candidate and key.version > highest.get(key.model, 0):
             highest[key.model] = key.version
     models = desired.known_models.union(key.model for key in versions)
     live: dict[str, LiveRoute] = {}
@@ -144,5 +146,20 @@ def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict
         pinned = desired.pinned_live.get(model, 0)
         promoted = versions.get(VersionKey(model, pinned))
         is_routed = promoted is not None and promoted.pool is not None
-        live[model] = LiveRoute(pinned if is_routed else highest.get(model))
+        version = pinned if is_routed else highest.get(model)
+        split = splits.get(model)
+        live[model] = (
+            LiveRoute(version) if split is None else _split(model, version, split, versions)
+        )
     return live
+
+
+def _split(
+    model: str, version: int | None, split: Split, versions: Mapping[VersionKey, VersionRoute]
+) -> LiveRoute:
+    """Give the candidate its share, as long as both can answer."""
+    route = versions.get(VersionKey(model, split.candidate))
+    is_routed = route is not None and route.pool is not None
+    if version is None or split.share == 0 or not is_routed:
+        return LiveRoute(version)
+    return LiveRoute(version, split.candidate, split.share, split.sticky_by)

@@ -6,6 +6,7 @@ from typing import Protocol
 from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.rollout_record import Rollout
 from serving.registry.version import VersionSpec
 
 
@@ -26,6 +27,9 @@ class VersionRegistry(Protocol):
 
     def models(self) -> frozenset[str]:
         """Return the models that were ever pushed."""
+
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """Return the rollouts that have not ended."""
 
     def pinned_live(self) -> Mapping[str, int]:
         """Return the promoted version of each model that has one."""

@@ -27,6 +27,7 @@ from serving.ids import VersionKey, model_name
 from serving.registry.repository import ModelScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
+from serving.rollout.engine.splits import splits_of
 from serving.rollout.ensembles import member_models
 from serving.rollout.gate import Gate, Judged
 from serving.rollout.source_ports import ModelFolder, VersionRegistry
@@ -323,6 +324,7 @@ class Sources:
         return Desired(
             versions=versions,
             pinned_live=self._registry.pinned_live(),
+            splits=splits_of(self._registry.rollouts()),
             failed=failed | refused,
             predecessors={
                 spec.key: spec

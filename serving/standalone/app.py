@@ -21,6 +21,7 @@ from serving.edge.edge import LOCAL_NODE, Edge
 from serving.registry.dependencies import Policy
 from serving.registry.node_facts import measure_node
 from serving.registry.profiles import read_profiles
+from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
 from serving.rollout.environment_watch import EnvironmentWatch
@@ -74,10 +75,17 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
             async with (
                 asyncio.TaskGroup() as group,
                 _started(
-                    _Plan(settings=settings, instance=instance, gpus=gpus, sources=sources), group
+                    _Plan(
+                        settings=settings,
+                        instance=instance,
+                        gpus=gpus,
+                        sources=sources,
+                        rollouts=RolloutBook(registry),
+                    ),
+                    group,
                 ) as parts,
             ):
-                loop = group.create_task(parts.controller.loop.run())
+                loop = group.create_task(parts.controller.run())
                 told = group.create_task(
                     tell_progress(parts.controller.loop, parts.cluster, settings, tell)
                 )
@@ -97,6 +105,7 @@ class _Plan:
     instance: str
     gpus: tuple[str, ...]
     sources: Sources
+    rollouts: RolloutBook
 
 
 @asynccontextmanager
@@ -113,6 +122,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         sources=plan.sources,
         clock=clock,
         environments=EnvironmentWatch(PlacedFile(settings.home / "placed.json")),
+        rollouts=plan.rollouts,
     )
     controller = Controller(ports, settings, mode="standalone")
     edge = Edge(

@@ -3,7 +3,17 @@
 from dataclasses import dataclass, field
 
 from runtimes.errors import BasculeError
-from serving.edge.control import ANONYMOUS, Asked, ClusterStatus, LoadOverride, WorkerStatus
+from serving.edge.control import (
+    ANONYMOUS,
+    Asked,
+    ClusterStatus,
+    LoadOverride,
+    RolloutReport,
+    WorkerStatus,
+)
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Order, Rollout, RolloutState
+from tests.fakes.rollouts import rollout_record
 
 
 @dataclass(slots=True)
@@ -57,6 +67,34 @@ class FakeControl:
         """Remember it."""
         self._ask("retire", model, version)
         self.who.append(asked.who)
+
+    async def start_rollout(
+        self, model: str, version: int, plan: Plan, asked: Asked = ANONYMOUS
+    ) -> Rollout:
+        """Remember it."""
+        self._ask("start_rollout", model, version, plan, asked.reason)
+        self.who.append(asked.who)
+        return rollout_record(model=model, to_version=version, plan=plan)
+
+    async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
+        """Remember it."""
+        self._ask("order_rollout", model, order, asked.reason)
+        self.who.append(asked.who)
+        return rollout_record(model=model)
+
+    async def rollback(self, model: str, asked: Asked = ANONYMOUS) -> Rollout:
+        """Remember it."""
+        self._ask("rollback", model, asked.reason)
+        self.who.append(asked.who)
+        return rollout_record(model=model, state=RolloutState.ROLLED_BACK)
+
+    async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """One, of the model that was asked for."""
+        return (rollout_record(model=model or "m"),)
+
+    async def rollout(self, number: int) -> RolloutReport:
+        """One without changes."""
+        return RolloutReport(rollout=rollout_record(id=number), transitions=())
 
     def _ask(self, *question: object) -> None:
         self.asked.append(question)

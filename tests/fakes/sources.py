@@ -6,6 +6,7 @@ from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
 from serving.errors import NotFoundError
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.rollout_record import Rollout
 from serving.registry.version import VersionSpec
 
 
@@ -19,6 +20,7 @@ class FakeRegistry:
         self.told: list[tuple[str, str, str]] = []
         self.count = 0
         self.allowed: tuple[Waiver, ...] = ()
+        self.under_way: tuple[Rollout, ...] = ()
 
     def waivers(self) -> tuple[Waiver, ...]:
         """Return what is allowed."""
@@ -39,6 +41,10 @@ class FakeRegistry:
     def models(self) -> frozenset[str]:
         """Return the models' names."""
         return frozenset(key.model for key in self.specs)
+
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """Return the rollouts that are under way."""
+        return self.under_way
 
     def pinned_live(self) -> Mapping[str, int]:
         """Return the promotions."""

@@ -1,0 +1,214 @@
+"""`bascule rollout` and `bascule rollback`: traffic moves to a version, watched and reversible."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+from rich.live import Live
+
+from runtimes.errors import InvalidArgumentError
+from serving.cli.admin_client import AdminClient
+from serving.cli.registry_access import Json
+from serving.cli.render import console, print_json
+from serving.cli.rollout_options import plan_body
+from serving.cli.rollout_view import history_view, rollout_view
+from serving.cli.targets import named_number, named_target
+from serving.errors import NotFoundError
+from serving.ids import model_name
+from serving.registry.rollout_plan import Strategy
+from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState
+from serving.settings import load_settings
+
+LOOK_S: Final = 0.25
+GOOD_ENDS: Final = frozenset({RolloutState.COMPLETE})
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+Reason = Annotated[str, typer.Option(help="Why: it goes to the audit log.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(
+        help="Move traffic to a version: watched, reversible, recorded.",
+        no_args_is_help=True,
+        epilog="Example: bascule rollout start resnet --to 3 --strategy canary "
+        "--steps 1%:60s,10%,50%",
+    )
+    group.command(
+        "start",
+        epilog="Examples: bascule rollout start resnet --to 3 --bake 10m · bascule rollout start "
+        "resnet --to 3 --strategy canary --steps 1%:60s,10%:2000,50%:60s --sticky-by bascule-key",
+    )(start)
+    group.command("status", epilog="Example: bascule rollout status resnet --json")(status)
+    group.command("watch", epilog="Example: bascule rollout watch resnet")(watch)
+    for order in Order:
+        group.command(order, epilog=f"Example: bascule rollout {order} resnet --reason 'why'")(
+            _ordering(order)
+        )
+    group.command("history", epilog="Example: bascule rollout history resnet")(history)
+    app.add_typer(group, name="rollout")
+    app.command(epilog="Example: bascule rollback resnet --reason 'scores look wrong'")(rollback)
+
+
+def start(  # noqa: PLR0913  one option each
+    model: Model,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="VERSION", help="Its number, or @ALIAS.")],
+    strategy: Annotated[Strategy, typer.Option(help="How traffic moves.")] = Strategy.BLUE_GREEN,
+    steps: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE[:HOLD],…",
+            help="Canary: shares in percent, each with how long (60s, 5m) or for how many of the "
+            "candidate's calls (2000) it is held. A/B: one share.",
+        ),
+    ] = "",
+    sticky_by: Annotated[
+        str, typer.Option(help="A header: the same value always gets the same version.")
+    ] = "",
+    shadow: Annotated[
+        str, typer.Option(metavar="60s|2000", help="Copy live calls to it first, and compare.")
+    ] = "",
+    bake: Annotated[
+        str, typer.Option(metavar="10m", help="How long the old version stays loaded.")
+    ] = "5m",
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A guardrail's limit, as latency_ratio=2."),
+    ] = None,
+    keep_old: Annotated[
+        bool, typer.Option("--keep-old", help="Leave the old version loaded at the end.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if callers of the live version would break.")
+    ] = False,
+    reason: Reason = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Begin to move a model's traffic to a version.
+
+    The version is loaded beside the live one, checked, and given traffic as the strategy says.
+    When a guardrail is broken it is rolled back by itself. One rollout of a model runs at a time.
+    """
+    if force and not reason.strip():
+        raise InvalidArgumentError("--force needs --reason TEXT: why are callers ready for it?")
+    body = plan_body(
+        strategy, steps=steps, shadow=shadow, bake=bake, guards=guard or (), sticky_by=sticky_by
+    )
+    body |= {"version": named_number(model_name(model), to), "reason": reason.strip()}
+    body |= {"keep_old": keep_old, "force": force}
+    begun = _client().start_rollout(model, body)
+    if wait:
+        begun = _followed(begun, is_shown=not as_json)
+    if as_json:
+        print_json(begun)
+    elif not wait:
+        typer.echo(
+            f"rollout {begun.id}: {model} from version {begun.from_version or '-'} to "
+            f"{begun.to_version}, {strategy} (bascule rollout watch {model})"
+        )
+    if wait:
+        _exit(begun)
+
+
+def status(model: Model, *, as_json: Json = False) -> None:
+    """Show where the latest rollout of a model stands, and what took it there."""
+    report = _client().rollout(_latest(model).id)
+    if as_json:
+        print_json(report)
+    else:
+        console().print(rollout_view(report, datetime.now(UTC)))
+
+
+def watch(model: Model) -> None:
+    """Follow the latest rollout of a model until it has ended; exit status 1 if it did not hold."""
+    _exit(_followed(_latest(model), is_shown=True))
+
+
+def history(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="All if left out.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List the latest rollouts, newest first."""
+    found = _client().rollouts(model)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(history_view(found) if found else "there was no rollout yet")
+
+
+def rollback(target: Model, *, reason: Reason = "", as_json: Json = False) -> None:
+    """Give all traffic to the version that was live before, and return when every edge does.
+
+    During a rollout it is aborted. Afterwards the version before is loaded again first, if it is
+    not there any more. Nobody has to approve it.
+    """
+    model, version = named_target(target)
+    if version is not None:
+        raise InvalidArgumentError(
+            f"rollback takes a model: to go to a version of your choice, use bascule promote "
+            f"{model} --to {version}"
+        )
+    began_s = time.monotonic()
+    done = _client().rollback(model, reason.strip())
+    if as_json:
+        print_json(done)
+        return
+    live = done.live_version or done.to_version
+    typer.echo(
+        f"{model}: version {live} is live at every edge ({time.monotonic() - began_s:.2f} s)"
+    )
+
+
+def _ordering(order: Order) -> Callable[..., None]:
+    def command(model: Model, *, reason: Reason = "", as_json: Json = False) -> None:
+        done = _client().order_rollout(model, order, reason.strip())
+        if as_json:
+            print_json(done)
+        else:
+            note = f": {done.note}" if done.note else ""
+            typer.echo(f"rollout {done.id} of {model} is {done.state}{note}")
+
+    command.__doc__ = f"{ORDER_HELP[order]}\n"
+    return command
+
+
+ORDER_HELP: Final = {
+    Order.PAUSE: "Stay where the rollout of a model stands; guardrails go on watching.",
+    Order.RESUME: "Go on with a paused rollout.",
+    Order.SKIP: "Go on to the next step, to the flip, or from the bake to the end.",
+    Order.ABORT: "End the rollout; all traffic goes to the version before.",
+}
+
+
+def _followed(rollout: Rollout, *, is_shown: bool) -> Rollout:
+    client = _client()
+    report = client.rollout(rollout.id)
+    with Live(console=console(), refresh_per_second=4, transient=not is_shown) as live:
+        while True:
+            report = client.rollout(rollout.id)
+            if is_shown:
+                live.update(rollout_view(report, datetime.now(UTC)))
+            if report.rollout.state in ENDED:
+                return report.rollout
+            time.sleep(LOOK_S)
+
+
+def _exit(rollout: Rollout) -> None:
+    if rollout.state not in GOOD_ENDS:
+        raise typer.Exit(1)
+
+
+def _latest(model: str) -> Rollout:
+    found = _client().rollouts(model_name(model))
+    if not found:
+        raise NotFoundError(f"there was no rollout of '{model}' yet (bascule rollout start --help)")
+    return found[0]
+
+
+def _client() -> AdminClient:
+    return AdminClient(load_settings().admin_socket)

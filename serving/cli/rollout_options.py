@@ -1,0 +1,87 @@
+"""The words of `bascule rollout start`, read into the body of the admin call."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Final
+
+from runtimes.errors import InvalidArgumentError
+from serving.registry.rollout_plan import Guardrails, Strategy
+
+DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
+UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
+GUARDRAILS: Final = {field.name: field.type for field in fields(Guardrails)}
+SWITCHES: Final = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+def plan_body(
+    strategy: Strategy,
+    *,
+    steps: str,
+    shadow: str,
+    bake: str,
+    guards: Iterable[str],
+    sticky_by: str,
+) -> dict[str, object]:
+    """Return the part of the body that says how.
+
+    Raises:
+        InvalidArgumentError: A word cannot be read.
+    """
+    hold_s, call_count = _hold("--shadow", shadow) if shadow else (0.0, 0)
+    return {
+        "strategy": str(strategy),
+        "steps": [_step(text.strip()) for text in steps.split(",") if text.strip()],
+        "sticky_by": sticky_by,
+        "shadow_s": hold_s,
+        "shadow_call_count": call_count,
+        "bake_s": seconds("--bake", bake),
+        "guardrails": dict(_guard(text) for text in guards),
+    }
+
+
+def seconds(option: str, text: str) -> float:
+    """Return how long `90s`, `10m`, `2h` or `1d` is.
+
+    Raises:
+        InvalidArgumentError: It is none of these.
+    """
+    found = DURATION.fullmatch(text)
+    if found is None:
+        raise InvalidArgumentError(f"{option} {text!r}: how long as 90s, 10m, 2h or 1d is expected")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def _step(text: str) -> dict[str, object]:
+    share, _, hold = text.partition(":")
+    found = SHARE.fullmatch(share)
+    if found is None:
+        raise InvalidArgumentError(
+            f"--steps {text!r}: a share as 10% is expected, and after a colon how long (60s) or "
+            "for how many calls (2000)"
+        )
+    hold_s, call_count = _hold("--steps", hold) if hold else (0.0, 0)
+    return {"share_percent": float(found[1]), "hold_s": hold_s, "call_count": call_count}
+
+
+def _hold(option: str, text: str) -> tuple[float, int]:
+    """Read how long, or how many calls."""
+    if text.isdecimal():
+        return 0.0, int(text)
+    return seconds(option, text), 0
+
+
+def _guard(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    if name not in GUARDRAILS:
+        raise InvalidArgumentError(f"--guard {name!r}: one of {', '.join(GUARDRAILS)} is expected")
+    try:
+        return name, SWITCHES[value.lower()] if GUARDRAILS[name] is bool else _number(value)
+    except (KeyError, ValueError) as error:
+        expected = "on or off" if GUARDRAILS[name] is bool else "a number"
+        raise InvalidArgumentError(f"--guard {name}={value!r}: {expected} is expected") from error
+
+
+def _number(text: str) -> float | int:
+    return int(text) if text.lstrip("-").isdecimal() else float(text)

@@ -1,0 +1,89 @@
+"""A request to start a rollout, as JSON: checked here, a `Plan` from here on."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.ids import MAX_VERSION
+from serving.registry.rollout_plan import WHOLE_SHARE, Guardrails, Plan, Step, Strategy
+
+MAX_REASON_CHARACTERS = 2000
+MAX_STEPS = 50
+LONGEST_S = 90 * 86_400.0
+MOST_CALLS = 10**9
+DEFAULT = Guardrails()
+
+
+class StepBody(BaseModel):
+    """One share of a canary."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share_percent: float = Field(gt=0, lt=100)
+    hold_s: float = Field(default=0.0, ge=0, le=LONGEST_S)
+    call_count: int = Field(default=0, ge=0, le=MOST_CALLS)
+
+
+class GuardrailsBody(BaseModel):
+    """What ends a rollout; what is not said is as in `Guardrails`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alpha: float = Field(default=DEFAULT.alpha, gt=0, lt=1)
+    error_rate: bool = DEFAULT.error_rate
+    latency_quantile: float = Field(default=DEFAULT.latency_quantile, gt=0, lt=1)
+    latency_ratio: float = Field(default=DEFAULT.latency_ratio, ge=0, le=1000)
+    mismatch_share: float = Field(default=DEFAULT.mismatch_share, lt=1)
+    output_shift: bool = DEFAULT.output_shift
+    restart_count: int = Field(default=DEFAULT.restart_count, ge=0, le=1000)
+    memory_growth_share: float = Field(default=DEFAULT.memory_growth_share, ge=0, le=1000)
+    min_call_count: int = Field(default=DEFAULT.min_call_count, ge=0, le=MOST_CALLS)
+
+
+class RolloutBody(BaseModel):
+    """Which version traffic moves to, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(gt=0, le=MAX_VERSION, strict=True)
+    strategy: Strategy = Strategy.BLUE_GREEN
+    steps: tuple[StepBody, ...] = Field(default=(), max_length=MAX_STEPS)
+    sticky_by: str = Field(default="", max_length=100)
+    shadow_s: float = Field(default=0.0, ge=0, le=LONGEST_S)
+    shadow_call_count: int = Field(default=0, ge=0, le=MOST_CALLS)
+    shadow_percent: float = Field(default=100.0, gt=0, le=100)
+    bake_s: float = Field(default=300.0, ge=0, le=LONGEST_S)
+    load_limit_s: float = Field(default=1800.0, gt=0, le=LONGEST_S)
+    keep_old: bool = False
+    force: bool = False
+    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
+    guardrails: GuardrailsBody = GuardrailsBody()
+
+    def plan(self) -> Plan:
+        """Return it as a plan; whether that can work is another question."""
+        return Plan(
+            strategy=self.strategy,
+            steps=tuple(
+                Step(
+                    share=round(step.share_percent * WHOLE_SHARE / 100),
+                    hold_s=step.hold_s,
+                    call_count=step.call_count,
+                )
+                for step in self.steps
+            ),
+            sticky_by=self.sticky_by,
+            shadow_s=self.shadow_s,
+            shadow_call_count=self.shadow_call_count,
+            shadow_share=round(self.shadow_percent * WHOLE_SHARE / 100),
+            bake_s=self.bake_s,
+            load_limit_s=self.load_limit_s,
+            is_forced=self.force,
+            keep_old=self.keep_old,
+            guardrails=Guardrails(**self.guardrails.model_dump()),
+        )
+
+
+class OrderBody(BaseModel):
+    """Why somebody pauses, resumes, skips or aborts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)

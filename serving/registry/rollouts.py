@@ -1,0 +1,150 @@
+"""The rollouts of a registry: begun, taken further and read here, each change with its event.
+
+A change of a rollout and what it does to aliases and wanted versions are one transaction: there is
+no moment at which one is recorded and the other is not.
+"""
+
+from typing import Final
+
+import sqlalchemy as sql
+
+from serving.errors import AlreadyExistsError, NotFoundError
+from serving.ids import LIVE, VersionKey
+from serving.registry import audit, catalog, rollout_rows
+from serving.registry.aliases import Author
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Change, Rollout, RolloutState, Transition
+from serving.registry.store import Registry
+
+ENGINE: Final = "rollout engine"
+"""Who takes a rollout further where no person does."""
+
+
+class RolloutBook:
+    """A registry's rollouts. Blocking, and safe for several processes at once."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Keep them where the registry keeps everything."""
+        self._registry = registry
+
+    def begin(
+        self, key: VersionKey, from_version: int | None, plan: Plan, author: Author
+    ) -> Rollout:
+        """Record a rollout; it is carried out by the running instance.
+
+        Args:
+            key: The version that traffic is to move to.
+            from_version: What is live now.
+            plan: How.
+            author: Who asks for it, and why.
+
+        Raises:
+            AlreadyExistsError: The model has a rollout that has not ended.
+        """
+        now_utc = self._registry.clock.utc_now()
+        with self._registry.database.changing() as connection:
+            for other in rollout_rows.read_active(connection, key.model):
+                raise AlreadyExistsError(
+                    f"rollout {other.id} of '{key.model}' to version {other.to_version} is "
+                    f"{other.state}: one at a time; abort it first "
+                    f"(bascule rollout abort {key.model})"
+                )
+            rollout = rollout_rows.insert(
+                connection,
+                Rollout(
+                    id=0,
+                    model=key.model,
+                    from_version=from_version,
+                    to_version=key.version,
+                    plan=plan,
+                    state=RolloutState.PENDING,
+                    since_utc=now_utc,
+                    who=author.who,
+                    reason=author.reason,
+                    created_utc=now_utc,
+                ),
+            )
+            told = f"{rollout.id}: {plan.strategy} from {from_version or 'nothing'}"
+            event = self._registry.event(
+                author.who, "rollout", key.model, key.version, told, author.reason
+            )
+            audit.append(connection, event)
+        return rollout
+
+    def record(self, rollout: Rollout, change: Change, who: str) -> Rollout | None:
+        """Take a rollout further, and return it; None: somebody else was faster."""
+        now_utc = self._registry.clock.utc_now()
+        with self._registry.database.changing() as connection:
+            newest = rollout_rows.read_one(connection, rollout.id)
+            if newest is None or newest.change_count != rollout.change_count:
+                return None
+            after = rollout_rows.advance(connection, newest, change, now_utc=now_utc, who=who)
+            told = f"{rollout.id}: {_place(newest)} → {_place(after)}"
+            event = self._registry.event(
+                who, "rollout_step", rollout.model, rollout.to_version, told, change.reason
+            )
+            audit.append(connection, event)
+            _carry_out(connection, self._registry, after, change, who)
+        return after
+
+    def active(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """Return the rollouts that have not ended."""
+        with self._registry.database.reading() as connection:
+            return rollout_rows.read_active(connection, model)
+
+    def history(self, model: str | None = None, *, limit: int = 50) -> tuple[Rollout, ...]:
+        """Return the latest rollouts, newest first."""
+        with self._registry.database.reading() as connection:
+            return rollout_rows.read_history(connection, model, limit)
+
+    def loadable(self, model: str) -> tuple[int, ...]:
+        """Return the pushed versions of a model whose files are there, wanted or not."""
+        rows = self._registry.versions(model)
+        return tuple(row.version for row in rows if row.collected_utc is None)
+
+    def live_before(self, model: str, live: int | None) -> int | None:
+        """Return the version that was live last before this one; None: there was none."""
+        with self._registry.database.reading() as connection:
+            return rollout_rows.read_live_before(connection, model, live)
+
+    def found(self, number: int) -> tuple[Rollout, tuple[Transition, ...]]:
+        """Return a rollout with all that became of it.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+        with self._registry.database.reading() as connection:
+            rollout = rollout_rows.read_one(connection, number)
+            if rollout is None:
+                raise NotFoundError(f"there is no rollout {number} (bascule rollout history)")
+            return rollout, rollout_rows.read_transitions(connection, number)
+
+
+def _carry_out(
+    connection: sql.Connection, registry: Registry, rollout: Rollout, change: Change, who: str
+) -> None:
+    """Set the alias and what is wanted; a repository's versions are wanted by their folder."""
+    model, told = rollout.model, f"rollout {rollout.id}"
+    if change.live is not None:
+        before = catalog.set_alias(connection, model, LIVE, change.live)
+        if before != change.live:
+            was = told if before is None else f"before: {before}; {told}"
+            event = registry.event(who, "pin_live", model, change.live, was, change.reason)
+            audit.append(connection, event)
+    for version in change.want:
+        there = catalog.read_version(connection, model, version)
+        if (
+            there is not None
+            and there.collected_utc is None
+            and catalog.want(connection, model, version)
+        ):
+            audit.append(connection, registry.event(who, "want", model, version, told))
+    for version in change.unwant:
+        if catalog.archive(connection, model, version, registry.clock.utc_now()):
+            audit.append(connection, registry.event(who, "unwant", model, version, told))
+
+
+def _place(rollout: Rollout) -> str:
+    step = f" {rollout.step + 1}" if rollout.state is RolloutState.CANARY else ""
+    paused = " (paused)" if rollout.is_paused else ""
+    return f"{rollout.state}{step}{paused}"

@@ -1,0 +1,212 @@
+"""Carries rollouts out: looks, asks the machine for the next change, records it, makes edges obey.
+
+One task for each rollout that has not ended. What it knows besides the catalog is only what it
+compares; a controller that is started again begins to compare anew.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.clock import Clock
+from serving.edge.control import Asked, Snapshot
+from serving.edge.routes import LiveRoute
+from serving.errors import DrainingError, NotFoundError
+from serving.ids import VersionKey
+from serving.registry.aliases import Author
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
+from serving.registry.rollouts import ENGINE, RolloutBook
+from serving.registry.version import VersionState
+from serving.rollout.engine.machine import Sight, next_change, ordered
+from serving.rollout.interface_break import broken_by
+from serving.rollout.loop import ControlLoop
+
+log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 0.1
+"""Between two looks at a rollout that waits for something."""
+NEWS_S: Final = 1.0
+"""Between two looks for rollouts that another process has begun."""
+AFTER_ERROR_S: Final = 1.0
+
+
+class RolloutDriver:
+    """Belongs to the controller's event loop."""
+
+    def __init__(self, loop: ControlLoop, book: RolloutBook, clock: Clock) -> None:
+        """Remember the parts; `run` works.
+
+        Args:
+            loop: Makes changes take effect.
+            book: Where rollouts are kept.
+            clock: The wall clock that waits are measured by.
+        """
+        self._loop = loop
+        self._book = book
+        self._clock = clock
+        self._driven: set[int] = set()
+        self._news = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Take every rollout further until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._news.clear()
+                found = await self._active()
+                for rollout in [one for one in found if one.id not in self._driven]:
+                    self._driven.add(rollout.id)
+                    group.create_task(self._drive(rollout))
+                await self._wait(self._news, NEWS_S)
+
+    async def begin(self, key: VersionKey, live: int | None, plan: Plan, asked: Asked) -> Rollout:
+        """Record a rollout; it is carried out at once.
+
+        Args:
+            key: The version that traffic is to move to.
+            live: What is live now.
+            plan: How.
+            asked: Who asks for it, and why.
+
+        Raises:
+            AlreadyExistsError: The model has one that has not ended.
+            InvalidArgumentError: The plan cannot work.
+        """
+        author = Author(who=asked.who, reason=asked.reason)
+        rollout = await asyncio.to_thread(self._book.begin, key, live, plan, author)
+        log.info("rollout_begun", rollout=rollout.id, version=str(key), strategy=plan.strategy)
+        self._news.set()
+        return rollout
+
+    async def order(self, model: str, order: Order, asked: Asked) -> Rollout:
+        """Do what an operator asks of a model's rollout; return when all edges obey.
+
+        Raises:
+            NotFoundError: No rollout of the model is under way.
+            InvalidArgumentError: It makes no sense in the rollout's state.
+        """
+        while True:
+            rollout = await self.active(model)
+            old = rollout.from_version
+            is_old_ready = old is None or _is_ready(self._loop.snapshot, VersionKey(model, old))
+            change = ordered(rollout, order, asked.reason, is_old_ready=is_old_ready)
+            after = await self._record(rollout, change, asked.who)
+            if after is not None:
+                return after
+
+    async def active(self, model: str) -> Rollout:
+        """Return the rollout of a model that is under way.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        found = await asyncio.to_thread(self._book.active, model)
+        if not found:
+            raise NotFoundError(
+                f"no rollout of '{model}' is under way (bascule rollout history {model})"
+            )
+        return found[0]
+
+    async def ended(self, number: int) -> Rollout:
+        """Return a rollout when it has ended.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+        while True:
+            rollout, _ = await asyncio.to_thread(self._book.found, number)
+            if rollout.state in ENDED:
+                return rollout
+            async with self._changed:
+                await self._changed.wait()
+
+    async def _active(self) -> tuple[Rollout, ...]:
+        try:
+            return await asyncio.to_thread(self._book.active)
+        except BasculeError as error:
+            log.warning("rollouts_not_read", error=error.message)
+            return ()
+
+    async def _drive(self, rollout: Rollout) -> None:
+        """Take one rollout to its end."""
+        while rollout.state not in ENDED:
+            try:
+                rollout = await self._step(rollout)
+            except DrainingError:
+                return
+            except BasculeError as error:  # the catalog, or a pass; nothing was lost
+                log.warning("rollout_step_failed", rollout=rollout.id, error=error.message)
+                await asyncio.sleep(AFTER_ERROR_S)
+        self._driven.discard(rollout.id)
+        log.info("rollout_ended", rollout=rollout.id, state=rollout.state, reason=rollout.note)
+
+    async def _step(self, rollout: Rollout) -> Rollout:
+        """Make the change that is due, or wait a little; return the rollout as it stands."""
+        change = next_change(rollout, self._sight(rollout), self._clock.utc_now())
+        if change is not None:
+            after = await self._record(rollout, change, ENGINE)
+            if after is not None:
+                return after
+        else:
+            await asyncio.sleep(LOOK_S)
+        newest, _ = await asyncio.to_thread(self._book.found, rollout.id)
+        return newest
+
+    async def _record(self, rollout: Rollout, change: Change, who: str) -> Rollout | None:
+        """Record a change, and return when all edges obey what follows from it."""
+        began = change.state is RolloutState.PREFLIGHT  # a failure of before is no verdict on now
+        after = await self._loop.change(
+            lambda: self._book.record(rollout, change, who),
+            forget=rollout.model if began else None,
+        )
+        if after is not None:
+            log.info(
+                "rollout_changed",
+                rollout=rollout.id,
+                version=str(rollout.candidate),
+                state=after.state,
+                step=after.step,
+                who=who,
+                reason=change.reason,
+            )
+            async with self._changed:
+                self._changed.notify_all()
+        return after
+
+    def _sight(self, rollout: Rollout) -> Sight:
+        snapshot, key = self._loop.snapshot, rollout.candidate
+        record = snapshot.versions.get(key)
+        failure = self._loop.failure(key)
+        state = record.state if record is not None else None
+        old = rollout.from_version
+        served = state is VersionState.READY
+        return Sight(
+            candidate=state if served or not failure else VersionState.UNAVAILABLE,
+            candidate_reason=failure or (record.reason if record is not None else ""),
+            is_old_ready=old is None or _is_ready(snapshot, VersionKey(rollout.model, old)),
+            is_obeyed=_is_obeyed(snapshot, rollout),
+            breaks=broken_by(snapshot, rollout.model, old, rollout.to_version) if served else "",
+        )
+
+    async def _wait(self, event: asyncio.Event, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await event.wait()
+        except TimeoutError:
+            return
+
+
+def _is_ready(snapshot: Snapshot, key: VersionKey) -> bool:
+    record = snapshot.versions.get(key)
+    return record is not None and record.state is VersionState.READY
+
+
+def _is_obeyed(snapshot: Snapshot, rollout: Rollout) -> bool:
+    """Whether the table that every edge acknowledged gives all calls to whom the state names."""
+    if rollout.live_version is None:
+        return True
+    route = snapshot.routes.live.get(rollout.model)
+    return route is not None and route == LiveRoute(rollout.live_version)

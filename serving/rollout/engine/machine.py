@@ -1,0 +1,254 @@
+"""The states of a rollout and its transitions. Pure: (rollout, what is seen) → the next change.
+
+::
+
+    PENDING → PREFLIGHT → LOADING → VERIFYING → [SHADOW] → [CANARY 1…n] → SWITCHED → COMPLETE
+       │          │          │          │            │            │            │
+       └──────────┴──────────┴──────────┴─ FAILED    └────────────┴────────────┴─ ROLLING_BACK
+                                                                                       │
+                                                                                  ROLLED_BACK
+
+A change is recorded first, and what it does to aliases and wanted versions is in the same
+transaction; routes follow from what is recorded. So a controller that is killed at any moment finds
+either the state before, and sees again what it saw, or the state after, and makes the routes obey.
+
+A rollback is guarded, too: while the version before is not ready to take the traffic back, the
+rollout stays where it is and says so.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from runtimes.errors import InvalidArgumentError
+from serving.registry.rollout_plan import Plan, Strategy
+from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
+from serving.registry.version import VersionState
+from serving.rollout.engine.guardrails import Ruling
+
+State = RolloutState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is seen of a rollout's versions at one moment."""
+
+    candidate: VersionState | None = None
+    """None: it is not known yet."""
+    candidate_reason: str = ""
+    is_old_ready: bool = True
+    """Whether the version before could answer all calls now; True where there was none."""
+    is_obeyed: bool = False
+    """Whether every living edge obeys what this state asks for."""
+    breaks: str = ""
+    """What callers of the live version would lose; empty: nothing."""
+    missing_approval_count: int = 0
+    ruling: Ruling = Ruling.WATCHING
+    ruling_reason: str = ""
+    evidence: str = ""
+    call_count: int = 0
+    """Calls that the candidate has answered in this state and step: copies, in SHADOW."""
+
+
+def next_change(rollout: Rollout, sight: Sight, now_utc: datetime) -> Change | None:
+    """Return the transition that is due, or None.
+
+    Args:
+        rollout: As it was recorded last.
+        sight: What is seen now.
+        now_utc: The wall clock: a rollout outlives processes.
+    """
+    if rollout.state in ENDED:
+        return None
+    if rollout.state is State.ROLLING_BACK:
+        return _ended(rollout, State.ROLLED_BACK, rollout.note) if sight.is_obeyed else None
+    fault = next(_faults(rollout, sight, now_utc), None)
+    if fault is not None:
+        return _back(rollout, sight, fault)
+    if rollout.is_paused:
+        return None
+    waited_s = (now_utc - rollout.since_utc).total_seconds()
+    return FORWARD[rollout.state](rollout, sight, waited_s)
+
+
+def ordered(rollout: Rollout, order: Order, reason: str, *, is_old_ready: bool) -> Change:
+    """Return the transition that an operator asks for.
+
+    Raises:
+        InvalidArgumentError: It makes no sense in this state.
+    """
+    if rollout.state in ENDED or rollout.state is State.ROLLING_BACK:
+        raise InvalidArgumentError(
+            f"rollout {rollout.id} is {rollout.state}: there is nothing to {order}"
+        )
+    if order is Order.ABORT:
+        why = f"aborted: {reason}" if reason else "aborted"
+        change = _back(rollout, Sight(is_old_ready=is_old_ready), why)
+        if change is None:
+            raise InvalidArgumentError(f"rollout {rollout.id} is {rollout.note}")
+        return change
+    if order is Order.SKIP:
+        return _skipped(rollout, reason)
+    is_paused = order is Order.PAUSE
+    if rollout.is_paused is is_paused:
+        told = "is paused already" if is_paused else "is not paused"
+        raise InvalidArgumentError(f"rollout {rollout.id} {told}")
+    why = f"{'paused' if is_paused else 'resumed'}: {reason}".removesuffix(": ")
+    return Change(state=rollout.state, step=rollout.step, is_paused=is_paused, reason=why)
+
+
+def _faults(rollout: Rollout, sight: Sight, now_utc: datetime) -> Iterator[str]:
+    """Say why the rollout cannot go on."""
+    state, plan = rollout.state, rollout.plan
+    if state is State.PENDING:
+        return
+    if sight.candidate is VersionState.UNAVAILABLE:
+        reason = sight.candidate_reason or "no reason was given"
+        yield f"{rollout.candidate} cannot serve: {reason}"
+    waited_s = (now_utc - rollout.since_utc).total_seconds()
+    is_loading = state in {State.PREFLIGHT, State.LOADING}
+    if is_loading and waited_s > plan.load_limit_s and not rollout.is_paused:
+        yield f"{rollout.candidate} was not ready after {plan.load_limit_s:g} s"
+    if plan.strategy is Strategy.ROLLBACK:  # it served before: nothing else is asked of it
+        return
+    if sight.ruling is Ruling.BREACH:
+        yield sight.ruling_reason
+    if state is State.VERIFYING and sight.breaks and not plan.is_forced:
+        yield (
+            f"{rollout.candidate} would break callers of version {rollout.from_version}: "
+            f"{sight.breaks}; start it with --force --reason TEXT if they are ready for it"
+        )
+
+
+def _from_pending(rollout: Rollout, sight: Sight, _: float) -> Change | None:
+    is_rollback = rollout.plan.strategy is Strategy.ROLLBACK
+    if is_rollback and sight.candidate is VersionState.READY:
+        return _after(rollout, State.VERIFYING, 0)
+    # What is live is pinned with it, so that nothing else moves it.
+    begun = Change(state=State.PREFLIGHT, live=rollout.from_version, want=(rollout.to_version,))
+    return begun if is_rollback or sight.missing_approval_count == 0 else None
+
+
+def _from_preflight(rollout: Rollout, sight: Sight, _: float) -> Change | None:
+    is_judged = sight.candidate is not None
+    return Change(state=State.LOADING, unwant=_recreated(rollout)) if is_judged else None
+
+
+def _from_loading(_: Rollout, sight: Sight, __: float) -> Change | None:
+    is_ready = sight.candidate is VersionState.READY
+    return Change(state=State.VERIFYING, reason=sight.candidate_reason) if is_ready else None
+
+
+def _from_verifying(rollout: Rollout, sight: Sight, _: float) -> Change | None:
+    is_ready = sight.candidate is VersionState.READY
+    return _after(rollout, State.VERIFYING, 0) if is_ready else None
+
+
+def _from_shadow(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
+    plan = rollout.plan
+    is_due = waited_s >= plan.shadow_s and sight.call_count >= plan.shadow_call_count
+    return _passed(rollout, sight) if is_due else None
+
+
+def _from_canary(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
+    step = rollout.plan.steps[rollout.step]
+    is_due = waited_s >= step.hold_s and sight.call_count >= step.call_count
+    is_open = rollout.plan.strategy is Strategy.AB  # somebody decides
+    return _passed(rollout, sight) if is_due and not is_open else None
+
+
+def _from_switched(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
+    is_due = sight.is_obeyed and waited_s >= _bake_s(rollout.plan)
+    return _ended(rollout, State.COMPLETE, "") if is_due else None
+
+
+FORWARD: Final[Mapping[RolloutState, Callable[[Rollout, Sight, float], Change | None]]] = {
+    State.PENDING: _from_pending,
+    State.PREFLIGHT: _from_preflight,
+    State.LOADING: _from_loading,
+    State.VERIFYING: _from_verifying,
+    State.SHADOW: _from_shadow,
+    State.CANARY: _from_canary,
+    State.SWITCHED: _from_switched,
+}
+"""State → what leads on from it: (rollout, what is seen, seconds in the state) → change."""
+
+
+def _passed(rollout: Rollout, sight: Sight) -> Change | None:
+    """Go on from a step whose time is over, if the guardrails have seen enough."""
+    if sight.ruling is not Ruling.ENOUGH:
+        return None
+    return _after(rollout, rollout.state, rollout.step, sight.ruling_reason, sight.evidence)
+
+
+def _after(
+    rollout: Rollout, state: RolloutState, step: int, reason: str = "", evidence: str = ""
+) -> Change:
+    """Return the change into what follows a state."""
+    plan = rollout.plan
+    if state is State.VERIFYING and (plan.shadow_s > 0 or plan.shadow_call_count > 0):
+        return Change(state=State.SHADOW, reason=reason)
+    following = step + 1 if state is State.CANARY else 0
+    if following < len(plan.steps):
+        return Change(state=State.CANARY, step=following, reason=reason, evidence=evidence)
+    return Change(state=State.SWITCHED, reason=reason, evidence=evidence, live=rollout.to_version)
+
+
+def _skipped(rollout: Rollout, reason: str) -> Change:
+    why = f"skipped: {reason}" if reason else "skipped"
+    if rollout.state is State.SWITCHED:
+        return _ended(rollout, State.COMPLETE, why)
+    if rollout.state not in {State.SHADOW, State.CANARY}:
+        raise InvalidArgumentError(
+            f"rollout {rollout.id} is {rollout.state}: only SHADOW, CANARY and SWITCHED have "
+            "a wait that can be skipped"
+        )
+    return _after(rollout, rollout.state, rollout.step, why)
+
+
+def _back(rollout: Rollout, sight: Sight, why: str) -> Change | None:
+    """Undo what was done so far; hold where the version before cannot take the traffic."""
+    state = rollout.state
+    has_traffic = state in {State.CANARY, State.SWITCHED} or rollout.plan.strategy is (
+        Strategy.RECREATE
+    )
+    if not has_traffic and state is not State.SHADOW:
+        return _ended(rollout, State.FAILED, why)
+    is_unloaded = rollout.plan.strategy is Strategy.RECREATE
+    if state is State.SWITCHED and not sight.is_old_ready and not is_unloaded:
+        return _held(rollout, why)
+    old = rollout.from_version
+    return Change(
+        state=State.ROLLING_BACK,
+        reason=why,
+        evidence=sight.evidence,
+        live=old,
+        want=() if old is None else (old,),
+    )
+
+
+def _held(rollout: Rollout, why: str) -> Change | None:
+    note = f"held: version {rollout.from_version} is not ready to take the traffic back: {why}"
+    if rollout.note == note:
+        return None
+    return Change(state=rollout.state, step=rollout.step, reason=note, is_paused=rollout.is_paused)
+
+
+def _ended(rollout: Rollout, state: RolloutState, why: str) -> Change:
+    """End: what serves no purpose any more is no longer wanted."""
+    is_done = state is State.COMPLETE
+    gone = rollout.from_version if is_done else rollout.to_version
+    stays = gone is None or (is_done and rollout.plan.keep_old)
+    return Change(state=state, reason=why, unwant=() if stays or gone is None else (gone,))
+
+
+def _recreated(rollout: Rollout) -> tuple[int, ...]:
+    """What goes before the candidate is loaded: the old version, where both do not fit."""
+    old = rollout.from_version
+    is_recreated = rollout.plan.strategy is Strategy.RECREATE
+    return (old,) if is_recreated and old is not None else ()
+
+
+def _bake_s(plan: Plan) -> float:
+    return 0.0 if plan.strategy in {Strategy.ROLLBACK, Strategy.RECREATE} else plan.bake_s

@@ -1,0 +1,144 @@
+"""What operators may ask of rollouts: `serving.edge.control.RolloutControl`."""
+
+import asyncio
+from typing import Final
+
+from runtimes.errors import InvalidArgumentError
+from serving.edge.control import ANONYMOUS, Asked, RolloutReport
+from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
+from serving.ids import VersionKey
+from serving.registry.rollout_plan import Plan, Strategy, require_sound
+from serving.registry.rollout_record import Order, Rollout, RolloutState
+from serving.registry.rollouts import RolloutBook
+from serving.rollout.engine.driver import RolloutDriver
+from serving.rollout.loop import ControlLoop, Ports
+
+MOVING: Final = frozenset({RolloutState.SHADOW, RolloutState.CANARY, RolloutState.SWITCHED})
+"""States in which a rollback is an abort."""
+
+
+class RolloutOperations:
+    """Belongs to the controller, and to its event loop."""
+
+    def __init__(self, loop: ControlLoop, ports: Ports) -> None:
+        """Remember the parts."""
+        self._control_loop = loop
+        self._book = ports.rollouts
+        self._driver = (
+            None if ports.rollouts is None else RolloutDriver(loop, ports.rollouts, ports.clock)
+        )
+
+    async def run_rollouts(self) -> None:
+        """Carry rollouts out until cancelled."""
+        if self._driver is not None:
+            await self._driver.run()
+
+    async def start_rollout(
+        self, model: str, version: int, plan: Plan, asked: Asked = ANONYMOUS
+    ) -> Rollout:
+        """Begin to move a model's traffic to a version; returns when that is recorded.
+
+        Raises:
+            NotFoundError: There is no such model or version.
+            AlreadyExistsError: A rollout of the model is under way.
+            InvalidArgumentError: The plan cannot work, or the version is live already.
+        """
+        require_sound(plan)
+        driver, key = self._driving(), VersionKey(model, version)
+        known = await self._known_versions(model)
+        if version not in known:
+            has = f"it has {', '.join(map(str, sorted(known)))}" if known else "push it first"
+            raise NotFoundError(f"Request for unknown model: '{model}' version {version}: {has}")
+        live = self._live(model)
+        if live == version:
+            raise InvalidArgumentError(f"version {version} of '{model}' is live already")
+        if live is None and plan.strategy not in {Strategy.BLUE_GREEN, Strategy.RECREATE}:
+            raise InvalidArgumentError(
+                f"'{model}' has no live version that a {plan.strategy} rollout could start from: "
+                "use blue-green"
+            )
+        return await driver.begin(key, live, plan, asked)
+
+    async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
+        """Pause, resume, abort the model's rollout, or skip a step of it.
+
+        Raises:
+            NotFoundError: None is under way.
+            InvalidArgumentError: It makes no sense in the rollout's state.
+        """
+        return await self._driving().order(model, order, asked)
+
+    async def rollback(self, model: str, asked: Asked = ANONYMOUS) -> Rollout:
+        """Give all traffic to the version that was live before; returns when that is so.
+
+        Raises:
+            NotFoundError: There is no such model, or no version before.
+            NotReadyError: The version before cannot serve: nothing has changed.
+        """
+        driver, book = self._driving(), self._kept()
+        under_way = await asyncio.to_thread(book.active, model)
+        if under_way:
+            await driver.order(model, Order.ABORT, asked)
+            return await driver.ended(under_way[0].id)
+        live = self._live(model)
+        before = await asyncio.to_thread(book.live_before, model, live)
+        if before is None:
+            raise NotFoundError(
+                f"'{model}' has no version before {live or 'this one'} that was live: name one "
+                f"with bascule promote {model} --to VERSION"
+            )
+        plan = Plan(strategy=Strategy.ROLLBACK)
+        begun = await driver.begin(VersionKey(model, before), live, plan, asked)
+        ended = await driver.ended(begun.id)
+        if ended.state is not RolloutState.COMPLETE:
+            raise NotReadyError(f"rollback of '{model}' to version {before}: {ended.note}")
+        return ended
+
+    async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:
+        """Return the latest rollouts, of a model or of all, newest first."""
+        return await asyncio.to_thread(self._kept().history, model)
+
+    async def rollout(self, number: int) -> RolloutReport:
+        """Return one rollout with all its changes.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+        rollout, transitions = await asyncio.to_thread(self._kept().found, number)
+        return RolloutReport(rollout=rollout, transitions=transitions)
+
+    async def refuse_during_rollout(self, model: str) -> None:
+        """Let nobody else move a model's traffic while a rollout does.
+
+        Raises:
+            AlreadyExistsError: One is under way.
+        """
+        if self._book is None:
+            return
+        for rollout in await asyncio.to_thread(self._book.active, model):
+            raise AlreadyExistsError(
+                f"rollout {rollout.id} moves '{model}' to version {rollout.to_version} "
+                f"({rollout.state}): abort it first (bascule rollout abort {model})"
+            )
+
+    async def _known_versions(self, model: str) -> set[int]:
+        desired = self._control_loop.desired
+        wanted = {key.version for key in desired.versions if key.model == model}
+        failed = {key.version for key in desired.failed if key.model == model}
+        return wanted | failed | set(await asyncio.to_thread(self._kept().loadable, model))
+
+    def _live(self, model: str) -> int | None:
+        """Return what shall be live: the pin, also while it is away."""
+        pinned = self._control_loop.desired.pinned_live.get(model)
+        route = self._control_loop.snapshot.routes.live.get(model)
+        return pinned or (None if route is None else route.version)
+
+    def _driving(self) -> RolloutDriver:
+        if self._driver is None:
+            raise NotReadyError("this instance keeps no rollouts")
+        return self._driver
+
+    def _kept(self) -> RolloutBook:
+        if self._book is None:
+            raise NotReadyError("this instance keeps no rollouts")
+        return self._book
