@@ -70,6 +70,19 @@ class TorchModel:
         except RUN_FAILURES as error:
             raise run_error(error) from error
 
+    def returned(self, feeds: Sequence[Array | None]) -> list[object]:
+        """Run one batch, and give what `forward` returns as it is, on its device.
+
+        Raises:
+            InvalidArgumentError: The engine refused the values or shapes of this batch.
+            EngineError: The engine failed, or returned no tensors.
+        """
+        try:
+            with torch.inference_mode():
+                return list(_flat(self._placement.run(self._forward, self._arguments(feeds))))
+        except RUN_FAILURES as error:
+            raise run_error(error) from error
+
     def close(self) -> None:
         """Drop the module; its memory is given back at once."""
         self._forward = refuse_closed
@@ -87,10 +100,15 @@ class TorchModel:
         return arguments
 
     def _results(self, returned: object) -> list[torch.Tensor]:
-        results = [returned] if isinstance(returned, torch.Tensor) else returned
-        if not isinstance(results, list | tuple):
-            raise EngineError(f"forward returned {type(returned).__name__} instead of tensors")
+        results = _flat(returned)
         return [result_of(results, position, spec) for position, spec in self._outputs]
+
+
+def _flat(returned: object) -> Sequence[object]:
+    results = [returned] if isinstance(returned, torch.Tensor) else returned
+    if not isinstance(results, list | tuple):
+        raise EngineError(f"forward returned {type(returned).__name__} instead of tensors")
+    return results
 
 
 def one_value(spec: TensorSpec, array: Array) -> object:

@@ -27,6 +27,7 @@ SCALARS: Final[MappingProxyType[str, frozenset[Datatype]]] = MappingProxyType(
         "bool": frozenset({Datatype.BOOL}),
     }
 )
+EXAMPLE_DATATYPES: Final = MappingProxyType({"int": "INT64", "bool": "BOOL"})
 NUMBERED: Final = re.compile(r".+__(\d{1,4})")
 
 
@@ -55,14 +56,9 @@ def bind_inputs(
     """Find each configured input's argument; the result is in the order of `forward`.
 
     Raises:
-        ModelLoadError: Nothing is configured, a name fits no argument, an argument is left
-            without a value, or a datatype or kind does not fit.
+        ModelLoadError: A name fits no argument, an argument is left without a value, or a datatype
+            or kind does not fit.
     """
-    if not declared:
-        raise ModelLoadError(
-            "a TorchScript file does not tell its tensors' datatypes and shapes: write them into "
-            f"config.pbtxt, for example\n{example_config(arguments)}"
-        )
     bound: dict[int, BoundInput] = {}
     for spec in declared:
         position = _argument_of(spec.name, arguments)
@@ -90,14 +86,8 @@ def bind_outputs(result_count: int | None, declared: Sequence[TensorSpec]) -> tu
         declared: The configured outputs.
 
     Raises:
-        ModelLoadError: Nothing is configured, or an output is beyond the last result.
+        ModelLoadError: An output is beyond the last result.
     """
-    if not declared:
-        raise ModelLoadError(
-            "a TorchScript file does not tell its outputs' datatypes and shapes: write them into "
-            'config.pbtxt, for example\noutput { name: "OUTPUT__0" data_type: TYPE_FP32 '
-            "dims: [ -1 ] }"
-        )
     numbers = [NUMBERED.fullmatch(spec.name) for spec in declared]
     positions = [
         int(found[1]) if found is not None and all(numbers) else order
@@ -115,15 +105,36 @@ def bind_outputs(result_count: int | None, declared: Sequence[TensorSpec]) -> tu
     return tuple(positions)
 
 
-def example_config(arguments: Sequence[Argument]) -> str:
-    """Return an input and output list for config.pbtxt, to be corrected by a person."""
-    types = {"int": "INT64", "bool": "BOOL"}
-    lines = [
-        f'input {{ name: "{argument.name}" data_type: TYPE_{types.get(argument.kind, "FP32")} '
-        f"dims: [ {'-1' if argument.kind in TENSORS else '1'} ] }}"
-        for argument in arguments
+def config_to_write(arguments: Sequence[Argument], result_count: int | None) -> str:
+    """Return the lists of tensors for config.pbtxt, as far as `forward` tells them.
+
+    Names and number are those of the model; datatypes and dims of tensors are to be corrected.
+
+    Args:
+        arguments: Of `forward`. Those with a default may be left out, and are.
+        result_count: How many tensors it returns; None: a run would tell.
+    """
+    return "\n".join(
+        [*(_input_text(one) for one in arguments if not one.has_default), *_outputs(result_count)]
+    )
+
+
+def outputs_to_write(result_count: int | None) -> str:
+    """Return the list of outputs for config.pbtxt, as far as `forward` tells them."""
+    return "\n".join(_outputs(result_count))
+
+
+def _input_text(argument: Argument) -> str:
+    datatype = EXAMPLE_DATATYPES.get(argument.kind, "FP32")
+    dims = "-1, -1" if argument.kind in TENSORS else "1"
+    return f'input {{ name: "{argument.name}" data_type: TYPE_{datatype} dims: [ {dims} ] }}'
+
+
+def _outputs(result_count: int | None) -> list[str]:
+    return [
+        f'output {{ name: "OUTPUT__{position}" data_type: TYPE_FP32 dims: [ -1, -1 ] }}'
+        for position in range(1 if result_count is None else result_count)
     ]
-    return "\n".join([*lines, 'output { name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ -1 ] }'])
 
 
 def _argument_of(name: str, arguments: Sequence[Argument]) -> int:

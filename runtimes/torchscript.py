@@ -1,7 +1,8 @@
 """TorchScript models by torch, on the CPU or a CUDA device.
 
-Names, datatypes and shapes come from the model's configuration (`runtimes.torch_schema`). Modules
-are not frozen: freezing would fold attributes that `forward` changes into constants.
+Names, datatypes and shapes come from the model's configuration (`runtimes.torch_schema`), those of
+outputs that it does not list from runs (`runtimes.torch_outputs`). Modules are not frozen: freezing
+would fold attributes that `forward` changes into constants.
 
 Two effects reach the whole process: torch's settings are global (`runtimes.torch_settings`), and
 `torch.jit.load` holds the interpreter lock while it reads (some 0.4 s for 90 MB), which stalls
@@ -15,14 +16,22 @@ from typing import Any, Final
 
 import torch
 
-from runtimes.contract import LoadedModel, LoadRequest
+from runtimes.contract import LoadedModel, LoadRequest, TensorSpec
 from runtimes.devices import Device
 from runtimes.engine_messages import clean_engine_message
 from runtimes.errors import ModelLoadError
 from runtimes.torch_devices import require_on_device
 from runtimes.torch_effects import Effects, effects_of, notes_of
+from runtimes.torch_outputs import outputs_by_running
 from runtimes.torch_runs import Callee, TorchModel
-from runtimes.torch_schema import TENSORS, Argument, bind_inputs, bind_outputs
+from runtimes.torch_schema import (
+    TENSORS,
+    Argument,
+    bind_inputs,
+    bind_outputs,
+    config_to_write,
+    outputs_to_write,
+)
 from runtimes.torch_settings import apply_settings
 from runtimes.torch_tensors import CudaPlacement, HostPlacement, Placement
 
@@ -34,6 +43,11 @@ NO_ARCHIVE: Final = "it is empty, cut off or no TorchScript archive: copy it aga
 UNKNOWN_OPERATOR: Final = (
     "it uses an operator that this torch does not have: export it with standard operators, or with "
     "the torch version that runs here"
+)
+NOTHING_TOLD: Final = (
+    "a TorchScript file does not tell its inputs' datatypes and shapes: write into config.pbtxt, "
+    "with the datatypes and dims of this model (full shapes, -1: any size; outputs that are left "
+    "out are found by running it)"
 )
 NO_ROOM: Final = (
     "its device has no room for it: use a device with more memory or fewer versions, or a profile "
@@ -74,18 +88,45 @@ class TorchScriptRuntime:
             )
             for argument in schema.arguments[1:]
         ]
+        count = result_count(schema.returns[0].type)
+        if not request.declared_inputs:
+            raise ModelLoadError(f"{NOTHING_TOLD}:\n{config_to_write(arguments, count)}")
         bound = bind_inputs(arguments, request.declared_inputs)
-        declared = request.declared_outputs
-        positions = bind_outputs(result_count(schema.returns[0].type), declared)
         effects = effects_of(module.inlined_graph)
-        defaults = [argument.default_value for argument in schema.arguments[1:]]
+        callee = Callee(
+            forward=forward, defaults=[argument.default_value for argument in schema.arguments[1:]]
+        )
+        placement = placement_for(request.device, effects)
+        declared = request.declared_outputs
+        if not declared:
+            declared = found_outputs(TorchModel(callee, bound, (), placement, ()), effects, count)
+        positions = bind_outputs(count, declared)
         return TorchModel(
-            Callee(forward=forward, defaults=defaults),
+            callee,
             bound,
             tuple(zip(positions, declared, strict=True)),
-            placement_for(request.device, effects),
+            placement,
             (*notes, *notes_of(effects)),
         )
+
+
+def found_outputs(model: TorchModel, effects: Effects, count: int | None) -> tuple[TensorSpec, ...]:
+    """Return the outputs that a run shows.
+
+    Raises:
+        ModelLoadError: A run would change the module's state, or shows nothing; the message has the
+            text that is missing.
+    """
+    try:
+        if effects.attributes:
+            raise ModelLoadError("a run would change the state that it keeps")  # noqa: TRY301  one refusal
+        return outputs_by_running(model)
+    except ModelLoadError as error:
+        raise ModelLoadError(
+            f"the configuration lists no outputs, and no run can show them: {error.message}; write "
+            "into config.pbtxt, with the datatypes and dims of this model (-1: any size):\n"
+            f"{outputs_to_write(count)}"
+        ) from error
 
 
 def check_device(device: Device) -> None:

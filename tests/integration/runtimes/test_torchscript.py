@@ -14,6 +14,7 @@ from runtimes.devices import Device
 from runtimes.errors import EngineError, InvalidArgumentError, ModelLoadError
 from runtimes.torch_tensors import COPY_BYTES
 from runtimes.torchscript import TorchScriptRuntime
+from serving.registry.model_config.parsing import parse_config
 from tests.fakes import torch_models
 from tests.fakes.models import torchscript
 
@@ -54,6 +55,53 @@ def test_tiny_gives_the_known_answer(load: Load) -> None:
 
     assert answer.tolist() == [[-0.5, 0.5, 1.5, 0.75]]
     assert [one.name for one in (*model.inputs, *model.outputs)] == ["INPUT__0", "OUTPUT__0"]
+
+
+def test_outputs_that_are_not_listed_are_found_by_running(load: Load) -> None:
+    """Datatype and rank as the module returns them; sizes that follow the inputs' are free."""
+    inputs = (spec("x", -1, 3), spec("factor", 1, datatype=Datatype.INT64))
+    scaled = load_module(load, torch_models.Scaled(), inputs, ())
+    tiny = load(torch_models.tiny_ts(), inputs=(spec("x", -1, 16),), name="model.pt")
+
+    assert scaled.outputs == (spec("OUTPUT__0", -1, 3), spec("OUTPUT__1", -1, 3))
+    assert tiny.outputs == (spec("OUTPUT__0", -1, 4),)
+    assert tiny.run([np.zeros((1, 16), np.float32)])[0].tolist() == [[0.0, 0.5, 1.0, 1.5]]
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (torch_models.Listed(), "it returned 2 tensors, and then 3"),
+        (torch_models.Counting(), "a run would change the state that it keeps"),
+    ],
+    ids=["list", "state"],
+)
+def test_outputs_that_no_run_can_show_are_asked_for(
+    load: Load, module: torch.nn.Module, words: str
+) -> None:
+    """The refusal says why, and has the text that is missing."""
+    with pytest.raises(ModelLoadError, match=words) as caught:
+        load_module(load, module, X, ())
+
+    last = caught.value.message.splitlines()[-1]
+    assert last == 'output { name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ -1, -1 ] }'
+
+
+def test_a_module_without_a_configuration_is_refused_with_its_text(load: Load) -> None:
+    """What is to be pasted is accepted as it is, where the datatypes fit."""
+    with pytest.raises(ModelLoadError, match="outputs that are left out are found") as caught:
+        load_module(load, torch_models.Scaled(), (), ())
+    _, *lines = caught.value.message.splitlines()
+    config = parse_config("\n".join(lines), model="m").policy
+
+    model = load_module(load, torch_models.Scaled(), config.inputs, config.outputs)
+
+    assert [one.name for one in (*model.inputs, *model.outputs)] == [
+        "x",
+        "factor",
+        "OUTPUT__0",
+        "OUTPUT__1",
+    ]
 
 
 @pytest.mark.parametrize("datatype", NUMERIC)

@@ -5,7 +5,7 @@ import pytest
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import ModelLoadError
-from runtimes.torch_schema import Argument, bind_inputs, bind_outputs
+from runtimes.torch_schema import Argument, bind_inputs, bind_outputs, config_to_write
 
 TENSOR_A = Argument(name="a", kind="Tensor")
 TENSOR_B = Argument(name="b", kind="Tensor")
@@ -44,7 +44,6 @@ def test_arguments_with_defaults_may_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "declared", "words"),
     [
-        ([TENSOR_A], [], 'input { name: "a" data_type: TYPE_FP32 dims'),
         ([TENSOR_A], [spec("z", -1)], "'z' fits no argument of forward, which are: a"),
         ([TENSOR_A], [spec("INPUT__1", -1)], "fits no argument"),
         ([TENSOR_A, TENSOR_B], [spec("a", -1)], "forward needs argument 'b'.*'INPUT__1'"),
@@ -55,7 +54,7 @@ def test_arguments_with_defaults_may_be_left_out() -> None:
         ([Argument(name="l", kind="List[Tensor]")], [spec("l", -1)], r"is List\[Tensor\]; only"),
     ],
     ids=[
-        "nothing_told", "unknown", "beyond", "missing", "twice", "text", "float_for_int",
+        "unknown", "beyond", "missing", "twice", "text", "float_for_int",
         "batched_int", "list",
     ],
 )  # fmt: skip
@@ -65,6 +64,18 @@ def test_inputs_that_do_not_fit(
     """A configuration that does not fit forward is refused with what would fit."""
     with pytest.raises(ModelLoadError, match=words):
         bind_inputs(arguments, declared)
+
+
+def test_the_text_for_a_configuration_has_the_models_own_names_and_number() -> None:
+    """Arguments that need a value, by name and kind, and as many outputs as forward returns."""
+    flag = Argument(name="flag", kind="bool", has_default=True)
+
+    assert config_to_write([TENSOR_A, RATE, flag], 2).splitlines() == [
+        'input { name: "a" data_type: TYPE_FP32 dims: [ -1, -1 ] }',
+        'input { name: "sr" data_type: TYPE_INT64 dims: [ 1 ] }',
+        'output { name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ -1, -1 ] }',
+        'output { name: "OUTPUT__1" data_type: TYPE_FP32 dims: [ -1, -1 ] }',
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +97,11 @@ def test_outputs_are_bound_by_number_or_order(
 @pytest.mark.parametrize(
     ("count", "declared", "words"),
     [
-        (1, [], "OUTPUT__0"),
         (1, [spec("OUTPUT__1", -1)], "stands for result 1, and forward returns 1"),
         (1, [spec("a", -1), spec("b", -1)], "'b' stands for result 1"),
         (None, [spec("a", -1, datatype=Datatype.BYTES)], "no text tensors"),
     ],
-    ids=["nothing_told", "beyond", "too_many", "text"],
+    ids=["beyond", "too_many", "text"],
 )
 def test_outputs_that_do_not_fit(count: int | None, declared: list[TensorSpec], words: str) -> None:
     """An output that forward does not return is refused."""
