@@ -157,12 +157,12 @@ class Repository:
         try:
             existing = _version_numbers(folder)
         except OSError as error:
-            return ModelScan(model=model, reason=f"{folder} cannot be read: {error.strerror}")
+            return ModelScan(model=model, reason=f"{model} cannot be read: {error.strerror}")
         try:
             config = self._config(model) if config_text is None else self._other(model, config_text)
         except BasculeError as error:
             config = ModelConfiguration()
-            broken = error.message
+            broken = self._told(error)
         else:
             broken = ""
         chosen = _chosen(existing, config.versions)
@@ -170,7 +170,7 @@ class Repository:
             return ModelScan(
                 model=model,
                 reason=broken
-                or f"{folder} holds no version: put the model at {folder}/1/model.onnx or model.pt",
+                or f"{model} holds no version: put the model at {model}/1/model.onnx or model.pt",
             )
         versions: list[VersionSpec] = []
         failed: list[FailedVersion] = []
@@ -180,8 +180,12 @@ class Repository:
                     raise InvalidArgumentError(broken)
                 versions.append(self._version(model, number, config))
             except BasculeError as error:
-                failed.append(FailedVersion(model=model, version=number, reason=error.message))
+                failed.append(FailedVersion(model=model, version=number, reason=self._told(error)))
         return ModelScan(model=model, versions=tuple(versions), failed=tuple(failed))
+
+    def _told(self, error: BasculeError) -> str:
+        """What callers may read: paths begin in the repository."""
+        return error.message.replace(f"{self._root}/", "")
 
     def _other(self, model: str, text: str) -> ModelConfiguration:
         return parse_config(text, model=model, source="parameter 'config'", gpu=self._gpu)

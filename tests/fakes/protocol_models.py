@@ -11,7 +11,7 @@ pair        tiny with two replicas
 choice      versions 1, 2 and 3, of which the policy serves 1 and 2
 slow        takes as long as it is told, one call at a time
 narrow      slow, and only one call may wait
-spare       tiny, not loaded at the start; `broken`: no model at all
+spare       tiny, not loaded at the start; `broken`: no model at all; `empty`: no version
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ DYNAMIC: Final = (
     "version_policy { latest { num_versions: 2 } }\n"
 )
 ONE_WAITS: Final = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }\n"
-UNLOADED: Final = ("broken", "spare")
+UNLOADED: Final = ("broken", "empty", "spare")
 
 
 def write_models(folder: Path) -> None:
@@ -57,6 +57,7 @@ def write_models(folder: Path) -> None:
         put(folder, f"id_{datatype}", models.identity(datatype), NO_BATCH)
     put(folder, "spare", models.tiny(), BATCH)
     put(folder, "broken", models.garbage(), BATCH)
+    (folder / "empty").mkdir()
 
 
 def put(folder: Path, name: str, content: bytes, config: str, version: int = 1) -> None:

@@ -99,7 +99,7 @@ def test_json_over_the_limit_is_refused(served: Served) -> None:
     assert status in {400, 413}
     assert text.startswith(
         f"request JSON size of {len(body)} bytes exceeds the maximum allowed input size of "
-        f"{LIMIT_BYTES} bytes"
+        f"{LIMIT_BYTES} bytes. Use --http-max-input-size to increase the limit"
     )
 
 
@@ -124,3 +124,35 @@ def test_loads_of_what_cannot_be(served: Served, name: str, text: str) -> None:
     assert caught.value.status() == (
         "StatusCode.NOT_FOUND" if name == "nobody" else "StatusCode.INVALID_ARGUMENT"
     )
+
+
+@pytest.mark.front_desk("repository calls")
+def test_a_model_without_a_version_is_not_loaded(served: Served) -> None:
+    """Over both protocols it is the caller's mistake, told without the server's paths."""
+    for client, status in (
+        (served.http, "400"),
+        (served.grpc, "StatusCode.INVALID_ARGUMENT"),
+    ):
+        with pytest.raises(InferenceServerException) as caught:
+            client.load_model("empty")
+        told = caught.value.message()
+        assert told.startswith("failed to load 'empty', no version is available: empty holds no")
+        assert (caught.value.status(), " /" in told) == (status, False)
+
+
+@pytest.mark.front_desk("repository calls")
+def test_a_load_that_fails_names_its_version(served: Served) -> None:
+    """The version, its state and the reason are told over both protocols."""
+    for client, status in (
+        (served.http, "400"),
+        (served.grpc, "StatusCode.INVALID_ARGUMENT"),
+    ):
+        with pytest.raises(InferenceServerException) as caught:
+            client.load_model("broken")
+        assert caught.value.message().startswith(
+            "failed to load 'broken': load failed for model 'broken': version 1 is at UNAVAILABLE "
+            "state: "
+        )
+        assert caught.value.message().endswith(";")
+        assert caught.value.status() == status
+    served.http.unload_model("broken")

@@ -23,6 +23,19 @@ def test_a_model_without_configuration_is_found(tmp_path: Path) -> None:
     assert spec.policy.max_batch_rows is None
 
 
+def test_no_reason_tells_where_the_repository_lies(tmp_path: Path) -> None:
+    """Callers read the reasons: the paths in them begin with the model's name."""
+    add_model(tmp_path, "m", config="version_policy { specific { versions: [ 1, 7 ] } }")
+    add_model(tmp_path, "c", config="{")
+    (tmp_path / "e").mkdir()
+
+    scans = Repository(tmp_path).scan().models
+
+    reasons = [scans["m"].failed[0].reason, scans["c"].failed[0].reason, scans["e"].reason]
+    assert [str(tmp_path) in reason for reason in reasons] == [False] * 3
+    assert reasons[0].endswith("m/7 does not exist")
+
+
 @pytest.mark.parametrize(
     ("config", "versions"),
     [
