@@ -28,7 +28,8 @@ from types import MappingProxyType
 from typing import Final
 
 from runtimes.errors import Code
-from serving.edge.haproxy_replies import grpc_faults, grpc_reply, http_faults, json_reply
+from serving.edge.haproxy_errorfiles import DIED, FRONT_DESK_DIED, error_files, http_faults
+from serving.edge.haproxy_replies import grpc_fault, grpc_faults, grpc_reply, json_reply
 from serving.edge.message_room import SIZE_HEADER
 from serving.edge.routes import SHARE_SCALE
 from serving.settings import HostPort
@@ -82,7 +83,8 @@ def slot_names(count: int) -> tuple[str, ...]:
 
 def layout_digest(layout: EdgeLayout) -> str:
     """Identify a layout: a running HAProxy that reports it can be adopted."""
-    return hashlib.sha256(_text(layout, MappingProxyType({}), "").encode()).hexdigest()[:16]
+    texts = (_text(layout, MappingProxyType({}), ""), *error_files().values())
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
 def config_text(layout: EdgeLayout, servers: Mapping[str, Mapping[str, str]]) -> str:
@@ -213,6 +215,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     acl is_grpc path_beg {GRPC_PREFIXES}
     acl is_grpc req.hdr(content-type) -m beg application/grpc
     acl no_message req.body_len lt {GRPC_FRAME_BYTES}
+    acl names_model var(txn.m) -m len gt 0
     acl grpc_failure res.hdr(grpc-status) -m found
 
     http-request {grpc_reply(Code.DRAINING, refusals.GRPC_SERVER_EXITING)} if draining
@@ -233,6 +236,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     http-request {grpc_reply(Code.INVALID_ARGUMENT, below_one)} if versioned below_one
     http-request {grpc_reply(Code.INVALID_ARGUMENT, unparsable)} if versioned !number
 {_routing()}
+    http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MODEL_NAME)} if infer !names_model
 {_lines(f"http-request {grpc_reply(f.code, f.text)} if {f.condition}" for f in failures)}
 
     # `return` drops the content type of a reply without a body, so it is put back.
@@ -336,9 +340,11 @@ frontend exporter from own
 
 def _own_backends(layout: EdgeLayout) -> str:
     return f"""backend front_desk from own
+    errorfile {DIED} {FRONT_DESK_DIED}
     server desk unix@{layout.front_desk}
 
 backend front_desk_grpc from own
+    {grpc_fault(DIED, refusals.FRONT_DESK_DIED)}
     server desk unix@{layout.front_desk_grpc} proto h2
 
 backend through_http from own

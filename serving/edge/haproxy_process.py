@@ -24,6 +24,7 @@ from serving.edge.haproxy_config import (
     config_text,
     layout_digest,
 )
+from serving.edge.haproxy_errorfiles import error_files
 from serving.errors import NotReadyError
 from serving.supervise import Child, ChildSpec, Exit
 
@@ -180,6 +181,9 @@ async def _left(folder: Path) -> _Left | None:
 def _write_files(spec: HaproxySpec, state: HaproxyState) -> None:
     spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     save_maps(spec.folder, state)
+    for path, text in error_files().items():
+        (spec.folder / path).parent.mkdir(exist_ok=True)
+        replace_text(spec.folder / path, text)
     replace_text(spec.folder / CONFIG, config_text(spec.layout, state.servers_by_slot()))
     (spec.folder / PID_FILE).unlink(missing_ok=True)
 

@@ -15,41 +15,38 @@ from serving.wire import refusals
 RETRY_AFTER: Final = "hdr retry-after 1"
 HTTP_FAULTS: Final = MappingProxyType(
     {
-        400: "bad request: it cannot be read as HTTP",
+        400: refusals.MALFORMED_HTTP,
         401: "unauthorized",
         403: "forbidden",
         404: refusals.NOT_FOUND,
         405: refusals.METHOD_NOT_ALLOWED,
-        408: "the request did not arrive in time",
+        408: "the request did not arrive within 30 s: call again, and send it without a pause",
         410: "gone",
-        413: "the request is too large",
+        413: "the request is too large: send less in one request",
+        422: "Transfer-Encoding must be 'chunked' alone: packed bodies need Content-Encoding",
         425: "too early",
         429: "too many requests",
-        500: "internal error at the edge",
-        501: "not implemented",
-        502: "the worker failed while it answered",
-        503: "no worker can answer now: retry",
-        504: "the worker did not answer in time",
+        500: "internal error at the edge: the call was not passed on",
+        501: "not implemented: an HTTP/1.1 request without a protocol upgrade is expected",
+        502: refusals.WORKER_DIED,
+        503: "no worker can answer now: the call was not executed, try again",
+        504: "the worker did not answer in time: the call may have been executed",
     }
 )
 GRPC_FAULTS: Final = MappingProxyType(
-    {400: 13, 403: 7, 404: 12, 405: 12, 408: 4, 413: 8, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4}
+    {400: 13, 403: 7, 404: 12, 405: 12, 408: 4, 413: 8, 500: 13, 501: 12, 502: 13, 503: 14, 504: 4}
 )
 
 
-def http_faults() -> Iterator[str]:
-    """Write the replies to what is no HTTP, or fails at the edge."""
-    for status, text in HTTP_FAULTS.items():
-        body = quoted(json.dumps({"error": text}))
-        again = f" {RETRY_AFTER}" if status == WIRE[Code.NOT_READY].http else ""
-        yield f"http-error status {status} content-type application/json string {body}{again}"
-
-
 def grpc_faults() -> Iterator[str]:
-    """Write the same for gRPC."""
-    for status, number in GRPC_FAULTS.items():
-        text = quoted(HTTP_FAULTS[status])
-        yield f"http-error status {status} hdr grpc-status {number} hdr grpc-message {text}"
+    """Write the replies to what is no HTTP, or fails at the edge, for gRPC."""
+    return (grpc_fault(status, HTTP_FAULTS[status]) for status in GRPC_FAULTS)
+
+
+def grpc_fault(status: int, text: str) -> str:
+    """Write the reply to one of HAProxy's own failures."""
+    reply = f"hdr grpc-status {GRPC_FAULTS[status]} hdr grpc-message {quoted(text)}"
+    return f"http-error status {status} {reply}"
 
 
 def json_reply(code: Code, text: str, **more: bool) -> str:

@@ -68,3 +68,12 @@ NOT_FOUND = "Not Found"
 METHOD_NOT_ALLOWED = "Method Not Allowed"
 UNKNOWN_METHOD = "unknown method: a path of the form /package.Service/Method is expected"
 NO_MESSAGE = "the call ended without a message: send exactly one, which may be empty"
+NO_MODEL_NAME = (
+    "malformed protobuf message, or one without a model name: a ModelInferRequest with model_name "
+    "(field 1) is expected"
+)
+WORKER_DIED = "the worker died while it ran this call; it may have been executed"
+FRONT_DESK_DIED = "the front desk ended during this call; it may have been executed"
+MALFORMED_HTTP = (
+    "malformed HTTP/1.1: one sound body length, ASCII and a head of up to 31 KiB are expected"
+)

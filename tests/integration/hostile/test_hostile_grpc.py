@@ -63,8 +63,33 @@ def test_a_unary_call_without_its_message(
 ) -> None:
     """It is answered, as the client's mistake."""
     reply = call(server.grpc, SERVICE + method, content)
-    assert reply.status in {INVALID_ARGUMENT, 5}
+    assert reply.status == INVALID_ARGUMENT
     assert reply.is_ended
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\xff", b"\xff" * 100, b"", b"\x0a\x05a", b"\x0b", b"\x12\x011", b"\x0a\x00"],
+    ids=["varint", "varints", "empty", "cut name", "group", "version alone", "empty name"],
+)
+def test_a_message_without_a_models_name(server: Server, message: bytes) -> None:
+    """Garbage is told to be garbage, and not to be the name of an unknown model."""
+    reply = call(server.grpc, GRPC_INFER, framed(message))
+    assert (reply.status, reply.is_ended) == (INVALID_ARGUMENT, True)
+    assert reply.message.startswith("malformed protobuf message, or one without a model name")
+
+
+def test_a_message_in_any_number_of_frames(server: Server) -> None:
+    """A frame for each of 66,000 bytes is a message as any other."""
+    message = pb.ModelInferRequest(id="x" * 66_000)
+    message.MergeFrom(REQUEST)
+    content = framed(message.SerializeToString())
+    with H2Client(server.grpc) as client:
+        stream = client.begin(grpc_headers(GRPC_INFER))
+        for at in range(len(content)):
+            client.data(stream, content[at : at + 1], ends=at + 1 == len(content))
+        reply = client.wait(stream)
+    assert (reply.status, len(reply.data) > 66_000) == (OK, True)
 
 
 @pytest.mark.parametrize("method", ["ServerLive", "ServerMetadata", "RepositoryIndex"])
@@ -100,7 +125,7 @@ def test_metadata_that_cannot_be_parsed(
     ("content", "status"),
     [
         (b"\0\xff\xff\xff\xff", RESOURCE_EXHAUSTED),
-        (b"\x02\0\0\0\0", 5),
+        (b"\x02\0\0\0\0", INVALID_ARGUMENT),
         (b"\x01\0\0\0\x05abcde", UNIMPLEMENTED),
         (framed(REQUEST.SerializeToString()) * 2, UNIMPLEMENTED),
         (framed(REQUEST.SerializeToString())[:-3], INVALID_ARGUMENT),

@@ -116,6 +116,20 @@ def test_either_side_may_stay_with_the_request(wire: Any, client: Any, key: str)
     assert np.frombuffer(shared_memory.get(key, 32, 2048), "<f4").tolist() == Y.ravel().tolist()
 
 
+def test_a_region_of_the_other_kind_is_told(client: Any, key: str) -> None:  # noqa: ANN401  as above
+    """Who asks for the status of system shared memory by a GPU region's name reads what it is."""
+    client.register_cuda_shared_memory("r", encoded(handle_of(key, 3)), 0, 4096)
+    with pytest.raises(InferenceServerException) as caught:
+        client.get_system_shared_memory_status("r")
+    assert caught.value.message() == (
+        "The region named 'r' is registered as CUDA shared memory, not system shared memory"
+    )
+    client.unregister_cuda_shared_memory("r")
+    with pytest.raises(InferenceServerException) as caught:
+        client.get_cuda_shared_memory_status("r")
+    assert caught.value.message() == "Unable to find cuda shared memory region: 'r'"
+
+
 def test_unregistered_memory_is_given_back(
     server: Server,
     wire: Any,  # noqa: ANN401  as above

@@ -151,10 +151,13 @@ def test_status_and_unregister(server: Server, wire: Wire) -> None:
         assert http.client.get_cuda_shared_memory_status() == []
         wire.client.unregister_system_shared_memory("nobody")
         wire.client.unregister_system_shared_memory("r")
-        with pytest.raises(InferenceServerException, match="Unable to find system shared memory"):
+        with pytest.raises(InferenceServerException) as caught:
             wire.client.get_system_shared_memory_status("r")
-        with pytest.raises(InferenceServerException, match="Unable to find shared memory region"):
+        assert caught.value.message() == "Unable to find system shared memory region: 'r'"
+        with pytest.raises(InferenceServerException) as caught:
             wire.client.infer("a", [asked(wire, "r")])
+        assert caught.value.message() == "Unable to find shared memory region: 'r'"
+        assert caught.value.status() in {"404", "StatusCode.NOT_FOUND"}
 
 
 def test_metadata_lists_the_extension(wire: Wire) -> None:
@@ -220,6 +223,40 @@ def test_uses_that_are_refused(wire: Wire, size: int, offset: int, text: str) ->
         with pytest.raises(InferenceServerException) as caught:
             wire.client.infer("a", [asked(wire, "r", size=size, offset=offset)])
         assert text in caught.value.message()
+        assert caught.value.status() in {"400", "StatusCode.INVALID_ARGUMENT"}
+
+
+@pytest.mark.parametrize(
+    ("size", "offset", "text"),
+    [
+        (32, 4096 - 16, "Invalid offset + byte size for shared memory region: 'r'"),
+        (32, 4097, "Invalid offset for shared memory region: 'r'"),
+        (2**62, 0, "Invalid offset + byte size for shared memory region: 'r'"),
+    ],
+)
+def test_results_outside_of_a_region_are_refused(
+    wire: Wire, size: int, offset: int, text: str
+) -> None:
+    """A result goes to no byte that was not registered."""
+    with shared_memory.shared_object(8192) as key:
+        shared_memory.put(key, X.tobytes())
+        wire.client.register_system_shared_memory("r", key, 4096)
+        with pytest.raises(InferenceServerException) as caught:
+            wire.client.infer(
+                "a", [asked(wire, "r")], outputs=[wanted(wire, "r", size=size, offset=offset)]
+            )
+        assert text in caught.value.message()
+        assert caught.value.status() in {"400", "StatusCode.INVALID_ARGUMENT"}
+        assert shared_memory.get(key, 64, 4096 - 16) == bytes(64)
+
+
+@pytest.mark.parametrize(("size", "offset"), [(-1, 0), (128, -1), (-(2**63), 0)])
+def test_negative_ranges_are_refused(wire: Wire, size: int, offset: int) -> None:
+    """Both clients send them as they are; it is the caller's mistake."""
+    with shared_memory.shared_object(256) as key:
+        wire.client.register_system_shared_memory("r", key, 256)
+        with pytest.raises(InferenceServerException) as caught:
+            wire.client.infer("a", [asked(wire, "r", size=size, offset=offset)])
         assert caught.value.status() in {"400", "StatusCode.INVALID_ARGUMENT"}
 
 

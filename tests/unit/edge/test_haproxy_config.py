@@ -1,10 +1,12 @@
 """The text of haproxy.cfg."""
 
+import json
 import re
 
 import pytest
 
 from serving.edge.haproxy_config import EdgeLayout, config_text, layout_digest, slot_names
+from serving.edge.haproxy_errorfiles import error_files
 from serving.settings import HostPort
 
 LAYOUT = EdgeLayout(
@@ -45,12 +47,28 @@ def test_a_restart_knows_its_workers() -> None:
 
 @pytest.mark.parametrize("status", [400, 408, 413, 500, 502, 503, 504])
 def test_every_http_fault_is_json(status: int) -> None:
-    """Clients read `error` from whatever fails."""
-    pattern = rf'http-error status {status} content-type application/json string "{{\\"error\\"'
-    assert re.search(pattern, TEXT)
+    """Clients read `error` from whatever fails, and its length is right."""
+    assert f"errorfile {status} errors/{status}.http\n" in TEXT
+    head, _, body = error_files()[f"errors/{status}.http"].partition("\r\n\r\n")
+    assert json.loads(body).keys() == {"error"}
+    assert f"content-length: {len(body)}\r\ncontent-type: application/json" in head
 
 
-@pytest.mark.parametrize(("status", "number"), [(502, 14), (503, 14), (504, 4), (500, 13)])
+@pytest.mark.parametrize("path", ["errors/502.http", "errors/front-desk.http"])
+def test_who_dies_in_a_call_may_have_run_it(path: str) -> None:
+    """It is 500, which nobody repeats in the belief that nothing happened."""
+    reply = error_files()[path]
+    assert reply.startswith("HTTP/1.1 500 ")
+    assert "it may have been executed" in reply
+
+
+def test_only_what_did_not_run_says_try_again() -> None:
+    """`Retry-After` is in the reply of a call that no worker got."""
+    again = {path for path, reply in error_files().items() if "retry-after: 1" in reply}
+    assert again == {"errors/503.http"}
+
+
+@pytest.mark.parametrize(("status", "number"), [(502, 13), (503, 14), (504, 4), (500, 13)])
 def test_every_grpc_fault_has_a_status(status: int, number: int) -> None:
     """A bare HTTP error would reach a gRPC client without a text."""
     assert f"http-error status {status} hdr grpc-status {number} hdr grpc-message" in TEXT

@@ -237,6 +237,7 @@ def test_a_callers_deadline_is_its_own_error() -> None:
     bench.loop.pass_time(2)
     assert isinstance(late.error, DeadlineError)
     assert late.error.code is Code.DEADLINE_EXCEEDED
+    assert late.error.message == "Deadline Exceeded"
 
 
 def test_deadlines_are_met_in_any_order() -> None:
