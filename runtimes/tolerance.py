@@ -156,6 +156,21 @@ def ulp_distance(golden: Array, found: Array) -> Array:
     return high.astype(wide).view(np.uint64) - low.astype(wide).view(np.uint64)
 
 
+def absolute_difference(golden: Array, found: Array) -> Array:
+    """Return the absolute differences as FP64; equal infinities differ by nothing."""
+    with np.errstate(all="ignore"):
+        one, other = golden.astype(np.float64), found.astype(np.float64)
+        return np.where(one == other, 0.0, np.abs(other - one))
+
+
+def outside(golden: Array, found: Array, allowed: Tolerance) -> Array:
+    """Return which elements (`label`: which rows of the last dimension) are outside the tolerance.
+
+    Both are numbers of one dtype and one shape, contiguous, with at least one dimension.
+    """
+    return _breaches(allowed, golden, found, _unequal(golden, found))
+
+
 def _other_kind(golden: Array, found: Array, allowed: Tolerance) -> Comparison:
     reason = (
         f"golden is {golden.dtype}{list(golden.shape)}, found is {found.dtype}{list(found.shape)}"
@@ -193,10 +208,9 @@ def _compare_numbers(golden: Array, found: Array, allowed: Tolerance) -> Compari
     golden, found = np.ascontiguousarray(golden), np.ascontiguousarray(found)
     golden, found = golden.reshape(golden.shape or (1,)), found.reshape(found.shape or (1,))
     nans = nan_mask(golden), nan_mask(found)
-    unsigned = _UNSIGNED[golden.dtype.itemsize]
-    unequal = (golden.view(unsigned) != found.view(unsigned)) & ~(nans[0] & nans[1])
+    unequal = _unequal(golden, found)
     ulps = ulp_distance(golden, found)
-    absolute = _absolute(golden, found)
+    absolute = absolute_difference(golden, found)
     comparable = ~(nans[0] | nans[1])
     breaches = _breaches(allowed, golden, found, unequal)
     count, breach_count = int(np.count_nonzero(unequal)), int(np.count_nonzero(breaches))
@@ -215,11 +229,11 @@ def _compare_numbers(golden: Array, found: Array, allowed: Tolerance) -> Compari
     return _with_place(golden, found, breaches if breach_count else unequal, seen)
 
 
-def _absolute(golden: Array, found: Array) -> Array:
-    """Return the absolute differences as FP64; equal infinities differ by nothing."""
-    with np.errstate(all="ignore"):
-        one, other = golden.astype(np.float64), found.astype(np.float64)
-        return np.where(one == other, 0.0, np.abs(other - one))
+def _unequal(golden: Array, found: Array) -> Array:
+    """Return which elements are not equal bit for bit; NaN equals NaN."""
+    unsigned = _UNSIGNED[golden.dtype.itemsize]
+    both_are_nan = nan_mask(golden) & nan_mask(found)
+    return np.asarray((golden.view(unsigned) != found.view(unsigned)) & ~both_are_nan)
 
 
 def _breaches(allowed: Tolerance, golden: Array, found: Array, unequal: Array) -> Array:

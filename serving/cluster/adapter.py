@@ -19,7 +19,8 @@ from serving.cluster.boards import EdgeBoard, PoolBoard
 from serving.cluster.recall import RoutesFile
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
-from serving.rollout.ports import PoolSpec, WorkerState
+from serving.monitor.comparison import ComparisonReport
+from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 
 RETRY_S: Final = 1.0
 CHANGED_LIMIT_S: Final = 1.0
@@ -124,6 +125,14 @@ class RayPools:
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every pool, as last heard of."""
         return self._board.observe()
+
+    def set_mirrors(self, mirrors: Sequence[Mirror]) -> None:
+        """Say which calls are copied and compared from now on."""
+        self._board.set_mirrors(mirrors)
+
+    def comparisons(self) -> Sequence[ComparisonReport]:
+        """Return what is known of each pair that is compared."""
+        return self._board.comparisons()
 
     async def changed(self) -> None:
         """Return when `observe` may give something new."""

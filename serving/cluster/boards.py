@@ -7,6 +7,7 @@ Who has not called for `SILENCE_S` is forgotten. All methods run on the controll
 """
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,10 @@ from runtimes.facts import NodeFacts
 from serving.clock import Clock
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
+from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.registry.version import VersionSpec
-from serving.rollout.ports import WorkerState
+from serving.rollout.mirroring import MirrorOrder, PoolPlace, mirror_orders
+from serving.rollout.ports import Mirror, WorkerState
 
 SILENCE_S: Final = 8.0
 """A replica or an edge that has said nothing for so long is gone; both call every 2 s or sooner."""
@@ -30,6 +33,10 @@ class PoolOrder:
 
     revision: int
     versions: tuple[VersionSpec, ...]
+    mirrors: tuple[MirrorOrder, ...] | None = None
+    """What they shall copy and compare; None: nobody has said it yet, what was said holds."""
+    mirror_key: str = ""
+    """What copies on their way to another node are recognised by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,8 @@ class PoolBoard:
         self._clock = clock
         self._revision = first_revision
         self._pools: dict[str, _Pool] = {}
+        self._mirrors: tuple[Mirror, ...] | None = None
+        self._mirror_key = secrets.token_urlsafe()
         self._news_for_pools = Bell()
         self.news = Bell()
         """Rings when a worker reported something new, or was forgotten."""
@@ -108,14 +117,29 @@ class PoolBoard:
         entry = self._pools.setdefault(pool, _Pool())
         if entry.order is not None and entry.order.versions == versions:
             return
-        self._revision += 1
-        entry.order = PoolOrder(revision=self._revision, versions=versions)
-        self._news_for_pools.ring()
+        mirrors = None if entry.order is None else entry.order.mirrors
+        self._give(entry, versions, mirrors)
+        self._place_mirrors()
 
     def forget(self, pool: str) -> None:
         """Drop a pool that was stopped; late reports of its workers are ignored."""
         self._pools.pop(pool, None)
+        self._place_mirrors()
         self.news.ring()
+
+    def set_mirrors(self, mirrors: Sequence[Mirror]) -> None:
+        """Say which calls are copied and compared from now on."""
+        self._mirrors = tuple(mirrors)
+        self._place_mirrors()
+
+    def comparisons(self) -> Sequence[ComparisonReport]:
+        """Return what is known of each pair that is compared."""
+        return merge_comparisons(
+            report
+            for workers in self.observe().values()
+            for state in workers
+            for report in state.comparisons
+        )
 
     async def exchange(
         self, pool: str, state: WorkerState, known_revision: int, wait_s: float
@@ -136,15 +160,16 @@ class PoolBoard:
         """Forget one worker at once: it is about to end."""
         entry = self._pools.get(pool)
         if entry is not None and entry.workers.pop(worker, None) is not None:
+            self._place_mirrors()
             self.news.ring()
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every known pool, without those that fell silent."""
         oldest_s = self._clock.monotonic_s() - SILENCE_S
-        for entry in self._pools.values():
+        for pool, entry in self._pools.items():
             for worker, (_, at_s) in list(entry.workers.items()):
                 if at_s < oldest_s:
-                    del entry.workers[worker]
+                    self.leave(pool, worker)
         return {
             pool: tuple(state for state, _ in entry.workers.values())
             for pool, entry in self._pools.items()
@@ -156,13 +181,48 @@ class PoolBoard:
             return
         before = entry.workers.get(state.address.worker)
         entry.workers[state.address.worker] = (state, self._clock.monotonic_s())
+        if before is None:
+            self._place_mirrors()
         if before is None or _steady(before[0]) != _steady(state):
             self.news.ring()
 
+    def _place_mirrors(self) -> None:
+        """Tell the pools that have a part in it what is copied to which workers."""
+        if self._mirrors is None:
+            return
+        places = {
+            pool: PoolPlace(
+                versions=frozenset(version.key for version in entry.order.versions),
+                workers=tuple(state.address for state, _ in entry.workers.values()),
+            )
+            for pool, entry in self._pools.items()
+            if entry.order is not None
+        }
+        for pool, place in places.items():
+            entry = self._pools[pool]
+            orders = mirror_orders(self._mirrors, places, place.versions)
+            if entry.order is not None and entry.order.mirrors != orders:
+                self._give(entry, entry.order.versions, orders)
+
+    def _give(
+        self,
+        entry: _Pool,
+        versions: tuple[VersionSpec, ...],
+        mirrors: tuple[MirrorOrder, ...] | None,
+    ) -> None:
+        self._revision += 1
+        entry.order = PoolOrder(
+            revision=self._revision,
+            versions=versions,
+            mirrors=mirrors,
+            mirror_key=self._mirror_key,
+        )
+        self._news_for_pools.ring()
+
 
 def _steady(state: WorkerState) -> WorkerState:
-    """The report without what always changes: memory alone is no news."""
-    return replace(state, rss_bytes=0)
+    """The report without what always changes: memory and counters alone are no news."""
+    return replace(state, rss_bytes=0, comparisons=())
 
 
 class EdgeBoard:

@@ -29,6 +29,7 @@ from serving.cluster.worker_launch import worker_launch
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.rollout.host import WorkerHost
+from serving.rollout.mirroring import mirror_table
 from serving.rollout.ports import PoolSpec
 from serving.wire.call import Array
 from serving.worker.control import WorkerReport
@@ -153,6 +154,9 @@ class PoolReplica:
         if order is not None and order.revision != self._known_revision:
             self._known_revision = order.revision
             self._host.set_versions(order.versions)
+            if order.mirrors is not None:
+                node = self._host.address.node
+                self._host.mirrors.set(mirror_table(order.mirrors, node, order.mirror_key))
 
 
 def pool_app(

@@ -34,6 +34,7 @@ from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
 from serving.settings import Settings
@@ -61,11 +62,6 @@ class WorkerLaunch:
     devices: str = ""
     environment: EnvironmentOrder | None = None
     """What its interpreter comes from; None: it runs in our environment."""
-
-
-def control_socket(address: WorkerAddress) -> str:
-    """Return where a worker's control channel listens: beside its socket for calls."""
-    return address.control
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +99,7 @@ def worker_argv(
     tcp = ("--tcp", address.tcp) if address.tcp else ()
     return (
         *(sys.executable, "-m", "serving.worker", "--worker", address.worker),
-        *("--control", control_socket(address), "--socket", address.socket, *tcp),
+        *("--control", address.control, "--socket", address.socket, *tcp),
         *("--parent", str(os.getpid()), "--recorder", str(recorder)),
         *("--max-request-bytes", str(settings.max_request_bytes)),
         *("--cache-size-bytes", str(settings.cache_size_bytes)),
@@ -149,6 +145,8 @@ class WorkerHost:
         self._drain_s = 0.0
         self._quick_end_count = 0
         self._refusal = ""
+        self.mirrors = MirrorLink()
+        """What the worker copies and compares."""
         self._state = WorkerState(
             address=launch.address,
             pool=launch.pool,
@@ -157,9 +155,19 @@ class WorkerHost:
             devices=launch.devices,
         )
 
+    @property
+    def address(self) -> WorkerAddress:
+        """Where the worker listens."""
+        return self._launch.address
+
     def observe(self) -> WorkerState:
         """Describe the worker as last heard of."""
-        return replace(self._state, versions=dict(self._hosted), rss_bytes=self._rss_bytes())
+        return replace(
+            self._state,
+            versions=dict(self._hosted),
+            rss_bytes=self._rss_bytes(),
+            comparisons=self.mirrors.comparisons,
+        )
 
     def set_versions(self, specs: Sequence[VersionSpec]) -> None:
         """Say what the worker shall host from now on; returns at once."""
@@ -239,10 +247,11 @@ class WorkerHost:
             return
         self._hung_s = 0.0
         self._change(pid=child.pid, facts=None)
-        channel = control_socket(self._launch.address)
+        channel = self._launch.address.control
         async with LocalHttp(channel) as http, asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._apply_always(http)),
+                group.create_task(self.mirrors.run(http)),
                 group.create_task(self._watch_health(http, child)),
                 group.create_task(self._stop_when_wanted(child)),
             ]
@@ -255,7 +264,7 @@ class WorkerHost:
         self._note_end(started_s, ending.text + hung + told)
 
     def _start(self) -> Child:
-        for path in (self._launch.address.socket, control_socket(self._launch.address)):
+        for path in (self._launch.address.socket, self._launch.address.control):
             Path(path).unlink(missing_ok=True)
         return Child.start(self._launch.child)
 

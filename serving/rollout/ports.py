@@ -11,8 +11,9 @@ from typing import Protocol
 
 from runtimes.facts import NodeFacts
 from serving.edge.control import EdgeStatus, Snapshot
-from serving.edge.routes import WorkerAddress
+from serving.edge.routes import SHARE_SCALE, WorkerAddress
 from serving.ids import VersionKey
+from serving.monitor.comparison import ComparisonReport
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 
 
@@ -67,6 +68,28 @@ class WorkerState:
     devices: str = ""
     facts: NodeFacts | None = None
     """What it computes with, as it sees the node; None before it has loaded a version."""
+    comparisons: tuple[ComparisonReport, ...] = ()
+    """Its part of every comparison that it takes part in, a few seconds old at most; what workers
+    before it have counted in the same place is in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """Shadow traffic: copies of a version's calls, for a candidate to answer and be compared.
+
+    They are made after the reply, never touch a client, and are dropped where they would cost more
+    than a fixed share of the live worker's time and memory.
+    """
+
+    live: VersionKey
+    """Whose calls are copied, and whose answers are expected."""
+    candidate: int
+    """Another version of the model."""
+    share: int = SHARE_SCALE
+    """Of `SHARE_SCALE` calls so many are copied."""
+    tolerance: str = ""
+    """How far outputs may be off, for all of them, as `runtimes.tolerance.tolerance` reads it;
+    empty: as the candidate's bundle says."""
 
 
 class Cluster(Protocol):
@@ -86,6 +109,17 @@ class Cluster(Protocol):
 
     async def changed(self) -> None:
         """Return when `observe` may give something new (or after some seconds without news)."""
+
+    def set_mirrors(self, mirrors: Sequence[Mirror]) -> None:
+        """Say which calls are copied and compared from now on; empty: none.
+
+        Returns at once. Every worker that has a part in it is told, again after a restart, and as
+        pools change. The comparison of a pair of versions goes on for as long as its mirror stays;
+        it is forgotten with it. Before the first call nobody is told anything.
+        """
+
+    def comparisons(self) -> Sequence[ComparisonReport]:
+        """Return what is known of each pair that is compared, of all workers together."""
 
 
 class Edges(Protocol):

@@ -8,8 +8,11 @@ import structlog
 from serving.clock import Clock
 from serving.edge.node_gpus import seen_devices
 from serving.edge.routes import WorkerAddress
+from serving.ids import VersionKey
+from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order, worker_argv
-from serving.rollout.ports import PoolSpec, WorkerState
+from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
+from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 from serving.settings import Settings
 from serving.supervise import ChildSpec, child_environment
 
@@ -48,6 +51,8 @@ class LocalCluster:
         self._gpus = tuple(gpus)
         self._node = node
         self._pools: dict[str, list[WorkerHost]] = {}
+        self._versions: dict[str, frozenset[VersionKey]] = {}
+        self._mirrors: tuple[Mirror, ...] | None = None
         self._worker_count: dict[str, int] = {}
         self._gpu_worker_count = 0
         self._news = asyncio.Event()
@@ -63,6 +68,8 @@ class LocalCluster:
             hosts.append(host)
         for host in hosts[spec.replica_count :]:
             self._group.create_task(self._retire(spec.pool, host))
+        self._versions[spec.pool] = frozenset(version.key for version in spec.versions)
+        self._hand_mirrors()
         self._news.set()
 
     async def stop_pool(self, pool: str) -> None:
@@ -71,6 +78,8 @@ class LocalCluster:
             for host in self._pools.get(pool, ()):
                 group.create_task(host.stop(self._settings.drain_s))
         self._pools.pop(pool, None)
+        self._versions.pop(pool, None)
+        self._hand_mirrors()
         self._news.set()
 
     async def close(self, drain_s: float) -> None:
@@ -94,9 +103,36 @@ class LocalCluster:
             return
         self._news.clear()
 
+    def set_mirrors(self, mirrors: Sequence[Mirror]) -> None:
+        """Say which calls are copied and compared from now on."""
+        self._mirrors = tuple(mirrors)
+        self._hand_mirrors()
+
+    def comparisons(self) -> Sequence[ComparisonReport]:
+        """Return what is known of each pair that is compared."""
+        hosts = (host for hosts in self._pools.values() for host in hosts)
+        return merge_comparisons(report for host in hosts for report in host.mirrors.comparisons)
+
+    def _hand_mirrors(self) -> None:
+        """Give every host its part; all are on this machine and need no network."""
+        if self._mirrors is None:
+            return
+        pools = {
+            pool: PoolPlace(
+                versions=self._versions[pool],
+                workers=tuple(host.address for host in hosts),
+            )
+            for pool, hosts in self._pools.items()
+        }
+        for pool, hosts in self._pools.items():
+            orders = mirror_orders(self._mirrors, pools, self._versions[pool])
+            for host in hosts:
+                host.mirrors.set(mirror_table(orders, self._node))
+
     async def _retire(self, pool: str, host: WorkerHost) -> None:
         await host.stop(self._settings.drain_s)
         self._pools[pool].remove(host)
+        self._hand_mirrors()
         self._news.set()
 
     def _start_worker(self, spec: PoolSpec) -> WorkerHost:

@@ -36,6 +36,7 @@ from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
 from serving.worker.regions import OpenRegions
 from serving.worker.response_cache import ResponseCache
+from serving.worker.shadows import Shadows
 from serving.worker.targets import Targets
 
 # Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by
@@ -101,6 +102,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     hosting = Hosting(shop, targets, recorder, OwnEnvironment(arguments.gpus))
     identity = Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid())
     front = Front(desk, hosting)
+    shadows = Shadows(desk, hosting)
     app = WorkerApp(
         identity,
         hosting=hosting,
@@ -108,6 +110,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         desk=desk,
         clock=SystemClock(),
         front=front,
+        shadows=shadows,
         regions=regions,
     )
     stop = stop_events(loop, watch_stdin=arguments.parent is not None)
@@ -115,7 +118,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     if regions is not None and arguments.regions is not None:
         regions.recall(arguments.regions)
     async with asyncio.TaskGroup() as group:
-        host = group.create_task(hosting.run())
+        work = group.create_task(_work(hosting, shadows))
         if arguments.versions:
             hosting.want(arguments.versions)
         gc.collect()
@@ -125,9 +128,16 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         await stop.wait()
         log.info("worker_stopping", worker=arguments.worker)
         await front.close(arguments.drain_s)
-        host.cancel()
+        work.cancel()
     has_loaded = hosting.close(THREAD_END_S)
     return executor.close(THREAD_END_S) and has_loaded
+
+
+async def _work(hosting: Hosting, shadows: Shadows) -> None:
+    """Host versions and send copies of their calls, for ever."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hosting.run())
+        group.create_task(shadows.run())
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from serving.worker.loaded import LoadedVersion
 from serving.worker.own_environment import gpu_uuid
 from serving.worker.process import rss_bytes
 from serving.worker.regions import OpenRegions
+from serving.worker.shadows import Shadows
 from serving.worker.targets import PathTarget, Targets
 
 JSON: Final = "application/json"
@@ -72,6 +73,7 @@ class WorkerApp:
         desk: Desk,
         clock: Clock,
         front: Front,
+        shadows: Shadows,
         regions: OpenRegions | None = None,
     ) -> None:
         """Take the parts: who we are, what we host, and the sockets that calls come in by."""
@@ -81,6 +83,7 @@ class WorkerApp:
         self._desk = desk
         self._clock = clock
         self._front = front
+        self._shadows = shadows
         self._regions = regions
 
     def asgi(self) -> Starlette:
@@ -106,6 +109,7 @@ class WorkerApp:
                 Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
                 Route("/worker/diagnostics", _local(self._diagnostics), methods=["POST"]),
                 Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
+                *self._shadows.routes(_local),
             ],
             exception_handlers={HTTPException: _http_error, BasculeError: _bascule_error},
         )

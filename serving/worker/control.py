@@ -8,6 +8,10 @@
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
     POST /worker/regions RegionTable → list of the regions that cannot be opened (`RegionFault`)
     POST /worker/diagnostics  `serving.monitor.diagnostics.Diagnostics`: what to log and to trace
+    POST /worker/mirrors MirrorTable: whose calls to copy to whom, and what to compare
+    GET  /worker/comparisons  → list of `serving.monitor.comparison.ComparisonReport`
+    POST /worker/shadow  copies of calls (`serving.worker.shadow_message`) → ShadowReply; also by
+                         TCP, for whoever knows the key of the table
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
 
 The worker listens for calls when its first `apply` is done, and not before: an edge that knows the
@@ -19,6 +23,7 @@ when its first `apply` is done, and stays so during later ones.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from runtimes.facts import NodeFacts
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
@@ -29,6 +34,38 @@ class ApplyRequest:
     """The versions that a worker shall host from now on."""
 
     versions: tuple[VersionSpec, ...]
+
+
+SHARE_SCALE: Final = 10_000
+"""A mirror's share counts ten-thousandths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorEntry:
+    """Copies of one version's calls, for another version of the model."""
+
+    model: str
+    version: int
+    """The live one, whose calls are copied."""
+    candidate: int
+    share: int
+    """Of `SHARE_SCALE` calls so many are copied."""
+    targets: tuple[str, ...] = ()
+    """The candidate's workers, as this worker reaches them: paths of unix sockets, `host:port`."""
+    tolerance: str = ""
+    """How far outputs may be off, for all of them; empty: as the candidate's bundle says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorTable:
+    """Everything that a worker copies or compares from now on; empty: nothing.
+
+    A worker that hosts the live version of an entry copies; one that hosts its candidate compares.
+    """
+
+    mirrors: tuple[MirrorEntry, ...] = ()
+    key: str = ""
+    """Who sends copies by TCP must know it; empty: nobody may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from serving.worker.batcher import NS_PER_S
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.loaded import LoadedVersion
 from serving.worker.queued import QueuedCall
+from serving.worker.shadow_message import RawRequest
 from serving.worker.targets import PathTarget, Targets
 
 Buffer = bytes | memoryview
@@ -39,6 +40,7 @@ class Desk:
         "loop",
         "max_body_bytes",
         "max_inflated_bytes",
+        "mirrors",
         "now_ns",
         "open_count",
         "targets",
@@ -71,8 +73,17 @@ class Desk:
         self.max_inflated_bytes = min(max_inflated_bytes, max_body_bytes)
         self.body_room = BodyRoom(max_bodies_bytes)
         self.is_draining = False
+        self.mirrors: Mirroring | None = None
+        """Who gets copies of answered calls; None: nobody, which costs a call one test."""
         self.open_count = 0
         """Infer requests whose reply was not written yet."""
+
+
+class Mirroring(Protocol):
+    """Takes copies of calls that were answered, for a candidate version."""
+
+    def offer(self, exchange: "Exchange", request: RawRequest, outputs: Sequence[Array]) -> None:
+        """Take a call whose reply was written, with one array for each output of the model."""
 
 
 class Line(Protocol):

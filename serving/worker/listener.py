@@ -26,6 +26,7 @@ from serving.wire import http1
 from serving.worker.exchange import Desk, Exchange
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
+from serving.worker.mirrored_exchange import MirroredGrpcExchange, MirroredHttpExchange
 from serving.worker.targets import GRPC_INFER
 
 MAX_IN_FLIGHT: Final = 32  # pipelined calls of one connection that may hold replies at a time
@@ -192,13 +193,13 @@ class InferProtocol(HttpToolsProtocol):
     def _open_exchange(self) -> Exchange | None:
         desk = self._desk
         if self.url == GRPC_INFER:
-            return GrpcExchange(
-                desk, self, dict(self.headers), keep_alive=self.parser.should_keep_alive()
-            )
+            grpc = GrpcExchange if desk.mirrors is None else MirroredGrpcExchange
+            return grpc(desk, self, dict(self.headers), keep_alive=self.parser.should_keep_alive())
         target = desk.targets.find(self.url)
         if target is None:
             return None
-        return HttpExchange(
+        http = HttpExchange if desk.mirrors is None else MirroredHttpExchange
+        return http(
             desk, self, dict(self.headers), target, keep_alive=self.parser.should_keep_alive()
         )
 

@@ -12,8 +12,9 @@ from runtimes.findings import Finding
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import RouteTable, WorkerAddress
 from serving.ids import VersionKey
+from serving.monitor.comparison import ComparisonReport, Pair
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
-from serving.rollout.ports import HostedVersion, PoolSpec, WorkerState
+from serving.rollout.ports import HostedVersion, Mirror, PoolSpec, WorkerState
 
 
 def version_spec(key: VersionKey, digest: str = "1", **changes: object) -> VersionSpec:
@@ -83,6 +84,9 @@ class FakeCluster:
         self.slow: set[VersionKey] = set()
         self.noticed: dict[VersionKey, tuple[Finding, ...]] = {}
         self.routes = RouteTable()
+        self.mirrors: list[Mirror] = []
+        self.compared: list[ComparisonReport] = []
+        """What the workers have found; a test puts it there."""
         self._news = asyncio.Event()
 
     async def ensure_pool(self, spec: PoolSpec) -> None:
@@ -121,6 +125,16 @@ class FakeCluster:
             self.advance()
         await self._news.wait()
         self._news.clear()
+
+    def set_mirrors(self, mirrors: Sequence[Mirror]) -> None:
+        """Copy what is said; a comparison goes with its mirror."""
+        self.mirrors = list(mirrors)
+        pairs = {Pair(m.live.model, m.candidate, m.live.version) for m in mirrors}
+        self.compared = [report for report in self.compared if report.pair in pairs]
+
+    def comparisons(self) -> Sequence[ComparisonReport]:
+        """Tell what was put there."""
+        return tuple(self.compared)
 
     def advance(self) -> bool:
         """Let every worker take one step; return whether anything happened."""

@@ -13,6 +13,7 @@ N stands for the batch dimension (free), D and L for other free dimensions::
     fail_on_demand    x FP32 [N,4], index INT64 [N,1] -> y FP32 [N,1]: x[n, index[n]]
     slow              x FP32 [N,4], n INT64 [1] -> y FP32 [N,4]: x after a busy loop of n * steps
     wide              x FP32 [N,columns] -> y: x + 1
+    tiny_off          tiny, and `by` is added to the rows that begin with `mark`
     fixed_batch       tiny with a first dimension of exactly 4
     no_batch          x FP32 [16] -> y FP32 [4]: tiny without a batch dimension
     scalar            x FP32 [] -> y FP32 []: 2 * x
@@ -65,6 +66,27 @@ Shape = Sequence[int | str]
 def tiny(batch: int | str = "N") -> bytes:
     """Build `tiny`; `batch` names or fixes its first dimension."""
     return _bytes(_tiny(batch))
+
+
+def tiny_off(mark: float, by: float) -> bytes:
+    """Build `tiny_off`: wrong on some rows."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "W", "b"], ["right"]),
+        helper.make_node("Gather", ["x", "first"], ["begin"], axis=1),
+        helper.make_node("Equal", ["begin", "mark"], ["is_marked"]),
+        helper.make_node("Cast", ["is_marked"], ["one_or_zero"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["one_or_zero", "by"], ["error"]),
+        helper.make_node("Add", ["right", "error"], ["y"]),
+    ]
+    constants = [
+        _constant("W", WEIGHT),
+        _constant("b", BIAS),
+        _constant("first", [0], np.int64),
+        _constant("mark", mark),
+        _constant("by", by),
+    ]
+    inputs = [_tensor("x", TensorProto.FLOAT, ["N", 16])]
+    return _bytes(_model(nodes, inputs, [_tensor("y", TensorProto.FLOAT, ["N", 4])], constants))
 
 
 def simple() -> bytes:

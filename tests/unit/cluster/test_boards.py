@@ -7,12 +7,21 @@ from types import MappingProxyType
 
 import pytest
 
-from serving.cluster.boards import SILENCE_S, EdgeBoard, EdgeReport, PoolBoard, Publication
+from serving.cluster.boards import (
+    SILENCE_S,
+    EdgeBoard,
+    EdgeReport,
+    PoolBoard,
+    PoolOrder,
+    Publication,
+)
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import RouteTable, WorkerAddress
 from serving.errors import NotReadyError
+from serving.ids import VersionKey
+from serving.monitor.comparison import ComparisonReport
 from serving.registry.version import VersionSpec
-from serving.rollout.ports import WorkerState
+from serving.rollout.ports import Mirror, WorkerState
 
 
 @dataclass
@@ -117,6 +126,74 @@ def test_a_report_is_observed() -> None:
     board = pool_board(HandClock())
     asyncio.run(board.exchange("s1", worker(), -1, 0.0))
     assert board.observe() == {"s1": (worker(),)}
+
+
+MIRROR = Mirror(live=VersionKey("m", 1), candidate=2)
+
+
+def mirrored_board(clock: HandClock) -> PoolBoard:
+    """A board whose pool s1 hosts the live version and d2 the candidate, with a worker each."""
+    board = pool_board(clock)
+    board.order("d2", (spec(2),))
+    for pool, name in (("s1", "s1-a"), ("d2", "d2-a")):
+        asyncio.run(board.exchange(pool, worker(name), -1, 0.0))
+    return board
+
+
+def ordered(board: PoolBoard, pool: str = "s1", name: str = "s1-a") -> PoolOrder:
+    """What a pool is told now."""
+    order = asyncio.run(board.exchange(pool, worker(name), -1, 0.0))
+    assert order is not None
+    return order
+
+
+def test_nobody_is_told_of_mirrors_before_the_controller_spoke() -> None:
+    """A new controller does not end what an earlier one began."""
+    assert ordered(mirrored_board(HandClock())).mirrors is None
+
+
+def test_a_mirror_names_the_workers_of_its_candidate() -> None:
+    """Both pools are told; the same mirrors again disturb nobody."""
+    board = mirrored_board(HandClock())
+    board.set_mirrors([MIRROR])
+    told = ordered(board)
+    assert told.mirrors is not None
+    assert [[target.worker for target in order.targets] for order in told.mirrors] == [["d2-a"]]
+    assert ordered(board, "d2", "d2-a").mirrors == told.mirrors
+    board.set_mirrors([MIRROR])
+    assert ordered(board) == told
+
+
+def test_a_mirror_follows_the_workers() -> None:
+    """A candidate's worker that comes or goes, or its pool, changes whom copies are sent to."""
+    clock = HandClock()
+    board = mirrored_board(clock)
+    board.set_mirrors([MIRROR])
+    asyncio.run(board.exchange("d2", worker("d2-b"), -1, 0.0))
+
+    def targets() -> list[str]:
+        (order,) = ordered(board).mirrors or ()
+        return [target.worker for target in order.targets]
+
+    assert targets() == ["d2-a", "d2-b"]
+    board.leave("d2", "d2-a")
+    assert targets() == ["d2-b"]
+    board.forget("d2")
+    assert targets() == []
+    board.set_mirrors([])
+    assert ordered(board).mirrors == ()
+
+
+def test_comparisons_of_all_workers_add_up() -> None:
+    """They come with the reports, and alone are no news."""
+    board = mirrored_board(HandClock())
+    heard = board.news.count
+    part = ComparisonReport(model="m", version=2, against=1, compared_rows=3)
+    for pool, name in (("s1", "s1-a"), ("d2", "d2-a")):
+        state = replace(worker(name), comparisons=(part,))
+        asyncio.run(board.exchange(pool, state, -1, 0.0))
+    assert [report.compared_rows for report in board.comparisons()] == [6]
+    assert board.news.count == heard
 
 
 def test_a_report_of_an_unknown_pool_is_ignored() -> None:
