@@ -109,6 +109,11 @@ class _Environment(BaseSettings):
     slow_run_s: float = Field(
         0.005, gt=0, description="isolation auto: a slower single row gets its own worker"
     )
+    sticky_headers: tuple[Annotated[str, Field(pattern="^[a-z0-9-]{1,100}$")], ...] = Field(
+        ("bascule-key",),
+        max_length=20,
+        description="headers, in lower case, whose value may decide who gets a candidate",
+    )
     pool_slots: int = Field(256, ge=4, le=4096, description="pools that the edge can route to")
     dependencies: Literal["refuse", "warn", "isolate", "ignore"] = Field(
         "warn", description="where a bundle pins another package version than is installed"
@@ -162,6 +167,7 @@ class Settings:
     shared_pool_versions: int
     shared_model_bytes: int
     slow_run_s: float
+    sticky_headers: tuple[str, ...]
     pool_slots: int
     dependencies: str
     haproxy: Path | None

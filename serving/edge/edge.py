@@ -261,6 +261,7 @@ class Edge:
                 front_desk=f"../{FRONT_DESK_SOCKET}",
                 front_desk_grpc=f"../{FRONT_DESK_GRPC_SOCKET}",
                 pool_slots=settings.pool_slots,
+                sticky_headers=settings.sticky_headers,
                 threads=settings.haproxy_threads,
                 max_request_bytes=settings.max_request_bytes,
                 max_connections=haproxy_process.connection_limit(),

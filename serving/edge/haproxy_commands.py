@@ -261,7 +261,8 @@ def _live_target(table: RouteTable, slots: Mapping[str, str], model: str, route:
     candidate = _target(table, slots, VersionKey(model, route.candidate))
     if candidate.startswith(WAITING):
         return live
-    return f"{live}|{route.candidate_share}|{candidate}"
+    key = f"|{route.sticky_by}" if route.sticky_by else ""
+    return f"{live}|{route.candidate_share}|{candidate}{key}"
 
 
 def _server_name(worker: WorkerAddress) -> str:

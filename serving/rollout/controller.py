@@ -40,7 +40,7 @@ class Controller(RolloutOperations):
             mode: `standalone` or `ray`, for status.
         """
         loop = ControlLoop(ports, limits_of(settings), repository_poll_s=settings.repository_poll_s)
-        super().__init__(loop, ports)
+        super().__init__(loop, ports, settings.sticky_headers)
         self._ports = ports
         self._settings = settings
         self._mode = mode

@@ -2,7 +2,7 @@
 
 A worker notes a version's tag in a small mapped file before it enters native code, and clears it
 after. The kernel keeps the file when the process is killed, so its supervisor can name the
-suspects. A note costs about 50 ns. One slot per thread that may run a model::
+suspects. A note is one write into memory. One slot per thread that may run a model::
 
     slot 0      the event loop
     slot 1      the loader

@@ -36,7 +36,10 @@ def refuse_unserved(message: pb.ModelConfig) -> None:
         if field.name in UNSERVED_FIELDS:
             raise UnsupportedError(f"{field.name}: {UNSERVED_FIELDS[field.name]}")
     if message.model_transaction_policy.decoupled:
-        raise UnsupportedError("model_transaction_policy: decoupled models are not served")
+        raise UnsupportedError(
+            "model_transaction_policy: decoupled models are not served: ONNX Runtime and "
+            "TorchScript give one answer a call; take decoupled out if this model does, too"
+        )
     _refuse_engines(message)
     tensors: Iterable[pb.ModelInput | pb.ModelOutput] = (*message.input, *message.output)
     for tensor in tensors:

@@ -20,8 +20,15 @@ MOVING: Final = frozenset({RolloutState.SHADOW, RolloutState.CANARY, RolloutStat
 class RolloutOperations:
     """Belongs to the controller, and to its event loop."""
 
-    def __init__(self, loop: ControlLoop, ports: Ports) -> None:
-        """Remember the parts."""
+    def __init__(self, loop: ControlLoop, ports: Ports, sticky_headers: tuple[str, ...]) -> None:
+        """Remember the parts.
+
+        Args:
+            loop: Makes changes take effect.
+            ports: What it drives.
+            sticky_headers: Those that edges look at.
+        """
+        self._sticky_headers = sticky_headers
         self._control_loop = loop
         self._book = ports.rollouts
         self._driver = (
@@ -44,6 +51,11 @@ class RolloutOperations:
             InvalidArgumentError: The plan cannot work, or the version is live already.
         """
         require_sound(plan)
+        if plan.sticky_by and plan.sticky_by not in self._sticky_headers:
+            raise InvalidArgumentError(
+                f"sticky_by: edges look at {', '.join(self._sticky_headers)}, not at "
+                f"'{plan.sticky_by}': start with BASCULE_STICKY_HEADERS={plan.sticky_by}"
+            )
         driver, key = self._driving(), VersionKey(model, version)
         known = await self._known_versions(model)
         if version not in known:

@@ -75,14 +75,15 @@ class Bench:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         return await fetch(self.http, method, url, body, sent)
 
-    async def version_of(self, path: str) -> str:
+    async def version_of(self, path: str, **headers: str) -> str:
         """Send an infer call; return which version the edge chose."""
-        return (await self.infer(path))["model_version"]
+        return (await self.infer(path, **headers))["model_version"]
 
-    async def infer(self, path: str) -> dict[str, str]:
+    async def infer(self, path: str, **headers: str) -> dict[str, str]:
         """Send an infer call that must succeed; return the reply."""
-        url = f"http://{self.settings.http}{path}"
-        async with self.http.post(URL(url, encoded=True), data=b"{}") as reply:
+        url = URL(f"http://{self.settings.http}{path}", encoded=True)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.http.post(url, data=b"{}", headers=sent) as reply:
             assert reply.status == 200, await reply.text()
             answer: dict[str, str] = await reply.json()
             return answer

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Self
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 
 from serving.edge.routes import LiveRoute
 from serving.errors import NotReadyError
@@ -197,6 +199,51 @@ def test_a_candidate_gets_its_share() -> None:
             assert explicit == {"1"}
 
     asyncio.run(scenario())
+
+
+def test_a_key_decides_who_gets_the_candidate() -> None:
+    """Equal keys get the same version on both transports, at a share that grows only more of them.
+
+    A call without the key is decided by chance; a header that the rollout does not name decides
+    nothing.
+    """
+
+    async def scenario() -> None:
+        async with fresh_edge(sticky_headers=("x-user",)) as bench:
+            one, two = await bench.add_worker("one"), await bench.add_worker("two")
+            versions = {("m", 1): "p1", ("m", 2): "p2"}
+            pools = {"p1": [one], "p2": [two]}
+            chosen: list[set[str]] = []
+            for number, share in enumerate((1_000, 5_000), start=1):
+                live = LiveRoute(1, candidate=2, candidate_share=share, sticky_by="x-user")
+                await bench.edge.apply(snapshot(number, pools, versions, {"m": live}))
+                chosen.append(set())
+                for user in map(str, range(200)):
+                    asked = [
+                        await bench.version_of("/v2/models/m/infer", x_user=user) for _ in range(3)
+                    ]
+                    reply = await asyncio.to_thread(grpc_version, bench, {"x-user": user})
+                    assert {*asked, reply} in ({"1"}, {"2"})
+                    chosen[-1] |= {user} if asked[0] == "2" else set()
+            few, half = chosen
+            assert few < half
+            assert 5 < len(few) < 45  # 20 are expected
+            assert 60 < len(half) < 140
+            without = [await bench.version_of("/v2/models/m/infer") for _ in range(100)]
+            assert set(without) == {"1", "2"}
+
+    asyncio.run(scenario())
+
+
+def grpc_version(bench: Bench, headers: dict[str, str]) -> str:
+    """Return the version that answers a gRPC call with these headers. Blocks."""
+    client = triton_grpc.InferenceServerClient(str(bench.settings.grpc))
+    try:
+        tensor = triton_grpc.InferInput("x", [1, 2], "FP32")
+        tensor.set_data_from_numpy(np.zeros((1, 2), np.float32))
+        return str(client.infer("m", [tensor], headers=headers).get_response().model_version)
+    finally:
+        client.close()
 
 
 def test_more_pools_than_slots_is_an_error_that_names_the_setting() -> None:

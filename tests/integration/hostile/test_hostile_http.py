@@ -5,20 +5,11 @@ import json
 import psutil
 import pytest
 
-from tests.fakes.hostile import (
-    GRPC_INFER,
-    H2Client,
-    RawHttp,
-    ask,
-    connections,
-    grpc_headers,
-    post,
-)
+from tests.fakes.hostile import RawHttp, ask, connections, post
 from tests.fakes.standalone_server import Server
 from tests.integration.hostile.conftest import X, Y
 
 INFER = "/v2/models/a/infer"
-DEADLINE_EXCEEDED = 4
 BODY = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 16], "datatype": "FP32", "data": X.ravel().tolist()}]}
 ).encode()
@@ -63,56 +54,11 @@ def floats(body: bytes) -> list[float]:
     ids=lambda raw: ascii(raw[-40:].decode("latin-1")),
 )
 def test_what_is_no_clear_http_is_refused(server: Server, request_bytes: bytes) -> None:
-    """Two lengths, unknown codings, broken chunks and endless heads: 4xx, and nothing is run.
-
-    The reply is the protocol's error, which says what is expected.
-    """
+    """Two lengths, unknown codings, broken chunks and endless heads: 4xx, and nothing is run."""
     with RawHttp(server.http) as client:
         client.send(request_bytes + LIVE)
-        reply = client.read()
-        assert 400 <= reply.status < 500
-        assert reply.headers["content-type"] == "application/json"
-        assert "malformed HTTP" in reply.error or "Transfer-Encoding" in reply.error
+        assert 400 <= client.read().status < 500
         assert client.is_closed()
-
-
-@pytest.mark.parametrize("port", [0, 1, 2], ids=["http", "grpc", "metrics"])
-def test_every_port_refuses_in_json(server: Server, port: int) -> None:
-    """What is no HTTP is answered alike on each, after a good request, too."""
-    with RawHttp(f"127.0.0.1:{server.ports[port]}") as client:
-        client.send(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
-        client.read()
-        reply = client.send(b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n").read()
-        assert (reply.status, reply.headers["content-type"]) == (400, "application/json")
-        assert reply.error.startswith("malformed HTTP/1.1: ")
-
-
-def test_a_request_that_does_not_arrive_is_told(server: Server) -> None:
-    """Half a head, and half a body, are 408 in JSON; a gRPC call without its message is 4."""
-    with (
-        RawHttp(server.http) as half_a_head,
-        RawHttp(server.http) as half_a_body,
-        H2Client(server.grpc) as no_message,
-    ):
-        half_a_head.send(b"POST /v2/models/a/in")
-        half_a_body.send(head("Content-Length: 900") + b"{")
-        stream = no_message.begin(grpc_headers(GRPC_INFER))
-        replies = [half_a_head.read(), half_a_body.read()]
-        answer = no_message.wait(stream)
-    assert [reply.status for reply in replies] == [408, 408]
-    assert {reply.error for reply in replies} == {answer.message}
-    assert "did not arrive within 30 s" in answer.message
-    assert (answer.status, answer.is_ended) == (DEADLINE_EXCEEDED, True)
-
-
-def test_any_number_of_chunks_is_one_body(server: Server) -> None:
-    """Where Triton stops at 65,536, a body of more and tiny chunks is read as any other."""
-    body = BODY.ljust(70_000)
-    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    start = head("Transfer-Encoding: chunked")
-    assert floats(ask(server.http, start + chunks).body) == Y
-    index = head("Transfer-Encoding: chunked", path="/v2/repository/index")
-    assert ask(server.http, index + b"1\r\n \r\n" * 70_000 + b"0\r\n\r\n").status == 200
 
 
 def test_chunks_win_over_a_length(server: Server) -> None:

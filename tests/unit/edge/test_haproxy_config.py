@@ -16,6 +16,7 @@ LAYOUT = EdgeLayout(
     front_desk="../front-desk.sock",
     front_desk_grpc="../front-desk-grpc.sock",
     pool_slots=3,
+    sticky_headers=("bascule-key", "x-user"),
     threads=2,
     max_request_bytes=1 << 20,
     max_connections=500,
