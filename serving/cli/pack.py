@@ -55,6 +55,7 @@ from serving.registry.formats import format_of_plain_file
 from serving.registry.golden_samples import from_stored
 from serving.registry.keys import SigningKey, read_signing_key
 from serving.registry.manifest import Golden, Manifest, Requirements
+from serving.registry.model_folder import refuse_model_folder
 from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.signing import sign_bundle
 from serving.settings import inherited_environment
@@ -156,6 +157,7 @@ def pack_checked(
         BasculeError: It cannot be packed, or the model does not load; or loading it may run code
             of its author, and the order does not allow that.
     """
+    refuse_model_folder(order.model_file)
     run = run or RunOrder()
     if not run.may_execute:
         format_of_plain_file(order.model_file.name)

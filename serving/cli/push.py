@@ -19,6 +19,7 @@ from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.archive import is_archive, opened_archive
+from serving.registry.model_folder import refuse_model_folder
 from serving.registry.packing import PackOrder, renumber
 from serving.registry.store import Pushed, Registry
 from serving.registry.version import VersionState
@@ -72,6 +73,7 @@ def push(  # noqa: PLR0913  one parameter for each flag
 def _push_bundle(target: Path, settings: Settings) -> Pushed:
     with Registry.of(settings) as registry:
         if target.is_dir():
+            refuse_model_folder(target)
             return registry.push(target, _who())
         with opened_archive(target, settings.home) as folder:
             return registry.push(folder, _who())

@@ -15,8 +15,8 @@ LATEST: Final = -1
 """A step's version: the one of its model that answers calls without a version."""
 CALLER: Final = "the caller"
 NO_BUNDLE: Final = (
-    "an ensemble has no model file and is not kept in a bundle: serve it from a model repository, "
-    "beside the models of its steps"
+    "an ensemble has no model file and is not kept in a bundle: serve it from a model repository; "
+    "the models of its steps may be there or in the registry"
 )
 
 

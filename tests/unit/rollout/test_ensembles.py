@@ -300,3 +300,17 @@ def test_an_ensemble_in_the_folder_that_is_broken_is_one_failed_model() -> None:
     sources = Sources(FakeRegistry(), folder, Selection())
     desired = linked(sources.read(), Memory()).desired
     assert desired.versions.keys() == {A1}
+
+
+@pytest.mark.parametrize("mode", ["none", "explicit"])
+def test_steps_may_be_models_of_the_registry(mode: str) -> None:
+    """The ensemble is in the repository, its models were pushed: it is served all the same."""
+    registry = FakeRegistry(version_spec(A1), version_spec(B1))
+    load = ("e",) if mode == "explicit" else ()
+    selection = Selection(mode=mode, load_model=load)
+    sources = Sources(registry, FakeFolder(ensemble(E1, "a", "b")), selection)
+
+    found = linked(sources.read(), Memory()).desired
+
+    assert found.versions.keys() == {A1, B1, E1}
+    assert not found.failed
