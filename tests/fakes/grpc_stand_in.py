@@ -36,6 +36,7 @@ class _Infer(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     def _infer(self, message: bytes, context: Any) -> bytes:  # noqa: ANN401  grpc has no types
         """Send one call to the worker; its trailers are the call's status."""
         with RawClient(self._address) as client:
+            client.socket.settimeout(None)  # how long a call may take is its caller's to say
             context.add_callback(_leaver(client))
             reply = client.ask(_framed(message, context.time_remaining()))
         told = reply.headers | reply.trailers
