@@ -23,12 +23,11 @@ from serving.registry.imports import Candidate, Refusal, Survey, disagreements
 from serving.registry.manifest import Requirements
 from serving.registry.mlflow_import import MLMODEL_FILE, MlflowOrder, survey_mlflow
 from serving.registry.packing import renumber
+from serving.registry.people import current_user
 from serving.registry.store import Registry
 from serving.registry.triton_import import is_model_folder, survey_model
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
-
-WHO = "import"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +172,7 @@ def _imported(candidate: Candidate, work: _Import) -> Imported:
         if number != order.version:
             bundle = renumber(bundle, number, work.output / f"{order.name}-{number}")
             shutil.rmtree(folder)
-        folder = work.registry.push(bundle.folder, WHO).folder
+        folder = work.registry.push(bundle.folder, current_user()).folder
     return Imported(
         model=order.name,
         version=bundle.manifest.version,

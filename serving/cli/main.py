@@ -58,6 +58,8 @@ WORDS: Final = {
     "reproduce": Word("serving.cli.reproduce", "Replay a version's golden samples here."),
     "env": Word("serving.cli.env", "What results depend on; what differs between two places."),
     "promote": Word("serving.cli.operate", "Make a version the one that answers by default."),
+    "approve": Word("serving.cli.approvals", "Vouch for a version before it gets traffic."),
+    "approvals": Word("serving.cli.approvals", "Who approved what, what is missing, who must."),
     "rollout": Word("serving.cli.rollout", "Move traffic to a version: watched, reversible."),
     "rollback": Word("serving.cli.rollout", "Give all traffic to the version before, at once."),
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),

@@ -1,7 +1,5 @@
 """`bascule push`: a bundle, or a model file that becomes one, becomes a version of the registry."""
 
-import os
-import pwd
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +16,11 @@ from serving.clock import SystemClock
 from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
+from serving.registry.approval import waiting
 from serving.registry.archive import is_archive, opened_archive
 from serving.registry.model_folder import refuse_model_folder
 from serving.registry.packing import PackOrder, renumber
+from serving.registry.people import current_user
 from serving.registry.store import Pushed, Registry
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
@@ -74,9 +74,9 @@ def _push_bundle(target: Path, settings: Settings) -> Pushed:
     with Registry.of(settings) as registry:
         if target.is_dir():
             refuse_model_folder(target)
-            return registry.push(target, _who())
+            return registry.push(target, current_user())
         with opened_archive(target, settings.home) as folder:
-            return registry.push(folder, _who())
+            return registry.push(folder, current_user())
 
 
 def _push_file(order: PackOrder, settings: Settings, *, is_numbered: bool) -> Pushed:
@@ -86,10 +86,10 @@ def _push_file(order: PackOrder, settings: Settings, *, is_numbered: bool) -> Pu
     ):
         bundle, _ = pack_checked(order, Path(folder) / "bundle")
         if is_numbered:
-            return registry.push(bundle.folder, _who())
+            return registry.push(bundle.folder, current_user())
         number = registry.next_version(bundle.manifest)
         renumbered = renumber(bundle, number, Path(folder) / "numbered")
-        return registry.push(renumbered.folder, _who())
+        return registry.push(renumbered.folder, current_user())
 
 
 def _report(pushed: Pushed, client: AdminClient, *, as_json: bool) -> None:
@@ -101,6 +101,9 @@ def _report(pushed: Pushed, client: AdminClient, *, as_json: bool) -> None:
     else:
         done = "is in the registry" if pushed.created else "was in the registry already"
         typer.echo(f"{pushed.model}:{pushed.version} {done} (digest {pushed.digest[:12]})")
+        if pushed.missing_approval_count:
+            key = f"{pushed.model}:{pushed.version}"
+            typer.echo(f"it {waiting(key, pushed.missing_approval_count)} before it gets traffic")
         typer.echo(_loaded_text(found), err=failed)
     if failed:
         raise typer.Exit(1)
@@ -131,10 +134,3 @@ def _name_of(file: Path) -> str:
     if file.stem == "model":
         raise InvalidArgumentError(f"{file} needs a name to be served under: add --name NAME")
     return file.stem
-
-
-def _who() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"

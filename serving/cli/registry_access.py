@@ -1,7 +1,5 @@
 """What commands on the registry share: opening it, reading a version's name, who is asking."""
 
-import os
-import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +9,7 @@ from serving.ids import VersionKey, model_name
 from serving.registry.aliases import named_version, stored_version
 from serving.registry.catalog import RegisteredVersion
 from serving.registry.manifest import Manifest, parse_manifest
+from serving.registry.people import current_user
 from serving.registry.store import Registry
 from serving.settings import load_settings
 
@@ -25,10 +24,7 @@ def opened() -> Registry:
 
 def who() -> str:
     """Return the name of the user who runs the command."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
+    return current_user()
 
 
 def target_of(registry: Registry, text: str) -> tuple[str, int | None]:

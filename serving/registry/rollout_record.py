@@ -82,6 +82,8 @@ class Rollout:
     ended_utc: datetime | None = None
     change_count: int = 0
     """Transitions so far: who records the next one says after which."""
+    missing_approval_count: int = 0
+    """How many approvals its version waits for, while it is PENDING."""
 
     @property
     def candidate(self) -> VersionKey:

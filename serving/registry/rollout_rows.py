@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sql
 
+from serving.registry.approval_rows import missing_count
 from serving.registry.audit import MAX_WHO_CHARACTERS
 from serving.registry.rollout_plan import decoded_plan
 from serving.registry.rollout_record import ENDED, Change, Rollout, RolloutState, Transition
@@ -131,7 +132,13 @@ def _read(
     connection: sql.Connection, where: Sequence[sql.ColumnElement[bool]]
 ) -> tuple[Rollout, ...]:
     query = sql.select(ROLLOUTS).where(*where).order_by(ROLLOUTS.c.id)
-    return tuple(_rollout(row) for row in connection.execute(query))
+    found = tuple(_rollout(row) for row in connection.execute(query))
+    return tuple(
+        one
+        if one.state is not RolloutState.PENDING
+        else replace(one, missing_approval_count=missing_count(connection, one.candidate))
+        for one in found
+    )
 
 
 def _rollout(row: sql.Row[tuple[object, ...]]) -> Rollout:

@@ -69,7 +69,7 @@ class RolloutBook:
                 author.who, "rollout", key.model, key.version, told, author.reason
             )
             audit.append(connection, event)
-        return rollout
+            return rollout_rows.read_one(connection, rollout.id) or rollout
 
     def record(self, rollout: Rollout, change: Change, who: str) -> Rollout | None:
         """Take a rollout further, and return it; None: somebody else was faster."""

@@ -11,6 +11,8 @@
     waivers    findings of preflight that are allowed for a while; ended, never deleted
     rollouts   planned moves of traffic, as they stand; never deleted
     rollout_transitions  every change of theirs: only ever added to
+    approval_rules  model → how many people must approve a version before it gets traffic
+    approvals  who approved which digest of which version, and why: only ever added to
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
 
@@ -38,7 +40,7 @@ from serving.errors import NotReadyError
 from serving.settings import without_password
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_REVISION: Final = "0005"
+SCHEMA_REVISION: Final = "0006"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
 CONNECT_LIMIT_S: Final = 10
@@ -151,6 +153,23 @@ TRANSITIONS: Final = sql.Table(
     sql.Column("who", sql.String(200), nullable=False),
     sql.Column("reason", sql.Text, nullable=False),
     sql.Column("evidence", sql.Text, nullable=False),
+)
+APPROVAL_RULES: Final = sql.Table(
+    "approval_rules",
+    METADATA,
+    sql.Column("model", sql.String(255), primary_key=True),
+    sql.Column("approval_count", sql.Integer, nullable=False),
+)
+APPROVALS: Final = sql.Table(
+    "approvals",
+    METADATA,
+    sql.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sql.Column("model", sql.String(255), nullable=False, index=True),
+    sql.Column("number", sql.BigInteger, nullable=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Column("who", sql.String(200), nullable=False),
+    sql.Column("reason", sql.Text, nullable=False),
+    sql.Column("at_utc", sql.String(40), nullable=False),
 )
 EVENTS: Final = sql.Table(
     "events",

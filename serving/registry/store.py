@@ -4,7 +4,7 @@ Blocking (SQL and files): an event loop calls it in a thread. Safe for several p
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -14,9 +14,10 @@ import sqlalchemy as sql
 from runtimes.errors import BasculeError
 from runtimes.preflight.waivers import Waiver, in_force
 from serving.clock import Clock, SystemClock
-from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
-from serving.ids import LIVE
-from serving.registry import audit, catalog, rollout_rows, waiver_rows
+from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError, UntrustedError
+from serving.ids import LIVE, VersionKey
+from serving.registry import approval_rows, audit, catalog, rollout_rows, waiver_rows
+from serving.registry.approval import waiting
 from serving.registry.audit import Event
 from serving.registry.blob_places import open_blobs
 from serving.registry.bundle import read_bundle, read_head
@@ -44,6 +45,8 @@ class Pushed:
     digest: str
     created: bool
     """False: the same version with the same content was there already."""
+    missing_approval_count: int = 0
+    """How many approvals it waits for, if it is new."""
 
 
 PUSH_ATTEMPTS: Final = 5
@@ -118,7 +121,8 @@ class Registry:
 
         Killed at any moment, it leaves the version there, or not there. Pushing what is there
         already changes nothing, even if it was packed again; an archived version is wanted again.
-        The first version of a model becomes its live one; later ones wait for a promotion.
+        The first version of a model becomes its live one, if it waits for no approvals; later ones
+        wait for a promotion.
 
         Raises:
             AlreadyExistsError: The version exists with other content: it never changes.
@@ -209,6 +213,11 @@ class Registry:
         with self.database.reading() as connection:
             return rollout_rows.read_active(connection)
 
+    def unapproved(self) -> frozenset[VersionKey]:
+        """Return the versions that wait for approvals: none of them becomes live by itself."""
+        with self.database.reading() as connection:
+            return approval_rows.read_unapproved(connection)
+
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
     ) -> None:
@@ -220,9 +229,14 @@ class Registry:
             who: Who asked for it.
             reason: Why, in their words.
             note: What else the audit log shall tell.
+
+        Raises:
+            UntrustedError: The version waits for approvals.
         """
         with self.database.changing() as connection:
             before = catalog.set_alias(connection, model, LIVE, version)
+            if before != version:
+                _require_approved(connection, VersionKey(model, version), before)
             told = "" if before is None else f"before: {before}"
             detail = "; ".join(part for part in (told, note) if part)
             audit.append(connection, self.event(who, "pin_live", model, version, detail, reason))
@@ -303,11 +317,13 @@ class Registry:
             digest = there.digest
             if catalog.want(connection, name, version):
                 audit.append(connection, self.event(who, "want", name, version))
-        if name not in catalog.read_pins(connection):
+        missing = approval_rows.missing_count(connection, VersionKey(name, version))
+        if name not in catalog.read_pins(connection) and missing == 0:
             # The first version is the live one, and stays so: a later push takes no traffic.
             catalog.set_alias(connection, name, LIVE, version)
             audit.append(connection, self.event(who, "pin_live", name, version))
-        return self._pushed(manifest, digest, created=there is None)
+        pushed = self._pushed(manifest, digest, created=there is None)
+        return replace(pushed, missing_approval_count=missing)
 
     def _pushed(self, manifest: Manifest, digest: str, *, created: bool) -> Pushed:
         return Pushed(
@@ -358,6 +374,14 @@ def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:
             f"{there.model}:{there.version} exists with other content (digest {there.digest[:12]}, "
             f"this bundle {manifest.digest()[:12]}): a version never changes, so push this as a "
             "new version"
+        )
+
+
+def _require_approved(connection: sql.Connection, key: VersionKey, live: int | None) -> None:
+    missing = approval_rows.missing_count(connection, key)
+    if missing:
+        raise UntrustedError(
+            f"{key} {waiting(key, missing)}: the live version stays {live or 'none'}"
         )
 
 

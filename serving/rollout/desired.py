@@ -33,6 +33,8 @@ class Desired:
     """Model → the version that was promoted."""
     splits: Mapping[str, Split] = field(default_factory=lambda: MappingProxyType({}))
     """Models with a candidate that a rollout has not switched to."""
+    unapproved: frozenset[VersionKey] = frozenset()
+    """Versions that wait for approvals: none is live unless it is pinned."""
     failed: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
     """What is wanted and cannot even be read, with the reason (version `NO_VERSION`: all of it)."""
     predecessors: Mapping[VersionKey, VersionSpec] = field(

@@ -122,7 +122,7 @@ class _Links:
             ModelLoadError: There is none that could answer; the message says why.
         """
         model = step.model
-        versions = [step.version] if step.version != LATEST else self._versions.get(model, [])
+        versions = [step.version] if step.version != LATEST else self._allowed(model)
         absent = {number: self._absence(VersionKey(model, number)) for number in versions}
         usable = [number for number, reason in absent.items() if not reason]
         if not usable:
@@ -130,6 +130,12 @@ class _Links:
             raise ModelLoadError(f"{where} is not ready: {reason or self._unwanted(model)}")
         key = VersionKey(model, self._chosen(model, usable))
         return self.found.get(key, self._desired.versions[key])
+
+    def _allowed(self, model: str) -> list[int]:
+        """Return the versions that may be live: approved, or pinned."""
+        pinned, waits = self._desired.pinned_live.get(model), self._desired.unapproved
+        found = self._versions.get(model, [])
+        return [n for n in found if n == pinned or VersionKey(model, n) not in waits]
 
     def _chosen(self, model: str, usable: list[int]) -> int:
         """Choose as routing does: the promoted version, else the highest that answers now."""

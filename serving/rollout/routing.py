@@ -138,7 +138,8 @@ def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict
     splits = desired.splits
     for key, route in versions.items():
         is_candidate = key.model in splits and splits[key.model].candidate == key.version
-        if route.pool is not None and not is_candidate and key.version > highest.get(key.model, 0):
+        may_be_live = not is_candidate and key not in desired.unapproved
+        if route.pool is not None and may_be_live and key.version > highest.get(key.model, 0):
             highest[key.model] = key.version
     models = desired.known_models.union(key.model for key in versions)
     live: dict[str, LiveRoute] = {}

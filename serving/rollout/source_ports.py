@@ -5,6 +5,7 @@ from typing import Protocol
 
 from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
+from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.rollout_record import Rollout
 from serving.registry.version import VersionSpec
@@ -33,6 +34,9 @@ class VersionRegistry(Protocol):
 
     def pinned_live(self) -> Mapping[str, int]:
         """Return the promoted version of each model that has one."""
+
+    def unapproved(self) -> frozenset[VersionKey]:
+        """Return the versions that wait for approvals."""
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""

@@ -325,6 +325,7 @@ class Sources:
             versions=versions,
             pinned_live=self._registry.pinned_live(),
             splits=splits_of(self._registry.rollouts()),
+            unapproved=self._registry.unapproved(),
             failed=failed | refused,
             predecessors={
                 spec.key: spec

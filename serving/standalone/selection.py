@@ -11,6 +11,7 @@ from serving.registry.aliases import named_version
 from serving.registry.formats import format_of_plain_file
 from serving.registry.manifest import MANIFEST_FILE
 from serving.registry.model_config.parsing import parse_config
+from serving.registry.people import current_user
 from serving.registry.repository import Repository
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
@@ -33,7 +34,7 @@ def select(names: Sequence[str], settings: Settings, registry: Registry, *, gpu:
     for name in names:
         path = Path(name)
         if (path / MANIFEST_FILE).is_file():
-            pushed = registry.push(path, "serve")
+            pushed = registry.push(path, current_user())
             chosen[pushed.model] = pushed.version
         elif path.is_dir():
             files += _folder_versions(path, gpu=gpu)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
 from serving.errors import NotFoundError
+from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
 from serving.registry.rollout_record import Rollout
 from serving.registry.version import VersionSpec
@@ -21,6 +22,7 @@ class FakeRegistry:
         self.count = 0
         self.allowed: tuple[Waiver, ...] = ()
         self.under_way: tuple[Rollout, ...] = ()
+        self.waiting: frozenset[VersionKey] = frozenset()
 
     def waivers(self) -> tuple[Waiver, ...]:
         """Return what is allowed."""
@@ -49,6 +51,10 @@ class FakeRegistry:
     def pinned_live(self) -> Mapping[str, int]:
         """Return the promotions."""
         return dict(self.pins)
+
+    def unapproved(self) -> frozenset[VersionKey]:
+        """Return what waits for approvals."""
+        return self.waiting
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""

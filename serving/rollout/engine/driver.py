@@ -189,6 +189,7 @@ class RolloutDriver:
             is_old_ready=old is None or _is_ready(snapshot, VersionKey(rollout.model, old)),
             is_obeyed=_is_obeyed(snapshot, rollout),
             breaks=broken_by(snapshot, rollout.model, old, rollout.to_version) if served else "",
+            missing_approval_count=rollout.missing_approval_count,
         )
 
     async def _wait(self, event: asyncio.Event, limit_s: float) -> None:

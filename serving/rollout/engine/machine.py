@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
+from serving.registry.approval import waiting
 from serving.registry.rollout_plan import Plan, Strategy
 from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
@@ -127,7 +128,11 @@ def _from_pending(rollout: Rollout, sight: Sight, _: float) -> Change | None:
         return _after(rollout, State.VERIFYING, 0)
     # What is live is pinned with it, so that nothing else moves it.
     begun = Change(state=State.PREFLIGHT, live=rollout.from_version, want=(rollout.to_version,))
-    return begun if is_rollback or sight.missing_approval_count == 0 else None
+    missing = sight.missing_approval_count
+    if is_rollback or missing == 0:
+        return begun
+    note = waiting(rollout.candidate, missing)
+    return None if rollout.note == note else Change(state=State.PENDING, reason=note)
 
 
 def _from_preflight(rollout: Rollout, sight: Sight, _: float) -> Change | None:

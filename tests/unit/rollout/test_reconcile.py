@@ -202,6 +202,22 @@ def test_a_promoted_version_is_live_while_it_is_routed() -> None:
     assert world.snapshot.routes.live["a"].version == 1
 
 
+@pytest.mark.parametrize(
+    ("waiting", "pinned", "live"), [({A2}, None, 1), ({A1, A2}, None, None), ({A1, A2}, 1, 1)]
+)
+def test_a_version_that_waits_for_approvals_is_never_live_by_itself(
+    waiting: set[VersionKey], pinned: int | None, live: int | None
+) -> None:
+    """It is loaded and can be named; what is pinned is live, and nothing is where nothing is."""
+    pins = {} if pinned is None else {"a": pinned}
+    both = wanted(version_spec(A1), version_spec(A2), pinned=pins)
+    world = World(desired=replace(both, unapproved=frozenset(waiting)))
+    world.settle()
+    routes = world.snapshot.routes
+    assert routes.live["a"].version == live
+    assert routes.versions[A2].pool is not None
+
+
 def test_a_restarting_worker_keeps_its_routes() -> None:
     """While a worker restarts, its versions stay routed and live: no other version answers."""
     world = World(desired=wanted(version_spec(A1), version_spec(A2)))

@@ -155,9 +155,11 @@ def test_orders_that_make_no_sense_are_refused() -> None:
 
 
 def test_traffic_waits_for_approvals_and_a_rollback_does_not() -> None:
-    """Two approvals are missing: nothing is even loaded. A rollback asks nobody."""
+    """Two approvals are missing: nothing is loaded, which is told once. A rollback asks nobody."""
     sight = replace(READY, missing_approval_count=2)
-    assert next_change(rollout_record(), sight, BEGAN) is None
+    told = next_change(rollout_record(), sight, BEGAN)
+    assert told == Change(state=State.PENDING, reason="waits for 2 approvals (bascule approve m:2)")
+    assert next_change(taken(rollout_record(), told), sight, BEGAN) is None
     back = rollout_record(plan=Plan(strategy=Strategy.ROLLBACK))
     flip = next_change(back, sight, BEGAN)
     assert flip is not None
