@@ -7,7 +7,7 @@ hears of a pool only when it is new or its replica count changed.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,8 +19,12 @@ from serving.cluster.boards import EdgeBoard, PoolBoard
 from serving.cluster.recall import RoutesFile
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
+from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
+from serving.monitor.traffic import Lives
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
+from serving.rollout.traffic_asking import life_of
+from serving.worker.control import TrafficQuestion
 
 RETRY_S: Final = 1.0
 CHANGED_LIMIT_S: Final = 1.0
@@ -133,6 +137,20 @@ class RayPools:
     def comparisons(self) -> Sequence[ComparisonReport]:
         """Return what is known of each pair that is compared."""
         return self._board.comparisons()
+
+    async def traffic(self, keys: Collection[VersionKey], *, with_outputs: bool = False) -> Lives:
+        """Return what workers have reported of some versions, by the life of its process.
+
+        The first call asks them to; what they count comes with their reports, a second old.
+        """
+        self._board.ask_traffic(TrafficQuestion(keys=tuple(keys), with_outputs=with_outputs))
+        states = [state for pool in self._board.observe().values() for state in pool]
+        wanted = set(keys)
+        found = {
+            life_of(state): tuple(one for one in state.traffic if one.key in wanted)
+            for state in states
+        }
+        return {life: series for life, series in found.items() if series}
 
     async def changed(self) -> None:
         """Return when `observe` may give something new."""

@@ -17,13 +17,17 @@ from runtimes.facts import NodeFacts
 from serving.clock import Clock
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
+from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.registry.version import VersionSpec
 from serving.rollout.mirroring import MirrorOrder, PoolPlace, mirror_orders
 from serving.rollout.ports import Mirror, WorkerState
+from serving.worker.control import TrafficQuestion
 
 SILENCE_S: Final = 8.0
 """A replica or an edge that has said nothing for so long is gone; both call every 2 s or sooner."""
+QUESTION_S: Final = 10.0
+"""Counters are asked for every second or so; after so long nobody wants them any more."""
 LOOK_S: Final = 0.5
 
 
@@ -37,6 +41,8 @@ class PoolOrder:
     """What they shall copy and compare; None: nobody has said it yet, what was said holds."""
     mirror_key: str = ""
     """What copies on their way to another node are recognised by."""
+    question: TrafficQuestion | None = None
+    """Which versions' counters their reports shall carry; None: of none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +114,7 @@ class PoolBoard:
         self._pools: dict[str, _Pool] = {}
         self._mirrors: tuple[Mirror, ...] | None = None
         self._mirror_key = secrets.token_urlsafe()
+        self._questions: dict[VersionKey, tuple[float, bool]] = {}
         self._news_for_pools = Bell()
         self.news = Bell()
         """Rings when a worker reported something new, or was forgotten."""
@@ -141,6 +148,27 @@ class PoolBoard:
             for report in state.comparisons
         )
 
+    def ask_traffic(self, question: TrafficQuestion) -> None:
+        """Let the reports of those versions' workers carry their counters, for some time."""
+        until_s = self._clock.monotonic_s() + QUESTION_S
+        self._questions |= dict.fromkeys(question.keys, (until_s, question.with_outputs))
+        self._hand_questions()
+
+    def _hand_questions(self) -> None:
+        """Tell every pool what is asked of it by now."""
+        now_s = self._clock.monotonic_s()
+        self._questions = {key: one for key, one in self._questions.items() if one[0] > now_s}
+        for entry in self._pools.values():
+            if entry.order is None:
+                continue
+            keys = tuple(v.key for v in entry.order.versions if v.key in self._questions)
+            with_outputs = any(self._questions[key][1] for key in keys)
+            asked = TrafficQuestion(keys=keys, with_outputs=with_outputs) if keys else None
+            if entry.order.question != asked:
+                self._revision += 1
+                entry.order = replace(entry.order, revision=self._revision, question=asked)
+                self._news_for_pools.ring()
+
     async def exchange(
         self, pool: str, state: WorkerState, known_revision: int, wait_s: float
     ) -> PoolOrder | None:
@@ -165,6 +193,8 @@ class PoolBoard:
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every known pool, without those that fell silent."""
+        if self._questions:
+            self._hand_questions()
         oldest_s = self._clock.monotonic_s() - SILENCE_S
         for pool, entry in self._pools.items():
             for worker, (_, at_s) in list(entry.workers.items()):
@@ -216,13 +246,14 @@ class PoolBoard:
             versions=versions,
             mirrors=mirrors,
             mirror_key=self._mirror_key,
+            question=None if entry.order is None else entry.order.question,
         )
         self._news_for_pools.ring()
 
 
 def _steady(state: WorkerState) -> WorkerState:
     """The report without what always changes: memory and counters alone are no news."""
-    return replace(state, rss_bytes=0, comparisons=())
+    return replace(state, rss_bytes=0, comparisons=(), traffic=())
 
 
 class EdgeBoard:

@@ -8,6 +8,7 @@ controller is needed for changes only: while it is away, the worker serves on.
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
@@ -28,11 +29,13 @@ from serving.cluster.worker_calls import call_worker
 from serving.cluster.worker_launch import worker_launch
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
+from serving.monitor.traffic import TrafficCounters
 from serving.rollout.host import WorkerHost
 from serving.rollout.mirroring import mirror_table
 from serving.rollout.ports import PoolSpec
+from serving.rollout.traffic_asking import ask_traffic
 from serving.wire.call import Array
-from serving.worker.control import WorkerReport
+from serving.worker.control import TrafficQuestion, WorkerReport
 
 POLL_S: Final = 2.0
 REPORT_S: Final = 1.0
@@ -63,6 +66,8 @@ class PoolReplica:
         self._has_news = asyncio.Event()
         self._known_revision = -1
         self._is_stopping = False
+        self._question: TrafficQuestion | None = None
+        self._traffic: tuple[TrafficCounters, ...] = ()
         launch = worker_launch(instance, pool, self._worker, lock_file)
         self._socket = launch.address.socket
         self._host = WorkerHost(launch, clock=SystemClock(), on_change=self._has_news.set)
@@ -124,11 +129,19 @@ class PoolReplica:
         """Tell the controller what the worker does: at every change, and as a heartbeat."""
         while True:
             self._has_news.clear()
+            await self._look_at_traffic()
             await self._exchange(0.0)
             await asyncio.sleep(REPORT_PAUSE_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_S):
                     await self._has_news.wait()
+
+    async def _look_at_traffic(self) -> None:
+        """Read the counters that the next reports carry, if the controller asks for some."""
+        if self._question is None:
+            self._traffic = ()
+        else:
+            self._traffic = await ask_traffic(self._host.observe(), self._question)
 
     async def _follow(self) -> None:
         """Hear from the controller what to host."""
@@ -139,7 +152,7 @@ class PoolReplica:
         if self._is_stopping:
             await asyncio.sleep(RETRY_S)  # the controller has been told to forget this worker
             return
-        state = portable_worker(self._host.observe())
+        state = replace(portable_worker(self._host.observe()), traffic=self._traffic)
         try:
             order: PoolOrder | None = await answered(
                 self._controller.pool_exchange.remote(
@@ -153,6 +166,7 @@ class PoolReplica:
             return
         if order is not None and order.revision != self._known_revision:
             self._known_revision = order.revision
+            self._question = order.question
             self._host.set_versions(order.versions)
             if order.mirrors is not None:
                 node = self._host.address.node

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from runtimes.errors import BasculeError
 from serving.ids import VersionKey
+from serving.monitor.traffic_recorder import TrafficRecorder
 
 
 class FailureReason(StrEnum):
@@ -184,9 +186,11 @@ class StatisticsRecorder:
     All instants are nanoseconds of one monotonic clock that the caller reads.
     """
 
-    def __init__(self, key: VersionKey) -> None:
+    def __init__(self, key: VersionKey, *, began_ns: int = 0) -> None:
         """Start at zero."""
         self._key = key
+        self.traffic = TrafficRecorder(began_ns)
+        """The same calls, as guardrails look at them."""
         self._inference_count = 0
         self._success_count = 0
         self._success_ns = 0
@@ -264,11 +268,22 @@ class StatisticsRecorder:
         self._input_ns += phases.input_ns
         self._infer_ns += phases.infer_ns
         self._output_ns += phases.output_ns
+        self.traffic.count_one(duration_ns)
 
-    def count_failure(self, reason: FailureReason, duration_ns: int) -> None:
-        """Count a call that passed validation and got no result."""
+    def count_failure(
+        self, reason: FailureReason, duration_ns: int, error: BasculeError | None = None
+    ) -> None:
+        """Count a call that passed validation and got no result.
+
+        Args:
+            reason: In Triton's words.
+            duration_ns: From receipt to the refusal.
+            error: What its caller was told; None: a fault of ours, or nobody was told.
+        """
         self._failures[reason] += 1
         self._fail_ns += duration_ns
+        if reason is not FailureReason.CANCELED:
+            self.traffic.count_failure(error)
 
     def count_hit(self, lookup_ns: int, duration_ns: int) -> None:
         """Count a call that was answered from the cache: a success that nothing was run for.
@@ -280,6 +295,7 @@ class StatisticsRecorder:
         self._hit_count += 1
         self._hit_ns += lookup_ns
         self._success_ns += duration_ns
+        self.traffic.count_one(duration_ns)
 
     def count_miss(self, duration_ns: int) -> None:
         """Count an answered call that the cache did not know, and what the cache took of it."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from serving.ids import VersionKey
+
 BUCKETS_PER_DOUBLING: Final = 8
 _US: Final = 1000
 
@@ -53,6 +55,70 @@ class TrafficDelta:
                 for name in names
             },
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficCounters:
+    """What one worker has counted of one version since it was loaded."""
+
+    model: str
+    version: int
+    began_ns: int
+    """On the worker's clock: a version that was loaded again has another series of numbers."""
+    age_s: float = 0.0
+    """Seconds since then."""
+    counted: TrafficDelta = field(default_factory=TrafficDelta)
+
+    @property
+    def key(self) -> VersionKey:
+        """Which version."""
+        return VersionKey(self.model, self.version)
+
+
+Lives = Mapping[str, tuple[TrafficCounters, ...]]
+"""Life of a worker process -> what it has counted."""
+
+
+def deltas(before: Lives, now: Lives, *, watched_s: float) -> dict[VersionKey, TrafficDelta]:
+    """Return what happened to each version between two looks, on all workers together.
+
+    A life that ended is left out: what it counted after the last look is lost with it. A worker
+    that did not answer a look is made up for by the next; hand in `{**before, **now}` then.
+
+    Args:
+        before: At the last look.
+        now: At this one.
+        watched_s: Seconds since the first look: what is older than that and was not seen then is
+            history, which begins to count now.
+    """
+    found: dict[VersionKey, TrafficDelta] = {}
+    for life, series in now.items():
+        known = {(one.key, one.began_ns): one.counted for one in before.get(life, ())}
+        for one in series:
+            base = known.get((one.key, one.began_ns))
+            if base is None:
+                base = TrafficDelta() if one.age_s <= watched_s else one.counted
+            more = found.get(one.key, TrafficDelta())
+            found[one.key] = more + _difference(one.counted, base)
+    return found
+
+
+def _difference(now: TrafficDelta, before: TrafficDelta) -> TrafficDelta:
+    return TrafficDelta(
+        answered_count=now.answered_count - before.answered_count,
+        fault_count=now.fault_count - before.fault_count,
+        latency_counts=_less(now.latency_counts, before.latency_counts),
+        outputs={
+            name: left
+            for name, bins in now.outputs.items()
+            if (left := _less(bins, before.outputs.get(name, {})))
+        },
+    )
+
+
+def _less(now: Mapping[int, int], before: Mapping[int, int]) -> dict[int, int]:
+    left = {key: count - before.get(key, 0) for key, count in now.items()}
+    return {key: count for key, count in left.items() if count}
 
 
 def summed(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:

@@ -4,7 +4,7 @@
 `tests/fakes` has an in-memory one. All calls are made from the controller's event loop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -14,6 +14,7 @@ from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import SHARE_SCALE, WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
+from serving.monitor.traffic import Lives, TrafficCounters
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 
 
@@ -71,6 +72,8 @@ class WorkerState:
     comparisons: tuple[ComparisonReport, ...] = ()
     """Its part of every comparison that it takes part in, a few seconds old at most; what workers
     before it have counted in the same place is in it."""
+    traffic: tuple[TrafficCounters, ...] = ()
+    """Where counters travel with the report: of the versions that somebody asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,13 @@ class Cluster(Protocol):
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """The workers of every pool that was ensured and not stopped, as last heard of."""
+
+    async def traffic(self, keys: Collection[VersionKey], *, with_outputs: bool = False) -> Lives:
+        """Return what every worker has counted of some versions, by the life of its process.
+
+        Workers that do not answer are left out; numbers may be some seconds old. Whoever watches
+        asks every few seconds: a look at outputs ends when nobody does.
+        """
 
     async def changed(self) -> None:
         """Return when `observe` may give something new (or after some seconds without news)."""

@@ -1,7 +1,7 @@
 """`rollout.ports.Cluster` with worker processes that are children of this process."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -10,11 +10,14 @@ from serving.edge.node_gpus import seen_devices
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
+from serving.monitor.traffic import Lives
 from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order, worker_argv
 from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
+from serving.rollout.traffic_asking import ask_all
 from serving.settings import Settings
 from serving.supervise import ChildSpec, child_environment
+from serving.worker.control import TrafficQuestion
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +131,12 @@ class LocalCluster:
             orders = mirror_orders(self._mirrors, pools, self._versions[pool])
             for host in hosts:
                 host.mirrors.set(mirror_table(orders, self._node))
+
+    async def traffic(self, keys: Collection[VersionKey], *, with_outputs: bool = False) -> Lives:
+        """Return what every worker has counted of some versions, by the life of its process."""
+        question = TrafficQuestion(keys=tuple(keys), with_outputs=with_outputs)
+        states = [host.observe() for hosts in self._pools.values() for host in hosts]
+        return await ask_all(states, question)
 
     async def _retire(self, pool: str, host: WorkerHost) -> None:
         await host.stop(self._settings.drain_s)

@@ -27,7 +27,7 @@ from serving.monitor.triton_statistics import triton_statistics
 from serving.wire import refusals
 from serving.wire.region_table import RegionTable
 from serving.worker.admission import draining_error
-from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
+from serving.worker.control import ApplyRequest, HostedLine, TrafficQuestion, WorkerReport
 from serving.worker.exchange import Desk
 from serving.worker.front import Front
 from serving.worker.hosting import Hosting
@@ -37,6 +37,7 @@ from serving.worker.process import rss_bytes
 from serving.worker.regions import OpenRegions
 from serving.worker.shadows import Shadows
 from serving.worker.targets import PathTarget, Targets
+from serving.worker.traffic_route import answer_traffic
 
 JSON: Final = "application/json"
 EXTENSIONS: Final = (
@@ -106,6 +107,7 @@ class WorkerApp:
                 Route("/worker/apply", _local(self._apply), methods=["POST"]),
                 Route("/worker/state", _local(self._state)),
                 Route("/worker/statistics", _local(self._worker_statistics)),
+                Route("/worker/traffic", _local(self._traffic), methods=["POST"]),
                 Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
                 Route("/worker/diagnostics", _local(self._diagnostics), methods=["POST"]),
                 Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
@@ -210,6 +212,14 @@ class WorkerApp:
 
     async def _worker_statistics(self, _: Request) -> Response:
         counted = [self._count(loaded) for loaded in self._hosting.loaded]
+        return Response(msgspec.json.encode(counted), media_type=JSON)
+
+    async def _traffic(self, request: Request) -> Response:
+        try:
+            question = msgspec.json.decode(await request.body(), type=TrafficQuestion)
+        except msgspec.DecodeError as error:
+            raise InvalidArgumentError(f"invalid TrafficQuestion: {error}") from error
+        counted = answer_traffic(question, self._hosting.loaded, self._desk.now_ns())
         return Response(msgspec.json.encode(counted), media_type=JSON)
 
     async def _take_regions(self, request: Request) -> Response:

@@ -70,6 +70,7 @@ class Batcher:
         self._queue_bytes = queue_bytes
         self._executor = executor
         self._statistics = statistics
+        self._traffic = statistics.traffic
         self._costs = costs
         self._loop = loop
         self._now_ns = now_ns
@@ -116,7 +117,7 @@ class Batcher:
                 self._queued_rows += rows
                 waiting.count += size_bytes
         if error is not None:
-            self._statistics.count_failure(FailureReason.REJECTED, 0)
+            self._statistics.count_failure(FailureReason.REJECTED, 0, error)
             raise error
         if item.deadline_ns:
             self._watch_deadline(item.deadline_ns)
@@ -285,28 +286,36 @@ class Batcher:
                 self._fail(item, part.error, FailureReason.BACKEND)
 
     def _finish(self, part: Ran) -> None:
-        rows = call_count = enqueued_sum_ns = 0
+        rows = 0
+        enqueued_ns: list[int] = []
         self._answering = part
         for item, outputs in zip(part.batch, part.outputs, strict=True):
             if item.is_gone or not item.finish(outputs):
-                self._fail(item, None, FailureReason.BACKEND)
+                self._count_failure(item, item.refusal(), FailureReason.BACKEND)
                 continue
             rows += item.rows
-            call_count += 1
-            enqueued_sum_ns += item.enqueued_ns
+            enqueued_ns.append(item.enqueued_ns)
         self._answering = None
         phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
         self._statistics.count_execution(part.rows, phases_ns)
-        self._statistics.count_successes(call_count, rows, enqueued_sum_ns, phases_ns)
+        self._statistics.count_successes(len(enqueued_ns), rows, sum(enqueued_ns), phases_ns)
+        self._traffic.count_answered(enqueued_ns, phases_ns[3])
+        if self._traffic.sampler is not None:
+            self._traffic.sample(part.outputs[0])
         trace = self._trace
         if trace is not None and trace.tracer is not None:
             trace.tracer.take(trace.key, part.batch, Moments(*phases_ns))
 
     def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
-        reason = FailureReason.CANCELED if item.is_gone else reason
-        self._statistics.count_failure(reason, self._now_ns() - item.enqueued_ns)
+        self._count_failure(item, error, reason)
         if error is not None and not item.is_gone:
             item.fail(error)
+
+    def _count_failure(
+        self, item: QueuedCall, error: BasculeError | None, reason: FailureReason
+    ) -> None:
+        reason = FailureReason.CANCELED if item.is_gone else reason
+        self._statistics.count_failure(reason, self._now_ns() - item.enqueued_ns, error)
 
     def _forget(self, item: QueuedCall) -> None:
         self._queued_rows -= item.rows

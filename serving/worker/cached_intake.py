@@ -33,6 +33,10 @@ class MissedCall(QueuedCall):
         """Answer the caller, and keep the answer."""
         return self._cached.answer(self, outputs)
 
+    def refusal(self) -> BasculeError | None:
+        """Return what the caller was told."""
+        return self.asked.refusal()
+
     def fail(self, error: BasculeError) -> None:
         """Tell the caller; errors are not kept."""
         self._cached.forget(self)
@@ -133,4 +137,5 @@ class CachedIntake:
         if is_sent:
             self._statistics.count_hit(found_ns - begin_ns, end_ns - begin_ns)
         else:
-            self._statistics.count_failure(FailureReason.BACKEND, end_ns - begin_ns)
+            refusal = item.refusal()
+            self._statistics.count_failure(FailureReason.BACKEND, end_ns - begin_ns, refusal)

@@ -6,6 +6,7 @@
                          changed, as it happens, then an empty object when all is done
     GET  /worker/state   `WorkerReport`
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
+    POST /worker/traffic `TrafficQuestion` → list of `serving.monitor.traffic.TrafficCounters`
     POST /worker/regions RegionTable → list of the regions that cannot be opened (`RegionFault`)
     POST /worker/diagnostics  `serving.monitor.diagnostics.Diagnostics`: what to log and to trace
     POST /worker/mirrors MirrorTable: whose calls to copy to whom, and what to compare
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtimes.facts import NodeFacts
+from serving.ids import VersionKey
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 
 
@@ -66,6 +68,15 @@ class MirrorTable:
     mirrors: tuple[MirrorEntry, ...] = ()
     key: str = ""
     """Who sends copies by TCP must know it; empty: nobody may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficQuestion:
+    """Which versions' traffic somebody wants to know."""
+
+    keys: tuple[VersionKey, ...] = ()
+    with_outputs: bool = False
+    """Look at their outputs from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

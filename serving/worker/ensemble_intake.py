@@ -77,7 +77,7 @@ class EnsembleIntake:
         flow = self._flows.get(item)
         if flow is not None:
             flow.end()
-            self._count_failure(item, FailureReason.CANCELED)
+            self._count_failure(item, FailureReason.CANCELED, None)
             self._forget(item)
 
     def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:  # noqa: ARG002  the port's
@@ -106,18 +106,20 @@ class EnsembleIntake:
                 asked.rows, end_ns, end_ns - asked.enqueued_ns, flow.phases
             )
         else:
-            self._count_failure(asked, FailureReason.BACKEND)
+            self._count_failure(asked, FailureReason.BACKEND, asked.refusal())
         self._forget(asked)
 
     def fail(self, flow: "Flow", error: BasculeError) -> None:
         """Tell the caller which step failed, and why."""
         asked = flow.asked
-        self._count_failure(asked, REASONS.get(error.code, FailureReason.BACKEND))
+        self._count_failure(asked, REASONS.get(error.code, FailureReason.BACKEND), error)
         self._forget(asked)
         asked.fail(error)
 
-    def _count_failure(self, asked: QueuedCall, reason: FailureReason) -> None:
-        self._statistics.count_failure(reason, self.now_ns() - asked.enqueued_ns)
+    def _count_failure(
+        self, asked: QueuedCall, reason: FailureReason, error: BasculeError | None
+    ) -> None:
+        self._statistics.count_failure(reason, self.now_ns() - asked.enqueued_ns, error)
 
     def _forget(self, asked: QueuedCall) -> None:
         self._flows.pop(asked, None)

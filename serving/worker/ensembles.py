@@ -42,7 +42,9 @@ def open_ensemble(
     served = served_ensemble(spec, descriptions)
     plan = plan_ensemble(served, steps, descriptions)
     is_same = before is not None and before.spec.config_text == spec.config_text
-    statistics = before.statistics if before and is_same else StatisticsRecorder(spec.key)
+    statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
+    if before and is_same:
+        statistics = before.statistics
     call_spec = CallSpec(
         model=spec.model,
         version=spec.version,

@@ -106,6 +106,7 @@ class Exchange(QueuedCall):
         "keep_alive",
         "line",
         "loaded",
+        "refused",
         "reply",
     )
 
@@ -171,6 +172,7 @@ class Exchange(QueuedCall):
         try:
             self._encode(outputs)
         except BasculeError as error:
+            self.refused = error
             self.fail(error)
             return False
         except Exception:  # process edge: one call's reply must not take its batch-mates'
@@ -178,6 +180,11 @@ class Exchange(QueuedCall):
             self.fail(EngineError("internal error; the worker's log has it"))
             return False
         return True
+
+    def refusal(self) -> BasculeError | None:
+        """Return what the caller was told when the result could not be sent."""
+        refused: BasculeError | None = getattr(self, "refused", None)
+        return refused
 
     def fail(self, error: BasculeError) -> None:
         """Send the error in turn."""

@@ -82,7 +82,7 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         max_batch_rows=served.max_batch_rows,
         labels=parts.labels,
     )
-    statistics = StatisticsRecorder(spec.key)
+    statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
     queue = spec.policy.queue
     return LoadedVersion(
         spec=spec,

@@ -53,6 +53,10 @@ class QueuedCall(ABC):
             Whether it could be sent; if not, the call has been failed with the reason.
         """
 
+    def refusal(self) -> BasculeError | None:
+        """Return what the caller was told when the result could not be sent; None: not known."""
+        return None
+
     @abstractmethod
     def fail(self, error: BasculeError) -> None:
         """Take the reason why there is no result."""

@@ -235,7 +235,7 @@ class SequenceBatcher:
 
     def _fail(self, call: SequencedCall, error: BasculeError | None, reason: FailureReason) -> None:
         waited_ns = self._now_ns() - call.item.enqueued_ns
-        self._parts.statistics.count_failure(reason, waited_ns)
+        self._parts.statistics.count_failure(reason, waited_ns, error)
         if error is not None:
             call.item.fail(error)
 

@@ -83,6 +83,10 @@ class SequencedCall(QueuedCall):
         self.owner.settle(self, lost="" if is_sent or is_gone else UNSENT)
         return is_sent
 
+    def refusal(self) -> BasculeError | None:
+        """Return what the caller was told."""
+        return self.item.refusal()
+
     def fail(self, error: BasculeError) -> None:
         """Pass it on; the sequence ends."""
         if not self.item.is_gone:

@@ -5,7 +5,7 @@ a test owns the order of events.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runtimes.findings import Finding
@@ -13,6 +13,7 @@ from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import RouteTable, WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, Pair
+from serving.monitor.traffic import Lives, TrafficCounters
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 from serving.rollout.ports import HostedVersion, Mirror, PoolSpec, WorkerState
 
@@ -87,6 +88,8 @@ class FakeCluster:
         self.mirrors: list[Mirror] = []
         self.compared: list[ComparisonReport] = []
         """What the workers have found; a test puts it there."""
+        self.counted: dict[str, tuple[TrafficCounters, ...]] = {}
+        """What the lives of workers have counted; a test puts it there."""
         self._news = asyncio.Event()
 
     async def ensure_pool(self, spec: PoolSpec) -> None:
@@ -135,6 +138,19 @@ class FakeCluster:
     def comparisons(self) -> Sequence[ComparisonReport]:
         """Tell what was put there."""
         return tuple(self.compared)
+
+    async def traffic(
+        self,
+        keys: Collection[VersionKey],
+        *,
+        with_outputs: bool = False,  # noqa: ARG002  the port's
+    ) -> Lives:
+        """Tell what a test put there, of the versions that were asked for."""
+        asked = {
+            life: tuple(one for one in series if one.key in keys)
+            for life, series in self.counted.items()
+        }
+        return {life: series for life, series in asked.items() if series}
 
     def advance(self) -> bool:
         """Let every worker take one step; return whether anything happened."""

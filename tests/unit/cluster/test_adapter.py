@@ -13,8 +13,11 @@ from serving.cluster.recall import remembered
 from serving.edge.routes import RouteTable
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
+from serving.monitor.traffic import Lives, TrafficCounters
 from serving.rollout.ports import PoolSpec
+from serving.worker.control import TrafficQuestion
 from tests.fakes.cluster import version_spec
+from tests.unit.cluster.test_boards import worker
 
 POOL = PoolSpec(
     pool="s1",
@@ -192,3 +195,23 @@ def test_a_pool_that_was_ending_is_ended_by_the_next_controller(tmp_path: Path) 
     run(serve, file, body)
     assert serve.counts == {}
     assert json.loads(file.read_bytes()) == {"pools": [], "ending": []}
+
+
+def test_traffic_comes_with_the_reports(tmp_path: Path) -> None:
+    """The first question is passed on; then each life's counters of the asked version are told."""
+    key = VersionKey("m", 1)
+    counted = TrafficCounters(model="m", version=1, began_ns=1)
+    other = TrafficCounters(model="m", version=2, began_ns=1)
+
+    async def life() -> tuple[Lives, Lives]:
+        board = PoolBoard(SystemClock(), first_revision=1)
+        pools = RayPools(FakeServe(), board, tmp_path / "pools.json")
+        await pools.ensure_pool(POOL)
+        first = await pools.traffic([key])
+        state = replace(worker(), traffic=(counted, other), restart_count=3)
+        order = await board.exchange("s1", state, -1, 0.0)
+        assert order is not None
+        assert order.question == TrafficQuestion(keys=(key,))
+        return first, await pools.traffic([key])
+
+    assert asyncio.run(life()) == ({}, {"s1-a/3": (counted,)})

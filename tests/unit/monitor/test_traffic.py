@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.ids import VersionKey
 from serving.monitor.output_bins import NAN_BIN, bin_end, output_bin
-from serving.monitor.traffic import TrafficDelta, bucket_end_s, latency_bucket
+from serving.monitor.traffic import (
+    TrafficCounters,
+    TrafficDelta,
+    bucket_end_s,
+    deltas,
+    latency_bucket,
+)
 
 finite = st.floats(width=32, allow_nan=False)
 
@@ -62,3 +69,61 @@ def test_traffic_adds_up() -> None:
     assert both.call_count == 7
     assert both.latency_counts == {3: 2, 5: 1}
     assert both.outputs == {"a": {1: 1}, "b": {1: 2}}
+
+
+def counters(
+    answered: int, *, began_ns: int = 1, age_s: float = 0.0, version: int = 1
+) -> TrafficCounters:
+    """What a worker says: so many calls in one bucket."""
+    return TrafficCounters(
+        model="m",
+        version=version,
+        began_ns=began_ns,
+        age_s=age_s,
+        counted=TrafficDelta(
+            answered_count=answered,
+            fault_count=1,
+            latency_counts={7: answered},
+            outputs={"y": {3: answered}},
+        ),
+    )
+
+
+def test_a_delta_is_what_came_between_two_looks() -> None:
+    """Of all workers together, version by version."""
+    before = {"a/0": (counters(5), counters(1, version=2)), "b/0": (counters(1),)}
+    now = {"a/0": (counters(9), counters(1, version=2)), "b/0": (counters(4),)}
+
+    found = deltas(before, now, watched_s=9)
+
+    assert found[VersionKey("m", 1)] == TrafficDelta(
+        answered_count=7, latency_counts={7: 7}, outputs={"y": {3: 7}}
+    )
+    assert found[VersionKey("m", 2)].call_count == 0
+
+
+def test_a_worker_that_was_started_again_counts_anew() -> None:
+    """Its second life's calls are added; those of the first that nobody saw are lost."""
+    found = deltas({"a/0": (counters(5),)}, {"a/1": (counters(2, age_s=3),)}, watched_s=9)
+
+    assert found[VersionKey("m", 1)].answered_count == 2
+
+
+def test_a_version_that_was_loaded_again_counts_anew() -> None:
+    """In the same process, a smaller number is no negative difference."""
+    before = {"a/0": (counters(5, began_ns=1),)}
+    now = {"a/0": (counters(2, began_ns=8, age_s=3),)}
+
+    assert deltas(before, now, watched_s=9)[VersionKey("m", 1)].answered_count == 2
+
+
+def test_what_is_older_than_the_watching_is_history() -> None:
+    """A worker that is seen for the first time, and was there before, begins to count now."""
+    now = {"a/0": (counters(5000, age_s=3600),)}
+
+    assert deltas({}, now, watched_s=9)[VersionKey("m", 1)].call_count == 0
+
+
+def test_a_life_that_ended_takes_nothing_away() -> None:
+    """A version without a worker has no delta."""
+    assert deltas({"a/0": (counters(5),)}, {}, watched_s=9) == {}
