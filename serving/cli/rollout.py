@@ -194,8 +194,11 @@ def _followed(rollout: Rollout, *, is_shown: bool) -> Rollout:
             if is_shown:
                 live.update(rollout_view(report, datetime.now(UTC)))
             if report.rollout.state in ENDED:
-                return report.rollout
+                break
             time.sleep(LOOK_S)
+    if is_shown:
+        typer.echo()
+    return report.rollout
 
 
 def _exit(rollout: Rollout) -> None:

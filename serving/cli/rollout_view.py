@@ -37,7 +37,7 @@ def rollout_view(report: RolloutReport, now_utc: datetime) -> RenderableType:
         table.add_row(
             f"{one.at_utc:%H:%M:%S.%f}"[:12], f"{one.state}{step}", Text(one.who), Text(one.reason)
         )
-    return Group(head, table)
+    return Group(head, table, *([Text(f"now: {report.seen}")] if report.seen else []))
 
 
 def history_view(rollouts: Iterable[Rollout]) -> Table:

@@ -136,6 +136,8 @@ class RolloutReport:
 
     rollout: Rollout
     transitions: tuple[Transition, ...]
+    seen: str = ""
+    """What its guardrails see now; empty if they do not look."""
 
 
 class RolloutControl(Protocol):

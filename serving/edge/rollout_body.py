@@ -50,6 +50,7 @@ class RolloutBody(BaseModel):
     shadow_s: float = Field(default=0.0, ge=0, le=LONGEST_S)
     shadow_call_count: int = Field(default=0, ge=0, le=MOST_CALLS)
     shadow_percent: float = Field(default=100.0, gt=0, le=100)
+    compare_percent: float = Field(default=10.0, ge=0, le=100)
     bake_s: float = Field(default=300.0, ge=0, le=LONGEST_S)
     load_limit_s: float = Field(default=1800.0, gt=0, le=LONGEST_S)
     keep_old: bool = False
@@ -73,6 +74,7 @@ class RolloutBody(BaseModel):
             shadow_s=self.shadow_s,
             shadow_call_count=self.shadow_call_count,
             shadow_share=round(self.shadow_percent * WHOLE_SHARE / 100),
+            compare_share=round(self.compare_percent * WHOLE_SHARE / 100),
             bake_s=self.bake_s,
             load_limit_s=self.load_limit_s,
             is_forced=self.force,

@@ -62,6 +62,7 @@ class TrafficRecorder:
         "_batches",
         "_bins",
         "_buckets",
+        "_copies",
         "_fault_count",
         "began_ns",
         "sampler",
@@ -79,6 +80,7 @@ class TrafficRecorder:
         """None: outputs are not looked at."""
         self._answered_count = 0
         self._fault_count = 0
+        self._copies: list[int] = []
         self._batches: list[tuple[Sequence[int], int]] = []
         self._buckets: Counter[int] = Counter()
         self._bins: dict[str, Counter[int]] = {}
@@ -90,10 +92,27 @@ class TrafficRecorder:
             enqueued_ns: When each was received; kept, so nobody may change it.
             end_ns: When all had their replies.
         """
+        if self._copies:
+            enqueued_ns = self._without_copies(enqueued_ns)
         batches = self._batches
         batches.append((enqueued_ns, end_ns))
         if len(batches) >= FLUSH_BATCHES:
             self._flush()
+
+    def leave_out(self, enqueued_ns: int) -> None:
+        """Do not count a call of the batch that is about to be counted: it is a copy of another."""
+        self._copies.append(enqueued_ns)
+
+    def leave_out_fault(self, error: BasculeError | None) -> None:
+        """Take back that a call failed: it was a copy, and no caller noticed."""
+        self._fault_count -= _is_fault(error)
+
+    def _without_copies(self, enqueued_ns: Sequence[int]) -> list[int]:
+        left = list(enqueued_ns)
+        for at_ns in self._copies:
+            left.remove(at_ns)
+        self._copies.clear()
+        return left
 
     def count_one(self, duration_ns: int) -> None:
         """Count an answered call that was in no batch."""
@@ -101,8 +120,7 @@ class TrafficRecorder:
 
     def count_failure(self, error: BasculeError | None) -> None:
         """Count a failed call, unless its caller made a mistake."""
-        if error is None or WIRE[error.code].http >= _SERVER_FAULT:
-            self._fault_count += 1
+        self._fault_count += _is_fault(error)
 
     def watch_outputs(self, names: Sequence[str], *, has_rows: bool) -> None:
         """Begin to look at outputs, or go on."""
@@ -170,3 +188,8 @@ def _series(name: str, row: Array) -> Iterator[tuple[str, float]]:
     yield f"{name} mean", float(values.mean())
     yield f"{name} largest", float(values.max())
     yield f"{name} place of largest", float(values.argmax())
+
+
+def _is_fault(error: BasculeError | None) -> bool:
+    """Whether a failed call is not its caller's mistake."""
+    return error is None or WIRE[error.code].http >= _SERVER_FAULT

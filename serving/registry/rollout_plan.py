@@ -82,7 +82,9 @@ class Plan:
     shadow_call_count: int = 0
     """And how many must have been compared."""
     shadow_share: int = WHOLE_SHARE
-    """How many of the live calls are copied, while they are."""
+    """How many of the live calls are copied, while only copies reach the candidate."""
+    compare_share: int = 1_000
+    """Likewise during a canary: answers to equal calls say most about a difference."""
     bake_s: float = 300.0
     """How long the old version stays loaded, and the guardrails watch, after the flip."""
     load_limit_s: float = 1800.0

@@ -5,6 +5,7 @@ compares; a controller that is started again begins to compare anew.
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -20,12 +21,17 @@ from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import ENGINE, RolloutBook
 from serving.registry.version import VersionState
+from serving.rollout.engine.evidence import COMPARED_STATES, Evidence, Look, workers_of
 from serving.rollout.engine.machine import Sight, next_change, ordered
+from serving.rollout.engine.mirrors import compared_by, mirror_of
 from serving.rollout.interface_break import broken_by
 from serving.rollout.loop import ControlLoop
+from serving.rollout.ports import Cluster, Mirror
 
 log = structlog.get_logger(__name__)
 
+WINDOW_S: Final = 1.0
+"""Between two looks at what versions have answered."""
 LOOK_S: Final = 0.1
 """Between two looks at a rollout that waits for something."""
 NEWS_S: Final = 1.0
@@ -36,14 +42,20 @@ AFTER_ERROR_S: Final = 1.0
 class RolloutDriver:
     """Belongs to the controller's event loop."""
 
-    def __init__(self, loop: ControlLoop, book: RolloutBook, clock: Clock) -> None:
+    def __init__(
+        self, loop: ControlLoop, book: RolloutBook, cluster: Cluster, clock: Clock
+    ) -> None:
         """Remember the parts; `run` works.
 
         Args:
             loop: Makes changes take effect.
             book: Where rollouts are kept.
-            clock: The wall clock that waits are measured by.
+            cluster: Whose workers count what guardrails compare.
+            clock: What waits are measured by.
         """
+        self._cluster = cluster
+        self._mirrors: dict[int, Mirror] = {}
+        self._evidence: dict[int, Evidence] = {}
         self._loop = loop
         self._book = book
         self._clock = clock
@@ -97,6 +109,11 @@ class RolloutDriver:
             if after is not None:
                 return after
 
+    def seen(self, number: int) -> str:
+        """Say what the guardrails of a rollout that is under way see now; empty for another."""
+        evidence = self._evidence.get(number)
+        return "" if evidence is None else evidence.told()
+
     async def active(self, model: str) -> Rollout:
         """Return the rollout of a model that is under way.
 
@@ -134,19 +151,62 @@ class RolloutDriver:
         """Take one rollout to its end."""
         while rollout.state not in ENDED:
             try:
-                rollout = await self._step(rollout)
+                evidence = await self._evidence_of(rollout)
+                rollout = await self._step(rollout, evidence)
             except DrainingError:
                 return
             except BasculeError as error:  # the catalog, or a pass; nothing was lost
                 log.warning("rollout_step_failed", rollout=rollout.id, error=error.message)
                 await asyncio.sleep(AFTER_ERROR_S)
+        self._mirror(rollout)
         self._driven.discard(rollout.id)
+        self._evidence.pop(rollout.id, None)
         log.info("rollout_ended", rollout=rollout.id, state=rollout.state, reason=rollout.note)
 
-    async def _step(self, rollout: Rollout) -> Rollout:
+    async def _evidence_of(self, rollout: Rollout) -> Evidence:
+        """Return what was seen so far; after a start of the controller, what was kept of it."""
+        if rollout.id not in self._evidence:
+            _, transitions = await asyncio.to_thread(self._book.found, rollout.id)
+            self._evidence[rollout.id] = Evidence(rollout, transitions)
+        return self._evidence[rollout.id]
+
+    async def _look(self, rollout: Rollout, evidence: Evidence) -> None:
+        """Show the guardrails what happened since the last look, if it is time for one."""
+        now_s = self._clock.monotonic_s()
+        if not evidence.is_due(now_s, WINDOW_S):
+            return
+        shift = rollout.plan.guardrails.output_shift
+        lives = await self._cluster.traffic(evidence.keys, with_outputs=shift)
+        evidence.see(
+            Look(
+                at_s=now_s,
+                lives=lives,
+                workers=workers_of(self._cluster.observe(), rollout.candidate),
+                compared=compared_by(self._cluster.comparisons(), rollout),
+            )
+        )
+
+    def _mirror(self, rollout: Rollout) -> None:
+        """Let calls be copied where the rollout compares answers, and no longer."""
+        mirror = mirror_of(rollout)
+        if mirror == self._mirrors.get(rollout.id):
+            return
+        if mirror is None:
+            del self._mirrors[rollout.id]
+        else:
+            self._mirrors[rollout.id] = mirror
+        self._cluster.set_mirrors(tuple(self._mirrors.values()))
+
+    async def _step(self, rollout: Rollout, evidence: Evidence) -> Rollout:
         """Make the change that is due, or wait a little; return the rollout as it stands."""
-        change = next_change(rollout, self._sight(rollout), self._clock.utc_now())
+        evidence.move(rollout)
+        self._mirror(rollout)
+        await self._look(rollout, evidence)
+        sight = self._sight(rollout, evidence)
+        change = next_change(rollout, sight, self._clock.utc_now())
         if change is not None:
+            if rollout.state in COMPARED_STATES or change.state in COMPARED_STATES:
+                change = replace(change, evidence=evidence.kept(change.state))
             after = await self._record(rollout, change, ENGINE)
             if after is not None:
                 return after
@@ -176,7 +236,8 @@ class RolloutDriver:
                 self._changed.notify_all()
         return after
 
-    def _sight(self, rollout: Rollout) -> Sight:
+    def _sight(self, rollout: Rollout, evidence: Evidence) -> Sight:
+        verdict = evidence.verdict()
         snapshot, key = self._loop.snapshot, rollout.candidate
         record = snapshot.versions.get(key)
         failure = self._loop.failure(key)
@@ -190,6 +251,9 @@ class RolloutDriver:
             is_obeyed=_is_obeyed(snapshot, rollout),
             breaks=broken_by(snapshot, rollout.model, old, rollout.to_version) if served else "",
             missing_approval_count=rollout.missing_approval_count,
+            ruling=verdict.ruling,
+            ruling_reason=verdict.reason,
+            call_count=evidence.call_count(),
         )
 
     async def _wait(self, event: asyncio.Event, limit_s: float) -> None:

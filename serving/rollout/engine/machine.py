@@ -47,7 +47,6 @@ class Sight:
     missing_approval_count: int = 0
     ruling: Ruling = Ruling.WATCHING
     ruling_reason: str = ""
-    evidence: str = ""
     call_count: int = 0
     """Calls that the candidate has answered in this state and step: copies, in SHADOW."""
 
@@ -184,20 +183,18 @@ def _passed(rollout: Rollout, sight: Sight) -> Change | None:
     """Go on from a step whose time is over, if the guardrails have seen enough."""
     if sight.ruling is not Ruling.ENOUGH:
         return None
-    return _after(rollout, rollout.state, rollout.step, sight.ruling_reason, sight.evidence)
+    return _after(rollout, rollout.state, rollout.step, sight.ruling_reason)
 
 
-def _after(
-    rollout: Rollout, state: RolloutState, step: int, reason: str = "", evidence: str = ""
-) -> Change:
+def _after(rollout: Rollout, state: RolloutState, step: int, reason: str = "") -> Change:
     """Return the change into what follows a state."""
     plan = rollout.plan
     if state is State.VERIFYING and (plan.shadow_s > 0 or plan.shadow_call_count > 0):
         return Change(state=State.SHADOW, reason=reason)
     following = step + 1 if state is State.CANARY else 0
     if following < len(plan.steps):
-        return Change(state=State.CANARY, step=following, reason=reason, evidence=evidence)
-    return Change(state=State.SWITCHED, reason=reason, evidence=evidence, live=rollout.to_version)
+        return Change(state=State.CANARY, step=following, reason=reason)
+    return Change(state=State.SWITCHED, reason=reason, live=rollout.to_version)
 
 
 def _skipped(rollout: Rollout, reason: str) -> Change:
@@ -227,7 +224,6 @@ def _back(rollout: Rollout, sight: Sight, why: str) -> Change | None:
     return Change(
         state=State.ROLLING_BACK,
         reason=why,
-        evidence=sight.evidence,
         live=old,
         want=() if old is None else (old,),
     )

@@ -32,7 +32,9 @@ class RolloutOperations:
         self._control_loop = loop
         self._book = ports.rollouts
         self._driver = (
-            None if ports.rollouts is None else RolloutDriver(loop, ports.rollouts, ports.clock)
+            None
+            if ports.rollouts is None
+            else RolloutDriver(loop, ports.rollouts, ports.cluster, ports.clock)
         )
 
     async def run_rollouts(self) -> None:
@@ -117,7 +119,8 @@ class RolloutOperations:
             NotFoundError: There is none of that number.
         """
         rollout, transitions = await asyncio.to_thread(self._kept().found, number)
-        return RolloutReport(rollout=rollout, transitions=transitions)
+        seen = self._driving().seen(number)
+        return RolloutReport(rollout=rollout, transitions=transitions, seen=seen)
 
     async def refuse_during_rollout(self, model: str) -> None:
         """Let nobody else move a model's traffic while a rollout does.
