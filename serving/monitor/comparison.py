@@ -73,8 +73,8 @@ class ComparisonReport:
     against: int
     """The live version."""
     compared_calls: int = 0
-    """Calls that the candidate has answered. Its own statistics (`nv_inference_*`) count them, too:
-    what clients have asked is the difference."""
+    """Calls that the candidate has answered. Its own statistics (`nv_inference_*`) count them, too;
+    what guardrails see of its traffic (`serving.monitor.traffic`) is without them."""
     compared_rows: int = 0
     mismatched_rows: int = 0
     """Rows of which at least one output is outside its tolerance."""

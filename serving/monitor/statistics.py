@@ -247,7 +247,9 @@ class StatisticsRecorder:
         self._infer_ns += call_count * (split_ns - infer_ns)
         self._output_ns += call_count * (end_ns - split_ns)
 
-    def count_composed(self, rows: int, end_ns: int, duration_ns: int, phases: Phases) -> None:
+    def count_composed(
+        self, rows: int, end_ns: int, duration_ns: int, phases: Phases, *, is_copy: bool = False
+    ) -> None:
         """Count a call of an ensemble that was answered: one execution, composed of its steps'.
 
         Args:
@@ -255,6 +257,7 @@ class StatisticsRecorder:
             end_ns: When its reply was handed over.
             duration_ns: From receipt to then.
             phases: The sums over its steps.
+            is_copy: Of another version's call: no client's, and so left out of the traffic.
         """
         begin_ns = end_ns - phases.input_ns - phases.infer_ns - phases.output_ns
         self.count_execution(
@@ -268,10 +271,16 @@ class StatisticsRecorder:
         self._input_ns += phases.input_ns
         self._infer_ns += phases.infer_ns
         self._output_ns += phases.output_ns
-        self.traffic.count_one(duration_ns)
+        if not is_copy:
+            self.traffic.count_one(duration_ns)
 
     def count_failure(
-        self, reason: FailureReason, duration_ns: int, error: BasculeError | None = None
+        self,
+        reason: FailureReason,
+        duration_ns: int,
+        error: BasculeError | None = None,
+        *,
+        is_copy: bool = False,
     ) -> None:
         """Count a call that passed validation and got no result.
 
@@ -279,23 +288,26 @@ class StatisticsRecorder:
             reason: In Triton's words.
             duration_ns: From receipt to the refusal.
             error: What its caller was told; None: a fault of ours, or nobody was told.
+            is_copy: As in `count_composed`.
         """
         self._failures[reason] += 1
         self._fail_ns += duration_ns
-        if reason is not FailureReason.CANCELED:
+        if reason is not FailureReason.CANCELED and not is_copy:
             self.traffic.count_failure(error)
 
-    def count_hit(self, lookup_ns: int, duration_ns: int) -> None:
+    def count_hit(self, lookup_ns: int, duration_ns: int, *, is_copy: bool = False) -> None:
         """Count a call that was answered from the cache: a success that nothing was run for.
 
         Args:
             lookup_ns: How long finding the answer took.
             duration_ns: From receipt to the handing over of the reply.
+            is_copy: As in `count_composed`.
         """
         self._hit_count += 1
         self._hit_ns += lookup_ns
         self._success_ns += duration_ns
-        self.traffic.count_one(duration_ns)
+        if not is_copy:
+            self.traffic.count_one(duration_ns)
 
     def count_miss(self, duration_ns: int) -> None:
         """Count an answered call that the cache did not know, and what the cache took of it."""

@@ -65,6 +65,7 @@ class TrafficRecorder:
         "_copies",
         "_fault_count",
         "began_ns",
+        "has_copies",
         "sampler",
     )
 
@@ -76,6 +77,8 @@ class TrafficRecorder:
                 again counts anew.
         """
         self.began_ns = began_ns
+        self.has_copies = False
+        """Whether some of the calls are copies of another version's: these are left out."""
         self.sampler: OutputSampler | None = None
         """None: outputs are not looked at."""
         self._answered_count = 0

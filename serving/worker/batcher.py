@@ -21,7 +21,7 @@ from serving.worker.admission import QueueLimits, crowd_refusal, refusal
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
-from serving.worker.queued import QueuedCall
+from serving.worker.queued import QueuedCall, without_copies
 from serving.worker.recorder import LOOP_SLOT
 from serving.worker.tracing import Moments, TraceSlot
 
@@ -117,7 +117,7 @@ class Batcher:
                 self._queued_rows += rows
                 waiting.count += size_bytes
         if error is not None:
-            self._statistics.count_failure(FailureReason.REJECTED, 0, error)
+            self._statistics.count_failure(FailureReason.REJECTED, 0, error, is_copy=item.is_copy)
             raise error
         if item.deadline_ns:
             self._watch_deadline(item.deadline_ns)
@@ -299,6 +299,8 @@ class Batcher:
         phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
         self._statistics.count_execution(part.rows, phases_ns)
         self._statistics.count_successes(len(enqueued_ns), rows, sum(enqueued_ns), phases_ns)
+        if self._traffic.has_copies:
+            enqueued_ns = without_copies(enqueued_ns, part.batch)
         self._traffic.count_answered(enqueued_ns, phases_ns[3])
         if self._traffic.sampler is not None:
             self._traffic.sample(part.outputs[0])
@@ -315,7 +317,8 @@ class Batcher:
         self, item: QueuedCall, error: BasculeError | None, reason: FailureReason
     ) -> None:
         reason = FailureReason.CANCELED if item.is_gone else reason
-        self._statistics.count_failure(reason, self._now_ns() - item.enqueued_ns, error)
+        waited_ns = self._now_ns() - item.enqueued_ns
+        self._statistics.count_failure(reason, waited_ns, error, is_copy=item.is_copy)
 
     def _forget(self, item: QueuedCall) -> None:
         self._queued_rows -= item.rows

@@ -33,6 +33,11 @@ class MissedCall(QueuedCall):
         """Answer the caller, and keep the answer."""
         return self._cached.answer(self, outputs)
 
+    @property
+    def is_copy(self) -> bool:  # type: ignore[override]  # it stands for the other call
+        """Whether no client asked."""
+        return self.asked.is_copy
+
     def refusal(self) -> BasculeError | None:
         """Return what the caller was told."""
         return self.asked.refusal()
@@ -135,7 +140,10 @@ class CachedIntake:
         is_sent = item.finish(outputs)
         end_ns = self._now_ns()
         if is_sent:
-            self._statistics.count_hit(found_ns - begin_ns, end_ns - begin_ns)
+            lookup_ns, whole_ns = found_ns - begin_ns, end_ns - begin_ns
+            self._statistics.count_hit(lookup_ns, whole_ns, is_copy=item.is_copy)
         else:
             refusal = item.refusal()
-            self._statistics.count_failure(FailureReason.BACKEND, end_ns - begin_ns, refusal)
+            self._statistics.count_failure(
+                FailureReason.BACKEND, end_ns - begin_ns, refusal, is_copy=item.is_copy
+            )

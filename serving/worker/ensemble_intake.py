@@ -103,7 +103,11 @@ class EnsembleIntake:
         if is_sent:
             end_ns = self.now_ns()
             self._statistics.count_composed(
-                asked.rows, end_ns, end_ns - asked.enqueued_ns, flow.phases
+                asked.rows,
+                end_ns,
+                end_ns - asked.enqueued_ns,
+                flow.phases,
+                is_copy=asked.is_copy,
             )
         else:
             self._count_failure(asked, FailureReason.BACKEND, asked.refusal())
@@ -119,7 +123,8 @@ class EnsembleIntake:
     def _count_failure(
         self, asked: QueuedCall, reason: FailureReason, error: BasculeError | None
     ) -> None:
-        self._statistics.count_failure(reason, self.now_ns() - asked.enqueued_ns, error)
+        waited_ns = self.now_ns() - asked.enqueued_ns
+        self._statistics.count_failure(reason, waited_ns, error, is_copy=asked.is_copy)
 
     def _forget(self, asked: QueuedCall) -> None:
         self._flows.pop(asked, None)

@@ -44,6 +44,8 @@ class QueuedCall(ABC):
     """When it goes behind the calls of its level that are on time; 0: never."""
     is_gone: bool
     """The client left: nobody wants the result."""
+    is_copy = False
+    """Of another version's call, to be compared: no client asked."""
 
     @abstractmethod
     def finish(self, outputs: Sequence[Array]) -> bool:
@@ -60,3 +62,14 @@ class QueuedCall(ABC):
     @abstractmethod
     def fail(self, error: BasculeError) -> None:
         """Take the reason why there is no result."""
+
+
+def without_copies(enqueued_ns: Sequence[int], batch: Sequence[QueuedCall]) -> list[int]:
+    """Return when the answered calls of clients were received; no two calls are at one instant.
+
+    Args:
+        enqueued_ns: The same of all answered calls.
+        batch: All calls of the batch.
+    """
+    copied_ns = {item.enqueued_ns for item in batch if item.is_copy}
+    return [at_ns for at_ns in enqueued_ns if at_ns not in copied_ns]

@@ -51,6 +51,8 @@ class ShadowCall(QueuedCall):
 
     __slots__ = ("_loaded", "_wire", "answer")
 
+    is_copy = True
+
     def __init__(
         self, copy: ShadowCopy, loaded: LoadedVersion, answer: "asyncio.Future[Outcome]"
     ) -> None:

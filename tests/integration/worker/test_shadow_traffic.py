@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from serving.worker.control import MirrorTable
+from serving.ids import VersionKey
+from serving.monitor.traffic import TrafficCounters
+from serving.worker.control import MirrorTable, TrafficQuestion
 from tests.fakes import models
 from tests.fakes.shadow_pair import ShadowPair, ask, running_pair, set_mirrors
 from tests.fakes.worker_process import (
@@ -245,3 +248,24 @@ def test_a_lost_candidate_costs_a_bounded_queue(lost: ShadowPair, ending: signal
     assert lost.report(lost.live).dropped_calls >= 200
     with RawClient(lost.live.address) as client:
         assert is_right(client.ask(infer(SAME, {"x": X})))
+
+
+def test_copies_are_no_traffic_of_the_candidate(pair: ShadowPair) -> None:
+    """Its statistics have them, as it ran them; what guardrails see is what clients asked."""
+    pair.mirror("narrow")
+    with pair.live.client() as client:
+        assert is_right(client.ask(infer("/v2/models/narrow/infer", {"x": X})))
+    pair.settled(1)
+    pair.mirror("off")
+    ran = pair.candidate.statistics("off")["inference_count"]
+    with pair.live.client() as client, pair.candidate.client() as own:
+        for _ in range(5):
+            assert client.ask(infer("/v2/models/off/infer", {"x": X})).status == 200
+        assert own.ask(infer("/v2/models/off/infer", {"x": X})).status == 200
+    pair.settled(5)
+    assert pair.candidate.statistics("off")["inference_count"] == ran + 6
+    question = TrafficQuestion(keys=(VersionKey("off", 2), VersionKey("narrow", 2)))
+    with pair.candidate.local() as client:
+        reply = client.ask(request("/worker/traffic", msgspec.json.encode(question)))
+    counted = msgspec.json.decode(reply.body, type=list[TrafficCounters])
+    assert {one.model: one.counted.call_count for one in counted} == {"off": 1, "narrow": 0}
