@@ -60,6 +60,7 @@ WORDS: Final = {
     "promote": Word("serving.cli.operate", "Make a version the one that answers by default."),
     "approve": Word("serving.cli.approvals", "Vouch for a version before it gets traffic."),
     "approvals": Word("serving.cli.approvals", "Who approved what, what is missing, who must."),
+    "apply": Word("serving.cli.apply", "Make live versions and approvals what a file says."),
     "rollout": Word("serving.cli.rollout", "Move traffic to a version: watched, reversible."),
     "rollback": Word("serving.cli.rollout", "Give all traffic to the version before, at once."),
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),

@@ -1,0 +1,174 @@
+"""`models.yaml`: which version of each model shall be live, and how traffic gets there.
+
+::
+
+    models:
+      resnet:
+        version: 3                      # the only field that must be there
+        strategy: canary                # blue-green if left out
+        steps: [1%:60s, 10%:2000, 50%]  # as --steps of bascule rollout start
+        sticky_by: bascule-key
+        shadow: 60s
+        bake: 10m
+        keep_old: false
+        approvals: 2                    # left out: as it is
+        guardrails: {latency_ratio: 2, mismatch_share: 0.01}
+        reason: release 2026-05
+
+What is not said is as in `bascule rollout start`.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtimes.errors import BasculeError, InvalidArgumentError
+from serving.cli.rollout_options import plan_body
+from serving.edge.rollout_body import MAX_STEPS, GuardrailsBody, RolloutBody
+from serving.errors import NotFoundError
+from serving.ids import MAX_VERSION, model_name
+from serving.registry.approvals import MOST_APPROVALS
+from serving.registry.rollout_plan import Strategy, require_sound
+
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_MODELS: Final = 10_000
+DEFAULT_BAKE: Final = "5m"
+
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class _Wanted(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Annotated[int, Field(gt=0, le=MAX_VERSION, strict=True)]
+    strategy: Strategy = Strategy.BLUE_GREEN
+    steps: tuple[Text, ...] = Field(default=(), max_length=MAX_STEPS)
+    sticky_by: Text = ""
+    shadow: Text = ""
+    bake: Text = DEFAULT_BAKE
+    keep_old: Annotated[bool, Field(strict=True)] = False
+    approvals: Annotated[int, Field(ge=0, le=MOST_APPROVALS, strict=True)] | None = None
+    guardrails: GuardrailsBody = GuardrailsBody()
+    reason: Text = ""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: dict[str, _Wanted] = Field(max_length=MAX_MODELS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedModel:
+    """What the file says of one model."""
+
+    model: str
+    version: int
+    strategy: Strategy
+    steps: tuple[str, ...]
+    approvals: int | None
+    """How many shall be required; None: the file does not say."""
+    body: Mapping[str, object]
+    """Of the call that starts the rollout."""
+
+
+def read_models_file(file: Path) -> tuple[WantedModel, ...]:
+    """Read what shall be live.
+
+    Raises:
+        NotFoundError: There is no such file.
+        InvalidArgumentError: It names the field, what came, and what was expected.
+    """
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError(f"{file} cannot be read: {error.strerror}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise InvalidArgumentError(f"{file}: it is larger than {MAX_FILE_BYTES} bytes")
+    return parse_models(raw, str(file))
+
+
+def parse_models(raw: bytes, source: str) -> tuple[WantedModel, ...]:
+    """Read the file's text; raises what `read_models_file` raises.
+
+    Args:
+        raw: What the file holds.
+        source: What to call it in messages.
+    """
+    try:
+        found = _File.model_validate(yaml.safe_load(raw))
+        _require_single_keys(raw)
+    except ValidationError as error:
+        raise InvalidArgumentError(f"{source}: {_problem(error)}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise InvalidArgumentError(f"{source}: it cannot be read as YAML: {told}") from error
+    return tuple(_wanted(name, one, source) for name, one in sorted(found.models.items()))
+
+
+def _require_single_keys(raw: bytes) -> None:
+    """Refuse a key that comes twice: YAML would silently take the last one."""
+    pending, known = [yaml.compose(raw, yaml.SafeLoader)], set[int]()
+    while pending:
+        node = pending.pop()
+        if id(node) in known or not isinstance(node, yaml.MappingNode):
+            continue
+        known.add(id(node))
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"{key!r} comes twice")
+        pending += [value for _, value in node.value]
+
+
+def _wanted(name: str, found: _Wanted, source: str) -> WantedModel:
+    try:
+        model_name(name)
+        body = plan_body(
+            found.strategy,
+            steps=",".join(found.steps),
+            shadow=found.shadow,
+            bake=found.bake,
+            guards=(),
+            sticky_by=found.sticky_by,
+        )
+        body |= {"version": found.version, "reason": found.reason, "keep_old": found.keep_old}
+        body |= {"guardrails": found.guardrails.model_dump(exclude_unset=True)}
+        require_sound(RolloutBody.model_validate(body).plan())
+    except ValidationError as error:
+        raise InvalidArgumentError(f"{source}: models.{name}: {_problem(error)}") from error
+    except BasculeError as error:
+        raise InvalidArgumentError(f"{source}: models.{name}: {error.message}") from error
+    return WantedModel(
+        model=name,
+        version=found.version,
+        strategy=found.strategy,
+        steps=found.steps,
+        approvals=found.approvals,
+        body=body,
+    )
+
+
+def _problem(error: ValidationError) -> str:
+    """Say every problem: the field, what came, what was expected."""
+    return "; ".join(_one_problem(dict(one)) for one in error.errors(include_url=False)[:10])
+
+
+def _one_problem(found: Mapping[str, Any]) -> str:
+    place = [str(part) for part in found["loc"]]
+    field = ".".join(place) or "the file"
+    if found["type"] == "missing":
+        return f"{field} is missing"
+    if found["type"] == "extra_forbidden":
+        names = (*_Wanted.model_fields, *GuardrailsBody.model_fields, *_File.model_fields)
+        near = difflib.get_close_matches(place[-1], names, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        return f"{field} is no field{hint}"
+    expected = found["msg"].removeprefix("Input ").removeprefix("should be ")
+    return f"{field}: {str(found['input'])[:80]!r} came, {expected} is expected"

@@ -1,0 +1,54 @@
+"""`bascule apply` on a real instance: a file of models, carried out once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.standalone_server import LIMIT_S, put_model, serving
+
+
+@pytest.fixture(name="home")
+def short_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose sockets' paths are short enough."""
+    return tmp_path_factory.mktemp("h")
+
+
+def apply(home: Path, file: Path, *options: str, status: int = 0) -> str:
+    """Run `bascule apply` on the instance of a home."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("bascule")), "apply", "-f", str(file), *options],
+        env=os.environ | {"BASCULE_HOME": str(home)},  # noqa: TID251  a test's own process
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout
+
+
+def test_a_file_is_carried_out_once(home: Path, tmp_path: Path) -> None:
+    """A dry run changes nothing, a run moves traffic, the next has nothing to do."""
+    repository = tmp_path / "r"
+    put_model(repository, "a", 1)
+    put_model(repository, "a", 2)
+    file = tmp_path / "models.yaml"
+    file.write_text("models: {a: {version: 1, bake: 0s, reason: release}}")
+    with serving(home, "--model-repository", str(repository)) as server:
+        assert server.answer("a")[1] == "2"
+        assert "a: live 2 → 1, blue-green" in apply(home, file, "--diff")
+        assert server.answer("a")[1] == "2"
+
+        told = json.loads(apply(home, file, "--wait", "--json"))
+        assert [(one["state"], one["reason"]) for one in told["rollouts"]] == [
+            ("COMPLETE", "release")
+        ]
+        assert server.answer("a")[1] == "1"
+        assert "nothing to do" in apply(home, file)
+
+        file.write_text("models: {a: {version: 9}}")
+        assert "a:9 is not there: it has 1, 2" in apply(home, file, status=1)
