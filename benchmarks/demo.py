@@ -23,12 +23,14 @@ from rich.console import Console
 from benchmarks.demo_asking import ask_about_files, ask_about_sentences
 from benchmarks.demo_report import Outcome, show
 from benchmarks.instance import Instance, InstanceError, running_instance, until
-from benchmarks.ledger import Ledger, Target, during
+from benchmarks.ledger import Target, during
 from benchmarks.models.__main__ import DEFAULT_CACHE
 from benchmarks.models.layout import write_model
 from benchmarks.models.real import fetch
 from benchmarks.models.small import small_models
 from benchmarks.models.wheels import FetchError, WheelCache
+from serving.cli.load.flips import Flip, judge
+from serving.cli.load.ledger import Ledger
 
 FOLDER: Final = Path("build/demo")
 REAL: Final = ("minilm", "minilm_ts", "magika")
@@ -81,14 +83,16 @@ def flip(instance: Instance) -> Outcome:
     """Promote version 2 of `times` while 16 clients ask it for 21 times the version."""
     instance.bascule("promote", "times", "--to", "1")
     target = _target(instance, "times", [[21]], {"1": [[21]], "2": [[42]]})
-    done_s: list[float] = []
+    flips: list[Flip] = []
 
     def promote() -> None:
+        began_s = time.monotonic()
         instance.bascule("promote", "times", "--to", "2")
-        done_s.append(time.monotonic())
+        done_s = time.monotonic()
+        flips.append(Flip(from_version="1", to_version="2", began_s=began_s, done_s=done_s))
 
     ledger = asyncio.run(during(target, promote))
-    stale = ledger.stale("1", done_s[0])
+    stale = judge(ledger.entries, flips).stale
     before, after = (sum(e.version == v for e in ledger.entries) for v in ("1", "2"))
     wrong = [f"{len(stale)} answers by version 1 after the flip"] if stale else []
     lines = (

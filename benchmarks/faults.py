@@ -31,7 +31,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.instance import Instance, InstanceError, instance_at, until
-from benchmarks.ledger import Ledger, Target, during
+from benchmarks.ledger import Target, during
+from serving.cli.load.flips import Flip, judge
+from serving.cli.load.ledger import Ledger
 
 COLUMNS: Final = 16
 KILL_COUNT: Final = 10
@@ -179,24 +181,27 @@ def _belongs(pid: int, home: Path) -> bool:
 
 def flip(instance: Instance) -> tuple[Ledger, str]:
     """Promote back and forth; no answer of the old version to a request sent after the command."""
-    flips: list[tuple[str, float, float]] = []
+    flips: list[Flip] = []
 
     def act() -> None:
         for turn in range(FLIP_COUNT):
-            to = str(1 + turn % 2)
-            instance.bascule("promote", "versioned", "--to", to)
+            to = 1 + turn % 2
+            began_s = time.monotonic()
+            instance.bascule("promote", "versioned", "--to", str(to))
             done_s = time.monotonic()
+            flip = Flip(
+                from_version=str(3 - to),
+                to_version=str(to),
+                began_s=began_s,
+                done_s=done_s,
+            )
+            flips.append(flip)
             time.sleep(0.3)
-            flips.append((str(2 - turn % 2), done_s, time.monotonic()))
 
     ledger = asyncio.run(during(target(instance, "versioned"), act))
-    stale = [
-        e
-        for old, since_s, until_s in flips
-        for e in ledger.stale(old, since_s)
-        if e.sent_s < until_s
-    ]
-    return ledger, f"{FLIP_COUNT} flips, {len(stale)} stale answers"
+    judged = judge(ledger.entries, flips)
+    stale_count = len(judged.stale) + len(judged.early)
+    return ledger, f"{FLIP_COUNT} flips, {stale_count} stale answers"
 
 
 SCENARIOS: Final[dict[str, Callable[[Instance], tuple[Ledger, str]]]] = {

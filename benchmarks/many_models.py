@@ -24,10 +24,11 @@ import tritonclient.http.aio as triton_http
 
 from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance
-from benchmarks.ledger import Ledger, Target, record
+from benchmarks.ledger import Target, record
 from benchmarks.models import many
 from benchmarks.models.layout import write_model
 from benchmarks.report import machine_lines, write
+from serving.cli.load.ledger import Ledger
 
 CLIENTS: Final = 8
 WATCHERS: Final = 2  # on each wire

@@ -66,6 +66,9 @@ WORDS: Final = {
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),
     "predict": Word("serving.cli.predict", "Call a model and print its outputs."),
+    "loadtest": Word(
+        "serving.cli.loadtest", "Ask a model under load and prove that nothing is lost."
+    ),
     "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
     "facts": Word("serving.cli.facts", "Measure this node: CPUs, memory, GPUs, engines."),
     "profiles": Word("serving.cli.facts", "Hardware profiles, and which of them fit here."),

@@ -33,17 +33,7 @@ def infer(
         NotReadyError: Nobody answers at the address, or not in time.
         RefusedPredictionError: The server refused the call.
     """
-    request = pb.ModelInferRequest(
-        model_name=model,
-        model_version="" if version is None else str(version),
-        inputs=[
-            pb.ModelInferRequest.InferInputTensor(
-                name=tensor.name, datatype=tensor.datatype.value, shape=tensor.array.shape
-            )
-            for tensor in tensors
-        ],
-        raw_input_contents=[tensor_bytes(tensor) for tensor in tensors],
-    )
+    request = infer_request(model, version, tensors)
     options = [("grpc.max_receive_message_length", NO_LIMIT)]
     with grpc.insecure_channel(str(address), options) as channel:
         call = channel.unary_unary(
@@ -58,10 +48,32 @@ def infer(
             if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise NotReadyError(f"gRPC at {address}: {code.name}: {text}") from error
             raise RefusedPredictionError(f"{text} ({code.name})") from error
-    return _prediction(reply)
+    return read_prediction(reply)
 
 
-def _prediction(reply: pb.ModelInferResponse) -> Prediction:
+def infer_request(
+    model: str, version: int | None, tensors: Sequence[NamedTensor]
+) -> pb.ModelInferRequest:
+    """Write an infer call with raw tensors."""
+    return pb.ModelInferRequest(
+        model_name=model,
+        model_version="" if version is None else str(version),
+        inputs=[
+            pb.ModelInferRequest.InferInputTensor(
+                name=tensor.name, datatype=tensor.datatype.value, shape=tensor.array.shape
+            )
+            for tensor in tensors
+        ],
+        raw_input_contents=[tensor_bytes(tensor) for tensor in tensors],
+    )
+
+
+def read_prediction(reply: pb.ModelInferResponse) -> Prediction:
+    """Read the reply to an infer call.
+
+    Raises:
+        EngineError: It cannot be read.
+    """
     outputs = []
     for item, raw in zip(reply.outputs, reply.raw_output_contents, strict=True):
         datatype = Datatype(item.datatype)

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -31,6 +31,8 @@ class Metadata:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    versions: tuple[str, ...]
+    """Those that are ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +63,12 @@ class HttpClient:
             NotReadyError: Nobody answers at the address.
             RefusedPredictionError: The server does not have the model, or it is not ready.
         """
-        reply = self._ask("GET", _path(model, version), b"", {})
-        found = msgspec.json.decode(reply.body, type=_Metadata)
+        reply = self._ask("GET", model_path(model, version), b"", {})
+        found = msgspec.json.decode(reply.content, type=_Metadata)
         return Metadata(
             inputs=tuple(item.spec() for item in found.inputs),
             outputs=tuple(item.spec() for item in found.outputs),
+            versions=tuple(found.versions),
         )
 
     def infer(self, model: str, version: int | None, tensors: Sequence[NamedTensor]) -> Prediction:
@@ -76,26 +79,12 @@ class HttpClient:
             RefusedPredictionError: The server refused the call.
             EngineError: The reply cannot be read.
         """
-        raws = [tensor_bytes(tensor) for tensor in tensors]
-        inputs = [
-            {
-                "name": tensor.name,
-                "datatype": tensor.datatype.value,
-                "shape": list(tensor.array.shape),
-                "parameters": {"binary_data_size": len(raw)},
-            }
-            for tensor, raw in zip(tensors, raws, strict=True)
-        ]
-        head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
-        reply = self._ask(
-            "POST",
-            f"{_path(model, version)}/infer",
-            b"".join((head, *raws)),
-            {HEADER_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"},
-        )
-        return _prediction(reply)
+        asked = infer_body(tensors, {})
+        path = f"{model_path(model, version)}/infer"
+        reply = self._ask("POST", path, asked.content, infer_headers(asked))
+        return read_prediction(reply)
 
-    def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> "_Reply":
+    def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> "Body":
         try:
             self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()
@@ -107,9 +96,52 @@ class HttpClient:
                 "instance running there? (bascule status; --url HOST:PORT asks another one)"
             ) from error
         if response.status != http.client.OK:
-            raise RefusedPredictionError(_refusal(content, response.status))
-        length = response.headers.get(HEADER_LENGTH)
-        return _Reply(content, len(content) if length is None else int(length))
+            raise RefusedPredictionError(refusal_text(content, response.status))
+        return read_body(content, response.headers.get(HEADER_LENGTH))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What an infer call or its reply carries: JSON, and binary tensors behind it."""
+
+    content: bytes
+    head_bytes: int
+    """Of the JSON."""
+
+
+def infer_body(tensors: Sequence[NamedTensor], parameters: Mapping[str, object]) -> Body:
+    """Write an infer call with binary tensors in both directions.
+
+    Args:
+        tensors: The inputs.
+        parameters: Of the call, as `sequence_id`.
+    """
+    raws = [tensor_bytes(tensor) for tensor in tensors]
+    inputs = [
+        {
+            "name": tensor.name,
+            "datatype": tensor.datatype.value,
+            "shape": list(tensor.array.shape),
+            "parameters": {"binary_data_size": len(raw)},
+        }
+        for tensor, raw in zip(tensors, raws, strict=True)
+    ]
+    asked = {"inputs": inputs, "parameters": {"binary_data_output": True, **parameters}}
+    head = json.dumps(asked).encode()
+    return Body(b"".join((head, *raws)), len(head))
+
+
+def infer_headers(body: Body) -> dict[str, str]:
+    """Return the headers that an infer call needs."""
+    return {
+        HEADER_LENGTH: str(body.head_bytes),
+        "Content-Type": "application/octet-stream",
+    }
+
+
+def read_body(content: bytes, head_length: str | None) -> Body:
+    """Cut a reply where its header says that the JSON ends; without it, all is JSON."""
+    return Body(content, len(content) if head_length is None else int(head_length))
 
 
 def tensor_bytes(tensor: NamedTensor) -> bytes:
@@ -133,12 +165,6 @@ def tensor_from_bytes(raw: bytes, name: str, datatype: Datatype, shape: tuple[in
         raise EngineError(f"output '{name}' of the reply cannot be read: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    body: bytes
-    head_bytes: int
-
-
 class _Tensor(msgspec.Struct, frozen=True):
     name: str
     datatype: Datatype
@@ -154,6 +180,7 @@ class _Tensor(msgspec.Struct, frozen=True):
 class _Metadata(msgspec.Struct, frozen=True):
     inputs: list[_Tensor]
     outputs: list[_Tensor]
+    versions: list[str] = []
 
 
 class _Inferred(msgspec.Struct, frozen=True):
@@ -166,28 +193,37 @@ class _Refusal(msgspec.Struct, frozen=True):
     error: str
 
 
-def _path(model: str, version: int | None) -> str:
+def model_path(model: str, version: int | None) -> str:
+    """Return where a model, or one version of it, is asked for."""
     path = f"/v2/models/{quote(model, safe='')}"
     return path if version is None else f"{path}/versions/{version}"
 
 
-def _refusal(content: bytes, status: int) -> str:
+def refusal_text(content: bytes, status: int) -> str:
+    """Return why a call was refused, in the server's words."""
     try:
         return msgspec.json.decode(content, type=_Refusal).error
     except msgspec.DecodeError:
         return f"the server answered with status {status}: {content[:200].decode(errors='replace')}"
 
 
-def _prediction(reply: _Reply) -> Prediction:
+def read_prediction(reply: Body) -> Prediction:
+    """Read the reply to an infer call.
+
+    Raises:
+        EngineError: It cannot be read.
+    """
     # json.loads: unlike msgspec it reads NaN and Infinity, which the protocol's replies may hold.
-    found = msgspec.convert(json.loads(reply.body[: reply.head_bytes]), _Inferred)
+    found = msgspec.convert(json.loads(reply.content[: reply.head_bytes]), _Inferred)
     outputs = []
     at = reply.head_bytes
     for item in found.outputs:
         shape = tuple(item.shape)
         size = item.parameters.get("binary_data_size")
         if isinstance(size, int):
-            array = tensor_from_bytes(reply.body[at : at + size], item.name, item.datatype, shape)
+            array = tensor_from_bytes(
+                reply.content[at : at + size], item.name, item.datatype, shape
+            )
             at += size
         else:
             array = np.asarray(item.data, dtype=DTYPES[item.datatype]).reshape(shape)

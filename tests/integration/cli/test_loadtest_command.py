@@ -1,0 +1,81 @@
+"""`bascule loadtest` against a server that really serves."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.models.layout import write_model
+from benchmarks.models.small import small_models
+from serving.cli.load.ledger import Outcome, read_ledger
+from serving.cli.main import main
+from tests.fakes.standalone_server import Server, serving
+
+
+@pytest.fixture(name="server", scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a model of two versions and a model with sequences."""
+    models = tmp_path_factory.mktemp("m")
+    for model in small_models():
+        if model.name in {"times", "accumulator"}:
+            write_model(models, model)
+    with serving(tmp_path_factory.mktemp("b"), "--model-repository", str(models)) as running:
+        yield running
+
+
+def run(server: Server, *arguments: str) -> int:
+    """Run a load test and return its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(("loadtest", *arguments, "--http", server.http, "--grpc", server.grpc))
+    return int(ended.value.code or 0)
+
+
+def test_every_kind_of_client_is_answered(server: Server, tmp_path: Path) -> None:
+    """HTTP, gRPC and streams, kept and new connections: all are right, and in the ledger."""
+    path = tmp_path / "l.jsonl"
+    clients = ("--http-clients", "2", "--grpc-clients", "2", "--new-connections", "0.5")
+
+    status = run(
+        server, "times", *clients, "--stream", "1", "--duration", "1s", "--ledger", str(path)
+    )
+
+    entries = read_ledger(path)[1].entries
+    assert status == 0
+    assert {(entry.transport, entry.connection) for entry in entries} == {
+        ("http", "kept"),
+        ("http", "new"),
+        ("grpc", "kept"),
+        ("grpc", "new"),
+        ("stream", "kept"),
+    }
+    assert {entry.outcome for entry in entries} == {Outcome.RIGHT}
+
+
+def test_sequences_are_whole(server: Server, tmp_path: Path) -> None:
+    """Each sequence's answers are compared step by step, over both transports."""
+    path = tmp_path / "l.jsonl"
+    steps = ("--sequence", "2", "--sequence-steps", "5", "--rate", "100")
+
+    status = run(server, "accumulator", *steps, "--duration", "1s", "--ledger", str(path))
+
+    entries = read_ledger(path)[1].entries
+    assert status == 0
+    assert {entry.transport for entry in entries} == {"http", "grpc"}
+    assert len(entries) % 5 == 0
+
+
+def test_a_wrong_answer_is_told(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With outputs that the model does not give, every answer counts as wrong."""
+    (tmp_path / "e.json").write_text(json.dumps({"1": {"y": [[5]]}, "2": {"y": [[5]]}}))
+    (tmp_path / "x.json").write_text(json.dumps({"x": [[21]]}))
+    files = ("--expect", str(tmp_path / "e.json"), "--json-input", str(tmp_path / "x.json"))
+
+    status = run(server, "times", *files, "--duration", "1s", "--rate", "20", "--json")
+
+    found = json.loads(capsys.readouterr().out)["summary"]
+    assert status == 1
+    assert found["wrong_count"] == found["sent_count"] > 0
+    assert "says otherwise: 'y' begins with [42.0]" in next(iter(found["faults"]))
