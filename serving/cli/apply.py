@@ -9,8 +9,9 @@ import typer
 
 from serving.cli.admin_client import AdminClient
 from serving.cli.apply_plan import Difference, Seen, differences
+from serving.cli.json_flag import Json
 from serving.cli.models_file import WantedModel, read_models_file
-from serving.cli.registry_access import Json, opened, who
+from serving.cli.registry_access import opened, who
 from serving.cli.render import print_json
 from serving.edge.control import ClusterStatus
 from serving.registry.aliases import Author

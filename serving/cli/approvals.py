@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from serving.cli.registry_access import Json, Reason, opened, who
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import console, print_json
 from serving.ids import model_name
 from serving.registry.aliases import Author, named_version

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.registry_access import Json, Reason, opened, who
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import print_json
 from serving.cli.rules import rules_in_force
 from serving.registry.rule_book import RuleChange

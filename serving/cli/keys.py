@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from runtimes.errors import InvalidArgumentError
+from serving.cli.json_flag import Json
 from serving.cli.key_rules import policy, policy_view, remove_rules, restore_rules
 from serving.cli.passphrase import Passphrase, read_passphrase
-from serving.cli.registry_access import Json, Reason, opened, who
+from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import console, print_json
 from serving.cli.rules import rules_in_force
 from serving.registry.keys import (

@@ -12,6 +12,7 @@ import typer
 from runtimes.errors import InvalidArgumentError
 from serving.cli import loadtest_options as options
 from serving.cli.admin_client import AdminClient
+from serving.cli.json_flag import Json
 from serving.cli.load.clients import Load, record
 from serving.cli.load.flips import Flip, Judgement, judge, read_flips
 from serving.cli.load.ledger import Heading, Ledger, Outcome, heading, read_ledger, write_ledger
@@ -21,7 +22,6 @@ from serving.cli.load.rollout_flips import rollout_flips
 from serving.cli.load.summary import summary, summary_view
 from serving.cli.load.truth import Tolerance
 from serving.cli.progress import Progress
-from serving.cli.registry_access import Json
 from serving.cli.render import console, print_json
 from serving.cli.rollout_options import seconds
 from serving.ids import model_name

@@ -13,7 +13,6 @@ from serving.registry.people import current_user
 from serving.registry.store import Registry
 from serving.settings import load_settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Reason = Annotated[str, typer.Option(help="Why: it goes to the audit log.")]
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.registry_access import Json, Reason, opened, who
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import print_json
 from serving.ids import LIVE, VersionKey, model_name, version_number
 from serving.registry.aliases import (

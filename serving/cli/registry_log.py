@@ -6,7 +6,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.registry_access import Json, opened
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import opened
 from serving.cli.render import console, print_json
 from serving.errors import NotFoundError
 from serving.ids import model_name

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from serving.cli.admin_client import AdminClient
-from serving.cli.registry_access import Json, opened, who
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import opened, who
 from serving.cli.render import print_json, size_text
 from serving.errors import NotReadyError
 from serving.ids import VersionKey

@@ -7,7 +7,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.registry_access import Json, manifest_named, manifest_of, opened, target_of
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import manifest_named, manifest_of, opened, target_of
 from serving.cli.render import console, print_json, size_text
 from serving.errors import NotFoundError
 from serving.ids import LIVE, VersionKey, model_name

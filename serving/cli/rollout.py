@@ -10,7 +10,7 @@ from rich.live import Live
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
-from serving.cli.registry_access import Json
+from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
 from serving.cli.rollout_options import plan_body
 from serving.cli.rollout_view import history_view, rollout_view

@@ -8,8 +8,8 @@ import typer
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.bundle_target import bundle_folder
+from serving.cli.json_flag import Json
 from serving.cli.passphrase import Passphrase, read_passphrase
-from serving.cli.registry_access import Json
 from serving.cli.render import print_json
 from serving.cli.rules import rules_in_force
 from serving.errors import UntrustedError

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.preflight.waivers import Waiver, in_force
-from serving.cli.registry_access import Json, opened, target_of, who
+from serving.cli.json_flag import Json
+from serving.cli.registry_access import opened, target_of, who
 from serving.cli.render import console, print_json
 from serving.registry.aliases import Author
 from serving.registry.waivers import end, grant
