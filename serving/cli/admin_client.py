@@ -13,6 +13,7 @@ import msgspec
 from runtimes.errors import BasculeError
 from serving.edge.control import ClusterStatus, RolloutReport
 from serving.errors import NotReadyError
+from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_record import Order, Rollout
 
 STATUS_LIMIT_S: Final = 10.0
@@ -96,6 +97,16 @@ class AdminClient:
         """
         reply = self._call("POST", f"{_model(model)}/rollout", body, CHANGE_LIMIT_S)
         return msgspec.json.decode(reply, type=Rollout)
+
+    def plan_rollout(self, model: str, body: Mapping[str, object]) -> Forecast:
+        """Return what a rollout would do; the body is that of `start_rollout`.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: The version does not exist, or the plan cannot work.
+        """
+        reply = self._call("POST", f"{_model(model)}/rollout/plan", body, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=Forecast)
 
     def order_rollout(self, model: str, order: Order, reason: str) -> Rollout:
         """Pause, resume, skip a step of, or abort the rollout of a model.

@@ -12,7 +12,19 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
-from serving.cli.rollout_options import plan_body
+from serving.cli.rollout_options import (
+    Bake,
+    Force,
+    Guard,
+    KeepOld,
+    Shadow,
+    Steps,
+    StickyBy,
+    StrategyWord,
+    To,
+    plan_body,
+)
+from serving.cli.rollout_preview import plan
 from serving.cli.rollout_view import history_view, rollout_view
 from serving.cli.targets import named_number, named_target
 from serving.errors import NotFoundError
@@ -41,6 +53,9 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: bascule rollout start resnet --to 3 --bake 10m · bascule rollout start "
         "resnet --to 3 --strategy canary --steps 1%:60s,10%:2000,50%:60s --sticky-by bascule-key",
     )(start)
+    group.command(
+        "plan", epilog="Example: bascule rollout plan resnet --to 3 --strategy canary --steps 10%"
+    )(plan)
     group.command("status", epilog="Example: bascule rollout status resnet --json")(status)
     group.command("watch", epilog="Example: bascule rollout watch resnet")(watch)
     for order in Order:
@@ -55,35 +70,15 @@ def register(app: typer.Typer) -> None:
 def start(  # noqa: PLR0913  one option each
     model: Model,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="VERSION", help="Its number, or @ALIAS.")],
-    strategy: Annotated[Strategy, typer.Option(help="How traffic moves.")] = Strategy.BLUE_GREEN,
-    steps: Annotated[
-        str,
-        typer.Option(
-            metavar="SHARE[:HOLD],…",
-            help="Canary: shares in percent, each with how long (60s, 5m) or for how many of the "
-            "candidate's calls (2000) it is held. A/B: one share.",
-        ),
-    ] = "",
-    sticky_by: Annotated[
-        str, typer.Option(help="A header: the same value always gets the same version.")
-    ] = "",
-    shadow: Annotated[
-        str, typer.Option(metavar="60s|2000", help="Copy live calls to it first, and compare.")
-    ] = "",
-    bake: Annotated[
-        str, typer.Option(metavar="10m", help="How long the old version stays loaded.")
-    ] = "5m",
-    guard: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A guardrail's limit, as latency_ratio=2."),
-    ] = None,
-    keep_old: Annotated[
-        bool, typer.Option("--keep-old", help="Leave the old version loaded at the end.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Even if callers of the live version would break.")
-    ] = False,
+    to: To,
+    strategy: StrategyWord = Strategy.BLUE_GREEN,
+    steps: Steps = "",
+    sticky_by: StickyBy = "",
+    shadow: Shadow = "",
+    bake: Bake = "5m",
+    guard: Guard = None,
+    keep_old: KeepOld = False,
+    force: Force = False,
     reason: Reason = "",
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended.")] = False,
     as_json: Json = False,
@@ -94,7 +89,7 @@ def start(  # noqa: PLR0913  one option each
     When a guardrail is broken it is rolled back by itself. One rollout of a model runs at a time.
     """
     if force and not reason.strip():
-        raise InvalidArgumentError("--force needs --reason TEXT: why are callers ready for it?")
+        raise InvalidArgumentError("--force needs --reason TEXT: why is it right all the same?")
     body = plan_body(
         strategy, steps=steps, shadow=shadow, bake=bake, guards=guard or (), sticky_by=sticky_by
     )

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from runtimes.errors import InvalidArgumentError
 from serving.registry.rollout_plan import Guardrails, Strategy
@@ -13,6 +15,35 @@ UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
 GUARDRAILS: Final = {field.name: field.type for field in fields(Guardrails)}
 SWITCHES: Final = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+To = Annotated[str, typer.Option("--to", metavar="VERSION", help="Its number, or @ALIAS.")]
+StrategyWord = Annotated[Strategy, typer.Option(help="How traffic moves.")]
+Steps = Annotated[
+    str,
+    typer.Option(
+        metavar="SHARE[:HOLD],…",
+        help="Canary: shares in percent, each with how long (60s, 5m) or for how many of the "
+        "candidate's calls (2000) it is held. A/B: one share.",
+    ),
+]
+StickyBy = Annotated[
+    str, typer.Option(help="A header: the same value always gets the same version.")
+]
+Shadow = Annotated[
+    str, typer.Option(metavar="60s|2000", help="Copy live calls to it first, and compare.")
+]
+Bake = Annotated[str, typer.Option(metavar="10m", help="How long the old version stays loaded.")]
+Guard = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="A guardrail's limit, as latency_ratio=2."),
+]
+KeepOld = Annotated[
+    bool, typer.Option("--keep-old", help="Leave the old version loaded at the end.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Even if callers would break, or memory does not seem to do."),
+]
 
 
 def plan_body(

@@ -38,6 +38,7 @@ from serving.edge.control import (
 from serving.errors import NotReadyError
 from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
+from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout
 from serving.registry.rollouts import RolloutBook
@@ -139,6 +140,10 @@ class ControllerReplica:
     ) -> Rollout:
         """Begin to move a model's traffic to a version."""
         return await (await self._started()).start_rollout(model, version, plan, asked)
+
+    async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:
+        """Say what a rollout would do; nothing is changed."""
+        return await (await self._started()).plan_rollout(model, version, plan)
 
     async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
         """Pause, resume, abort the model's rollout, or skip a step of it."""

@@ -23,6 +23,7 @@ from serving.edge.control import (
     RolloutReport,
 )
 from serving.errors import NotReadyError
+from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout
 
@@ -70,6 +71,11 @@ class RemoteControl:
     ) -> Rollout:
         """Begin to move a model's traffic to a version."""
         call = self._controller().start_rollout.remote(model, version, plan, asked)
+        return await answered(call, CHANGE_LIMIT_S)
+
+    async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:
+        """Say what a rollout would do; nothing is changed."""
+        call = self._controller().plan_rollout.remote(model, version, plan)
         return await answered(call, CHANGE_LIMIT_S)
 
     async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:

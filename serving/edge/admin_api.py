@@ -17,6 +17,8 @@
     POST /v1/models/{model}/retire  {"version": n | null}  → 200 {}
     POST /v1/models/{model}/load                → 200 {}
     POST /v1/models/{model}/rollout  RolloutBody (serving.edge.rollout_body)  → 200 Rollout
+    POST /v1/models/{model}/rollout/plan  RolloutBody → 200 Forecast; nothing is changed
+         (serving.registry.rollout_forecast)
     POST /v1/models/{model}/rollout/{order} {"reason": ""}  → 200 Rollout
          order: pause, resume, skip-step, abort
     POST /v1/models/{model}/rollback {"reason": ""}         → 200 Rollout
@@ -96,6 +98,7 @@ def _rollout_routes(operations: "_RolloutOperations") -> list[Route]:
     model = "/v1/models/{model}"
     return [
         Route(f"{model}/rollout", _answered(operations.start), methods=["POST"]),
+        Route(f"{model}/rollout/plan", _answered(operations.plan), methods=["POST"]),
         Route(f"{model}/rollout/{{order}}", _answered(operations.order), methods=["POST"]),
         Route(f"{model}/rollback", _answered(operations.rollback), methods=["POST"]),
         Route("/v1/rollouts", _answered(operations.history), methods=["GET"]),
@@ -146,6 +149,10 @@ class _RolloutOperations:
             raise InvalidArgumentError("a forced rollout needs a reason: say why, with --reason")
         asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
         return await self._control.start_rollout(_model(request), body.version, body.plan(), asked)
+
+    async def plan(self, request: Request) -> object:
+        body = await _body(request, RolloutBody)
+        return await self._control.plan_rollout(_model(request), body.version, body.plan())
 
     async def order(self, request: Request) -> object:
         text = request.path_params["order"]

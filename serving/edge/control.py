@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
+from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, Transition
 from serving.registry.version import ServedVersion, VersionState
@@ -151,6 +152,14 @@ class RolloutControl(Protocol):
         Raises:
             NotFoundError: There is no such model or version.
             AlreadyExistsError: A rollout of the model is under way.
+            InvalidArgumentError: The plan cannot work.
+        """
+
+    async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:
+        """Say what a rollout would do; nothing is changed.
+
+        Raises:
+            NotFoundError: There is no such model or version.
             InvalidArgumentError: The plan cannot work.
         """
 

@@ -10,8 +10,9 @@ import sqlalchemy as sql
 
 from serving.errors import AlreadyExistsError, NotFoundError
 from serving.ids import LIVE, VersionKey
-from serving.registry import audit, catalog, rollout_rows
+from serving.registry import approval_rows, audit, catalog, rollout_rows
 from serving.registry.aliases import Author
+from serving.registry.catalog import RegisteredVersion
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Change, Rollout, RolloutState, Transition
 from serving.registry.store import Registry
@@ -101,6 +102,16 @@ class RolloutBook:
         """Return the pushed versions of a model whose files are there, wanted or not."""
         rows = self._registry.versions(model)
         return tuple(row.version for row in rows if row.collected_utc is None)
+
+    def registered(self, key: VersionKey) -> RegisteredVersion | None:
+        """Return a version that was pushed."""
+        with self._registry.database.reading() as connection:
+            return catalog.read_version(connection, key.model, key.version)
+
+    def missing_approval_count(self, key: VersionKey) -> int:
+        """Return how many approvals a version waits for."""
+        with self._registry.database.reading() as connection:
+            return approval_rows.missing_count(connection, key)
 
     def live_before(self, model: str, live: int | None) -> int | None:
         """Return the version that was live last before this one; None: there was none."""

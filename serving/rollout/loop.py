@@ -22,6 +22,7 @@ from serving.edge.control import Snapshot
 from serving.edge.routes import RouteTable
 from serving.errors import DrainingError
 from serving.ids import VersionKey
+from serving.registry.rollout_forecast import Room
 from serving.registry.rollouts import RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
@@ -60,6 +61,8 @@ class Ports:
     """Compares what versions run in; None: nobody does."""
     rollouts: RolloutBook | None = None
     """Where rollouts are kept; None: there are none."""
+    free_room: Callable[[], Room] | None = None
+    """Measures what is free; None: it is not known, and nothing is refused for it."""
 
 
 class ControlLoop:

@@ -35,6 +35,7 @@ from serving.rollout.static_checks import StaticChecks
 from serving.settings import Settings
 from serving.standalone.adapter import LocalCluster
 from serving.standalone.edges import OneEdge
+from serving.standalone.free_room import free_room
 from serving.standalone.gpus import visible_gpus
 from serving.standalone.home import refuse_taken_ports, sole_instance
 from serving.standalone.progress import Tell, tell_progress
@@ -123,6 +124,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         clock=clock,
         environments=EnvironmentWatch(PlacedFile(settings.home / "placed.json")),
         rollouts=plan.rollouts,
+        free_room=free_room(plan.gpus),
     )
     controller = Controller(ports, settings, mode="standalone")
     edge = Edge(

@@ -11,6 +11,7 @@ from serving.edge.control import (
     RolloutReport,
     WorkerStatus,
 )
+from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, RolloutState
 from tests.fakes.rollouts import rollout_record
@@ -75,6 +76,25 @@ class FakeControl:
         self._ask("start_rollout", model, version, plan, asked.reason)
         self.who.append(asked.who)
         return rollout_record(model=model, to_version=version, plan=plan)
+
+    async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:
+        """Say that all goes well."""
+        self._ask("plan_rollout", model, version, plan)
+        return Forecast(
+            model=model,
+            from_version=1,
+            to_version=version,
+            strategy=plan.strategy,
+            stages=(),
+            at_least_s=0,
+            missing_approval_count=0,
+            breaks="",
+            old=None,
+            new=None,
+            room=None,
+            misfit="",
+            downtime="",
+        )
 
     async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
         """Remember it."""

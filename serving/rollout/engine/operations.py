@@ -7,10 +7,12 @@ from runtimes.errors import InvalidArgumentError
 from serving.edge.control import ANONYMOUS, Asked, RolloutReport
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
+from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Plan, Strategy, require_sound
 from serving.registry.rollout_record import Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.rollout.engine.driver import RolloutDriver
+from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.loop import ControlLoop, Ports
 
 MOVING: Final = frozenset({RolloutState.SHADOW, RolloutState.CANARY, RolloutState.SWITCHED})
@@ -31,6 +33,7 @@ class RolloutOperations:
         self._sticky_headers = sticky_headers
         self._control_loop = loop
         self._book = ports.rollouts
+        self._free_room = ports.free_room
         self._driver = (
             None
             if ports.rollouts is None
@@ -50,15 +53,36 @@ class RolloutOperations:
         Raises:
             NotFoundError: There is no such model or version.
             AlreadyExistsError: A rollout of the model is under way.
+            InvalidArgumentError: The plan cannot work, or the version is live already, or both
+                versions do not fit.
+        """
+        found = await self.plan_rollout(model, version, plan)
+        if found.misfit and not plan.is_forced:
+            raise InvalidArgumentError(_refusal(found))
+        return await self._driving().begin(
+            VersionKey(model, version), found.from_version, plan, asked
+        )
+
+    async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:
+        """Say what a rollout would do; nothing is changed.
+
+        Raises:
+            NotFoundError: There is no such model or version.
             InvalidArgumentError: The plan cannot work, or the version is live already.
         """
+        live = await self._start_of(model, version, plan)
+        key = VersionKey(model, version)
+        known = await asyncio.to_thread(self._known, key, live)
+        return forecast(key, live, plan, self._control_loop.snapshot, known)
+
+    async def _start_of(self, model: str, version: int, plan: Plan) -> int | None:
+        """Return what is live, if the plan can be begun."""
         require_sound(plan)
         if plan.sticky_by and plan.sticky_by not in self._sticky_headers:
             raise InvalidArgumentError(
                 f"sticky_by: edges look at {', '.join(self._sticky_headers)}, not at "
                 f"'{plan.sticky_by}': start with BASCULE_STICKY_HEADERS={plan.sticky_by}"
             )
-        driver, key = self._driving(), VersionKey(model, version)
         known = await self._known_versions(model)
         if version not in known:
             has = f"it has {', '.join(map(str, sorted(known)))}" if known else "push it first"
@@ -71,7 +95,7 @@ class RolloutOperations:
                 f"'{model}' has no live version that a {plan.strategy} rollout could start from: "
                 "use blue-green"
             )
-        return await driver.begin(key, live, plan, asked)
+        return live
 
     async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:
         """Pause, resume, abort the model's rollout, or skip a step of it.
@@ -136,6 +160,22 @@ class RolloutOperations:
                 f"({rollout.state}): abort it first (bascule rollout abort {model})"
             )
 
+    def _known(self, key: VersionKey, live: int | None) -> Known:
+        old = None if live is None else self._need(VersionKey(key.model, live))
+        return Known(
+            old=old,
+            new=self._need(key),
+            room=None if self._free_room is None else self._free_room(),
+            missing=self._kept().missing_approval_count(key),
+        )
+
+    def _need(self, key: VersionKey) -> Need | None:
+        row = self._kept().registered(key)
+        if row is not None:
+            return need_of_row(row)
+        spec = self._control_loop.desired.versions.get(key)
+        return None if spec is None else need_of_spec(spec)
+
     async def _known_versions(self, model: str) -> set[int]:
         desired = self._control_loop.desired
         wanted = {key.version for key in desired.versions if key.model == model}
@@ -157,3 +197,14 @@ class RolloutOperations:
         if self._book is None:
             raise NotReadyError("this instance keeps no rollouts")
         return self._book
+
+
+def _refusal(found: Forecast) -> str:
+    key = f"{found.model}:{found.to_version}"
+    if found.strategy is Strategy.RECREATE:
+        return f"{key} does not fit, even without the live version: {found.misfit}"
+    return (
+        f"{key} does not fit beside version {found.from_version or '-'}: {found.misfit}; use "
+        "--strategy recreate, which unloads the live version first (bascule rollout plan says for "
+        "how long nobody answers), or --force --reason TEXT"
+    )

@@ -54,6 +54,10 @@ def test_nothing_is_live_before_its_approval(home: Path, tmp_path: Path) -> None
 
             second = push(registry, tmp_path, 2)
             server.admin("POST", "/v1/sync", {})
+            plan = server.admin("POST", "/v1/models/m/rollout/plan", {"version": 2, "bake_s": 7})
+            assert (plan["missing_approval_count"], plan["misfit"]) == (1, "")
+            assert float(str(plan["at_least_s"])) >= 7
+            assert server.admin("GET", "/v1/status")["live"] == {"m": 1}
             server.admin("POST", "/v1/models/m/rollout", {"version": 2, "bake_s": 0})
             note = "waits for 1 approval (bascule approve m:2)"
             server.until(lambda: rollout(server)["note"] == note, "the note of what it waits for")
