@@ -1,7 +1,7 @@
 """`bascule rollout plan`: what a rollout would do, without doing it."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from runtimes.errors import BasculeError
 from serving.cli.admin_client import AdminClient
-from serving.cli.registry_access import Json, manifest_named, opened
+from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json, size_text
 from serving.cli.rollout_options import (
     Bake,
@@ -26,10 +26,12 @@ from serving.cli.rollout_options import (
 from serving.cli.targets import named_number
 from serving.ids import model_name
 from serving.registry.approval import waiting
-from serving.registry.difference import Comparison, compare
 from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Strategy
 from serving.settings import load_settings
+
+if TYPE_CHECKING:
+    from serving.registry.difference import Comparison
 
 UNKNOWN = "not known: both versions must be in the registry"
 
@@ -65,10 +67,14 @@ def plan(  # noqa: PLR0913  one option each
         raise typer.Exit(1)
 
 
-def comparison(model: str, before: int | None, after: int) -> Comparison | None:
+def comparison(model: str, before: int | None, after: int) -> "Comparison | None":
     """Compare two versions of the registry; None: one of them is not there."""
     if before is None:
         return None
+    # The registry's libraries take a second to import, which `rollback` must not wait for.
+    from serving.cli.registry_access import manifest_named, opened  # noqa: PLC0415  see above
+    from serving.registry.difference import compare  # noqa: PLC0415  see above
+
     with opened() as registry:
         try:
             _, old = manifest_named(registry, f"{model}:{before}")
@@ -78,7 +84,7 @@ def comparison(model: str, before: int | None, after: int) -> Comparison | None:
     return compare(old, new)
 
 
-def changes_text(found: Comparison | None) -> str:
+def changes_text(found: "Comparison | None") -> str:
     """Say in a line what callers notice, and which parts differ."""
     if found is None:
         return UNKNOWN
@@ -92,7 +98,7 @@ def changes_text(found: Comparison | None) -> str:
     return f"{parts}; callers notice: {noticed or 'nothing'}"
 
 
-def _view(found: Forecast, changed: Comparison | None) -> Group:
+def _view(found: Forecast, changed: "Comparison | None") -> Group:
     table = Table(box=None, pad_edge=False)
     for column in ("state", "at least", "what"):
         table.add_column(column, overflow="fold")
@@ -104,7 +110,7 @@ def _view(found: Forecast, changed: Comparison | None) -> Group:
     return Group(Text(head, style="bold"), table, *(Text(line) for line in _lines(found, changed)))
 
 
-def _lines(found: Forecast, changed: Comparison | None) -> Iterator[str]:
+def _lines(found: Forecast, changed: "Comparison | None") -> Iterator[str]:
     yield f"changed: {changes_text(changed)}"
     if found.breaks:
         yield f"callers would break: {found.breaks} (start needs --force --reason TEXT)"
@@ -121,7 +127,8 @@ def _lines(found: Forecast, changed: Comparison | None) -> Iterator[str]:
         gpu_text = f", GPU {size_text(found.room.gpu_bytes)}" if found.room.gpu_bytes else ""
         yield f"  free now: {size_text(found.room.host_bytes)}{gpu_text}"
     if found.misfit:
-        yield f"both do not fit: {found.misfit}; use --strategy recreate"
+        is_last = found.strategy is Strategy.RECREATE
+        yield f"it does not fit: {found.misfit}{'' if is_last else '; use --strategy recreate'}"
     if found.downtime:
         yield f"nobody answers: {found.downtime}"
     if found.missing_approval_count:

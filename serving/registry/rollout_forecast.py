@@ -122,7 +122,9 @@ def downtime(plan: Plan, load_s: float) -> str:
 
 def _stages(plan: Plan, missing: int, load_s: float) -> Iterator[Stage]:
     if missing:
-        yield Stage(state=RolloutState.PENDING, text=f"waits for {missing} approvals")
+        yield Stage(
+            state=RolloutState.PENDING, text=f"waits for people: {missing} missing approval(s)"
+        )
     yield Stage(state=RolloutState.PREFLIGHT, text="files, graph, nodes and configuration")
     measured = f"{load_s:.1f} s at its last load" if load_s > 0 else "not measured yet"
     first = "the old version is unloaded, then " if plan.strategy is Strategy.RECREATE else ""
