@@ -175,7 +175,7 @@ def _ordering(order: Order) -> Callable[..., None]:
 ORDER_HELP: Final = {
     Order.PAUSE: "Stay where the rollout of a model stands; guardrails go on watching.",
     Order.RESUME: "Go on with a paused rollout.",
-    Order.SKIP: "Go on to the next step, to the flip, or from the bake to the end.",
+    Order.SKIP: "Go on to the next step, to the flip, or from the bake or the way back to the end.",
     Order.ABORT: "End the rollout; all traffic goes to the version before.",
 }
 

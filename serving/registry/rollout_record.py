@@ -53,7 +53,7 @@ class Order(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     SKIP = "skip-step"
-    """Go on to the next step, or to the flip, without waiting for it."""
+    """Go on to the next step, to the flip, or to the end, without waiting for it."""
     ABORT = "abort"
     """Back to the version before."""
 

@@ -78,7 +78,8 @@ def ordered(rollout: Rollout, order: Order, reason: str, *, is_old_ready: bool) 
     Raises:
         InvalidArgumentError: It makes no sense in this state.
     """
-    if rollout.state in ENDED or rollout.state is State.ROLLING_BACK:
+    is_going_back = rollout.state is State.ROLLING_BACK
+    if rollout.state in ENDED or (is_going_back and order is not Order.SKIP):
         raise InvalidArgumentError(
             f"rollout {rollout.id} is {rollout.state}: there is nothing to {order}"
         )
@@ -180,8 +181,8 @@ FORWARD: Final[Mapping[RolloutState, Callable[[Rollout, Sight, float], Change | 
 
 
 def _passed(rollout: Rollout, sight: Sight) -> Change | None:
-    """Go on from a step whose time is over, if the guardrails have seen enough."""
-    if sight.ruling is not Ruling.ENOUGH:
+    """Go on from a step whose time is over, if enough was seen and the candidate is there."""
+    if sight.ruling is not Ruling.ENOUGH or sight.candidate is not VersionState.READY:
         return None
     return _after(rollout, rollout.state, rollout.step, sight.ruling_reason)
 
@@ -201,10 +202,12 @@ def _skipped(rollout: Rollout, reason: str) -> Change:
     why = f"skipped: {reason}" if reason else "skipped"
     if rollout.state is State.SWITCHED:
         return _ended(rollout, State.COMPLETE, why)
+    if rollout.state is State.ROLLING_BACK:  # the version before may never be ready again
+        return _ended(rollout, State.ROLLED_BACK, f"{rollout.note}; {why}")
     if rollout.state not in {State.SHADOW, State.CANARY}:
         raise InvalidArgumentError(
-            f"rollout {rollout.id} is {rollout.state}: only SHADOW, CANARY and SWITCHED have "
-            "a wait that can be skipped"
+            f"rollout {rollout.id} is {rollout.state}: only SHADOW, CANARY, SWITCHED and "
+            "ROLLING_BACK have a wait that can be skipped"
         )
     return _after(rollout, rollout.state, rollout.step, why)
 
@@ -226,6 +229,7 @@ def _back(rollout: Rollout, sight: Sight, why: str) -> Change | None:
         reason=why,
         live=old,
         want=() if old is None else (old,),
+        unwant=(rollout.to_version,) if is_unloaded else (),  # both do not fit
     )
 
 

@@ -155,9 +155,11 @@ class RolloutOperations:
         if self._book is None:
             return
         for rollout in await asyncio.to_thread(self._book.active, model):
+            is_going_back = rollout.state is RolloutState.ROLLING_BACK
+            order = Order.SKIP if is_going_back else Order.ABORT
             raise AlreadyExistsError(
                 f"rollout {rollout.id} moves '{model}' to version {rollout.to_version} "
-                f"({rollout.state}): abort it first (bascule rollout abort {model})"
+                f"({rollout.state}): end it first (bascule rollout {order} {model})"
             )
 
     def _known(self, key: VersionKey, live: int | None) -> Known:

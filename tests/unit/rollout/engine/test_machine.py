@@ -154,6 +154,35 @@ def test_orders_that_make_no_sense_are_refused() -> None:
         ordered(ended, Order.ABORT, "", is_old_ready=True)
 
 
+def test_a_way_back_that_never_ends_can_be_ended() -> None:
+    """The version before does not come back: an operator lets the rollout end, and says why."""
+    stuck = rollout_record(state=State.ROLLING_BACK, note="errors")
+    assert next_change(stuck, replace(READY, is_obeyed=False), BEGAN + LONG) is None
+    with pytest.raises(InvalidArgumentError, match="ROLLING_BACK"):
+        ordered(stuck, Order.ABORT, "", is_old_ready=False)
+    end = ordered(stuck, Order.SKIP, "its disk is gone", is_old_ready=False)
+    assert (end.state, end.unwant) == (State.ROLLED_BACK, (2,))
+    assert end.reason == "errors; skipped: its disk is gone"
+
+
+@pytest.mark.parametrize("state", [State.LOADING, State.VERIFYING, State.SWITCHED])
+def test_what_does_not_fit_twice_makes_room_before_it_goes_back(state: RolloutState) -> None:
+    """Recreate: with the candidate still loaded the old version could never be loaded again."""
+    rollout = rollout_record(state=state, plan=PLANS["recreate"])
+    back = ordered(rollout, Order.ABORT, "", is_old_ready=False)
+    assert (back.state, back.want, back.unwant) == (State.ROLLING_BACK, (1,), (2,))
+
+
+@pytest.mark.parametrize("state", [State.SHADOW, State.CANARY])
+def test_traffic_does_not_flip_to_a_worker_that_starts_again(state: RolloutState) -> None:
+    """However much was seen before: the flip waits until the candidate is READY."""
+    plan = Plan(strategy=Strategy.CANARY, steps=(Step(share=100),), shadow_s=1)
+    rollout = rollout_record(state=state, plan=plan)
+    away = replace(READY, candidate=VersionState.LOADING)
+    assert next_change(rollout, away, BEGAN + LONG) is None
+    assert next_change(rollout, READY, BEGAN + LONG) is not None
+
+
 def test_traffic_waits_for_approvals_and_a_rollback_does_not() -> None:
     """Two approvals are missing: nothing is loaded, which is told once. A rollback asks nobody."""
     sight = replace(READY, missing_approval_count=2)
