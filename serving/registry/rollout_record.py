@@ -115,7 +115,8 @@ class Change:
     evidence: str = ""
     """JSON: what was compared, with numbers."""
     live: int | None = None
-    """The version that is live from now on; None: the alias stays as it is."""
+    """The version that is live from now on; None: the alias stays as it is, and goes on the way
+    back to where there was none."""
     want: tuple[int, ...] = ()
     unwant: tuple[int, ...] = ()
 

@@ -136,12 +136,7 @@ def _carry_out(
 ) -> None:
     """Set the alias and what is wanted; a repository's versions are wanted by their folder."""
     model, told = rollout.model, f"rollout {rollout.id}"
-    if change.live is not None:
-        before = catalog.set_alias(connection, model, LIVE, change.live)
-        if before != change.live:
-            was = told if before is None else f"before: {before}; {told}"
-            event = registry.event(who, "pin_live", model, change.live, was, change.reason)
-            audit.append(connection, event)
+    _set_live(connection, registry, rollout, change, who)
     for version in change.want:
         there = catalog.read_version(connection, model, version)
         if (
@@ -153,6 +148,21 @@ def _carry_out(
     for version in change.unwant:
         if catalog.archive(connection, model, version, registry.clock.utc_now()):
             audit.append(connection, registry.event(who, "unwant", model, version, told))
+
+
+def _set_live(
+    connection: sql.Connection, registry: Registry, rollout: Rollout, change: Change, who: str
+) -> None:
+    """Move the alias, or take it away on the way back to where there was none."""
+    model, told = rollout.model, f"rollout {rollout.id}"
+    if change.live is None and change.state is not RolloutState.ROLLING_BACK:
+        return
+    before = catalog.set_alias(connection, model, LIVE, change.live)
+    if before == change.live:
+        return
+    was = told if before is None else f"before: {before}; {told}"
+    action, version = ("pin_live", change.live) if change.live else ("unpin_live", before)
+    audit.append(connection, registry.event(who, action, model, version, was, change.reason))
 
 
 def _place(rollout: Rollout) -> str:

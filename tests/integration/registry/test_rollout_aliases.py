@@ -1,0 +1,27 @@
+"""What changes of a rollout do to the alias `live`."""
+
+from pathlib import Path
+
+from serving.ids import VersionKey
+from serving.registry.aliases import Author
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Change, RolloutState
+from serving.registry.rollouts import RolloutBook
+from serving.registry.store import Registry
+from tests.fakes.bundles import make_bundle
+
+
+def test_a_way_back_to_nothing_leaves_no_promotion(registry: Registry, tmp_path: Path) -> None:
+    """No version was live before the rollout: after it `live` names none, as the audit log says."""
+    registry.push(make_bundle(tmp_path / "1", version=1, content=b"1").folder, "ann")
+    book = RolloutBook(registry)
+    rollout = book.begin(VersionKey("m", 1), None, Plan(), Author(who="ann"))
+    flipped = book.record(rollout, Change(state=RolloutState.SWITCHED, live=1), "engine")
+    assert flipped is not None
+    assert registry.pinned_live() == {"m": 1}
+    paused = book.record(flipped, Change(state=RolloutState.SWITCHED, is_paused=True), "ann")
+    assert paused is not None
+    assert registry.pinned_live() == {"m": 1}
+    assert book.record(paused, Change(state=RolloutState.ROLLING_BACK), "ann") is not None
+    assert registry.pinned_live() == {}
+    assert [one.action for one in registry.events("m")].count("unpin_live") == 1
