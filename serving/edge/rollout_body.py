@@ -31,7 +31,7 @@ class GuardrailsBody(BaseModel):
     error_rate: bool = DEFAULT.error_rate
     latency_quantile: float = Field(default=DEFAULT.latency_quantile, gt=0, lt=1)
     latency_ratio: float = Field(default=DEFAULT.latency_ratio, ge=0, le=1000)
-    mismatch_share: float = Field(default=DEFAULT.mismatch_share, lt=1)
+    mismatch_share: float = Field(default=DEFAULT.mismatch_share, ge=-1, lt=1)
     output_shift: bool = DEFAULT.output_shift
     restart_count: int = Field(default=DEFAULT.restart_count, ge=0, le=1000)
     memory_growth_share: float = Field(default=DEFAULT.memory_growth_share, ge=0, le=1000)

@@ -94,6 +94,11 @@ class Plan:
     """The old version stays loaded after the end."""
     guardrails: Guardrails = field(default_factory=Guardrails)
 
+    @property
+    def has_shadow(self) -> bool:
+        """Whether copies of calls come first."""
+        return self.shadow_s > 0 or self.shadow_call_count > 0
+
     def encoded(self) -> str:
         """Write it as JSON."""
         return msgspec.json.encode(self).decode()
@@ -113,14 +118,24 @@ def require_sound(plan: Plan) -> None:
     _require_steps(plan)
     if plan.strategy is Strategy.ROLLBACK:
         raise InvalidArgumentError("strategy: a rollback is not started so: bascule rollback MODEL")
-    if plan.strategy is Strategy.SHADOW and plan.shadow_s <= 0 and plan.shadow_call_count <= 0:
-        raise InvalidArgumentError(
-            "shadow: say how long (shadow_s) or how many calls (shadow_call_count)"
-        )
+    _require_copies(plan)
     rails = plan.guardrails
     for name, value in (("alpha", rails.alpha), ("latency_quantile", rails.latency_quantile)):
         if not 0 < value < 1:
             raise InvalidArgumentError(f"guardrails.{name} is between 0 and 1, got {value:g}")
+
+
+def _require_copies(plan: Plan) -> None:
+    if plan.strategy is Strategy.SHADOW and not plan.has_shadow:
+        raise InvalidArgumentError(
+            "shadow: say how long (shadow_s) or how many calls (shadow_call_count)"
+        )
+    if plan.has_shadow and plan.strategy is Strategy.RECREATE:
+        raise InvalidArgumentError(
+            "shadow: a recreate rollout unloads the version whose calls would be copied"
+        )
+    if plan.has_shadow and plan.shadow_share == 0:
+        raise InvalidArgumentError("shadow_percent: at least 0.01 % of the calls are copied")
 
 
 def _require_steps(plan: Plan) -> None:
