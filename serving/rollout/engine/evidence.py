@@ -161,6 +161,8 @@ class Evidence:
         watch = self._watch
         if next_state is RolloutState.SWITCHED and watch.baseline is None:
             watch = baking(watch, self._baseline())
+        elif next_state is not RolloutState.SWITCHED:
+            watch = next_step(watch)
         kept = Kept(verdict=found.reason, findings=found.findings, watch=watch)
         return msgspec.json.encode(kept).decode()
 

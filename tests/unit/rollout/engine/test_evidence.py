@@ -71,6 +71,25 @@ def test_a_candidate_that_fails_is_a_breach_and_stays_one() -> None:
     assert again.verdict().reason == evidence.verdict().reason
 
 
+def test_calls_of_one_step_do_not_pass_the_next_one() -> None:
+    """Nor for a controller that was started again in it: each step needs calls of its own."""
+    evidence = Evidence(rollout_in(RolloutState.CANARY))
+    evidence.see(Look(at_s=0, lives=lives()))
+    evidence.see(Look(at_s=1, lives=lives(old=100, new=50)))
+    assert evidence.verdict().ruling is Ruling.ENOUGH
+    kept = Transition(
+        number=5,
+        at_utc=BEGAN,
+        state=RolloutState.CANARY,
+        step=1,
+        who="engine",
+        reason="",
+        evidence=evidence.kept(RolloutState.CANARY),
+    )
+    again = Evidence(replace(rollout_in(RolloutState.CANARY), step=1), (kept,))
+    assert (again.call_count(), again.verdict().ruling) == (0, Ruling.WATCHING)
+
+
 def test_after_the_flip_the_candidate_is_compared_with_the_time_before() -> None:
     """A candidate that is slower than the old version was is found though nothing runs beside."""
     evidence = Evidence(rollout_in(RolloutState.VERIFYING))
