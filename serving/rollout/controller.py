@@ -143,7 +143,9 @@ class Controller(RolloutOperations):
 
         Raises:
             NotFoundError: Nothing of that name is wanted.
+            AlreadyExistsError: A rollout of the model needs it.
         """
+        await self.refuse_during_rollout(model, version)
         await self.loop.change(lambda: self._ports.sources.retire(model, version, asked.who))
         log.info("version_retired", model=model, version=version)
 

@@ -5,6 +5,8 @@ compares; a controller that is started again begins to compare anew.
 """
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -65,11 +67,15 @@ class RolloutDriver:
 
     async def run(self) -> None:
         """Take every rollout further until cancelled."""
+        is_first = True
         async with asyncio.TaskGroup() as group:
             while True:
                 self._news.clear()
                 found = await self._active()
-                for rollout in [one for one in found if one.id not in self._driven]:
+                if is_first and found is not None:
+                    self._mirror_only(found)
+                    is_first = False
+                for rollout in [one for one in found or () if one.id not in self._driven]:
                     self._driven.add(rollout.id)
                     group.create_task(self._drive(rollout))
                 await self._wait(self._news, NEWS_S)
@@ -137,15 +143,17 @@ class RolloutDriver:
             rollout, _ = await asyncio.to_thread(self._book.found, number)
             if rollout.state in ENDED:
                 return rollout
-            async with self._changed:
-                await self._changed.wait()
+            with suppress(TimeoutError):  # whoever records the end may be unable to tell
+                async with asyncio.timeout(NEWS_S), self._changed:
+                    await self._changed.wait()
 
-    async def _active(self) -> tuple[Rollout, ...]:
+    async def _active(self) -> tuple[Rollout, ...] | None:
         try:
             return await asyncio.to_thread(self._book.active)
-        except BasculeError as error:
-            log.warning("rollouts_not_read", error=error.message)
-            return ()
+        except Exception as error:  # as with a step: it must not end the controller
+            is_known = isinstance(error, BasculeError)
+            log.warning("rollouts_not_read", error=str(error), exc_info=not is_known)
+            return None
 
     async def _drive(self, rollout: Rollout) -> None:
         """Take one rollout to its end."""
@@ -155,8 +163,12 @@ class RolloutDriver:
                 rollout = await self._step(rollout, evidence)
             except DrainingError:
                 return
-            except BasculeError as error:  # the catalog, or a pass; nothing was lost
-                log.warning("rollout_step_failed", rollout=rollout.id, error=error.message)
+            except Exception as error:  # a process edge: one rollout must not end the controller
+                is_known = isinstance(error, BasculeError)  # the catalog, or a pass; nothing lost
+                text = str(error)
+                log.warning(
+                    "rollout_step_failed", rollout=rollout.id, error=text, exc_info=not is_known
+                )
                 await asyncio.sleep(AFTER_ERROR_S)
         self._mirror(rollout)
         self._driven.discard(rollout.id)
@@ -185,6 +197,12 @@ class RolloutDriver:
                 compared=compared_by(self._cluster.comparisons(), rollout),
             )
         )
+
+    def _mirror_only(self, rollouts: Iterable[Rollout]) -> None:
+        """Copy what these ask for and nothing else: workers may outlive a controller's orders."""
+        found = {one.id: mirror_of(one) for one in rollouts}
+        self._mirrors = {number: mirror for number, mirror in found.items() if mirror is not None}
+        self._cluster.set_mirrors(tuple(self._mirrors.values()))
 
     def _mirror(self, rollout: Rollout) -> None:
         """Let calls be copied where the rollout compares answers, and no longer."""

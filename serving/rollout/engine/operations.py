@@ -9,14 +9,14 @@ from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Plan, Strategy, require_sound
-from serving.registry.rollout_record import Order, Rollout, RolloutState
+from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.rollout.engine.driver import RolloutDriver
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.loop import ControlLoop, Ports
 
-MOVING: Final = frozenset({RolloutState.SHADOW, RolloutState.CANARY, RolloutState.SWITCHED})
-"""States in which a rollback is an abort."""
+ALONE: Final = frozenset({Strategy.BLUE_GREEN, Strategy.RECREATE})
+"""Strategies that need no live version to begin with."""
 
 
 class RolloutOperations:
@@ -90,10 +90,11 @@ class RolloutOperations:
         live = self._live(model)
         if live == version:
             raise InvalidArgumentError(f"version {version} of '{model}' is live already")
-        if live is None and plan.strategy not in {Strategy.BLUE_GREEN, Strategy.RECREATE}:
+        is_compared = plan.has_shadow or plan.strategy not in ALONE
+        if live is None and is_compared:
             raise InvalidArgumentError(
                 f"'{model}' has no live version that a {plan.strategy} rollout could start from: "
-                "use blue-green"
+                "use blue-green without a shadow"
             )
         return live
 
@@ -116,8 +117,7 @@ class RolloutOperations:
         driver, book = self._driving(), self._kept()
         under_way = await asyncio.to_thread(book.active, model)
         if under_way:
-            await driver.order(model, Order.ABORT, asked)
-            return await driver.ended(under_way[0].id)
+            return await self._aborted(driver, under_way[0], asked)
         live = self._live(model)
         before = await asyncio.to_thread(book.live_before, model, live)
         if before is None:
@@ -146,8 +146,12 @@ class RolloutOperations:
         seen = self._driving().seen(number)
         return RolloutReport(rollout=rollout, transitions=transitions, seen=seen)
 
-    async def refuse_during_rollout(self, model: str) -> None:
-        """Let nobody else move a model's traffic while a rollout does.
+    async def refuse_during_rollout(self, model: str, version: int | None = None) -> None:
+        """Let nobody else move a model's traffic, or take its versions, while a rollout does.
+
+        Args:
+            model: Whose traffic.
+            version: Only a rollout that this version takes part in is in the way; None: any.
 
         Raises:
             AlreadyExistsError: One is under way.
@@ -155,6 +159,8 @@ class RolloutOperations:
         if self._book is None:
             return
         for rollout in await asyncio.to_thread(self._book.active, model):
+            if version not in {None, rollout.from_version, rollout.to_version}:
+                continue
             is_going_back = rollout.state is RolloutState.ROLLING_BACK
             order = Order.SKIP if is_going_back else Order.ABORT
             raise AlreadyExistsError(
@@ -177,6 +183,14 @@ class RolloutOperations:
             return need_of_row(row)
         spec = self._control_loop.desired.versions.get(key)
         return None if spec is None else need_of_spec(spec)
+
+    async def _aborted(self, driver: RolloutDriver, rollout: Rollout, asked: Asked) -> Rollout:
+        """Abort a rollout if it is not on its way back already; return it when it has ended."""
+        if rollout.state is not RolloutState.ROLLING_BACK:
+            rollout = await driver.order(rollout.model, Order.ABORT, asked)
+        if rollout.state not in {RolloutState.ROLLING_BACK, *ENDED}:
+            raise NotReadyError(f"rollback of '{rollout.model}': {rollout.note}")
+        return await driver.ended(rollout.id)
 
     async def _known_versions(self, model: str) -> set[int]:
         desired = self._control_loop.desired

@@ -1,0 +1,172 @@
+"""Rollouts of a real registry over a cluster in memory: what ends them, and what must not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from serving.clock import SystemClock
+from serving.errors import AlreadyExistsError, NotReadyError
+from serving.ids import VersionKey
+from serving.monitor.traffic import Lives
+from serving.registry.aliases import Author
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import Change, Order, Rollout, RolloutState, Transition
+from serving.registry.rollouts import RolloutBook
+from serving.registry.store import Registry
+from serving.rollout.controller import Controller
+from serving.rollout.engine.driver import RolloutDriver
+from serving.rollout.loop import Ports
+from serving.rollout.ports import Mirror
+from serving.rollout.sources import Selection, Sources
+from serving.settings import load_settings
+from tests.fakes.bundles import make_bundle
+from tests.fakes.cluster import FakeCluster, FakeEdges
+
+pytestmark = pytest.mark.anyio
+
+State = RolloutState
+M1, M2 = VersionKey("m", 1), VersionKey("m", 2)
+
+
+class FaultyCluster(FakeCluster):
+    """Fails so many looks at what workers have counted, with an error that nobody foresaw."""
+
+    def __init__(self, fault_count: int = 0) -> None:
+        """Advance by itself."""
+        super().__init__(is_automatic=True)
+        self.fault_count = fault_count
+        self.was_told = asyncio.Event()
+
+    def set_mirrors(self, mirrors: Sequence[Mirror]) -> None:
+        """Take note that somebody said so."""
+        super().set_mirrors(mirrors)
+        self.was_told.set()
+
+    async def traffic(self, keys: Collection[VersionKey], *, with_outputs: bool = False) -> Lives:
+        """Fail, or tell what is counted."""
+        if self.fault_count > 0:
+            self.fault_count -= 1
+            raise RuntimeError("nobody foresaw this")
+        return await super().traffic(keys, with_outputs=with_outputs)
+
+
+class LateBook(RolloutBook):
+    """Somebody else ends a rollout between a look at it and whatever follows."""
+
+    def found(self, number: int) -> tuple[Rollout, tuple[Transition, ...]]:
+        """Return it as it was just before."""
+        seen = super().found(number)
+        if seen[0].state is State.PENDING:
+            self.record(seen[0], Change(state=State.FAILED), "ann")
+        return seen
+
+
+@dataclass
+class Instance:
+    """A controller over a registry with versions 1 (live) and 2."""
+
+    registry: Registry
+    cluster: FaultyCluster = field(default_factory=FaultyCluster)
+    controller: Controller = field(init=False)
+    book: RolloutBook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.book = RolloutBook(self.registry)
+        ports = Ports(
+            cluster=self.cluster,
+            edges=FakeEdges(self.cluster),
+            sources=Sources(self.registry, None, Selection()),
+            clock=SystemClock(),
+            rollouts=self.book,
+        )
+        settings = load_settings(home=Path("/home/somebody"))
+        self.controller = Controller(ports, settings, mode="standalone")
+
+    async def until(self, state: RolloutState) -> Rollout:
+        """Wait for the latest rollout to stand somewhere."""
+        await self.controller.loop.until(lambda: self.book.history("m")[0].state is state)
+        return self.book.history("m")[0]
+
+
+@asynccontextmanager
+async def running(instance: Instance) -> AsyncIterator[Instance]:
+    """Let an instance work."""
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        await instance.controller.loop.start()
+        loop = instance.controller.loop
+        works = [group.create_task(loop.run())]
+        await asyncio.sleep(0)
+        works.append(group.create_task(instance.controller.run_rollouts()))
+        await loop.until(lambda: loop.is_settled)
+        yield instance
+        for work in works:
+            work.cancel()
+
+
+@pytest.fixture(name="it")
+def instance_with_two_versions(tmp_path: Path) -> Iterator[Instance]:
+    """Versions 1, promoted, and 2."""
+    with Registry(tmp_path / "home") as registry:
+        for number in (1, 2):
+            bundle = make_bundle(tmp_path / str(number), version=number, content=b"%d" % number)
+            registry.push(bundle.folder, "ann")
+        registry.pin_live("m", 1, "ann")
+        yield Instance(registry)
+
+
+async def test_an_error_that_nobody_foresaw_ends_no_controller(it: Instance) -> None:
+    """The step is made again; the controller works on, and the rollout completes."""
+    it.cluster.fault_count = 1
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await it.until(State.COMPLETE)
+        assert it.cluster.fault_count == 0
+        assert it.controller.loop.snapshot.routes.live["m"].version == 2
+
+
+async def test_whoever_waits_for_an_end_hears_of_one_that_nobody_told(it: Instance) -> None:
+    """It was recorded after the look and before the wait: the wait ends all the same."""
+    book = LateBook(it.registry)
+    driver = RolloutDriver(it.controller.loop, book, it.cluster, SystemClock())
+    rollout = book.begin(M2, 1, Plan(), Author(who="ann"))
+    async with asyncio.timeout(10):
+        assert (await driver.ended(rollout.id)).state is State.FAILED
+
+
+async def test_mirrors_of_a_rollout_that_has_ended_do_not_outlive_a_controller(
+    it: Instance,
+) -> None:
+    """Killed between the record of the end and the order: the next controller gives the order."""
+    it.cluster.set_mirrors((Mirror(live=M1, candidate=2),))
+    it.cluster.was_told.clear()
+    async with running(it):
+        await it.cluster.was_told.wait()
+        assert it.cluster.mirrors == []
+
+
+async def test_a_rollback_that_is_held_says_so(it: Instance) -> None:
+    """The old version is away: nothing was rolled back, and nobody is told that it was."""
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=600))
+        await it.until(State.SWITCHED)
+        it.registry.unwant("m", 1, "ann")
+        await it.controller.sync()
+        with pytest.raises(NotReadyError, match="version 1 is not ready to take the traffic back"):
+            await it.controller.rollback("m")
+        assert it.registry.pinned_live() == {"m": 2}
+
+
+async def test_no_version_that_a_rollout_needs_is_taken(it: Instance) -> None:
+    """Neither of the two, nor all; after the end each may go."""
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=600, keep_old=True))
+        await it.until(State.SWITCHED)
+        for version in (1, 2, None):
+            with pytest.raises(AlreadyExistsError, match="rollout abort m"):
+                await it.controller.retire("m", version)
+        await it.controller.order_rollout("m", Order.SKIP)
+        await it.controller.retire("m", 1)
