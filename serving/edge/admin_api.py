@@ -49,13 +49,15 @@ from starlette.routing import Route
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.edge.control import OPERATOR, Asked, Control, RolloutControl
 from serving.edge.rollout_body import OrderBody, RolloutBody
-from serving.errors import WIRE
+from serving.errors import WIRE, NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.registry.rollout_record import Order
 
 log = structlog.get_logger(__name__)
 
 MAX_REASON_CHARACTERS: Final = 2000
+MAX_NUMBER_DIGITS: Final = 18
+"""What the catalog can count to."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -102,7 +104,7 @@ def _rollout_routes(operations: "_RolloutOperations") -> list[Route]:
         Route(f"{model}/rollout/{{order}}", _answered(operations.order), methods=["POST"]),
         Route(f"{model}/rollback", _answered(operations.rollback), methods=["POST"]),
         Route("/v1/rollouts", _answered(operations.history), methods=["GET"]),
-        Route("/v1/rollouts/{number:int}", _answered(operations.report), methods=["GET"]),
+        Route("/v1/rollouts/{number}", _answered(operations.report), methods=["GET"]),
     ]
 
 
@@ -173,7 +175,7 @@ class _RolloutOperations:
         return await self._control.rollouts(request.query_params.get("model"))
 
     async def report(self, request: Request) -> object:
-        return await self._control.rollout(request.path_params["number"])
+        return await self._control.rollout(_number(request))
 
 
 def _who(request: Request) -> str:
@@ -183,6 +185,13 @@ def _who(request: Request) -> str:
 
 def _model(request: Request) -> str:
     return model_name(request.path_params["model"])
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["number"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_NUMBER_DIGITS):
+        raise NotFoundError(f"there is no rollout {text[:40]!r} (bascule rollout history)")
+    return int(text)
 
 
 async def _body(request: Request, shape: type[Body]) -> Body:

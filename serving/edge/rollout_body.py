@@ -3,7 +3,14 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.ids import MAX_VERSION
-from serving.registry.rollout_plan import WHOLE_SHARE, Guardrails, Plan, Step, Strategy
+from serving.registry.rollout_plan import (
+    LEAST_ALPHA,
+    WHOLE_SHARE,
+    Guardrails,
+    Plan,
+    Step,
+    Strategy,
+)
 
 MAX_REASON_CHARACTERS = 2000
 MAX_STEPS = 50
@@ -27,7 +34,7 @@ class GuardrailsBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    alpha: float = Field(default=DEFAULT.alpha, gt=0, lt=1)
+    alpha: float = Field(default=DEFAULT.alpha, ge=LEAST_ALPHA, lt=1)
     error_rate: bool = DEFAULT.error_rate
     latency_quantile: float = Field(default=DEFAULT.latency_quantile, gt=0, lt=1)
     latency_ratio: float = Field(default=DEFAULT.latency_ratio, ge=0, le=1000)

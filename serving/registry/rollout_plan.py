@@ -13,6 +13,9 @@ from runtimes.errors import InvalidArgumentError
 
 WHOLE_SHARE: Final = 10_000
 """All calls."""
+LEAST_QUANTILE: Final = 1e-3
+LEAST_ALPHA: Final = 1e-9
+"""A smaller chance of a false alarm would hardly let a test find anything."""
 
 
 class Strategy(StrEnum):
@@ -120,9 +123,14 @@ def require_sound(plan: Plan) -> None:
         raise InvalidArgumentError("strategy: a rollback is not started so: bascule rollback MODEL")
     _require_copies(plan)
     rails = plan.guardrails
-    for name, value in (("alpha", rails.alpha), ("latency_quantile", rails.latency_quantile)):
-        if not 0 < value < 1:
-            raise InvalidArgumentError(f"guardrails.{name} is between 0 and 1, got {value:g}")
+    for name, value, least in (
+        ("alpha", rails.alpha, LEAST_ALPHA),
+        ("latency_quantile", rails.latency_quantile, LEAST_QUANTILE),
+    ):
+        if not least <= value < 1:
+            raise InvalidArgumentError(
+                f"guardrails.{name} is at least {least:g} and below 1, got {value:g}"
+            )
 
 
 def _require_copies(plan: Plan) -> None:

@@ -138,3 +138,23 @@ def test_only_the_owner_can_open_the_socket() -> None:
             return mode
 
     assert asyncio.run(run()) == 0o600
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 5000, "-1", "x", "%D9%A1"])
+def test_a_number_that_no_rollout_can_have_is_not_found(number: str) -> None:
+    """Also one that neither the catalog nor Python would read."""
+    answer = on_socket(FakeControl(), lambda client: client.ask("GET", f"/v1/rollouts/{number}"))
+    assert (answer.status, msgspec.json.decode(answer.body)["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [("mismatch_share", "-1e999"), ("alpha", "5e-324"), ("alpha", "NaN")],
+)
+def test_limits_that_cannot_be_kept_or_judged_by_are_refused(limit: str, value: str) -> None:
+    """JSON has no infinity to keep, and a chance of next to nothing divides to nothing."""
+    body = f'{{"version":2,"guardrails":{{"{limit}":{value}}}}}'.encode()
+    control = FakeControl()
+    answer = on_socket(control, lambda client: client.ask("POST", "/v1/models/m/rollout", body))
+    assert (answer.status, control.asked) == (400, [])
+    assert msgspec.json.decode(answer.body)["error"].startswith(f"guardrails.{limit}: ")
