@@ -24,6 +24,7 @@ from serving.registry.rollout_record import ENDED, Change, Order, Rollout, Rollo
 from serving.registry.rollouts import ENGINE, RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.engine.evidence import COMPARED_STATES, Evidence, Look, workers_of
+from serving.rollout.engine.guardrails import Ruling, Verdict
 from serving.rollout.engine.machine import Sight, next_change, ordered
 from serving.rollout.engine.mirrors import compared_by, mirror_of
 from serving.rollout.interface_break import broken_by
@@ -39,6 +40,7 @@ LOOK_S: Final = 0.1
 NEWS_S: Final = 1.0
 """Between two looks for rollouts that another process has begun."""
 AFTER_ERROR_S: Final = 1.0
+NOTHING_COMPARED: Final = Verdict(ruling=Ruling.WATCHING, reason="")
 
 
 class RolloutDriver:
@@ -58,6 +60,7 @@ class RolloutDriver:
         self._cluster = cluster
         self._mirrors: dict[int, Mirror] = {}
         self._evidence: dict[int, Evidence] = {}
+        self._broken: dict[int, str] = {}
         self._loop = loop
         self._book = book
         self._clock = clock
@@ -117,6 +120,8 @@ class RolloutDriver:
 
     def seen(self, number: int) -> str:
         """Say what the guardrails of a rollout that is under way see now; empty for another."""
+        if number in self._broken:
+            return self._broken[number]
         evidence = self._evidence.get(number)
         return "" if evidence is None else evidence.told()
 
@@ -170,9 +175,20 @@ class RolloutDriver:
                     "rollout_step_failed", rollout=rollout.id, error=text, exc_info=not is_known
                 )
                 await asyncio.sleep(AFTER_ERROR_S)
+            except Exception as error:  # process edge: one rollout must not end what serves
+                log.exception("rollout_step_broke", rollout=rollout.id)
+                self._broken[rollout.id] = (
+                    f"the engine failed ({type(error).__name__}: {error}) and tries again; see the "
+                    f"controller's log, or: bascule rollout abort {rollout.model}"
+                )
+                await asyncio.sleep(AFTER_ERROR_S)
+                rollout, _ = await asyncio.to_thread(self._book.found, rollout.id)
+            else:
+                self._broken.pop(rollout.id, None)
         self._mirror(rollout)
         self._driven.discard(rollout.id)
         self._evidence.pop(rollout.id, None)
+        self._broken.pop(rollout.id, None)
         log.info("rollout_ended", rollout=rollout.id, state=rollout.state, reason=rollout.note)
 
     async def _evidence_of(self, rollout: Rollout) -> Evidence:
@@ -255,7 +271,7 @@ class RolloutDriver:
         return after
 
     def _sight(self, rollout: Rollout, evidence: Evidence) -> Sight:
-        verdict = evidence.verdict()
+        verdict = evidence.verdict() if rollout.state in COMPARED_STATES else NOTHING_COMPARED
         snapshot, key = self._loop.snapshot, rollout.candidate
         record = snapshot.versions.get(key)
         failure = self._loop.failure(key)

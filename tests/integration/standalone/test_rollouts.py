@@ -12,7 +12,7 @@ from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.aliases import Author
 from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.rollout_plan import Plan, Step, Strategy
+from serving.registry.rollout_plan import Guardrails, Plan, Step, Strategy
 from serving.registry.rollout_record import Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
@@ -180,3 +180,23 @@ def taken_to(book: RolloutBook, state: RolloutState) -> Rollout:
         assert after is not None
         rollout = after
     return rollout
+
+
+def test_a_rollout_that_the_engine_cannot_judge_ends_nothing_else(home: Path) -> None:
+    """The instance serves on, the report says what failed, and an abort ends it."""
+    broken = Guardrails(alpha=0.0)  # no door lets it in: as if by an engine of another release
+    step = Step(share=5000, hold_s=600)
+    plan = Plan(strategy=Strategy.CANARY, steps=(step,), guardrails=broken)
+    with serving(home) as server:
+        with Registry(home) as registry:
+            RolloutBook(registry).begin(VersionKey("m", 2), 1, plan, Author(who="ann"))
+        server.until(lambda: "engine failed" in seen(server), "the report says it")
+        server.answer("m")
+        server.admin("POST", "/v1/models/m/rollout/abort", {})
+        until(server, State.FAILED)
+        assert server.answer("m")[1] == "1"
+
+
+def seen(server: Server) -> str:
+    """Return what the guardrails of the first rollout see."""
+    return str(server.admin("GET", "/v1/rollouts/1")["seen"])
