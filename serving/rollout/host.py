@@ -180,12 +180,16 @@ class WorkerHost:
 
     async def run(self) -> None:
         """Keep a worker process running until `stop`."""
-        while not self._stop_wanted.is_set():
-            if await self._prepare():
-                await self._run_once()
-            if not self._stop_wanted.is_set():
-                await self._pause()
-        self._stopped.set()
+        try:
+            while not self._stop_wanted.is_set():
+                if await self._prepare():
+                    await self._run_once()
+                if not self._stop_wanted.is_set():
+                    await self._pause()
+        finally:  # also when cancelled, because another part failed: nobody waits in vain
+            if self._child is not None:
+                await self._child.stop(STOP_GRACE_S)
+            self._stopped.set()
 
     async def stop(self, drain_s: float) -> None:
         """Let the worker finish what it has, end it, and return when it is gone.

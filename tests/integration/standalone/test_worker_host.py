@@ -117,3 +117,18 @@ async def test_a_program_that_cannot_run_fails(home: Path, spec: VersionSpec) ->
         worker = await it.until(lambda worker: worker.state == "failed")
         assert worker.last_exit == "exit status 7, see its log w.log"
         assert worker.versions[KEY].state is VersionState.LOADING
+
+
+async def test_a_host_that_was_cancelled_keeps_nobody_waiting(
+    home: Path, spec: VersionSpec
+) -> None:
+    """When another part of the process fails, its tasks are cancelled before workers are ended."""
+    watched = Watched(home)
+    watched.host.set_versions((spec,))
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        task = group.create_task(watched.host.run())
+        worker = await watched.until(is_ready)
+        task.cancel()
+        await watched.host.stop(1.0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
