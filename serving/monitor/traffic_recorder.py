@@ -62,7 +62,6 @@ class TrafficRecorder:
         "_batches",
         "_bins",
         "_buckets",
-        "_copies",
         "_fault_count",
         "began_ns",
         "has_copies",
@@ -83,7 +82,6 @@ class TrafficRecorder:
         """None: outputs are not looked at."""
         self._answered_count = 0
         self._fault_count = 0
-        self._copies: list[int] = []
         self._batches: list[tuple[Sequence[int], int]] = []
         self._buckets: Counter[int] = Counter()
         self._bins: dict[str, Counter[int]] = {}
@@ -95,27 +93,10 @@ class TrafficRecorder:
             enqueued_ns: When each was received; kept, so nobody may change it.
             end_ns: When all had their replies.
         """
-        if self._copies:
-            enqueued_ns = self._without_copies(enqueued_ns)
         batches = self._batches
         batches.append((enqueued_ns, end_ns))
         if len(batches) >= FLUSH_BATCHES:
             self._flush()
-
-    def leave_out(self, enqueued_ns: int) -> None:
-        """Do not count a call of the batch that is about to be counted: it is a copy of another."""
-        self._copies.append(enqueued_ns)
-
-    def leave_out_fault(self, error: BasculeError | None) -> None:
-        """Take back that a call failed: it was a copy, and no caller noticed."""
-        self._fault_count -= _is_fault(error)
-
-    def _without_copies(self, enqueued_ns: Sequence[int]) -> list[int]:
-        left = list(enqueued_ns)
-        for at_ns in self._copies:
-            left.remove(at_ns)
-        self._copies.clear()
-        return left
 
     def count_one(self, duration_ns: int) -> None:
         """Count an answered call that was in no batch."""

@@ -85,16 +85,13 @@ class ShadowCall(QueuedCall):
             else:
                 self._loaded.proto_codec.encode_reply(self.call, outputs)
         except BasculeError as error:
-            self._loaded.statistics.traffic.leave_out_fault(None)
             self.answer.set_result(error)
             return False
-        self._loaded.statistics.traffic.leave_out(self.enqueued_ns)
         self.answer.set_result(outputs)
         return True
 
     def fail(self, error: BasculeError) -> None:
         """Take the reason why there is no result."""
-        self._loaded.statistics.traffic.leave_out_fault(error)
         self.answer.set_result(error)
 
 

@@ -143,17 +143,3 @@ def test_counters_travel_as_json() -> None:
 
     assert counters.age_s == 2.0
     assert msgspec.json.decode(msgspec.json.encode(counters), type=TrafficCounters) == counters
-
-
-def test_copies_of_other_calls_are_not_traffic() -> None:
-    """Of two clients' calls and a copy two are counted; a copy that failed counts nothing."""
-    recorder = TrafficRecorder()
-    recorder.leave_out(2_000)
-    recorder.count_answered([1_000, 2_000, 3_000], 9_000)
-    recorder.count_answered([4_000], 9_000)
-    for error in (None, InvalidArgumentError("x")):
-        recorder.count_failure(error)
-        recorder.leave_out_fault(error)
-    counted = recorder.counters(VersionKey("m", 1), 10_000).counted
-    assert (counted.answered_count, counted.fault_count) == (3, 0)
-    assert sum(counted.latency_counts.values()) == 3
