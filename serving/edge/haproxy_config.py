@@ -303,11 +303,13 @@ def _routing(sticky_headers: Iterable[str]) -> str:
     http-request set-var(txn.share) var(txn.r),field(3,|)
     acl has_candidate var(txn.share) -m found
     acl has_key var(txn.key) -m found
+    # Calls that name no version are as well answered by the live one while the candidate is down.
+    acl up var(txn.r),field(4,|),nbsrv gt 0
     acl candidate_wins rand({SHARE_SCALE}),sub(txn.share) lt 0
     acl key_wins var(txn.key),concat(/,txn.m),xxh32,mod({SHARE_SCALE}),sub(txn.share) lt 0
 {keys}
-    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate !has_key candidate_wins
-    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_key key_wins
+    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate !has_key candidate_wins up
+    http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_key key_wins up
     http-request set-var(txn.slot) var(txn.r),field(1,|)
     http-request set-header bascule-version %[var(txn.r),field(2,|)] if routed
     http-request allow if routed"""

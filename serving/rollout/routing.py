@@ -3,7 +3,8 @@
 The rules: a route appears when every ready worker of the pool that has an opinion serves the
 version, and one does. It stays while the version is wanted and any of its workers may still come
 back: a restarting worker means 503 for a moment, never another version's answer. It goes when the
-version is no longer wanted, or every worker says that it cannot load it.
+version is no longer wanted, or every worker says that it cannot load it. A candidate's share of
+live calls is paused while no worker of it is ready: the live version can answer them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
             for pool in sorted(used)
         },
         versions=versions,
-        live=_live(desired, versions),
+        live=_live(desired, versions, views),
     )
     if table == memory.routes:
         return memory.routes
@@ -133,7 +134,9 @@ def _absence(memory: Memory, key: VersionKey, digest: str) -> str:
     return memory.failure(key, digest) or memory.unplaced.get(key) or "loading"
 
 
-def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict[str, LiveRoute]:
+def _live(
+    desired: Desired, versions: Mapping[VersionKey, VersionRoute], views: Views
+) -> dict[str, LiveRoute]:
     highest: dict[str, int] = {}
     splits = desired.splits
     for key, route in versions.items():
@@ -149,18 +152,22 @@ def _live(desired: Desired, versions: Mapping[VersionKey, VersionRoute]) -> dict
         is_routed = promoted is not None and promoted.pool is not None
         version = pinned if is_routed else highest.get(model)
         split = splits.get(model)
-        live[model] = (
-            LiveRoute(version) if split is None else _split(model, version, split, versions)
-        )
+        key = VersionKey(model, NO_VERSION if split is None else split.candidate)
+        is_split = version is not None and _can_answer(key, versions.get(key), views)
+        live[model] = LiveRoute(version) if not is_split else _split(version, split)
     return live
 
 
-def _split(
-    model: str, version: int | None, split: Split, versions: Mapping[VersionKey, VersionRoute]
-) -> LiveRoute:
-    """Give the candidate its share, as long as both can answer."""
-    route = versions.get(VersionKey(model, split.candidate))
-    is_routed = route is not None and route.pool is not None
-    if version is None or split.share == 0 or not is_routed:
+def _can_answer(key: VersionKey, route: VersionRoute | None, views: Views) -> bool:
+    """Whether a candidate may get calls now: while its only worker restarts, live gets them."""
+    if route is None or route.pool is None:
+        return False
+    view = views.get(route.pool)
+    return view is None or key in view.ready
+
+
+def _split(version: int | None, split: Split | None) -> LiveRoute:
+    """Give the candidate its share."""
+    if split is None or split.share == 0:
         return LiveRoute(version)
     return LiveRoute(version, split.candidate, split.share, split.sticky_by)

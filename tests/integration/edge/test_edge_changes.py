@@ -1,6 +1,7 @@
 """Routes and workers that change while calls run."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Self
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 
-from serving.edge.routes import LiveRoute
+from serving.edge.edge import LOCAL_NODE
+from serving.edge.routes import LiveRoute, WorkerAddress
 from serving.errors import NotReadyError
 from tests.fakes.edge_worker import EdgeWorker
 from tests.integration.edge.bench import Bench, fresh_edge, snapshot, until
@@ -199,6 +201,35 @@ def test_a_candidate_gets_its_share() -> None:
             assert explicit == {"1"}
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sticky_by", ["", "x-user"])
+def test_a_candidate_that_is_down_gets_no_call(sticky_by: str) -> None:
+    """When its last worker is known to be gone, the live version answers, also those with a key."""
+
+    async def scenario() -> None:
+        async with fresh_edge(sticky_headers=("x-user",)) as bench:
+            one = await bench.add_worker("one")
+            two = WorkerAddress("two", LOCAL_NODE, str(bench.worker_path("two")))
+            versions = {("m", 1): "p1", ("m", 2): "p2"}
+            live = LiveRoute(1, candidate=2, candidate_share=9_000, sticky_by=sticky_by)
+            async with EdgeWorker("two").serving(bench.worker_path("two")):
+                table = snapshot(1, {"p1": [one], "p2": [two]}, versions, {"m": live})
+                await bench.edge.apply(table)
+                assert {await asked(bench, user) for user in range(50)} == {"1", "2"}
+            for _ in range(10):
+                answered = {await asked(bench, user) for user in range(50)}
+                if answered == {"1"}:
+                    return
+            pytest.fail(f"calls still go to the candidate: {answered}")
+
+    asyncio.run(scenario())
+
+
+async def asked(bench: Bench, user: int) -> str:
+    """Return which version answered a user; empty: it failed."""
+    reply = await bench.ask("POST", "/v2/models/m/infer", b"{}", x_user=str(user))
+    return str(json.loads(reply.body)["model_version"]) if reply.status == 200 else ""
 
 
 def test_a_key_decides_who_gets_the_candidate() -> None:

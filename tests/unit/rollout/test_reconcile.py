@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from runtimes.findings import Severity
 from serving.edge.control import Snapshot
+from serving.edge.routes import LiveRoute
 from serving.ids import VersionKey
 from serving.registry.version import Isolation, ServingPolicy, VersionSpec, VersionState
-from serving.rollout.desired import Desired
+from serving.rollout.desired import Desired, Split
 from serving.rollout.memory import Limits, Memory
 from serving.rollout.ports import HostedVersion
 from serving.rollout.reconcile import Actions, reconcile
@@ -192,6 +193,24 @@ def test_an_old_failure_is_not_held_against_a_newer_file() -> None:
     )
     world.controller_pass()
     assert not world.memory.failures
+
+
+def test_a_candidates_share_is_paused_while_its_worker_restarts() -> None:
+    """The live version answers all calls that name none; the split comes back with the worker."""
+    alone = ServingPolicy(isolation=Isolation.DEDICATED)
+    both = (version_spec(A1, policy=alone), version_spec(A2, policy=alone))
+    split = {"a": Split(candidate=2, share=500)}
+    world = World(desired=replace(wanted(*both, pinned={"a": 1}), splits=split))
+    world.settle()
+    assert world.snapshot.routes.live["a"] == LiveRoute(1, 2, 500)
+    pool = world.pool(A2)
+    assert pool is not None
+    world.cluster.crash(pool, A2)
+    world.controller_pass()
+    assert world.snapshot.routes.live["a"] == LiveRoute(1)
+    assert world.pool(A2) == pool
+    world.settle()
+    assert world.snapshot.routes.live["a"] == LiveRoute(1, 2, 500)
 
 
 def test_a_promoted_version_is_live_while_it_is_routed() -> None:
