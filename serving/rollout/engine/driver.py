@@ -168,12 +168,8 @@ class RolloutDriver:
                 rollout = await self._step(rollout, evidence)
             except DrainingError:
                 return
-            except Exception as error:  # a process edge: one rollout must not end the controller
-                is_known = isinstance(error, BasculeError)  # the catalog, or a pass; nothing lost
-                text = str(error)
-                log.warning(
-                    "rollout_step_failed", rollout=rollout.id, error=text, exc_info=not is_known
-                )
+            except BasculeError as error:  # the catalog, or a pass; nothing was lost
+                log.warning("rollout_step_failed", rollout=rollout.id, error=error.message)
                 await asyncio.sleep(AFTER_ERROR_S)
             except Exception as error:  # process edge: one rollout must not end what serves
                 log.exception("rollout_step_broke", rollout=rollout.id)
@@ -182,7 +178,8 @@ class RolloutDriver:
                     f"controller's log, or: bascule rollout abort {rollout.model}"
                 )
                 await asyncio.sleep(AFTER_ERROR_S)
-                rollout, _ = await asyncio.to_thread(self._book.found, rollout.id)
+                with suppress(BasculeError):  # who cannot read it now looks again in a while
+                    rollout, _ = await asyncio.to_thread(self._book.found, rollout.id)
             else:
                 self._broken.pop(rollout.id, None)
         self._mirror(rollout)
