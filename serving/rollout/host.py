@@ -366,12 +366,10 @@ class WorkerHost:
 
     async def _watch_health(self, http: LocalHttp, child: Child) -> None:
         """Kill a worker that does not answer any more: its end starts the next one."""
-        silent_since_s = self._clock.monotonic_s()
+        patience, silent_since_s = self._patience, self._clock.monotonic_s()
         while True:
-            await asyncio.sleep(self._patience.look_s)
-            limit_s = (
-                self._patience.loading_answer_s if self._is_applying else self._patience.answer_s
-            )
+            await asyncio.sleep(patience.look_s)
+            limit_s = patience.loading_answer_s if self._is_applying else patience.answer_s
             try:
                 await http.ask("GET", "/v2/health/live", timeout_s=limit_s)
                 silent_since_s = self._clock.monotonic_s()
