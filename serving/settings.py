@@ -121,6 +121,9 @@ class _Environment(BaseSettings):
     haproxy: Path | None = Field(None, description="HAProxy binary instead of the packaged one")
     haproxy_threads: int = Field(1, ge=1, le=64, description="HAProxy's threads")
     drain_s: float = Field(30.0, ge=0, le=3600, description="longest wait for calls in flight")
+    sequence_drain_s: float = Field(
+        300.0, ge=0, description="a version whose successor serves stays so long for its sequences"
+    )
     registry_url: str = Field(
         "", description="the registry's database, as SQLAlchemy's URL; default: SQLite in the home"
     )
@@ -173,6 +176,7 @@ class Settings:
     haproxy: Path | None
     haproxy_threads: int
     drain_s: float
+    sequence_drain_s: float
     log_level: str
     trace_file: Path | None = None
     cache_size_bytes: int = 64 << 20

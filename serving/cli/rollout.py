@@ -17,12 +17,14 @@ from serving.cli.rollout_options import (
     Force,
     Guard,
     KeepOld,
+    SequenceLimit,
     Shadow,
     Steps,
     StickyBy,
     StrategyWord,
     To,
     plan_body,
+    seconds,
 )
 from serving.cli.rollout_preview import plan
 from serving.cli.rollout_view import history_view, rollout_view
@@ -76,6 +78,7 @@ def start(  # noqa: PLR0913  one option each
     sticky_by: StickyBy = "",
     shadow: Shadow = "",
     bake: Bake = "5m",
+    sequence_limit: SequenceLimit = "5m",
     guard: Guard = None,
     keep_old: KeepOld = False,
     force: Force = False,
@@ -94,7 +97,8 @@ def start(  # noqa: PLR0913  one option each
         strategy, steps=steps, shadow=shadow, bake=bake, guards=guard or (), sticky_by=sticky_by
     )
     body |= {"version": named_number(model_name(model), to), "reason": reason.strip()}
-    body |= {"keep_old": keep_old, "force": force}
+    limit_s = seconds("--sequence-limit", sequence_limit)
+    body |= {"keep_old": keep_old, "force": force, "sequence_limit_s": limit_s}
     begun = _client().start_rollout(model, body)
     if wait:
         begun = _followed(begun, is_shown=not as_json)

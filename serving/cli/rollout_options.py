@@ -33,6 +33,12 @@ Shadow = Annotated[
     str, typer.Option(metavar="60s|2000", help="Copy live calls to it first, and compare.")
 ]
 Bake = Annotated[str, typer.Option(metavar="10m", help="How long the old version stays loaded.")]
+SequenceLimit = Annotated[
+    str,
+    typer.Option(
+        metavar="10m", help="How long it stays loaded for sequences that began on it, at most."
+    ),
+]
 Guard = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="A guardrail's limit, as latency_ratio=2."),

@@ -32,6 +32,7 @@ from serving.edge.node_metrics import NodeMetrics
 from serving.edge.protocol_settings import ProtocolSettings
 from serving.edge.regions import RegionBook, RegionPolicy
 from serving.edge.routes import RouteTable, workers_of
+from serving.edge.sequence_peers import PeerTeller
 from serving.edge.snapshot_file import Remembered
 from serving.errors import NotReadyError
 from serving.logs import switches_of
@@ -107,7 +108,8 @@ class Edge:
             node=node,
             settings=_protocol_settings(settings),
         )
-        self._teller: asyncio.Task[None] | None = None
+        self._peers = PeerTeller(node)
+        self._tellers: list[asyncio.Task[None]] = []
         self._keeper = HaproxyKeeper(self._haproxy_spec(), self._clock, spawn)
 
     async def start(self) -> None:
@@ -141,6 +143,7 @@ class Edge:
             wanted = wanted_state(table, slots, self._node)
             await asyncio.to_thread(self._remember, snapshot)
             await self._regions.hear(workers_of(table, self._node))
+            await self._peers.hear(snapshot)
             await self._keeper.change(wanted)
             self._desk.snapshot = snapshot
             return table.revision
@@ -183,8 +186,8 @@ class Edge:
     async def _close_front_desk(self) -> None:
         for server in self._servers:
             server.stop()
-        if self._teller is not None:
-            self._teller.cancel()
+        for teller in self._tellers:
+            teller.cancel()
         if self._grpc is not None:
             await self._grpc.stop(grace_s=1.0)
         if self._tasks:
@@ -221,7 +224,10 @@ class Edge:
             LocalServer(admin_app(self._desk.control), self._settings.admin_socket),
         ]
         self._tasks = [self._spawn(server.run()) for server in self._servers]
-        self._teller = self._spawn(self._desk.worker_settings.keep_telling())
+        self._tellers = [
+            self._spawn(self._desk.worker_settings.keep_telling()),
+            self._spawn(self._peers.keep_telling()),
+        ]
         self._grpc = FrontDeskGrpc(
             self._desk,
             run / FRONT_DESK_GRPC_SOCKET,

@@ -59,6 +59,7 @@ class RolloutBody(BaseModel):
     shadow_percent: float = Field(default=100.0, gt=0, le=100)
     compare_percent: float = Field(default=10.0, ge=0, le=100)
     bake_s: float = Field(default=300.0, ge=0, le=LONGEST_S)
+    sequence_limit_s: float = Field(default=300.0, ge=0, le=LONGEST_S)
     load_limit_s: float = Field(default=1800.0, gt=0, le=LONGEST_S)
     keep_old: bool = False
     force: bool = False
@@ -83,6 +84,7 @@ class RolloutBody(BaseModel):
             shadow_share=round(self.shadow_percent * WHOLE_SHARE / 100),
             compare_share=round(self.compare_percent * WHOLE_SHARE / 100),
             bake_s=self.bake_s,
+            sequence_limit_s=self.sequence_limit_s,
             load_limit_s=self.load_limit_s,
             is_forced=self.force,
             keep_old=self.keep_old,

@@ -90,6 +90,9 @@ class Plan:
     """Likewise during a canary: answers to equal calls say most about a difference."""
     bake_s: float = 300.0
     """How long the old version stays loaded, and the guardrails watch, after the flip."""
+    sequence_limit_s: float = 300.0
+    """So long after the flip the old version stays loaded, at most, while sequences that began on
+    it are under way."""
     load_limit_s: float = 1800.0
     is_forced: bool = False
     """Callers of the live version may break: somebody said so, with a reason."""

@@ -264,6 +264,8 @@ class ServedVersion:
     """Median seconds of one warm run of one row; 0 where nothing could be run at load."""
     fingerprint: str = ""
     """Of the environment that it runs in: all that can change a result."""
+    has_sequences: bool = False
+    """Its worker keeps the state of sequences."""
     notes: tuple[str, ...] = ()
     """What was inferred or could not be, for people."""
     findings: tuple[Finding, ...] = ()

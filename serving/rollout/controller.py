@@ -216,6 +216,7 @@ def limits_of(settings: Settings) -> Limits:
         shared_model_bytes=settings.shared_model_bytes,
         slow_run_s=settings.slow_run_s,
         pool_slots=settings.pool_slots,
+        sequence_drain_s=settings.sequence_drain_s,
     )
 
 

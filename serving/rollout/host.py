@@ -36,6 +36,7 @@ from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
+from serving.rollout.sequence_counts import counted_sequences
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
 from serving.settings import Settings
 from serving.supervise import Child, ChildSpec, RestartPolicy
@@ -373,6 +374,7 @@ class WorkerHost:
             try:
                 await http.ask("GET", "/v2/health/live", timeout_s=limit_s)
                 silent_since_s = self._clock.monotonic_s()
+                self._hosted |= await counted_sequences(http, self._hosted)
             except NotReadyError:
                 silent_s = self._clock.monotonic_s() - silent_since_s
                 if silent_s >= limit_s:

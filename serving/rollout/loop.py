@@ -31,6 +31,7 @@ from serving.rollout.environment_watch import EnvironmentWatch, Look
 from serving.rollout.memory import Limits, Memory, Observed
 from serving.rollout.ports import Cluster, Edges
 from serving.rollout.reconcile import Actions, reconcile
+from serving.rollout.sequence_hold import SequenceHold
 from serving.rollout.sources import Sources
 from serving.rollout.succession import with_predecessors
 
@@ -78,6 +79,7 @@ class ControlLoop:
         """
         self._ports = ports
         self._limits = limits
+        self._hold = SequenceHold(limits.sequence_drain_s)
         self._repository_poll_s = repository_poll_s
         revision = max((edge.revision for edge in ports.edges.observe()), default=0)
         self._memory = ports.memory or Memory(in_force=(RouteTable(revision=revision),))
@@ -120,6 +122,15 @@ class ControlLoop:
         if record is not None and record.state is VersionState.UNAVAILABLE:
             return learnt or record.reason
         return learnt or self._linked.failed.get(key, "") or self._memory.unplaced.get(key, "")
+
+    def sequence_count(self, key: VersionKey) -> int | None:
+        """Return how many sequences a version has under way; None: it is not served in any."""
+        spec = self._linked.versions.get(key)
+        if spec is None or spec.policy.sequences is None:
+            return None
+        workers = self._ports.cluster.observe().get(self._memory.routed_pool(key) or "", ())
+        said = (worker.versions.get(key) for worker in workers)
+        return sum(one.sequence_count for one in said if one is not None)
 
     def is_on_its_way(self, key: VersionKey) -> bool:
         """Whether a wanted version is neither served in its newest form nor failed."""
@@ -275,6 +286,8 @@ class ControlLoop:
         """Return what is wanted with what is known of where it runs; new things are looked into."""
         watch = self._ports.environments
         desired = with_predecessors(self._desired, self._published)
+        now_s = self._ports.clock.monotonic_s()
+        desired = self._hold.with_held(desired, self._published, self.sequence_count, now_s)
         if watch is None:
             return desired
         look = watch.look(desired, observed)

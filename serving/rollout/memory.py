@@ -24,6 +24,7 @@ class Limits:
     shared_model_bytes: int = 16 << 20
     slow_run_s: float = 0.005
     pool_slots: int = 256
+    sequence_drain_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

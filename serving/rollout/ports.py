@@ -47,6 +47,8 @@ class HostedVersion:
     refused_digest: str = ""
     """READY, and this newer form was refused: `reason` says why."""
     served: ServedVersion | None = None
+    sequence_count: int = 0
+    """Sequences that were under way when it was last asked, which is every second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

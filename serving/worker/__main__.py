@@ -29,6 +29,7 @@ from serving.worker.cuda_regions import CudaOpener
 from serving.worker.exchange import Desk
 from serving.worker.executor import Executor
 from serving.worker.front import Front
+from serving.worker.handover import Handover
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import Shop
 from serving.worker.own_environment import OwnEnvironment
@@ -88,11 +89,13 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         max_queue_bytes=arguments.max_queue_bytes,
         now_ns=time.perf_counter_ns,
         cache=ResponseCache(arguments.cache_size_bytes),
+        handover=Handover(arguments.worker, loop, time.perf_counter_ns),
         has_predecessor=recorder.has_predecessor,
         regions=regions if regions is not None else NoRegions(),
     )
     desk = Desk(
         targets,
+        handover=shop.handover,
         loop=loop,
         now_ns=time.perf_counter_ns,
         max_body_bytes=arguments.max_request_bytes,

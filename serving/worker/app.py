@@ -6,7 +6,7 @@ connection they do not exist.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -25,11 +25,13 @@ from serving.monitor.diagnostics import Diagnostics
 from serving.monitor.statistics import VersionStatistics
 from serving.monitor.triton_statistics import triton_statistics
 from serving.wire import refusals
+from serving.wire.peer_table import PeerTable
 from serving.wire.region_table import RegionTable
 from serving.worker.admission import draining_error
 from serving.worker.control import ApplyRequest, HostedLine, TrafficQuestion, WorkerReport
 from serving.worker.exchange import Desk
 from serving.worker.front import Front
+from serving.worker.handover import Begun
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
 from serving.worker.own_environment import gpu_uuid
@@ -50,6 +52,7 @@ EXTENSIONS: Final = (
 )
 PROTOCOL_VERSION: Final = "0.1.0"
 
+Told = TypeVar("Told")
 Endpoint = Callable[[Request], Any]
 
 
@@ -110,6 +113,8 @@ class WorkerApp:
                 Route("/worker/traffic", _local(self._traffic), methods=["POST"]),
                 Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
                 Route("/worker/diagnostics", _local(self._diagnostics), methods=["POST"]),
+                Route("/worker/peers", _local(self._take_peers), methods=["POST"]),
+                Route("/worker/begun", self._end_begun, methods=["POST"]),
                 Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
                 *self._shadows.routes(_local),
             ],
@@ -205,7 +210,7 @@ class WorkerApp:
             draining=self._desk.is_draining,
             queued_rows=sum(loaded.batcher.queued_rows for loaded in self._hosting.loaded),
             rss_bytes=rss_bytes(),
-            versions=self._hosting.lines,
+            versions=self._hosting.counted_lines(),
             facts=self._hosting.facts,
         )
         return Response(msgspec.json.encode(report), media_type=JSON)
@@ -229,6 +234,15 @@ class WorkerApp:
             raise InvalidArgumentError(f"invalid RegionTable: {error}") from error
         faults = () if self._regions is None else await self._regions.take(table)
         return Response(msgspec.json.encode(faults), media_type=JSON)
+
+    async def _take_peers(self, request: Request) -> Response:
+        self._desk.handover.take(_body_of(await request.body(), PeerTable))
+        return _json({})
+
+    async def _end_begun(self, request: Request) -> Response:
+        begun = _body_of(await request.body(), Begun)
+        self._hosting.end_begun(begun)
+        return _json({})
 
     async def _diagnostics(self, request: Request) -> Response:
         try:
@@ -261,6 +275,13 @@ class WorkerApp:
             pending_count=loaded.batcher.queued_count,
         )
         return replace(counted, gpu_uuid=gpu_uuid(self._hosting.facts, loaded.served.device))
+
+
+def _body_of(body: bytes, kind: type[Told]) -> Told:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidArgumentError(f"invalid {kind.__name__}: {error}") from error
 
 
 def _local(endpoint: Endpoint) -> Endpoint:

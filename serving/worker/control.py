@@ -13,7 +13,12 @@
     GET  /worker/comparisons  → list of `serving.monitor.comparison.ComparisonReport`
     POST /worker/shadow  copies of calls (`serving.worker.shadow_message`) → ShadowReply; also by
                          TCP, for whoever knows the key of the table
+    POST /worker/peers   `serving.wire.peer_table.PeerTable`: who else has sequences of its models
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
+
+Workers tell each other, on the sockets for calls, for they may be on different nodes::
+
+    POST /worker/begun   `serving.worker.handover.Begun`: sequences that began anew elsewhere
 
 The worker listens for calls when its first `apply` is done, and not before: an edge that knows the
 socket of a worker that comes back finds nobody there meanwhile, and asks another of the pool.
@@ -91,6 +96,8 @@ class HostedLine:
     refused_digest: str = ""
     """READY, and this newer form was refused: `reason` says why."""
     served: ServedVersion | None = None
+    sequence_count: int = 0
+    """Sequences that are under way; only in a `WorkerReport`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

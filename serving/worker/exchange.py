@@ -17,6 +17,7 @@ from serving.wire.call import InferCall
 from serving.worker.admission import draining_error
 from serving.worker.batcher import NS_PER_S
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
+from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.loaded import LoadedVersion
 from serving.worker.queued import QueuedCall
 from serving.worker.shadow_message import RawRequest
@@ -36,6 +37,7 @@ class Desk:
 
     __slots__ = (
         "body_room",
+        "handover",
         "is_draining",
         "loop",
         "max_body_bytes",
@@ -46,10 +48,11 @@ class Desk:
         "targets",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of the process, built in one place
         self,
         targets: Targets,
         *,
+        handover: Handover,
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         max_body_bytes: int,
@@ -60,6 +63,7 @@ class Desk:
 
         Args:
             targets: The versions.
+            handover: Has steps of sequences answered that other versions' workers know.
             loop: The process's loop.
             now_ns: Nanoseconds, monotonic.
             max_body_bytes: The largest body that is read.
@@ -67,6 +71,7 @@ class Desk:
             max_bodies_bytes: What all bodies that are being received may have.
         """
         self.targets = targets
+        self.handover = handover
         self.loop = loop
         self.now_ns = now_ns
         self.max_body_bytes = max_body_bytes
@@ -108,7 +113,11 @@ class Exchange(QueuedCall):
         "loaded",
         "refused",
         "reply",
+        "target",
     )
+
+    target: PathTarget
+    """What the call names; set when it is decoded, at the latest."""
 
     def __init__(self, desk: Desk, line: Line, headers: Headers, *, keep_alive: bool) -> None:
         """Begin with complete headers."""
@@ -202,8 +211,28 @@ class Exchange(QueuedCall):
         loaded = self.loaded
         if loaded is None:
             self.is_gone = True
+            self.desk.handover.drop(self)
         else:
             loaded.batcher.cancel(self)
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether it came from a client that named no version: the edge chose it."""
+        return self.target.version is None
+
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether the worker of another version handed it on."""
+        return HANDED_ON in self.headers
+
+    @property
+    @abstractmethod
+    def request_target(self) -> bytes:
+        """Its path, without a version."""
+
+    def relay(self, reply: Sequence[Buffer]) -> None:
+        """Send a whole reply, which another worker made, in turn."""
+        self._send(reply)
 
     @abstractmethod
     def _read_headers(self) -> int:
@@ -246,7 +275,11 @@ class Exchange(QueuedCall):
         self.size_bytes = len(body) + call.region_bytes
         if (call.timeout_s and not loaded.has_levels) or loaded.default_timeout_ns:
             self._limit_queue_time(call.timeout_s, loaded.default_timeout_ns)
-        loaded.batcher.submit(self)
+        try:
+            loaded.batcher.submit(self)
+        except UnknownStepError as unknown:
+            self.loaded = None  # if its client leaves, the batcher has nothing to forget
+            self.desk.handover.hand_on(self, unknown, body)
 
     def _limit_queue_time(self, timeout_s: float, default_timeout_ns: int) -> None:
         limits = [limit for limit in (int(timeout_s * NS_PER_S), default_timeout_ns) if limit > 0]

@@ -9,12 +9,18 @@ from serving.wire.call import InferCall
 from serving.wire.v2_proto import read_target
 from serving.worker.batcher import NS_PER_S
 from serving.worker.exchange import Buffer, Exchange
+from serving.worker.targets import GRPC_INFER
 
 
 class GrpcExchange(Exchange):
     """A ModelInfer call, as the edge carries gRPC over HTTP/1.1."""
 
     __slots__ = ()
+
+    @property
+    def request_target(self) -> bytes:
+        """Its path: the model is in the message."""
+        return GRPC_INFER
 
     def _read_headers(self) -> int:
         timeout = self.headers.get(b"grpc-timeout")
@@ -43,6 +49,7 @@ class GrpcExchange(Exchange):
             target = targets.find_message(named.model, named.version_text)
             if named.head_bytes:
                 targets.remember(body, grpc_frame.FRAME_BYTES + named.head_bytes, target)
+        self.target = target
         return self._choose(target).proto_codec.decode_request(message)
 
     def _encode(self, outputs: Sequence[Array]) -> None:

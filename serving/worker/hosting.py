@@ -14,6 +14,7 @@ these is replaced, so is the ensemble, at once. One file, because all of this is
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -25,10 +26,12 @@ from serving.registry.version import VersionSpec, VersionState
 from serving.worker.control import HostedLine
 from serving.worker.ensembles import first_to_load, first_to_unload, open_ensemble, users_of
 from serving.worker.executor import Executor
+from serving.worker.handover import Begun
 from serving.worker.loaded import LoadedVersion, Shop, open_version
 from serving.worker.loading import load_parts
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import FlightRecorder
+from serving.worker.sequence_batcher import SequenceBatcher
 from serving.worker.targets import Targets
 from serving.worker.tracing import Tracing
 
@@ -62,6 +65,24 @@ class Hosting:
     def lines(self) -> tuple[HostedLine, ...]:
         """The state of every version, hosted or wanted."""
         return tuple(self._lines.values())
+
+    def counted_lines(self) -> tuple[HostedLine, ...]:
+        """The same, with the sequences that are under way."""
+        counts = {
+            key: loaded.batcher.sequence_count
+            for key, loaded in self._loaded.items()
+            if isinstance(loaded.batcher, SequenceBatcher)
+        }
+        return tuple(
+            replace(line, sequence_count=counts[key]) if counts.get(key) else line
+            for key, line in self._lines.items()
+        )
+
+    def end_begun(self, begun: Begun) -> None:
+        """End sequences that began anew at another worker."""
+        for key, loaded in self._loaded.items():
+            if key.model == begun.model and isinstance(loaded.batcher, SequenceBatcher):
+                loaded.batcher.supersede(begun.ids, begun.worker)
 
     @property
     def facts(self) -> NodeFacts | None:

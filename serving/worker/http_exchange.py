@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
@@ -18,7 +19,7 @@ INLINE_PACK_BYTES: Final = 1 << 14  # larger replies are compressed in a thread
 class HttpExchange(Exchange):
     """A call of the Open Inference Protocol over HTTP/1.1."""
 
-    __slots__ = ("header_length", "target")
+    __slots__ = ("header_length",)
 
     def __init__(
         self, desk: Desk, line: Line, headers: Headers, target: PathTarget, *, keep_alive: bool
@@ -27,6 +28,11 @@ class HttpExchange(Exchange):
         super().__init__(desk, line, headers, keep_alive=keep_alive)
         self.target = target
         self.header_length: int | None = None
+
+    @property
+    def request_target(self) -> bytes:
+        """Its path, without a version."""
+        return f"/v2/models/{quote(self.target.model.name, safe='')}/infer".encode()
 
     def _read_headers(self) -> int:
         length = self.headers.get(b"inference-header-content-length")

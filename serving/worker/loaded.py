@@ -17,6 +17,7 @@ from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import NS_PER_S, Batcher, QueueBytes
 from serving.worker.cached_intake import CachedIntake
 from serving.worker.executor import Executor, RunCosts, VersionRunner
+from serving.worker.handover import Handover
 from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
 from serving.worker.queue_levels import LevelQueue
@@ -40,6 +41,8 @@ class Shop:
     """Nanoseconds, monotonic."""
     cache: ResponseCache
     """For the versions whose policy asks for it."""
+    handover: Handover
+    """Has steps of sequences answered that other versions' workers know."""
     has_predecessor: bool = False
     """Whether sequences may be asked for that another worker, or another form of a version, had."""
     tracing: Tracing = field(default_factory=Tracing)
@@ -159,6 +162,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
             statistics=running.statistics,
             loop=shop.loop,
             now_ns=shop.now_ns,
+            handover=shop.handover,
             has_predecessor=shop.has_predecessor,
         )
     )

@@ -86,6 +86,7 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
         load_s=time.perf_counter() - begin_s,
         run_s=warmth.run_s or 0.0,
         fingerprint=fingerprint,
+        has_sequences=policy.sequences is not None,
         notes=tuple(text for text in notes if text),
         findings=opened.findings if isinstance(opened, Placed) else (),
     )

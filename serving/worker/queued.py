@@ -47,6 +47,16 @@ class QueuedCall(ABC):
     is_copy = False
     """Of another version's call, to be compared: no client asked."""
 
+    @property
+    def is_routed(self) -> bool:
+        """Whether it came from a client that named no version: the edge chose it."""
+        return False
+
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether the worker of another version handed it on."""
+        return False
+
     @abstractmethod
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Take the result: one array per output of the model, with this call's rows only.

@@ -7,7 +7,7 @@ in order, and those of different sequences together. The state stays with the li
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
 from serving.registry.sequence_policy import SequencePolicy
 from serving.worker.admission import QueueLimits, refusal
 from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher, QueueBytes
+from serving.worker.handover import Handover, Miss, UnknownStepError
 from serving.worker.queued import QueuedCall
 from serving.worker.sequence_stacking import SequenceId, SequenceStacker, check_id
 from serving.worker.sequenced_call import SequencedCall
@@ -40,6 +41,7 @@ class SequenceParts:
     statistics: StatisticsRecorder
     loop: asyncio.AbstractEventLoop
     now_ns: Callable[[], int]
+    handover: Handover
     has_predecessor: bool
     """A worker or a form of the version before this one had sequences, which are gone."""
 
@@ -74,10 +76,21 @@ class SequenceBatcher:
         """Rows that wait: one a call."""
         return self._batcher.queued_rows + self._waiting_count
 
+    @property
+    def sequence_count(self) -> int:
+        """Sequences that are under way or wait."""
+        return self._book.count
+
+    def supersede(self, sequences: Iterable[SequenceId], where: str) -> None:
+        """End sequences that began anew at the worker of another version."""
+        for sequence in sequences:
+            self._carry_out(self._book.supersede(sequence, f"it began anew at worker {where}"))
+
     def submit(self, item: QueuedCall) -> None:
         """Let a call wait for its turn in its sequence.
 
         Raises:
+            UnknownStepError: Another version's worker may have its sequence.
             InvalidArgumentError: It names no sequence, or one that has not begun.
             NotFoundError: Its sequence was lost.
             QueueFullError: It may not enter.
@@ -87,6 +100,10 @@ class SequenceBatcher:
         item.enqueued_ns = self._now_ns()
         line, step = self._book.enter(call.sequence_id, call, starts=call.starts, ends=call.ends)
         call.line = line
+        if call.starts:
+            line.is_routed = item.is_routed
+            if line.is_routed:
+                self._parts.handover.begin(self._parts.model, call.sequence_id)
         self._calls[item] = call
         self._waiting_count += 1
         with self._parts.queue_bytes.lock:
@@ -160,12 +177,28 @@ class SequenceBatcher:
             )
         check_id(parts.policy, call.sequence_id)
         self._carry_out(self._book.expire(self._now_ns()))
-        if not self._book.may_enter(call.sequence_id, starts=call.starts):
-            raise self._unknown(call.sequence_id)
+        is_known = self._book.may_enter(call.sequence_id, starts=call.starts)
+        if is_known and call.item.is_handed_on:  # one that began for this version by name is not it
+            is_known = self._book.is_routed(call.sequence_id)
+        if not is_known:
+            unknown = self._unknown(call.sequence_id)
+            if self._may_be_elsewhere(call.item):
+                miss = Miss(parts.model, call.sequence_id, self._idle_ns)
+                raise UnknownStepError(unknown, miss)
+            raise unknown
         error = refusal(parts.limits, self.queued_rows, 1, parts.queue_bytes.count, call.size_bytes)
         if error is not None:
             parts.statistics.count_failure(FailureReason.REJECTED, 0)
             raise error
+
+    def _may_be_elsewhere(self, item: QueuedCall) -> bool:
+        """Whether another version's worker may have the sequence of a step.
+
+        Not asked by a worker that took another one's place: the edge may be sending a step again
+        that the other had handed on, and that has run.
+        """
+        has_loss = self._now_ns() < self._loss_ends_ns
+        return item.is_routed and (item.is_handed_on or not has_loss)
 
     def _unknown(self, sequence: SequenceId) -> BasculeError:
         model = self._parts.model

@@ -46,6 +46,8 @@ class Line(Generic[Call]):
     is_open: bool = False
     """The last accepted call has not ended its sequence: the next one needs no START."""
     idle_since_ns: int = 0
+    is_routed: bool = False
+    """It began without the name of a version: its steps may come by the worker of another one."""
     state: Any = None
     """The arrays that the next call is fed with."""
 
@@ -95,6 +97,11 @@ class Sequences(Generic[Call]):
         """Whether a call fits the sequence: it begins one, or one is there to go on with."""
         line = self._lines.get(sequence)
         return starts or (line is not None and line.is_open)
+
+    def is_routed(self, sequence: SequenceId) -> bool:
+        """Whether an id that is known began without the name of a version."""
+        line = self._lines.get(sequence)
+        return line is not None and line.is_routed
 
     def ended(self, sequence: SequenceId) -> Ended | None:
         """Say how the last sequence of an id ended, if that is still known."""
@@ -168,6 +175,27 @@ class Sequences(Generic[Call]):
         while self._idle:
             _, line = self._idle.popitem(last=False)
             self._end(line, Ended(reason, is_lost=True), step)
+        return step
+
+    def supersede(self, sequence: SequenceId, reason: str) -> Step[Call]:
+        """End an id that began anew at another worker, unless it began for this version by name."""
+        step: Step[Call] = Step()
+        line = self._lines.get(sequence)
+        if line is None:
+            self._ended.pop(sequence, None)  # how an older one ended is of no interest any more
+        if line is None or not line.is_routed:
+            return step
+        step.refused.extend((entry.call, reason) for entry in line.waiting)
+        line.waiting.clear()
+        line.is_open = False
+        if line.running is not None:
+            line.running.broken = reason
+        elif line.has_slot:
+            self._idle.pop(line.id, None)
+            self._end(line, Ended(reason, is_lost=False), step)
+        else:
+            self._queue.remove(line)
+            self._forget(line, Ended(reason, is_lost=False))
         return step
 
     def _refuse_rest(self, line: Line[Call], reason: str, step: Step[Call], place: int = 0) -> None:

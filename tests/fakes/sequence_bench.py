@@ -16,6 +16,7 @@ from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import Batcher, QueueBytes
 from serving.worker.executor import RunCosts, VersionRunner
+from serving.worker.handover import Handover
 from serving.worker.recorder import FlightRecorder
 from serving.worker.sequence_batcher import SequenceBatcher, SequenceParts
 from serving.worker.sequence_stacking import SequenceStacker
@@ -100,6 +101,7 @@ class SequenceBench:
         self.model = SummingModel()
         self.statistics = StatisticsRecorder(KEY)
         self.queue_bytes = QueueBytes()
+        self.handover = Handover("w1", self.loop, self.loop.clock)
         policy = SequencePolicy(max_sequences=max_sequences, idle_s=idle_s, states=(SUM,))
         stacker = SequenceStacker(
             policy,
@@ -133,6 +135,7 @@ class SequenceBench:
                 statistics=self.statistics,
                 loop=self.loop,
                 now_ns=self.loop.clock,
+                handover=self.handover,
                 has_predecessor=has_predecessor,
             )
         )

@@ -275,11 +275,19 @@ class RolloutDriver:
         state = record.state if record is not None else None
         old = rollout.from_version
         served = state is VersionState.READY
+        is_switched = rollout.state is RolloutState.SWITCHED and old is not None
         return Sight(
             candidate=state if served or not failure else VersionState.UNAVAILABLE,
             candidate_reason=failure or (record.reason if record is not None else ""),
             is_old_ready=old is None or _is_ready(snapshot, VersionKey(rollout.model, old)),
             is_obeyed=_is_obeyed(snapshot, rollout),
+            has_sequences=any(
+                _has_sequences(snapshot, VersionKey(rollout.model, number))
+                for number in (rollout.to_version, old or 0)
+            ),
+            old_sequence_count=self._loop.sequence_count(VersionKey(rollout.model, old))
+            if is_switched and old is not None
+            else None,
             breaks=broken_by(snapshot, rollout.model, old, rollout.to_version) if served else "",
             missing_approval_count=rollout.missing_approval_count,
             ruling=verdict.ruling,
@@ -298,6 +306,11 @@ class RolloutDriver:
 def _is_ready(snapshot: Snapshot, key: VersionKey) -> bool:
     record = snapshot.versions.get(key)
     return record is not None and record.state is VersionState.READY
+
+
+def _has_sequences(snapshot: Snapshot, key: VersionKey) -> bool:
+    record = snapshot.versions.get(key)
+    return record is not None and record.served is not None and record.served.has_sequences
 
 
 def _is_obeyed(snapshot: Snapshot, rollout: Rollout) -> bool:

@@ -30,6 +30,9 @@ from serving.rollout.engine.guardrails import Ruling
 
 State = RolloutState
 
+SEQUENCES_KNOWN_S: Final = 3.0
+"""After a flip workers have been asked for their sequences anew, and their answers have come."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
@@ -47,6 +50,10 @@ class Sight:
     missing_approval_count: int = 0
     ruling: Ruling = Ruling.WATCHING
     ruling_reason: str = ""
+    has_sequences: bool = False
+    """Whether one of the two is served in sequences."""
+    old_sequence_count: int | None = None
+    """Sequences that the version before has under way; None: it is not served in any."""
     call_count: int = 0
     """Calls that the candidate has answered in this state and step: copies, in SHADOW."""
 
@@ -115,11 +122,22 @@ def _faults(rollout: Rollout, sight: Sight, now_utc: datetime) -> Iterator[str]:
         return
     if sight.ruling is Ruling.BREACH:
         yield sight.ruling_reason
+    if sight.has_sequences and plan.steps:
+        yield no_shares(rollout.model, plan.strategy)
     if state is State.VERIFYING and sight.breaks and not plan.is_forced:
         yield (
             f"{rollout.candidate} would break callers of version {rollout.from_version}: "
             f"{sight.breaks}; start it with --force --reason TEXT if they are ready for it"
         )
+
+
+def no_shares(model: str, strategy: Strategy) -> str:
+    """Say why a model has no share of its calls answered by another version."""
+    return (
+        f"'{model}' is served in sequences (sequence_batching), which cannot be split call by "
+        f"call as a {strategy} rollout does: use blue-green, where each sequence ends on the "
+        "version that it began on"
+    )
 
 
 def _from_pending(rollout: Rollout, sight: Sight, _: float) -> Change | None:
@@ -164,7 +182,8 @@ def _from_canary(rollout: Rollout, sight: Sight, waited_s: float) -> Change | No
 
 
 def _from_switched(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
-    is_due = sight.is_obeyed and waited_s >= _bake_s(rollout.plan)
+    is_baked = waited_s >= _bake_s(rollout.plan)
+    is_due = sight.is_obeyed and is_baked and not _has_sequences(rollout.plan, sight, waited_s)
     return _ended(rollout, State.COMPLETE, "") if is_due else None
 
 
@@ -253,6 +272,14 @@ def _recreated(rollout: Rollout) -> tuple[int, ...]:
     old = rollout.from_version
     is_recreated = rollout.plan.strategy is Strategy.RECREATE
     return (old,) if is_recreated and old is not None else ()
+
+
+def _has_sequences(plan: Plan, sight: Sight, waited_s: float) -> bool:
+    """Whether the version before stays loaded for the sequences that began on it."""
+    is_let_go = plan.keep_old or plan.strategy in {Strategy.ROLLBACK, Strategy.RECREATE}
+    if is_let_go or sight.old_sequence_count is None or waited_s >= plan.sequence_limit_s:
+        return False
+    return sight.old_sequence_count > 0 or waited_s < SEQUENCES_KNOWN_S
 
 
 def _bake_s(plan: Plan) -> float:

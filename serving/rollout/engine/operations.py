@@ -13,6 +13,7 @@ from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.rollout.engine.driver import RolloutDriver
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
+from serving.rollout.engine.machine import no_shares
 from serving.rollout.loop import ControlLoop, Ports
 
 ALONE: Final = frozenset({Strategy.BLUE_GREEN, Strategy.RECREATE})
@@ -96,6 +97,10 @@ class RolloutOperations:
                 f"'{model}' has no live version that a {plan.strategy} rollout could start from: "
                 "use blue-green without a shadow"
             )
+        versions = self._control_loop.desired.versions
+        specs = (versions.get(VersionKey(model, number)) for number in (version, live or 0))
+        if plan.steps and any(spec is not None and spec.policy.sequences for spec in specs):
+            raise InvalidArgumentError(no_shares(model, plan.strategy))
         return live
 
     async def order_rollout(self, model: str, order: Order, asked: Asked = ANONYMOUS) -> Rollout:

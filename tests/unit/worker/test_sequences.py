@@ -64,7 +64,14 @@ class AnyTraffic(RuleBasedStateMachine):
         self.calls.append(call)
         self.last[sequence] = call
         call.line, step = self.book.enter(sequence, call, starts=starts, ends=ends)
+        call.line.is_routed = True
         self.follow(step)
+
+    @rule(sequence=st.sampled_from(IDS))
+    def supersede(self, sequence: int | str) -> None:
+        """The id begins anew at another worker: nothing more of it is accepted here."""
+        self.follow(self.book.supersede(sequence, "it began anew elsewhere"))
+        assert not self.book.may_enter(sequence, starts=False)
 
     @precondition(lambda self: self.of_fate("runs"))
     @rule(pick=st.integers(0), has_run=st.booleans())
@@ -161,3 +168,12 @@ def test_a_silent_sequence_makes_room() -> None:
     ended = book.ended(1)
     assert ended is not None
     assert "max_sequence_idle_microseconds" in ended.reason
+
+
+def test_a_sequence_that_began_by_name_is_not_superseded() -> None:
+    """It has nothing in common with those of the same id whose version the edge chose."""
+    book: Sequences[str] = Sequences(max_sequences=1, idle_ns=IDLE_NS)
+    book.enter(7, "a", starts=True, ends=False)
+    assert not book.is_routed(7)
+    assert book.supersede(7, "elsewhere") == Step()
+    assert book.may_enter(7, starts=False)

@@ -276,3 +276,30 @@ def test_a_death_at_any_transition_changes_nothing(
         rollout = taken(rollout, change)
     assert rollout.state in ENDED
     assert rollout.live_version == (2 if rollout.state is State.COMPLETE else 1)
+
+
+def test_the_old_version_stays_for_its_sequences_up_to_the_limit() -> None:
+    """COMPLETE waits until none is under way or the limit has passed, and for fresh numbers."""
+    plan = Plan(bake_s=0, sequence_limit_s=100)
+    baking = rollout_record(plan=plan, state=State.SWITCHED)
+
+    def ends_after(waited_s: float, count: int | None) -> bool:
+        sight = replace(READY, old_sequence_count=count)
+        return next_change(baking, sight, BEGAN + timedelta(seconds=waited_s)) is not None
+
+    assert ends_after(0.1, None)
+    assert not ends_after(1, 0)
+    assert ends_after(5, 0)
+    assert not ends_after(99, 1)
+    assert ends_after(100, 1)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.CANARY, Strategy.AB])
+def test_shares_end_when_a_version_turns_out_to_have_sequences(strategy: Strategy) -> None:
+    """What only loading shows fails the rollout before any call is split."""
+    plan = Plan(strategy=strategy, steps=(Step(share=100),))
+    verifying = rollout_record(plan=plan, state=State.VERIFYING)
+    change = next_change(verifying, replace(READY, has_sequences=True), BEGAN)
+    assert change is not None
+    assert change.state is State.FAILED
+    assert "cannot be split call by call" in change.reason
