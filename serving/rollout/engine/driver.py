@@ -114,6 +114,9 @@ class RolloutDriver:
             old = rollout.from_version
             is_old_ready = old is None or _is_ready(self._loop.snapshot, VersionKey(model, old))
             change = ordered(rollout, order, asked.reason, is_old_ready=is_old_ready)
+            evidence = self._evidence.get(rollout.id)
+            if evidence is not None and change.state in COMPARED_STATES:
+                change = replace(change, evidence=evidence.kept(change.state))
             after = await self._record(rollout, change, asked.who)
             if after is not None:
                 return after

@@ -106,6 +106,7 @@ class Evidence:
         self._last = look
         if first is None or last is None:
             self._first = look
+            self._compared = self._place_compared = look.compared
             self._history = _history(look.lives, self._old)
             return
         now = Look(at_s=look.at_s, lives={**last.lives, **look.lives})

@@ -17,7 +17,7 @@ rollout stays where it is and says so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -143,7 +143,8 @@ def no_shares(model: str, strategy: Strategy) -> str:
 def _from_pending(rollout: Rollout, sight: Sight, _: float) -> Change | None:
     is_rollback = rollout.plan.strategy is Strategy.ROLLBACK
     if is_rollback and sight.candidate is VersionState.READY:
-        return _after(rollout, State.VERIFYING, 0)
+        # It may be about to go: the version that it is still loaded for let go of it.
+        return replace(_after(rollout, State.VERIFYING, 0), want=(rollout.to_version,))
     # What is live is pinned with it, so that nothing else moves it.
     begun = Change(state=State.PREFLIGHT, live=rollout.from_version, want=(rollout.to_version,))
     missing = sight.missing_approval_count
@@ -253,9 +254,10 @@ def _back(rollout: Rollout, sight: Sight, why: str) -> Change | None:
 
 
 def _held(rollout: Rollout, why: str) -> Change | None:
-    note = f"held: version {rollout.from_version} is not ready to take the traffic back: {why}"
-    if rollout.note == note:
+    held = f"held: version {rollout.from_version} is not ready to take the traffic back"
+    if rollout.note.startswith(held):
         return None
+    note = f"{held}: {why}"
     return Change(state=rollout.state, step=rollout.step, reason=note, is_paused=rollout.is_paused)
 
 

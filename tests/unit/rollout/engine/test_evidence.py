@@ -146,3 +146,13 @@ def test_ends_of_workers_count_from_the_first_look_on() -> None:
     assert "2 times" in verdict.reason
     assert workers_of({"d1": (worker,)}, NEW) == (worker,)
     assert workers_of({"d1": (worker,)}, OLD) == ()
+
+
+def test_copies_that_were_compared_before_the_first_look_do_not_count_again() -> None:
+    """Workers' totals outlive the controller: only what comes after its first look is new."""
+    evidence = Evidence(rollout_in(RolloutState.SHADOW))
+    past = Compared(calls=500, rows=500, mismatched_rows=400)
+    evidence.see(Look(at_s=0, lives=lives(), compared=past))
+    evidence.see(Look(at_s=1, lives=lives(), compared=replace(past, calls=510, rows=510)))
+    assert evidence.call_count() == 10
+    assert evidence.verdict().ruling is Ruling.ENOUGH

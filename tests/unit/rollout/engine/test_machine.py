@@ -192,7 +192,7 @@ def test_traffic_waits_for_approvals_and_a_rollback_does_not() -> None:
     back = rollout_record(plan=Plan(strategy=Strategy.ROLLBACK))
     flip = next_change(back, sight, BEGAN)
     assert flip is not None
-    assert (flip.state, flip.live) == (State.SWITCHED, 2)
+    assert (flip.state, flip.live, flip.want) == (State.SWITCHED, 2, (2,))
 
 
 sights = st.builds(
@@ -303,3 +303,13 @@ def test_shares_end_when_a_version_turns_out_to_have_sequences(strategy: Strateg
     assert change is not None
     assert change.state is State.FAILED
     assert "cannot be split call by call" in change.reason
+
+
+def test_a_held_rollout_is_told_once_whatever_the_numbers_are() -> None:
+    """A reason whose figures change with each look is no new transition."""
+    baking = rollout_record(state=State.SWITCHED)
+    bad = replace(READY, ruling=Ruling.BREACH, ruling_reason="grew to 3 GiB", is_old_ready=False)
+    held = next_change(baking, bad, BEGAN)
+    assert held is not None
+    later = replace(bad, ruling_reason="grew to 4 GiB")
+    assert next_change(taken(baking, held), later, BEGAN) is None
