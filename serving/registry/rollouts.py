@@ -118,6 +118,18 @@ class RolloutBook:
         with self._registry.database.reading() as connection:
             return rollout_rows.read_live_before(connection, model, live)
 
+    def one(self, number: int) -> Rollout:
+        """Return a rollout as it stands.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+        with self._registry.database.reading() as connection:
+            rollout = rollout_rows.read_one(connection, number)
+        if rollout is None:
+            raise NotFoundError(f"there is no rollout {number} (bascule rollout history)")
+        return rollout
+
     def found(self, number: int) -> tuple[Rollout, tuple[Transition, ...]]:
         """Return a rollout with all that became of it.
 

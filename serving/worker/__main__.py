@@ -37,7 +37,7 @@ from serving.worker.process import die_with, shed_inheritance, stop_events
 from serving.worker.recorder import FlightRecorder
 from serving.worker.regions import OpenRegions
 from serving.worker.response_cache import ResponseCache
-from serving.worker.shadows import Shadows
+from serving.worker.shadow.sides import Shadows
 from serving.worker.targets import Targets
 
 # Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by

@@ -37,7 +37,7 @@ from serving.worker.loaded import LoadedVersion
 from serving.worker.own_environment import gpu_uuid
 from serving.worker.process import rss_bytes
 from serving.worker.regions import OpenRegions
-from serving.worker.shadows import Shadows
+from serving.worker.shadow.sides import Shadows
 from serving.worker.targets import PathTarget, Targets
 from serving.worker.traffic_route import answer_traffic
 

@@ -11,7 +11,7 @@
     POST /worker/diagnostics  `serving.monitor.diagnostics.Diagnostics`: what to log and to trace
     POST /worker/mirrors MirrorTable: whose calls to copy to whom, and what to compare
     GET  /worker/comparisons  → list of `serving.monitor.comparison.ComparisonReport`
-    POST /worker/shadow  copies of calls (`serving.worker.shadow_message`) → ShadowReply; also by
+    POST /worker/shadow  copies of calls (`serving.worker.shadow.message`) → ShadowReply; also by
                          TCP, for whoever knows the key of the table
     POST /worker/peers   `serving.wire.peer_table.PeerTable`: who else has sequences of its models
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200

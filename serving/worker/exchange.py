@@ -20,7 +20,7 @@ from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.loaded import LoadedVersion
 from serving.worker.queued import QueuedCall
-from serving.worker.shadow_message import RawRequest
+from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
 
 Buffer = bytes | memoryview

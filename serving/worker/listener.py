@@ -26,7 +26,7 @@ from serving.wire import http1
 from serving.worker.exchange import Desk, Exchange
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
-from serving.worker.mirrored_exchange import MirroredGrpcExchange, MirroredHttpExchange
+from serving.worker.shadow.mirrored_exchange import MirroredGrpcExchange, MirroredHttpExchange
 from serving.worker.targets import GRPC_INFER
 
 MAX_IN_FLIGHT: Final = 32  # pipelined calls of one connection that may hold replies at a time

@@ -25,7 +25,7 @@ from serving.registry.rollouts import ENGINE, RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.engine.evidence import COMPARED_STATES, Evidence, Look, workers_of
 from serving.rollout.engine.guardrails import Ruling, Verdict
-from serving.rollout.engine.machine import Sight, next_change, ordered
+from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from serving.rollout.engine.mirrors import compared_by, mirror_of
 from serving.rollout.interface_break import broken_by
 from serving.rollout.loop import ControlLoop
@@ -113,7 +113,9 @@ class RolloutDriver:
             rollout = await self.active(model)
             old = rollout.from_version
             is_old_ready = old is None or _is_ready(self._loop.snapshot, VersionKey(model, old))
-            change = ordered(rollout, order, asked.reason, is_old_ready=is_old_ready)
+            is_ready = _is_ready(self._loop.snapshot, rollout.candidate)
+            readiness = Readiness(old=is_old_ready, candidate=is_ready)
+            change = ordered(rollout, order, asked.reason, readiness)
             evidence = self._evidence.get(rollout.id)
             if evidence is not None and change.state in COMPARED_STATES:
                 change = replace(change, evidence=evidence.kept(change.state))
@@ -148,7 +150,7 @@ class RolloutDriver:
             NotFoundError: There is none of that number.
         """
         while True:
-            rollout, _ = await asyncio.to_thread(self._book.found, number)
+            rollout = await asyncio.to_thread(self._book.one, number)
             if rollout.state in ENDED:
                 return rollout
             with suppress(TimeoutError):  # whoever records the end may be unable to tell
@@ -182,7 +184,7 @@ class RolloutDriver:
                 )
                 await asyncio.sleep(AFTER_ERROR_S)
                 with suppress(BasculeError):  # who cannot read it now looks again in a while
-                    rollout, _ = await asyncio.to_thread(self._book.found, rollout.id)
+                    rollout = await asyncio.to_thread(self._book.one, rollout.id)
             else:
                 self._broken.pop(rollout.id, None)
         self._mirror(rollout)
@@ -246,8 +248,7 @@ class RolloutDriver:
                 return after
         else:
             await asyncio.sleep(LOOK_S)
-        newest, _ = await asyncio.to_thread(self._book.found, rollout.id)
-        return newest
+        return await asyncio.to_thread(self._book.one, rollout.id)
 
     async def _record(self, rollout: Rollout, change: Change, who: str) -> Rollout | None:
         """Record a change, and return when all edges obey what follows from it."""

@@ -79,7 +79,15 @@ def next_change(rollout: Rollout, sight: Sight, now_utc: datetime) -> Change | N
     return FORWARD[rollout.state](rollout, sight, waited_s)
 
 
-def ordered(rollout: Rollout, order: Order, reason: str, *, is_old_ready: bool) -> Change:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Which of a rollout's versions could answer all calls now."""
+
+    old: bool = True
+    candidate: bool = True
+
+
+def ordered(rollout: Rollout, order: Order, reason: str, readiness: Readiness) -> Change:
     """Return the transition that an operator asks for.
 
     Raises:
@@ -92,12 +100,12 @@ def ordered(rollout: Rollout, order: Order, reason: str, *, is_old_ready: bool) 
         )
     if order is Order.ABORT:
         why = f"aborted: {reason}" if reason else "aborted"
-        change = _back(rollout, Sight(is_old_ready=is_old_ready), why)
+        change = _back(rollout, Sight(is_old_ready=readiness.old), why)
         if change is None:
             raise InvalidArgumentError(f"rollout {rollout.id} is {rollout.note}")
         return change
     if order is Order.SKIP:
-        return _skipped(rollout, reason)
+        return _skipped(rollout, reason, readiness)
     is_paused = order is Order.PAUSE
     if rollout.is_paused is is_paused:
         told = "is paused already" if is_paused else "is not paused"
@@ -218,7 +226,7 @@ def _after(rollout: Rollout, state: RolloutState, step: int, reason: str = "") -
     return Change(state=State.SWITCHED, reason=reason, live=rollout.to_version)
 
 
-def _skipped(rollout: Rollout, reason: str) -> Change:
+def _skipped(rollout: Rollout, reason: str, readiness: Readiness) -> Change:
     why = f"skipped: {reason}" if reason else "skipped"
     if rollout.state is State.SWITCHED:
         return _ended(rollout, State.COMPLETE, why)
@@ -228,6 +236,11 @@ def _skipped(rollout: Rollout, reason: str) -> Change:
         raise InvalidArgumentError(
             f"rollout {rollout.id} is {rollout.state}: only SHADOW, CANARY, SWITCHED and "
             "ROLLING_BACK have a wait that can be skipped"
+        )
+    if not readiness.candidate:
+        raise InvalidArgumentError(
+            f"rollout {rollout.id} stays {rollout.state}: {rollout.candidate} is not READY and "
+            "cannot take more calls"
         )
     return _after(rollout, rollout.state, rollout.step, why)
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
-from serving.registry.rollout_record import WITH_CANDIDATE, Rollout
+from serving.registry.rollout_record import WITH_CANDIDATE, Rollout, RolloutState
 from serving.rollout.desired import Split
 
 
 def splits_of(rollouts: Iterable[Rollout]) -> Mapping[str, Split]:
-    """Return model → its candidate and share, for rollouts that have not switched."""
+    """Return model → its candidate and share, for rollouts that have not switched.
+
+    A candidate that is on its way out is named, too: it must not be what takes over for want of a
+    better version.
+    """
     return {
         rollout.model: Split(
             candidate=rollout.to_version,
@@ -15,5 +19,5 @@ def splits_of(rollouts: Iterable[Rollout]) -> Mapping[str, Split]:
             sticky_by=rollout.plan.sticky_by,
         )
         for rollout in rollouts
-        if rollout.state in WITH_CANDIDATE
+        if rollout.state in WITH_CANDIDATE or rollout.state is RolloutState.ROLLING_BACK
     }

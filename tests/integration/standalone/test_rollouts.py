@@ -18,7 +18,7 @@ from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
-from serving.rollout.engine.machine import Sight, next_change, ordered
+from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from tests.fakes.models import tiny
 from tests.fakes.standalone_server import Server, serving
 
@@ -162,7 +162,7 @@ def test_an_instance_that_died_while_it_rolled_back_rolls_back(home: Path) -> No
     with Registry(home) as registry:
         book = RolloutBook(registry)
         rollout = taken_to(book, State.SWITCHED)
-        change = ordered(rollout, Order.ABORT, "it was wrong", is_old_ready=True)
+        change = ordered(rollout, Order.ABORT, "it was wrong", Readiness())
         assert book.record(rollout, change, "ann") is not None
     with serving(home) as server:
         until(server, State.ROLLED_BACK)

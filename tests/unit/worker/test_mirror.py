@@ -12,8 +12,7 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.comparison import Pair
 from serving.worker.control import SHARE_SCALE, MirrorEntry
-from serving.worker.mirror import MirrorQueue, Room, Sampler
-from serving.worker.shadow_message import (
+from serving.worker.shadow.message import (
     LiveCall,
     NamedOutput,
     OutputHead,
@@ -23,6 +22,7 @@ from serving.worker.shadow_message import (
     read_copies,
     read_output,
 )
+from serving.worker.shadow.mirror import MirrorQueue, Room, Sampler
 
 PAIR = Pair("m", 2, 1)
 

@@ -12,7 +12,7 @@ from serving.registry.rollout_plan import Plan, Step, Strategy
 from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
-from serving.rollout.engine.machine import Sight, next_change, ordered
+from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from tests.fakes.rollouts import BEGAN, rollout_record
 
 State = RolloutState
@@ -132,14 +132,14 @@ def test_callers_of_the_live_version_are_not_broken_unless_somebody_says_so() ->
 def test_a_pause_stops_the_way_on_and_not_the_guardrails() -> None:
     """A paused canary stays at its share; a breach still takes it back."""
     rollout = rollout_record(state=State.CANARY, plan=CANARY)
-    pause = ordered(rollout, Order.PAUSE, "lunch", is_old_ready=True)
+    pause = ordered(rollout, Order.PAUSE, "lunch", Readiness())
     paused = taken(rollout, pause)
     assert paused.is_paused
     assert next_change(paused, READY, BEGAN + LONG) is None
     breach = next_change(paused, replace(READY, ruling=Ruling.BREACH), BEGAN)
     assert breach is not None
     assert breach.state is State.ROLLING_BACK
-    resumed = taken(paused, ordered(paused, Order.RESUME, "", is_old_ready=True))
+    resumed = taken(paused, ordered(paused, Order.RESUME, "", Readiness()))
     assert next_change(resumed, READY, BEGAN + LONG) is not None
 
 
@@ -147,11 +147,11 @@ def test_orders_that_make_no_sense_are_refused() -> None:
     """Whoever asks is told where the rollout stands."""
     loading, ended = rollout_record(state=State.LOADING), rollout_record(state=State.COMPLETE)
     with pytest.raises(InvalidArgumentError, match="LOADING"):
-        ordered(loading, Order.SKIP, "", is_old_ready=True)
+        ordered(loading, Order.SKIP, "", Readiness())
     with pytest.raises(InvalidArgumentError, match="is not paused"):
-        ordered(loading, Order.RESUME, "", is_old_ready=True)
+        ordered(loading, Order.RESUME, "", Readiness())
     with pytest.raises(InvalidArgumentError, match="COMPLETE"):
-        ordered(ended, Order.ABORT, "", is_old_ready=True)
+        ordered(ended, Order.ABORT, "", Readiness())
 
 
 def test_a_way_back_that_never_ends_can_be_ended() -> None:
@@ -159,8 +159,8 @@ def test_a_way_back_that_never_ends_can_be_ended() -> None:
     stuck = rollout_record(state=State.ROLLING_BACK, note="errors")
     assert next_change(stuck, replace(READY, is_obeyed=False), BEGAN + LONG) is None
     with pytest.raises(InvalidArgumentError, match="ROLLING_BACK"):
-        ordered(stuck, Order.ABORT, "", is_old_ready=False)
-    end = ordered(stuck, Order.SKIP, "its disk is gone", is_old_ready=False)
+        ordered(stuck, Order.ABORT, "", Readiness(old=False))
+    end = ordered(stuck, Order.SKIP, "its disk is gone", Readiness(old=False))
     assert (end.state, end.unwant) == (State.ROLLED_BACK, (2,))
     assert end.reason == "errors; skipped: its disk is gone"
 
@@ -169,7 +169,7 @@ def test_a_way_back_that_never_ends_can_be_ended() -> None:
 def test_what_does_not_fit_twice_makes_room_before_it_goes_back(state: RolloutState) -> None:
     """Recreate: with the candidate still loaded the old version could never be loaded again."""
     rollout = rollout_record(state=state, plan=PLANS["recreate"])
-    back = ordered(rollout, Order.ABORT, "", is_old_ready=False)
+    back = ordered(rollout, Order.ABORT, "", Readiness(old=False))
     assert (back.state, back.want, back.unwant) == (State.ROLLING_BACK, (1,), (2,))
 
 
@@ -225,7 +225,7 @@ def test_live_is_never_a_version_that_cannot_answer(
         now_utc += timedelta(seconds=passed_s)
         if isinstance(what, Order):
             try:
-                change = ordered(rollout, what, "", is_old_ready=sight.is_old_ready)
+                change = ordered(rollout, what, "", Readiness(old=sight.is_old_ready))
             except InvalidArgumentError:
                 continue
         else:
@@ -313,3 +313,12 @@ def test_a_held_rollout_is_told_once_whatever_the_numbers_are() -> None:
     assert held is not None
     later = replace(bad, ruling_reason="grew to 4 GiB")
     assert next_change(taken(baking, held), later, BEGAN) is None
+
+
+def test_nobody_skips_to_a_candidate_that_is_away() -> None:
+    """More calls need a candidate that could answer them; the bake may be cut short."""
+    canary = rollout_record(state=State.CANARY, plan=CANARY)
+    with pytest.raises(InvalidArgumentError, match="m:2 is not READY"):
+        ordered(canary, Order.SKIP, "", Readiness(candidate=False))
+    baking = rollout_record(state=State.SWITCHED)
+    assert ordered(baking, Order.SKIP, "", Readiness(candidate=False)).state is State.COMPLETE

@@ -27,7 +27,7 @@ from serving.wire.call import InferCall
 from serving.wire.tensors import element_bytes
 from serving.worker.loaded import LoadedVersion
 from serving.worker.queued import QueuedCall
-from serving.worker.shadow_message import ShadowCopy, read_output
+from serving.worker.shadow.message import ShadowCopy, read_output
 
 Outcome = Sequence[Array] | BasculeError
 

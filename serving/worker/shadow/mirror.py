@@ -24,8 +24,8 @@ from serving.monitor.comparison import ComparisonReport, Pair
 from serving.wire.call import InferCall
 from serving.worker.control import SHARE_SCALE, MirrorEntry, MirrorTable
 from serving.worker.exchange import Desk, Exchange
-from serving.worker.shadow_message import LiveCall, NamedOutput, RawRequest, encode_copy, live_call
-from serving.worker.shadow_sender import ShadowSender, SilentTargetError
+from serving.worker.shadow.message import LiveCall, NamedOutput, RawRequest, encode_copy, live_call
+from serving.worker.shadow.sender import ShadowSender, SilentTargetError
 
 MAX_CALLS: Final = 64
 """Copies of one mirror that wait or are being sent."""

@@ -11,12 +11,12 @@ from starlette.routing import Route
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.monitor.comparison import merge_comparisons
-from serving.worker.comparison import Comparisons
 from serving.worker.control import MirrorTable
 from serving.worker.exchange import Desk
 from serving.worker.hosting import Hosting
-from serving.worker.mirror import Mirrors
-from serving.worker.shadow_sender import KEY_HEADER, PATH
+from serving.worker.shadow.comparison import Comparisons
+from serving.worker.shadow.mirror import Mirrors
+from serving.worker.shadow.sender import KEY_HEADER, PATH
 
 JSON: Final = "application/json"
 

@@ -11,7 +11,7 @@ from serving.wire.grpc_frame import FRAME_BYTES
 from serving.worker.exchange import Buffer
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
-from serving.worker.shadow_message import RawRequest
+from serving.worker.shadow.message import RawRequest
 
 
 class MirroredHttpExchange(HttpExchange):

@@ -20,14 +20,14 @@ from serving.worker.control import MirrorTable
 from serving.worker.exchange import Desk
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
-from serving.worker.shadow_call import (
+from serving.worker.shadow.call import (
     NOT_EXECUTED,
     Answered,
     CallComparison,
     ShadowCall,
     compare_call,
 )
-from serving.worker.shadow_message import ShadowCopy, ShadowReply, read_copies
+from serving.worker.shadow.message import ShadowCopy, ShadowReply, read_copies
 
 QUEUE_LIMIT_NS: Final = 5_000_000_000
 """A copy that has waited for so long is given up: whoever sent it has, too, soon after."""

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from serving.wire.tensors import Buffer
-from serving.worker.shadow_message import ShadowReply
+from serving.worker.shadow.message import ShadowReply
 
 PATH: Final = "/worker/shadow"
 KEY_HEADER: Final = "bascule-shadow-key"
