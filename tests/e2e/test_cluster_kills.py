@@ -1,5 +1,6 @@
 """Parts of an instance on Ray are killed while calls are made."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -97,3 +98,39 @@ def test_a_killed_edge_actor_costs_no_call(running: Instance) -> None:
         callers.until_answers(200)
     assert callers.failures == []
     assert [process.pid for process in running.processes("bin/haproxy")] == haproxy
+
+
+def test_a_rollout_goes_on_whatever_part_is_killed(running: Instance) -> None:
+    """The controller in the canary and after the flip, the edge's actor: no call fails."""
+    live = int(str(running.predict("plain")["model_version"]))
+    other = 3 - live  # it has versions 1 and 2
+    words = ("--to", str(other), "--strategy", "canary", "--steps", "20%:600s", "--bake", "600s")
+    with Callers(running, "plain") as callers:
+        begun = running.run("rollout", "start", "plain", *words, "--guard", "mismatch_share=-1")
+        assert begun.returncode == 0, begun.stderr
+        until(lambda: stands(running, "CANARY"), "the candidate has its share")
+        replaced(running, "ControllerReplica")
+        callers.until_answers(200)
+        replaced(running, "EdgeReplica")
+        until(lambda: has_left(running, "CANARY"), "the flip")
+        replaced(running, "ControllerReplica")
+        until(lambda: stands(running, "SWITCHED"), "the new controller goes on")
+        assert running.predict("plain")["model_version"] == str(other)
+        until(lambda: has_left(running, "SWITCHED"), "the end")
+        until(lambda: stands(running, "COMPLETE"), "it is complete")
+        callers.until_answers(200)
+    assert callers.failures == []
+
+
+def stands(running: Instance, state: str) -> bool:
+    """Whether the latest rollout stands in a state; False also while nobody can say."""
+    told = running.run("rollout", "status", "plain", "--json")
+    return told.returncode == 0 and json.loads(told.stdout)["rollout"]["state"] == state
+
+
+def has_left(running: Instance, state: str) -> bool:
+    """Skip the wait in a state, unless that has been done; say whether it has."""
+    if stands(running, state):
+        running.run("rollout", "skip-step", "plain")
+        return False
+    return running.run("rollout", "status", "plain").returncode == 0
