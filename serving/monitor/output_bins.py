@@ -13,6 +13,8 @@ _BITS: Final = struct.Struct("<i")
 _LARGEST: Final = 3.4e38
 NAN_BIN: Final = 0x7FC0
 """Above that of infinity."""
+_LOWEST_BIN: Final = -1 - 0x7F80
+"""Of minus infinity, and of what is as good as that."""
 
 
 def output_bin(value: float) -> int:
@@ -29,6 +31,8 @@ def bin_end(key: int) -> float:
     """Return what the values of a bin do not exceed."""
     if key >= NAN_BIN:
         return math.nan
+    if key <= _LOWEST_BIN:
+        return -_LARGEST
     if key < 0:
         return -_value(-1 - key)
     return _value(min(key + 1, 0x7F80))

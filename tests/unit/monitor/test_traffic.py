@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.ids import VersionKey
@@ -34,6 +34,7 @@ def test_what_took_no_time_has_the_first_bucket(duration_ns: int) -> None:
     assert latency_bucket(duration_ns) == 0
 
 
+@example(-3.4000001e38, 0.0)
 @given(finite, finite)
 def test_bins_keep_the_order_of_values(one: float, other: float) -> None:
     """A larger value has no smaller bin; no value exceeds the end of its bin."""
