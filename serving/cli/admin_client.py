@@ -5,16 +5,18 @@ import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import msgspec
 
 from runtimes.errors import BasculeError
-from serving.edge.control import ClusterStatus, RolloutReport
 from serving.errors import NotReadyError
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_record import Order, Rollout
+
+if TYPE_CHECKING:
+    from serving.edge.control import ClusterStatus, RolloutReport
 
 STATUS_LIMIT_S: Final = 10.0
 CHANGE_LIMIT_S: Final = 900.0
@@ -40,12 +42,15 @@ class AdminClient:
             return False
         return True
 
-    def status(self) -> ClusterStatus:
+    def status(self) -> "ClusterStatus":
         """Return everything that `bascule status` shows.
 
         Raises:
             NotReadyError: No instance runs.
         """
+        # Most commands, and those in a hurry, need none of what it imports.
+        from serving.edge.control import ClusterStatus  # noqa: PLC0415  see above
+
         return msgspec.json.decode(self.status_bytes(), type=ClusterStatus)
 
     def status_bytes(self) -> bytes:
@@ -140,7 +145,7 @@ class AdminClient:
         reply = self._call("GET", f"/v1/rollouts{query}", None, STATUS_LIMIT_S)
         return msgspec.json.decode(reply, type=tuple[Rollout, ...])
 
-    def rollout(self, number: int) -> RolloutReport:
+    def rollout(self, number: int) -> "RolloutReport":
         """Return one rollout with all its changes.
 
         Raises:
@@ -148,6 +153,8 @@ class AdminClient:
             RefusedCallError: There is none of that number.
         """
         reply = self._call("GET", f"/v1/rollouts/{number}", None, STATUS_LIMIT_S)
+        from serving.edge.control import RolloutReport  # noqa: PLC0415  as for a status
+
         return msgspec.json.decode(reply, type=RolloutReport)
 
     def _call(

@@ -1,4 +1,4 @@
-"""`bascule rollout` and `bascule rollback`: traffic moves to a version, watched and reversible."""
+"""`bascule rollout`: traffic moves to a version, watched and reversible."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from serving.cli.rollout_options import (
 )
 from serving.cli.rollout_preview import plan
 from serving.cli.rollout_view import history_view, rollout_view
-from serving.cli.targets import named_number, named_target
+from serving.cli.targets import named_number
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry.rollout_plan import Strategy
@@ -66,7 +66,6 @@ def register(app: typer.Typer) -> None:
         )
     group.command("history", epilog="Example: bascule rollout history resnet")(history)
     app.add_typer(group, name="rollout")
-    app.command(epilog="Example: bascule rollback resnet --reason 'scores look wrong'")(rollback)
 
 
 def start(  # noqa: PLR0913  one option each
@@ -138,29 +137,6 @@ def history(
         print_json(found)
     else:
         console().print(history_view(found) if found else "there was no rollout yet")
-
-
-def rollback(target: Model, *, reason: Reason = "", as_json: Json = False) -> None:
-    """Give all traffic to the version that was live before, and return when every edge does.
-
-    During a rollout it is aborted. Afterwards the version before is loaded again first, if it is
-    not there any more. Nobody has to approve it.
-    """
-    model, version = named_target(target)
-    if version is not None:
-        raise InvalidArgumentError(
-            f"rollback takes a model: to go to a version of your choice, use bascule promote "
-            f"{model} --to {version}"
-        )
-    began_s = time.monotonic()
-    done = _client().rollback(model, reason.strip())
-    if as_json:
-        print_json(done)
-        return
-    live = done.live_version or done.to_version
-    typer.echo(
-        f"{model}: version {live} is live at every edge ({time.monotonic() - began_s:.2f} s)"
-    )
 
 
 def _ordering(order: Order) -> Callable[..., None]:
