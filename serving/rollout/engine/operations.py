@@ -79,6 +79,7 @@ class RolloutOperations:
     async def _start_of(self, model: str, version: int, plan: Plan) -> int | None:
         """Return what is live, if the plan can be begun."""
         require_sound(plan)
+        await self.refuse_during_rollout(model)  # what is live may be about to change
         if plan.sticky_by and plan.sticky_by not in self._sticky_headers:
             raise InvalidArgumentError(
                 f"sticky_by: edges look at {', '.join(self._sticky_headers)}, not at "
