@@ -57,6 +57,7 @@ class RolloutOperations:
             InvalidArgumentError: The plan cannot work, or the version is live already, or both
                 versions do not fit.
         """
+        await self.refuse_during_rollout(model)  # what is live may be about to change
         found = await self.plan_rollout(model, version, plan)
         if found.misfit and not plan.is_forced:
             raise InvalidArgumentError(_refusal(found))
@@ -79,7 +80,6 @@ class RolloutOperations:
     async def _start_of(self, model: str, version: int, plan: Plan) -> int | None:
         """Return what is live, if the plan can be begun."""
         require_sound(plan)
-        await self.refuse_during_rollout(model)  # what is live may be about to change
         if plan.sticky_by and plan.sticky_by not in self._sticky_headers:
             raise InvalidArgumentError(
                 f"sticky_by: edges look at {', '.join(self._sticky_headers)}, not at "
