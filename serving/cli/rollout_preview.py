@@ -71,7 +71,7 @@ def comparison(model: str, before: int | None, after: int) -> "Comparison | None
     """Compare two versions of the registry; None: one of them is not there."""
     if before is None:
         return None
-    # The registry's libraries take a second to import, which `rollback` must not wait for.
+    # The registry's libraries take a second to import: other words of the group do not wait.
     from serving.cli.registry_access import manifest_named, opened  # noqa: PLC0415  see above
     from serving.registry.difference import compare  # noqa: PLC0415  see above
 

@@ -48,14 +48,13 @@ from starlette.routing import Route
 
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.edge.control import OPERATOR, Asked, Control, RolloutControl
-from serving.edge.rollout_body import OrderBody, RolloutBody
+from serving.edge.rollout_body import MAX_REASON_CHARACTERS, OrderBody, RolloutBody
 from serving.errors import WIRE, NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.registry.rollout_record import Order
 
 log = structlog.get_logger(__name__)
 
-MAX_REASON_CHARACTERS: Final = 2000
 MAX_NUMBER_DIGITS: Final = 18
 """What the catalog can count to."""
 
