@@ -14,7 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from runtimes.errors import BasculeError
+import structlog
+
+from runtimes.errors import BasculeError, EngineError
 from serving.errors import DeadlineError, QueueTimeoutError
 from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
 from serving.worker.admission import QueueLimits, crowd_refusal, refusal
@@ -24,6 +26,8 @@ from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueuedCall, without_copies
 from serving.worker.recorder import LOOP_SLOT
 from serving.worker.tracing import Moments, TraceSlot
+
+log = structlog.get_logger(__name__)
 
 NS_PER_S: Final = 1_000_000_000
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
@@ -263,12 +267,14 @@ class Batcher:
 
     def _come_back(self, ran: list[Ran], is_followed: bool) -> None:  # noqa: FBT001  a callback
         """Take a batch back from its thread; the next one starts before replies are encoded."""
-        self._learn(ran)
-        if not is_followed:
-            self._is_running = False
-            self._turn()
-        self._settle(ran)
-        self._wake_idle_waiters()
+        try:
+            self._learn(ran)
+            if not is_followed:
+                self._is_running = False
+                self._turn()
+        finally:  # whatever became of the next batch: this one's callers have their answers
+            self._settle(ran)
+            self._wake_idle_waiters()
 
     def _learn(self, ran: list[Ran]) -> None:
         """Take in what a batch cost; failing and halving says nothing about that."""
@@ -290,12 +296,25 @@ class Batcher:
         enqueued_ns: list[int] = []
         self._answering = part
         for item, outputs in zip(part.batch, part.outputs, strict=True):
-            if item.is_gone or not item.finish(outputs):
+            try:
+                is_sent = not item.is_gone and item.finish(outputs)
+            except Exception:  # process edge: one call's reply must not take its batch-mates'
+                log.exception("call_not_finished")
+                is_sent = False
+                self._tell(item, EngineError("internal error; the worker's log has it"))
+            if not is_sent:
                 self._count_failure(item, item.refusal(), FailureReason.BACKEND)
                 continue
             rows += item.rows
             enqueued_ns.append(item.enqueued_ns)
         self._answering = None
+        try:
+            self._count(part, enqueued_ns, rows)
+        except Exception:  # process edge: the callers have their answers, the next batch waits
+            log.exception("batch_not_counted")
+
+    def _count(self, part: Ran, enqueued_ns: list[int], rows: int) -> None:
+        """Count a batch; of the calls that were answered, when they came and their rows."""
         phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
         self._statistics.count_execution(part.rows, phases_ns)
         self._statistics.count_successes(len(enqueued_ns), rows, sum(enqueued_ns), phases_ns)
@@ -311,7 +330,13 @@ class Batcher:
     def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
         self._count_failure(item, error, reason)
         if error is not None and not item.is_gone:
+            self._tell(item, error)
+
+    def _tell(self, item: QueuedCall, error: BasculeError) -> None:
+        try:
             item.fail(error)
+        except Exception:  # process edge, as in `_finish`
+            log.exception("call_not_failed")
 
     def _count_failure(
         self, item: QueuedCall, error: BasculeError | None, reason: FailureReason

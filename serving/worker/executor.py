@@ -199,7 +199,11 @@ class Executor:
     def _work(self, slot: int) -> None:
         while (job := self._jobs.get()) is not None:
             result = job.work(slot)
-            following = job.following()
+            try:
+                following = job.following()
+            except Exception:  # process edge: what has run must reach the loop
+                log.exception("next_job_not_found")
+                following = None
             if following is not None:
                 self._jobs.put(following)
             self._loop.call_soon_threadsafe(self._finish, job, result, following is not None)

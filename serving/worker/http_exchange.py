@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
+import structlog
+
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
 from serving.wire import coding, http1
@@ -12,6 +14,8 @@ from serving.wire.call import InferCall
 from serving.wire.v2_json import JsonReply, header_length
 from serving.worker.exchange import Buffer, Desk, Exchange, Headers, Line
 from serving.worker.targets import PathTarget
+
+log = structlog.get_logger(__name__)
 
 INLINE_PACK_BYTES: Final = 1 << 14  # larger replies are compressed in a thread
 
@@ -76,7 +80,12 @@ class HttpExchange(Exchange):
         )
 
     def _on_packed(self, future: "asyncio.Future[list[Buffer]]") -> None:
-        self._send(future.result())
+        failure = future.exception()
+        if failure is None:
+            self._send(future.result())
+            return
+        log.error("reply_not_packed", exc_info=failure)
+        self.fail(EngineError("internal error; the worker's log has it"))
 
     def _failure(self, error: BasculeError) -> bytes:
         return http1.error_reply(error, close=not self.keep_alive)

@@ -79,6 +79,8 @@ class ShadowCall(QueuedCall):
 
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Take the result."""
+        if self.answer.done():  # whoever waited for it was cancelled
+            return False
         try:
             if self._wire == "json":
                 self._loaded.json_codec.encode_reply(self.call, outputs)
@@ -92,7 +94,8 @@ class ShadowCall(QueuedCall):
 
     def fail(self, error: BasculeError) -> None:
         """Take the reason why there is no result."""
-        self.answer.set_result(error)
+        if not self.answer.done():
+            self.answer.set_result(error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
