@@ -24,6 +24,7 @@
     POST /v1/models/{model}/rollback {"reason": ""}         → 200 Rollout
     GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollout_record)]
     GET  /v1/rollouts/{number}                  → 200 {"rollout": Rollout, "transitions": […]}
+    GET  /openapi.json                          → 200 all of the above as OpenAPI 3.1
 
 Who asked is the owner of the process at the other end of the socket, as the kernel says.
 
@@ -47,16 +48,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
-from serving.edge.control import OPERATOR, Asked, Control, RolloutControl
+from serving.edge.admin_openapi import AdminCall, Words, admin_document, reference_to
+from serving.edge.control import (
+    OPERATOR,
+    Asked,
+    ClusterStatus,
+    Control,
+    RolloutControl,
+    RolloutReport,
+)
 from serving.edge.rollout_body import MAX_REASON_CHARACTERS, OrderBody, RolloutBody
 from serving.errors import WIRE, NotFoundError
 from serving.ids import MAX_VERSION, model_name
-from serving.registry.rollout_record import Order
+from serving.own_version import own_version
+from serving.registry.rollout_forecast import Forecast
+from serving.registry.rollout_record import Order, Rollout
 
 log = structlog.get_logger(__name__)
 
 MAX_NUMBER_DIGITS: Final = 18
 """What the catalog can count to."""
+OF_MODEL: Final = "/v1/models/{model}"
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -79,32 +91,116 @@ class RetireBody(BaseModel):
     version: int | None = Field(None, gt=0, le=MAX_VERSION, strict=True)
 
 
+class Promoted(msgspec.Struct, frozen=True):
+    """The route revision that every edge has acknowledged."""
+
+    revision: int
+
+
 def admin_app(control: Control) -> Starlette:
     """Build the admin API over a controller."""
-    operations = _Operations(control)
+    calls = (*_general_calls(_Operations(control)), *_rollout_calls(_RolloutOperations(control)))
+    document: dict[str, object] = {}
+
+    async def description(_: Request) -> object:
+        return document
+
+    words = Words("metadata", "This document")
+    table = (*calls, AdminCall("GET", "/openapi.json", description, words))
+    document |= admin_document(table, own_version())
     return Starlette(
-        routes=[
-            Route("/v1/status", _answered(operations.status), methods=["GET"]),
-            Route("/v1/sync", _answered(operations.sync), methods=["POST"]),
-            Route("/v1/models/{model}/promote", _answered(operations.promote), methods=["POST"]),
-            Route("/v1/models/{model}/retire", _answered(operations.retire), methods=["POST"]),
-            Route("/v1/models/{model}/load", _answered(operations.load), methods=["POST"]),
-            *_rollout_routes(_RolloutOperations(control)),
-        ],
+        routes=[Route(call.path, _answered(call.answer), methods=[call.method]) for call in table],
         exception_handlers={HTTPException: _refuse_route},
     )
 
 
-def _rollout_routes(operations: "_RolloutOperations") -> list[Route]:
-    model = "/v1/models/{model}"
-    return [
-        Route(f"{model}/rollout", _answered(operations.start), methods=["POST"]),
-        Route(f"{model}/rollout/plan", _answered(operations.plan), methods=["POST"]),
-        Route(f"{model}/rollout/{{order}}", _answered(operations.order), methods=["POST"]),
-        Route(f"{model}/rollback", _answered(operations.rollback), methods=["POST"]),
-        Route("/v1/rollouts", _answered(operations.history), methods=["GET"]),
-        Route("/v1/rollouts/{number}", _answered(operations.report), methods=["GET"]),
-    ]
+def _general_calls(operations: "_Operations") -> tuple[AdminCall, ...]:
+    return (
+        AdminCall(
+            "GET", "/v1/status", operations.status, Words("instance", "Everything", ClusterStatus)
+        ),
+        AdminCall(
+            "POST",
+            "/v1/sync",
+            operations.sync,
+            Words("instance", "Read registry and repository again; return when all has settled"),
+        ),
+        _told(
+            f"{OF_MODEL}/promote",
+            PromoteBody,
+            operations.promote,
+            Words("models", "Make a version the live one, at once", Promoted),
+        ),
+        _told(
+            f"{OF_MODEL}/retire",
+            RetireBody,
+            operations.retire,
+            Words("models", "Take a version, or the whole model, out of service"),
+        ),
+        AdminCall(
+            "POST",
+            f"{OF_MODEL}/load",
+            operations.load,
+            Words("models", "Load a model of the repository"),
+        ),
+    )
+
+
+def _rollout_calls(operations: "_RolloutOperations") -> tuple[AdminCall, ...]:
+    return (
+        _told(
+            f"{OF_MODEL}/rollout",
+            RolloutBody,
+            operations.start,
+            Words("rollouts", "Begin to move traffic to a version", Rollout),
+        ),
+        _told(
+            f"{OF_MODEL}/rollout/plan",
+            RolloutBody,
+            operations.plan,
+            Words("rollouts", "What a rollout would do; nothing is changed", Forecast),
+        ),
+        _told(
+            f"{OF_MODEL}/rollout/{{order}}",
+            OrderBody,
+            operations.order,
+            Words("rollouts", "Pause, resume, abort, or skip a step", Rollout),
+        ),
+        _told(
+            f"{OF_MODEL}/rollback",
+            OrderBody,
+            operations.rollback,
+            Words("rollouts", "Give all traffic to the version before", Rollout),
+        ),
+        AdminCall(
+            "GET",
+            "/v1/rollouts",
+            operations.history,
+            Words("rollouts", "The latest rollouts, newest first", tuple[Rollout, ...]),
+            query=("model",),
+        ),
+        AdminCall(
+            "GET",
+            "/v1/rollouts/{number}",
+            operations.report,
+            Words("rollouts", "One rollout with all its changes", RolloutReport),
+        ),
+    )
+
+
+def _told(
+    path: str,
+    shape: type[Body],
+    operation: Callable[[Request, Body], Awaitable[object]],
+    words: Words,
+) -> AdminCall:
+    """Return a call with a body: what is described is what is checked."""
+
+    async def answer(request: Request) -> object:
+        return await operation(request, await _body(request, shape))
+
+    schema = shape.model_json_schema(ref_template=reference_to("{model}"))
+    return AdminCall("POST", path, answer, words, body=schema)
 
 
 class _Operations:
@@ -120,15 +216,13 @@ class _Operations:
         await self._control.sync()
         return {}
 
-    async def promote(self, request: Request) -> object:
-        body = await _body(request, PromoteBody)
+    async def promote(self, request: Request, body: PromoteBody) -> object:
         if body.force and not body.reason.strip():
             raise InvalidArgumentError("a forced promotion needs a reason: say why, with --reason")
         asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
-        return {"revision": await self._control.promote(_model(request), body.version, asked)}
+        return Promoted(await self._control.promote(_model(request), body.version, asked))
 
-    async def retire(self, request: Request) -> object:
-        body = await _body(request, RetireBody)
+    async def retire(self, request: Request, body: RetireBody) -> object:
         asked = Asked(who=_who(request))
         await self._control.retire(_model(request), body.version, asked)
         return {}
@@ -144,29 +238,25 @@ class _RolloutOperations:
     def __init__(self, control: RolloutControl) -> None:
         self._control = control
 
-    async def start(self, request: Request) -> object:
-        body = await _body(request, RolloutBody)
+    async def start(self, request: Request, body: RolloutBody) -> object:
         if body.force and not body.reason.strip():
             raise InvalidArgumentError("a forced rollout needs a reason: say why, with --reason")
         asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
         return await self._control.start_rollout(_model(request), body.version, body.plan(), asked)
 
-    async def plan(self, request: Request) -> object:
-        body = await _body(request, RolloutBody)
+    async def plan(self, request: Request, body: RolloutBody) -> object:
         return await self._control.plan_rollout(_model(request), body.version, body.plan())
 
-    async def order(self, request: Request) -> object:
+    async def order(self, request: Request, body: OrderBody) -> object:
         text = request.path_params["order"]
         if text not in set(Order):
             raise InvalidArgumentError(
                 f"order: one of {', '.join(Order)} is expected, got {text!r}"
             )
-        body = await _body(request, OrderBody)
         asked = Asked(who=_who(request), reason=body.reason.strip())
         return await self._control.order_rollout(_model(request), Order(text), asked)
 
-    async def rollback(self, request: Request) -> object:
-        body = await _body(request, OrderBody)
+    async def rollback(self, request: Request, body: OrderBody) -> object:
         asked = Asked(who=_who(request), reason=body.reason.strip())
         return await self._control.rollback(_model(request), asked)
 
@@ -201,7 +291,7 @@ async def _body(request: Request, shape: type[Body]) -> Body:
         field = ".".join(str(part) for part in first["loc"]) or "body"
         raise InvalidArgumentError(
             f"{field}: {first['msg']}, got {str(first['input'])[:80]!r}; "
-            "see the shapes in serving/edge/admin_api.py"
+            "see the shapes in /openapi.json of the admin socket"
         ) from error
 
 
