@@ -13,7 +13,7 @@ from serving.registry.rollout_record import ENDED, Change, Rollout, RolloutState
 from serving.registry.schema import EVENTS, ROLLOUTS, TRANSITIONS
 
 
-def insert(connection: sql.Connection, rollout: Rollout) -> Rollout:
+def insert(connection: sql.Connection, rollout: Rollout, evidence: str = "") -> Rollout:
     """Add a rollout in its first state; return it with its id."""
     row = {
         "model": rollout.model,
@@ -32,7 +32,7 @@ def insert(connection: sql.Connection, rollout: Rollout) -> Rollout:
     }
     added = sql.insert(ROLLOUTS).values(row).returning(ROLLOUTS.c.id)
     rollout = replace(rollout, id=connection.execute(added).scalar_one(), change_count=1)
-    first = Change(state=rollout.state, reason=rollout.reason)
+    first = Change(state=rollout.state, reason=rollout.reason, evidence=evidence)
     _insert_transition(connection, rollout, first, rollout.created_utc, rollout.who)
     return rollout
 

@@ -29,7 +29,12 @@ class RolloutBook:
         self._registry = registry
 
     def begin(
-        self, key: VersionKey, from_version: int | None, plan: Plan, author: Author
+        self,
+        key: VersionKey,
+        from_version: int | None,
+        plan: Plan,
+        author: Author,
+        evidence: str = "",
     ) -> Rollout:
         """Record a rollout; it is carried out by the running instance.
 
@@ -38,6 +43,7 @@ class RolloutBook:
             from_version: What is live now.
             plan: How.
             author: Who asks for it, and why.
+            evidence: JSON: what is foreseen.
 
         Raises:
             AlreadyExistsError: The model has a rollout that has not ended.
@@ -64,6 +70,7 @@ class RolloutBook:
                     reason=author.reason,
                     created_utc=now_utc,
                 ),
+                evidence,
             )
             told = f"{rollout.id}: {plan.strategy} from {from_version or 'nothing'}"
             event = self._registry.event(

@@ -19,12 +19,14 @@ from serving.edge.routes import LiveRoute
 from serving.errors import DrainingError, NotFoundError
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
+from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import ENGINE, RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.engine.evidence import COMPARED_STATES, Evidence, Look, workers_of
 from serving.rollout.engine.guardrails import Ruling, Verdict
+from serving.rollout.engine.kept import as_loaded, foreseen
 from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from serving.rollout.engine.mirrors import compared_by, mirror_of
 from serving.rollout.interface_break import broken_by
@@ -83,7 +85,14 @@ class RolloutDriver:
                     group.create_task(self._drive(rollout))
                 await self._wait(self._news, NEWS_S)
 
-    async def begin(self, key: VersionKey, live: int | None, plan: Plan, asked: Asked) -> Rollout:
+    async def begin(
+        self,
+        key: VersionKey,
+        live: int | None,
+        plan: Plan,
+        asked: Asked,
+        forecast: Forecast | None = None,
+    ) -> Rollout:
         """Record a rollout; it is carried out at once.
 
         Args:
@@ -91,13 +100,15 @@ class RolloutDriver:
             live: What is live now.
             plan: How.
             asked: Who asks for it, and why.
+            forecast: What is foreseen, for the record.
 
         Raises:
             AlreadyExistsError: The model has one that has not ended.
             InvalidArgumentError: The plan cannot work.
         """
         author = Author(who=asked.who, reason=asked.reason)
-        rollout = await asyncio.to_thread(self._book.begin, key, live, plan, author)
+        told = "" if forecast is None else foreseen(forecast)
+        rollout = await asyncio.to_thread(self._book.begin, key, live, plan, author, told)
         log.info("rollout_begun", rollout=rollout.id, version=str(key), strategy=plan.strategy)
         self._news.set()
         return rollout
@@ -129,6 +140,12 @@ class RolloutDriver:
             return self._broken[number]
         evidence = self._evidence.get(number)
         return "" if evidence is None else evidence.told()
+
+    def kept(self, rollout: Rollout) -> str:
+        """Return what would go on record now; empty where nothing is compared."""
+        evidence = self._evidence.get(rollout.id)
+        is_compared = evidence is not None and rollout.state in COMPARED_STATES
+        return evidence.kept(rollout.state) if evidence is not None and is_compared else ""
 
     async def active(self, model: str) -> Rollout:
         """Return the rollout of a model that is under way.
@@ -213,6 +230,7 @@ class RolloutDriver:
                 lives=lives,
                 workers=workers_of(self._cluster.observe(), rollout.candidate),
                 compared=compared_by(self._cluster.comparisons(), rollout),
+                elapsed_s=(self._clock.utc_now() - rollout.created_utc).total_seconds(),
             )
         )
 
@@ -243,6 +261,8 @@ class RolloutDriver:
         if change is not None:
             if rollout.state in COMPARED_STATES or change.state in COMPARED_STATES:
                 change = replace(change, evidence=evidence.kept(change.state))
+            elif change.state is RolloutState.VERIFYING:
+                change = replace(change, evidence=as_loaded(self._loop.snapshot, rollout))
             after = await self._record(rollout, change, ENGINE)
             if after is not None:
                 return after

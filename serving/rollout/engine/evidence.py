@@ -5,15 +5,13 @@ controller that is started again goes on from the last change; what came after i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final
 
-import msgspec
-
 from serving.ids import VersionKey
+from serving.monitor.comparison import ComparisonReport
 from serving.monitor.traffic import Lives, TrafficDelta, deltas
 from serving.registry.rollout_record import Rollout, RolloutState, Transition
-from serving.rollout.engine.findings import Finding
 from serving.rollout.engine.guardrails import (
     Ruling,
     Verdict,
@@ -23,6 +21,14 @@ from serving.rollout.engine.guardrails import (
     judged,
     next_step,
     observe,
+)
+from serving.rollout.engine.kept import (
+    Kept,
+    Sample,
+    arm_of,
+    decoded_kept,
+    figures_of,
+    with_sample,
 )
 from serving.rollout.ports import WorkerState
 
@@ -43,6 +49,8 @@ class Compared:
     mismatched_rows: int = 0
     """Rows outside their tolerance, and calls that only the live version could answer."""
     largest_error: str = ""
+    report: ComparisonReport | None = None
+    """The same output by output, with the worst rows; None: nothing was copied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +62,8 @@ class Look:
     workers: Sequence[WorkerState] = ()
     """All of the candidate's pool."""
     compared: Compared = Compared()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What goes on record with a change."""
-
-    verdict: str = ""
-    findings: tuple[Finding, ...] = ()
-    watch: Watch = field(default_factory=Watch)
+    elapsed_s: float = 0.0
+    """Since the rollout was recorded, by the wall clock."""
 
 
 class Evidence:
@@ -74,8 +75,12 @@ class Evidence:
         old = rollout.from_version
         self._old = None if old is None else VersionKey(rollout.model, old)
         self._rails = rollout.plan.guardrails
-        kept = next((one.evidence for one in reversed(transitions) if one.evidence), "")
-        self._watch = msgspec.json.decode(kept, type=Kept).watch if kept else Watch(seed=rollout.id)
+        kept = [decoded_kept(one.evidence) for one in reversed(transitions)]
+        watches = (one.watch for one in kept if one.watch is not None)
+        self._watch = next(watches, Watch(seed=rollout.id))
+        reports = (one.comparison for one in kept if one.comparison is not None)
+        self._report = next(reports, None)
+        self._samples: tuple[Sample, ...] = ()
         self._place = (rollout.state, rollout.step)
         self._first: Look | None = None
         self._last: Look | None = None
@@ -104,6 +109,7 @@ class Evidence:
         self._note_crashes(look.workers)
         first, last = self._first, self._last
         self._last = look
+        self._report = look.compared.report or self._report
         if first is None or last is None:
             self._first = look
             self._compared = self._place_compared = look.compared
@@ -111,7 +117,7 @@ class Evidence:
             return
         now = Look(at_s=look.at_s, lives={**last.lives, **look.lives})
         found = deltas(last.lives, now.lives, watched_s=look.at_s - first.at_s)
-        self._last = Look(at_s=look.at_s, lives=now.lives, workers=look.workers)
+        self._last = replace(look, lives=now.lives)
         live = TrafficDelta() if self._old is None else found.get(self._old, TrafficDelta())
         if self._watch.baseline is None:
             self._recent += live
@@ -128,6 +134,15 @@ class Evidence:
         )
         if self._place[0] in COMPARED_STATES:
             self._watch = observe(self._watch, window, self._rails)
+            self._samples = with_sample(
+                self._samples,
+                Sample(
+                    from_s=last.elapsed_s,
+                    until_s=look.elapsed_s,
+                    candidate=arm_of(window.candidate),
+                    live=arm_of(live),
+                ),
+            )
 
     def move(self, rollout: Rollout) -> None:
         """Take note of the rollout's new place."""
@@ -135,6 +150,7 @@ class Evidence:
         if place == self._place:
             return
         self._place, self._place_compared = place, self._compared
+        self._samples = ()
         if rollout.state is not RolloutState.SWITCHED:
             self._watch = next_step(self._watch)
         elif self._watch.baseline is None:
@@ -164,8 +180,14 @@ class Evidence:
             watch = baking(watch, self._baseline())
         elif next_state is not RolloutState.SWITCHED:
             watch = next_step(watch)
-        kept = Kept(verdict=found.reason, findings=found.findings, watch=watch)
-        return msgspec.json.encode(kept).decode()
+        return Kept(
+            verdict=found.reason,
+            findings=found.findings,
+            watch=watch,
+            figures=figures_of(self._watch),
+            samples=self._samples,
+            comparison=self._report,
+        ).encoded()
 
     def _baseline(self) -> TrafficDelta:
         """Return the live version's traffic from before the flip."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from serving.ids import VersionKey
-from serving.monitor.comparison import ComparisonReport
+from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.registry.rollout_record import Rollout, RolloutState
 from serving.rollout.engine.evidence import Compared
 from serving.rollout.ports import Mirror
@@ -34,6 +34,7 @@ def compared_by(reports: Iterable[ComparisonReport], rollout: Rollout) -> Compar
         rows=sum(one.compared_rows for one in found) + failed,
         mismatched_rows=sum(one.mismatched_rows for one in found) + failed,
         largest_error=_largest(found),
+        report=next(iter(merge_comparisons(found)), None),
     )
 
 

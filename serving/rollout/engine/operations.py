@@ -62,7 +62,7 @@ class RolloutOperations:
         if found.misfit and not plan.is_forced:
             raise InvalidArgumentError(_refusal(found))
         return await self._driving().begin(
-            VersionKey(model, version), found.from_version, plan, asked
+            VersionKey(model, version), found.from_version, plan, asked, found
         )
 
     async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:

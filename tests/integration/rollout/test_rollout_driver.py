@@ -14,7 +14,7 @@ from serving.ids import VersionKey
 from serving.monitor.traffic import Lives
 from serving.registry.aliases import Author
 from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Change, Order, Rollout, RolloutState, Transition
+from serving.registry.rollout_record import Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
@@ -57,11 +57,11 @@ class FaultyCluster(FakeCluster):
 class LateBook(RolloutBook):
     """Somebody else ends a rollout between a look at it and whatever follows."""
 
-    def found(self, number: int) -> tuple[Rollout, tuple[Transition, ...]]:
+    def one(self, number: int) -> Rollout:
         """Return it as it was just before."""
-        seen = super().found(number)
-        if seen[0].state is State.PENDING:
-            self.record(seen[0], Change(state=State.FAILED), "ann")
+        seen = super().one(number)
+        if seen.state is State.PENDING:
+            self.record(seen, Change(state=State.FAILED), "ann")
         return seen
 
 
