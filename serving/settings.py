@@ -130,6 +130,9 @@ class _Environment(BaseSettings):
     blobs: str = Field(
         "", description="where bundles are kept: a folder or an fsspec URL; default: in the home"
     )
+    events_file: Path | None = Field(
+        None, description="who is told of rollouts and approvals; default: events.yaml in the home"
+    )
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
@@ -143,6 +146,8 @@ class _Environment(BaseSettings):
         values["home"] = self.home.expanduser().absolute()
         if self.trace_file is not None:
             values["trace_file"] = self.trace_file.expanduser().absolute()
+        if self.events_file is not None:
+            values["events_file"] = self.events_file.expanduser().absolute()
         if self.model_repository is not None:
             values["model_repository"] = self.model_repository.expanduser().absolute()
         return Settings(**values)
@@ -179,6 +184,7 @@ class Settings:
     sequence_drain_s: float
     log_level: str
     trace_file: Path | None = None
+    events_file: Path | None = None
     cache_size_bytes: int = 64 << 20
     blobs: str = ""
     """Empty: in `home`."""

@@ -63,6 +63,7 @@ WORDS: Final = {
     "apply": Word("serving.cli.apply", "Make live versions and approvals what a file says."),
     "rollout": Word("serving.cli.rollout", "Move traffic to a version: watched, reversible."),
     "rollback": Word("serving.cli.rollback", "Give all traffic to the version before, at once."),
+    "events": Word("serving.cli.events", "Tell others of rollouts: who is told, what was sent."),
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),
     "predict": Word("serving.cli.predict", "Call a model and print its outputs."),

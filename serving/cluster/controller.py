@@ -36,6 +36,7 @@ from serving.edge.control import (
     RolloutReport,
 )
 from serving.errors import NotReadyError
+from serving.events.courier import courier_of
 from serving.registry.dependencies import Policy
 from serving.registry.profiles import read_profiles
 from serving.registry.rollout_forecast import Forecast
@@ -200,6 +201,7 @@ class ControllerReplica:
                 memory=memory,
                 environments=EnvironmentWatch(PlacedFile(self._settings.home / "placed.json")),
                 rollouts=RolloutBook(registry),
+                courier=courier_of(self._settings, registry, SystemClock()),
             )
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()

@@ -17,6 +17,7 @@ from serving.registry import approval_rows, audit, catalog, rollout_rows
 from serving.registry.aliases import Author
 from serving.registry.approval import Approval
 from serving.registry.catalog import RegisteredVersion
+from serving.registry.rollout_events import announce_approval
 from serving.registry.store import Registry
 
 MOST_APPROVALS: Final = 20
@@ -90,6 +91,7 @@ def approve(registry: Registry, key: VersionKey, author: Author) -> Standing:
                 who, "approve", key.model, key.version, row.digest, author.reason
             )
             audit.append(connection, event)
+            announce_approval(connection, approval, approval_rows.missing_count(connection, key))
             _settle(connection, registry, key.model, author, free)
         return _standing(connection, row)
 

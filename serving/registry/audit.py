@@ -31,8 +31,8 @@ class Event:
     who: str
     action: str
     """`push`, `want`, `unwant`, `pin_live`, `unpin_live`, `alias`, `unalias`, `collect`, `waive`,
-    `unwaive`, `rollout`, `rollout_step`, `approve`, `require_approvals`, or one of
-    `serving.registry.rule_book`."""
+    `unwaive`, `rollout`, `rollout_step`, `approve`, `require_approvals`, `redeliver`, or one
+    of `serving.registry.rule_book`."""
     model: str
     """Empty: the whole registry."""
     version: int | None

@@ -47,3 +47,12 @@ class Database:
         with told_apart(self._url), self._engine.begin() as connection:
             catalog.hold_changes(connection)
             yield connection
+
+    @contextmanager
+    def noting(self) -> Iterator[sql.Connection]:
+        """Write what changes nothing that is served: alone, undone on errors, without a revision.
+
+        Whoever watches the revision does not read everything again for it.
+        """
+        with self.holding() as connection:
+            yield connection

@@ -13,6 +13,7 @@ from serving.ids import LIVE, VersionKey
 from serving.registry import approval_rows, audit, catalog, rollout_rows
 from serving.registry.aliases import Author
 from serving.registry.catalog import RegisteredVersion
+from serving.registry.rollout_events import Move, announce_begin, announce_move
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Change, Rollout, RolloutState, Transition
 from serving.registry.store import Registry
@@ -77,6 +78,7 @@ class RolloutBook:
                 author.who, "rollout", key.model, key.version, told, author.reason
             )
             audit.append(connection, event)
+            announce_begin(connection, rollout)
             return rollout_rows.read_one(connection, rollout.id) or rollout
 
     def record(self, rollout: Rollout, change: Change, who: str) -> Rollout | None:
@@ -92,6 +94,8 @@ class RolloutBook:
                 who, "rollout_step", rollout.model, rollout.to_version, told, change.reason
             )
             audit.append(connection, event)
+            move = Move(before=newest, after=after, change=change, who=who)
+            announce_move(connection, move, now_utc)
             _carry_out(connection, self._registry, after, change, who)
         return after
 

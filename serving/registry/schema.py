@@ -15,6 +15,9 @@
     approvals  who approved which digest of which version, and why: only ever added to
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
+    outbox     what receivers outside are told (`serving.registry.outbox`): added to with the change
+               that it tells of, removed when it is old and nobody waits for it
+    event_receivers, event_deliveries  which receiver was given which of those (`serving.events`)
 
 A change begins by raising the revision's number. That takes the row's lock (SQLite: the file's), on
 whatever machine, so changes happen one after the other, and what a change then reads is what it
@@ -40,7 +43,7 @@ from serving.errors import NotReadyError
 from serving.settings import without_password
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_REVISION: Final = "0006"
+SCHEMA_REVISION: Final = "0007"
 """Alembic's name of the schema that this code works with."""
 LOCK_WAIT_S: Final = 30.0
 CONNECT_LIMIT_S: Final = 10
@@ -184,6 +187,36 @@ EVENTS: Final = sql.Table(
     sql.Column("reason", sql.Text, nullable=False, server_default=""),
     sql.Column("prev_hash", sql.String(64), nullable=False, server_default=""),
     sql.Column("hash", sql.String(64), nullable=False, server_default=""),
+)
+
+OUTBOX: Final = sql.Table(
+    "outbox",
+    METADATA,
+    sql.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sql.Column("uid", sql.String(64), nullable=False, unique=True),
+    sql.Column("type", sql.String(100), nullable=False),
+    sql.Column("subject", sql.String(300), nullable=False, index=True),
+    sql.Column("at_utc", sql.String(40), nullable=False),
+    sql.Column("data", sql.Text, nullable=False),
+)
+EVENT_RECEIVERS: Final = sql.Table(
+    "event_receivers",
+    METADATA,
+    sql.Column("name", sql.String(100), primary_key=True),
+    sql.Column("seen_id", sql.BigInteger, nullable=False),
+)
+EVENT_DELIVERIES: Final = sql.Table(
+    "event_deliveries",
+    METADATA,
+    sql.Column("event", sql.ForeignKey("outbox.id"), primary_key=True),
+    sql.Column("receiver", sql.String(100), primary_key=True),
+    sql.Column("subject", sql.String(300), nullable=False),
+    sql.Column("state", sql.String(16), nullable=False, index=True),
+    sql.Column("attempt_count", sql.Integer, nullable=False),
+    sql.Column("since_utc", sql.String(40), nullable=False),
+    sql.Column("due_utc", sql.String(40), nullable=False),
+    sql.Column("ended_utc", sql.String(40), nullable=True),
+    sql.Column("told", sql.Text, nullable=False),
 )
 
 

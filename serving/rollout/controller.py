@@ -47,10 +47,12 @@ class Controller(RolloutOperations):
         self.loop = loop
 
     async def run(self) -> None:
-        """Work until cancelled: the loop, and the rollouts that it carries out."""
+        """Work until cancelled: the loop, the rollouts that it carries out, the events of them."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.loop.run())
             group.create_task(self.run_rollouts())
+            if self._ports.courier is not None:
+                group.create_task(self._ports.courier.run())
 
     async def status(self) -> ClusterStatus:
         """Everything that `bascule status` shows."""

@@ -21,6 +21,7 @@ from serving.clock import Clock
 from serving.edge.control import Snapshot
 from serving.edge.routes import RouteTable
 from serving.errors import DrainingError
+from serving.events.courier import Courier
 from serving.ids import VersionKey
 from serving.registry.rollout_forecast import Room
 from serving.registry.rollouts import RolloutBook
@@ -62,6 +63,8 @@ class Ports:
     """Compares what versions run in; None: nobody does."""
     rollouts: RolloutBook | None = None
     """Where rollouts are kept; None: there are none."""
+    courier: Courier | None = None
+    """Tells receivers outside of what is recorded; None: nobody does."""
     free_room: Callable[[], Room] | None = None
     """Measures what is free; None: it is not known, and nothing is refused for it."""
 

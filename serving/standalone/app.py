@@ -18,6 +18,7 @@ import structlog
 from runtimes.errors import BasculeError
 from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
+from serving.events.courier import Courier, courier_of
 from serving.registry.dependencies import Policy
 from serving.registry.node_facts import measure_node
 from serving.registry.profiles import read_profiles
@@ -82,6 +83,7 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
                         gpus=gpus,
                         sources=sources,
                         rollouts=RolloutBook(registry),
+                        courier=courier_of(settings, registry, SystemClock()),
                     ),
                     group,
                 ) as parts,
@@ -107,6 +109,7 @@ class _Plan:
     gpus: tuple[str, ...]
     sources: Sources
     rollouts: RolloutBook
+    courier: Courier
 
 
 @asynccontextmanager
@@ -124,6 +127,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         clock=clock,
         environments=EnvironmentWatch(PlacedFile(settings.home / "placed.json")),
         rollouts=plan.rollouts,
+        courier=plan.courier,
         free_room=free_room(plan.gpus),
     )
     controller = Controller(ports, settings, mode="standalone")
