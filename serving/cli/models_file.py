@@ -10,6 +10,7 @@
         sticky_by: bascule-key
         shadow: 60s
         bake: 10m
+        limits: {load: 10m, traffic: 2d}
         keep_old: false
         approvals: 2                    # left out: as it is
         guardrails: {latency_ratio: 2, mismatch_share: 0.01}
@@ -28,7 +29,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtimes.errors import BasculeError, InvalidArgumentError
-from serving.cli.rollout_options import plan_body
+from serving.cli.rollout_options import STANDARD_BAKE, PlanWords, plan_body
 from serving.edge.rollout_body import MAX_STEPS, GuardrailsBody, RolloutBody
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
@@ -37,7 +38,6 @@ from serving.registry.rollout_plan import Strategy, require_sound
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_MODELS: Final = 10_000
-DEFAULT_BAKE: Final = "5m"
 
 Text = Annotated[str, Field(max_length=2000)]
 
@@ -50,7 +50,8 @@ class _Wanted(BaseModel):
     steps: tuple[Text, ...] = Field(default=(), max_length=MAX_STEPS)
     sticky_by: Text = ""
     shadow: Text = ""
-    bake: Text = DEFAULT_BAKE
+    bake: Text = STANDARD_BAKE
+    limits: dict[Text, Text] = Field(default={}, max_length=MAX_STEPS)
     keep_old: Annotated[bool, Field(strict=True)] = False
     approvals: Annotated[int, Field(ge=0, le=MOST_APPROVALS, strict=True)] | None = None
     guardrails: GuardrailsBody = GuardrailsBody()
@@ -130,15 +131,16 @@ def _require_single_keys(raw: bytes) -> None:
 def _wanted(name: str, found: _Wanted, source: str) -> WantedModel:
     try:
         model_name(name)
-        body = plan_body(
-            found.strategy,
+        words = PlanWords(
+            strategy=found.strategy,
             steps=",".join(found.steps),
+            sticky_by=found.sticky_by,
             shadow=found.shadow,
             bake=found.bake,
-            guards=(),
-            sticky_by=found.sticky_by,
+            limits=[f"{limit}={text}" for limit, text in found.limits.items()],
+            keep_old=found.keep_old,
         )
-        body |= {"version": found.version, "reason": found.reason, "keep_old": found.keep_old}
+        body = plan_body(found.version, words) | {"reason": found.reason}
         body |= {"guardrails": found.guardrails.model_dump(exclude_unset=True)}
         require_sound(RolloutBody.model_validate(body).plan())
     except ValidationError as error:

@@ -13,10 +13,14 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
 from serving.cli.rollout_options import (
+    STANDARD_BAKE,
+    STANDARD_SEQUENCE_LIMIT,
     Bake,
     Force,
     Guard,
     KeepOld,
+    Limit,
+    PlanWords,
     SequenceLimit,
     Shadow,
     Steps,
@@ -24,7 +28,6 @@ from serving.cli.rollout_options import (
     StrategyWord,
     To,
     plan_body,
-    seconds,
 )
 from serving.cli.rollout_preview import plan
 from serving.cli.rollout_view import history_view, rollout_view
@@ -76,8 +79,9 @@ def start(  # noqa: PLR0913  one option each
     steps: Steps = "",
     sticky_by: StickyBy = "",
     shadow: Shadow = "",
-    bake: Bake = "5m",
-    sequence_limit: SequenceLimit = "5m",
+    bake: Bake = STANDARD_BAKE,
+    sequence_limit: SequenceLimit = STANDARD_SEQUENCE_LIMIT,
+    limit: Limit = None,
     guard: Guard = None,
     keep_old: KeepOld = False,
     force: Force = False,
@@ -92,13 +96,19 @@ def start(  # noqa: PLR0913  one option each
     """
     if force and not reason.strip():
         raise InvalidArgumentError("--force needs --reason TEXT: why is it right all the same?")
-    body = plan_body(
-        strategy, steps=steps, shadow=shadow, bake=bake, guards=guard or (), sticky_by=sticky_by
+    words = PlanWords(
+        strategy=strategy,
+        steps=steps,
+        sticky_by=sticky_by,
+        shadow=shadow,
+        bake=bake,
+        sequence_limit=sequence_limit,
+        limits=limit or (),
+        guards=guard or (),
+        keep_old=keep_old,
     )
-    body |= {"version": named_number(model_name(model), to), "reason": reason.strip()}
-    limit_s = seconds("--sequence-limit", sequence_limit)
-    body |= {"keep_old": keep_old, "force": force, "sequence_limit_s": limit_s}
-    begun = _client().start_rollout(model, body)
+    body = plan_body(named_number(model_name(model), to), words)
+    begun = _client().start_rollout(model, body | {"force": force, "reason": reason.strip()})
     if wait:
         begun = _followed(begun, is_shown=not as_json)
     if as_json:
@@ -154,7 +164,7 @@ def _ordering(order: Order) -> Callable[..., None]:
 
 ORDER_HELP: Final = {
     Order.PAUSE: "Stay where the rollout of a model stands; guardrails go on watching.",
-    Order.RESUME: "Go on with a paused rollout.",
+    Order.RESUME: "Go on with a paused rollout; the time of its step begins anew.",
     Order.SKIP: "Go on to the next step, to the flip, or from the bake or the way back to the end.",
     Order.ABORT: "End the rollout; all traffic goes to the version before.",
 }

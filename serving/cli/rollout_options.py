@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Final
 
 import typer
@@ -14,6 +14,9 @@ DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
 UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)%?")
 GUARDRAILS: Final = {field.name: field.type for field in fields(Guardrails)}
+LIMITS: Final = ("approval", "load", "verify", "traffic", "switch")
+STANDARD_BAKE: Final = "5m"
+STANDARD_SEQUENCE_LIMIT: Final = "5m"
 SWITCHES: Final = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 To = Annotated[str, typer.Option("--to", metavar="VERSION", help="Its number, or @ALIAS.")]
@@ -39,6 +42,14 @@ SequenceLimit = Annotated[
         metavar="10m", help="How long it stays loaded for sequences that began on it, at most."
     ),
 ]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=DURATION",
+        help="How long it may wait for something before it ends: approval, load, verify, traffic "
+        "or switch, as load=10m.",
+    ),
+]
 Guard = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="A guardrail's limit, as latency_ratio=2."),
@@ -52,29 +63,40 @@ Force = Annotated[
 ]
 
 
-def plan_body(
-    strategy: Strategy,
-    *,
-    steps: str,
-    shadow: str,
-    bake: str,
-    guards: Iterable[str],
-    sticky_by: str,
-) -> dict[str, object]:
-    """Return the part of the body that says how.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanWords:
+    """How traffic shall move, in the words of the command line or of `models.yaml`."""
+
+    strategy: Strategy
+    steps: str
+    sticky_by: str
+    shadow: str
+    bake: str
+    sequence_limit: str = STANDARD_SEQUENCE_LIMIT
+    limits: Iterable[str] = ()
+    guards: Iterable[str] = ()
+    keep_old: bool
+
+
+def plan_body(version: int, words: PlanWords) -> dict[str, object]:
+    """Return the body of a call that starts a rollout, or asks what one would do.
 
     Raises:
         InvalidArgumentError: A word cannot be read.
     """
-    hold_s, call_count = _hold("--shadow", shadow) if shadow else (0.0, 0)
+    hold_s, call_count = _hold("--shadow", words.shadow) if words.shadow else (0.0, 0)
     return {
-        "strategy": str(strategy),
-        "steps": [_step(text.strip()) for text in steps.split(",") if text.strip()],
-        "sticky_by": sticky_by,
+        "version": version,
+        "strategy": str(words.strategy),
+        "steps": [_step(text.strip()) for text in words.steps.split(",") if text.strip()],
+        "sticky_by": words.sticky_by,
         "shadow_s": hold_s,
         "shadow_call_count": call_count,
-        "bake_s": seconds("--bake", bake),
-        "guardrails": dict(_guard(text) for text in guards),
+        "bake_s": seconds("--bake", words.bake),
+        "sequence_limit_s": seconds("--sequence-limit", words.sequence_limit),
+        "keep_old": words.keep_old,
+        "guardrails": dict(_guard(text) for text in words.guards),
+        **dict(_limit(text) for text in words.limits),
     }
 
 
@@ -107,6 +129,13 @@ def _hold(option: str, text: str) -> tuple[float, int]:
     if text.isdecimal():
         return 0.0, int(text)
     return seconds(option, text), 0
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    if name not in LIMITS:
+        raise InvalidArgumentError(f"--limit {name!r}: one of {', '.join(LIMITS)} is expected")
+    return f"{name}_limit_s", seconds(f"--limit {name}", value)
 
 
 def _guard(text: str) -> tuple[str, object]:

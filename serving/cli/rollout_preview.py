@@ -13,9 +13,14 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json, size_text
 from serving.cli.rollout_options import (
+    STANDARD_BAKE,
+    STANDARD_SEQUENCE_LIMIT,
     Bake,
     Guard,
     KeepOld,
+    Limit,
+    PlanWords,
+    SequenceLimit,
     Shadow,
     Steps,
     StickyBy,
@@ -44,7 +49,9 @@ def plan(  # noqa: PLR0913  one option each
     steps: Steps = "",
     sticky_by: StickyBy = "",
     shadow: Shadow = "",
-    bake: Bake = "5m",
+    bake: Bake = STANDARD_BAKE,
+    sequence_limit: SequenceLimit = STANDARD_SEQUENCE_LIMIT,
+    limit: Limit = None,
     guard: Guard = None,
     keep_old: KeepOld = False,
     as_json: Json = False,
@@ -53,10 +60,18 @@ def plan(  # noqa: PLR0913  one option each
 
     States and their times, what changed between the versions, memory, and missing approvals.
     """
-    body = plan_body(
-        strategy, steps=steps, shadow=shadow, bake=bake, guards=guard or (), sticky_by=sticky_by
+    words = PlanWords(
+        strategy=strategy,
+        steps=steps,
+        sticky_by=sticky_by,
+        shadow=shadow,
+        bake=bake,
+        sequence_limit=sequence_limit,
+        limits=limit or (),
+        guards=guard or (),
+        keep_old=keep_old,
     )
-    body |= {"version": named_number(model_name(model), to), "keep_old": keep_old}
+    body = plan_body(named_number(model_name(model), to), words)
     found = AdminClient(load_settings().admin_socket).plan_rollout(model, body)
     changed = comparison(model, found.from_version, found.to_version)
     if as_json:

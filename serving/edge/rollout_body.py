@@ -17,6 +17,7 @@ MAX_STEPS = 50
 LONGEST_S = 90 * 86_400.0
 MOST_CALLS = 10**9
 DEFAULT = Guardrails()
+STANDARD = Plan()
 
 
 class StepBody(BaseModel):
@@ -60,7 +61,11 @@ class RolloutBody(BaseModel):
     compare_percent: float = Field(default=10.0, ge=0, le=100)
     bake_s: float = Field(default=300.0, ge=0, le=LONGEST_S)
     sequence_limit_s: float = Field(default=300.0, ge=0, le=LONGEST_S)
-    load_limit_s: float = Field(default=1800.0, gt=0, le=LONGEST_S)
+    approval_limit_s: float = Field(default=STANDARD.approval_limit_s, gt=0, le=LONGEST_S)
+    load_limit_s: float = Field(default=STANDARD.load_limit_s, gt=0, le=LONGEST_S)
+    verify_limit_s: float = Field(default=STANDARD.verify_limit_s, gt=0, le=LONGEST_S)
+    traffic_limit_s: float = Field(default=STANDARD.traffic_limit_s, gt=0, le=LONGEST_S)
+    switch_limit_s: float = Field(default=STANDARD.switch_limit_s, gt=0, le=LONGEST_S)
     keep_old: bool = False
     force: bool = False
     reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
@@ -85,7 +90,11 @@ class RolloutBody(BaseModel):
             compare_share=round(self.compare_percent * WHOLE_SHARE / 100),
             bake_s=self.bake_s,
             sequence_limit_s=self.sequence_limit_s,
+            approval_limit_s=self.approval_limit_s,
             load_limit_s=self.load_limit_s,
+            verify_limit_s=self.verify_limit_s,
+            traffic_limit_s=self.traffic_limit_s,
+            switch_limit_s=self.switch_limit_s,
             is_forced=self.force,
             keep_old=self.keep_old,
             guardrails=Guardrails(**self.guardrails.model_dump()),

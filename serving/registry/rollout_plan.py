@@ -93,7 +93,17 @@ class Plan:
     sequence_limit_s: float = 300.0
     """So long after the flip the old version stays loaded, at most, while sequences that began on
     it are under way."""
+    approval_limit_s: float = 7 * 86_400.0
+    """So long it waits for approvals. This limit and the next ones end a rollout, with the reason,
+    when its state has waited so long; a pause stops them."""
     load_limit_s: float = 1800.0
+    """Until the candidate is judged, and then until it is READY."""
+    verify_limit_s: float = 600.0
+    """Until a candidate that was READY, and is so no more, comes back before it has traffic."""
+    traffic_limit_s: float = 86_400.0
+    """Until a shadow or a step whose time is over has seen calls enough."""
+    switch_limit_s: float = 1800.0
+    """Until every edge obeys a flip whose bake is over, or the way back."""
     is_forced: bool = False
     """Callers of the live version may break: somebody said so, with a reason."""
     keep_old: bool = False

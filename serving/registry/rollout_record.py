@@ -72,7 +72,7 @@ class Rollout:
     step: int = 0
     """Index of the plan's step, in the state CANARY."""
     since_utc: datetime
-    """When it entered its state and step."""
+    """When it entered its state and step, or went on with it after a pause."""
     is_paused: bool = False
     note: str = ""
     """What it waits for, or why it ended; empty if there is nothing to say."""

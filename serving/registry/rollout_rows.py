@@ -41,7 +41,8 @@ def advance(
     connection: sql.Connection, rollout: Rollout, change: Change, *, now_utc: datetime, who: str
 ) -> Rollout:
     """Take a rollout one change further; return it as it stands now."""
-    is_same = (rollout.state, rollout.step) == (change.state, change.step)
+    is_resumed = rollout.is_paused and not change.is_paused
+    is_same = (rollout.state, rollout.step) == (change.state, change.step) and not is_resumed
     after = replace(
         rollout,
         state=change.state,
@@ -92,6 +93,22 @@ def read_live_before(connection: sql.Connection, model: str, live: int | None) -
     )
     found: int | None = connection.execute(query.order_by(EVENTS.c.id.desc()).limit(1)).scalar()
     return found
+
+
+def was_asked_for(connection: sql.Connection, rollout: Rollout, version: int) -> bool:
+    """Whether the rollout itself asked for a version that was not wanted before."""
+    query = sql.select(EVENTS.c.id).where(
+        EVENTS.c.model == rollout.model,
+        EVENTS.c.number == version,
+        EVENTS.c.action == "want",
+        EVENTS.c.detail == asked_by(rollout),
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def asked_by(rollout: Rollout) -> str:
+    """Name a rollout in the events of what it does."""
+    return f"rollout {rollout.id}"
 
 
 def read_transitions(connection: sql.Connection, number: int) -> tuple[Transition, ...]:

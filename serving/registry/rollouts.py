@@ -18,6 +18,8 @@ from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Change, Rollout, RolloutState, Transition
 from serving.registry.store import Registry
 
+UNDONE: Final = frozenset({RolloutState.FAILED, RolloutState.ROLLED_BACK})
+"""Ends after which all is as it was before."""
 ENGINE: Final = "rollout engine"
 """Who takes a rollout further where no person does."""
 
@@ -158,7 +160,7 @@ def _carry_out(
     connection: sql.Connection, registry: Registry, rollout: Rollout, change: Change, who: str
 ) -> None:
     """Set the alias and what is wanted; a repository's versions are wanted by their folder."""
-    model, told = rollout.model, f"rollout {rollout.id}"
+    model, told = rollout.model, rollout_rows.asked_by(rollout)
     _set_live(connection, registry, rollout, change, who)
     for version in change.want:
         there = catalog.read_version(connection, model, version)
@@ -169,15 +171,28 @@ def _carry_out(
         ):
             audit.append(connection, registry.event(who, "want", model, version, told))
     for version in change.unwant:
+        if _was_wanted(connection, rollout, version):
+            continue
         if catalog.archive(connection, model, version, registry.clock.utc_now()):
             audit.append(connection, registry.event(who, "unwant", model, version, told))
+
+
+def _was_wanted(connection: sql.Connection, rollout: Rollout, version: int) -> bool:
+    """Whether a candidate that does not get the traffic was wanted before, and so is left there.
+
+    Where nothing was live it goes: what is alone would become live by itself.
+    """
+    is_undone = rollout.state in UNDONE and version == rollout.to_version
+    if not is_undone or rollout.from_version is None:
+        return False
+    return not rollout_rows.was_asked_for(connection, rollout, version)
 
 
 def _set_live(
     connection: sql.Connection, registry: Registry, rollout: Rollout, change: Change, who: str
 ) -> None:
     """Move the alias, or take it away on the way back to where there was none."""
-    model, told = rollout.model, f"rollout {rollout.id}"
+    model, told = rollout.model, rollout_rows.asked_by(rollout)
     if change.live is None and change.state is not RolloutState.ROLLING_BACK:
         return
     before = catalog.set_alias(connection, model, LIVE, change.live)

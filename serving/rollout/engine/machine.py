@@ -27,9 +27,11 @@ from serving.registry.rollout_plan import Plan, Strategy
 from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
+from serving.rollout.engine.limits import overdue
 
 State = RolloutState
 
+UNOBEYED: Final = "not every edge obeyed"
 SEQUENCES_KNOWN_S: Final = 3.0
 """After a flip workers have been asked for their sequences anew, and their answers have come."""
 
@@ -68,15 +70,13 @@ def next_change(rollout: Rollout, sight: Sight, now_utc: datetime) -> Change | N
     """
     if rollout.state in ENDED:
         return None
+    waited_s = (now_utc - rollout.since_utc).total_seconds()
     if rollout.state is State.ROLLING_BACK:
-        return _ended(rollout, State.ROLLED_BACK, rollout.note) if sight.is_obeyed else None
-    fault = next(_faults(rollout, sight, now_utc), None)
+        return _returned(rollout, sight, waited_s)
+    fault = next(_faults(rollout, sight), None)
     if fault is not None:
         return _back(rollout, sight, fault)
-    if rollout.is_paused:
-        return None
-    waited_s = (now_utc - rollout.since_utc).total_seconds()
-    return FORWARD[rollout.state](rollout, sight, waited_s)
+    return None if rollout.is_paused else _onward(rollout, sight, waited_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,38 @@ def ordered(rollout: Rollout, order: Order, reason: str, readiness: Readiness) -
     return Change(state=rollout.state, step=rollout.step, is_paused=is_paused, reason=why)
 
 
-def _faults(rollout: Rollout, sight: Sight, now_utc: datetime) -> Iterator[str]:
+def _returned(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
+    """End the way back when all edges obey, or when that takes too long."""
+    if sight.is_obeyed:
+        return _ended(rollout, State.ROLLED_BACK, rollout.note)
+    is_away = rollout.from_version is not None and not sight.is_old_ready
+    away = f"version {rollout.from_version} was not ready to take the traffic back"
+    late = overdue(rollout, waited_s, away if is_away else UNOBEYED)
+    return _ended(rollout, State.ROLLED_BACK, f"{rollout.note}; {late}") if late else None
+
+
+def _onward(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
+    """Go on if the wait of the state is over, or back if it takes too long."""
+    change = FORWARD[rollout.state](rollout, sight, waited_s)
+    if change is not None:
+        return change
+    late = overdue(rollout, waited_s, _waits_for(rollout, sight))
+    return _back(rollout, sight, late) if late else None
+
+
+def _waits_for(rollout: Rollout, sight: Sight) -> str:
+    """Say what is missing for the next state."""
+    state, key = rollout.state, rollout.candidate
+    if state is State.PENDING:
+        return f"{key} had {sight.missing_approval_count} approvals too few"
+    if sight.candidate is not VersionState.READY:
+        return f"{key} was not ready"
+    if state is State.SWITCHED:
+        return UNOBEYED
+    return f"{sight.call_count:,} calls were not enough ({sight.ruling_reason or 'too few'})"
+
+
+def _faults(rollout: Rollout, sight: Sight) -> Iterator[str]:
     """Say why the rollout cannot go on."""
     state, plan = rollout.state, rollout.plan
     if state is State.PENDING:
@@ -122,10 +153,6 @@ def _faults(rollout: Rollout, sight: Sight, now_utc: datetime) -> Iterator[str]:
     if sight.candidate is VersionState.UNAVAILABLE:
         reason = sight.candidate_reason or "no reason was given"
         yield f"{rollout.candidate} cannot serve: {reason}"
-    waited_s = (now_utc - rollout.since_utc).total_seconds()
-    is_loading = state in {State.PREFLIGHT, State.LOADING}
-    if is_loading and waited_s > plan.load_limit_s and not rollout.is_paused:
-        yield f"{rollout.candidate} was not ready after {plan.load_limit_s:g} s"
     if plan.strategy is Strategy.ROLLBACK:  # it served before: nothing else is asked of it
         return
     if sight.ruling is Ruling.BREACH:
@@ -275,7 +302,7 @@ def _held(rollout: Rollout, why: str) -> Change | None:
 
 
 def _ended(rollout: Rollout, state: RolloutState, why: str) -> Change:
-    """End: what serves no purpose any more is no longer wanted."""
+    """End: what serves no purpose any more is no longer wanted, unless it was wanted before."""
     is_done = state is State.COMPLETE
     gone = rollout.from_version if is_done else rollout.to_version
     stays = gone is None or (is_done and rollout.plan.keep_old)

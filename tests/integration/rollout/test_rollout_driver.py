@@ -17,6 +17,7 @@ from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
+from serving.registry.version import VersionState
 from serving.rollout.controller import Controller
 from serving.rollout.engine.driver import RolloutDriver
 from serving.rollout.loop import Ports
@@ -158,6 +159,60 @@ async def test_a_rollback_that_is_held_says_so(it: Instance) -> None:
         with pytest.raises(NotReadyError, match="version 1 is not ready to take the traffic back"):
             await it.controller.rollback("m")
         assert it.registry.pinned_live() == {"m": 2}
+
+
+@pytest.mark.parametrize("was_wanted", [True, False])
+async def test_a_candidate_that_does_not_get_the_traffic_is_as_it_was(
+    it: Instance, *, was_wanted: bool
+) -> None:
+    """Served before, by its number: it is served on. Archived before: it is archived again."""
+    if not was_wanted:
+        it.registry.unwant("m", 2, "ann")
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=600))
+        await it.until(State.SWITCHED)
+        await it.controller.order_rollout("m", Order.ABORT)
+        await it.until(State.ROLLED_BACK)
+        loop = it.controller.loop
+        state = VersionState.READY if was_wanted else VersionState.UNAVAILABLE
+        await loop.until(lambda: loop.snapshot.versions[M2].state is state)
+        assert loop.snapshot.routes.live["m"].version == 1
+        assert {row.version for row in it.registry.versions("m") if row.wanted} == (
+            {1, 2} if was_wanted else {1}
+        )
+
+
+async def test_an_abort_before_anything_was_done_archives_nothing(it: Instance) -> None:
+    """A rollout that waits for approvals has asked for nothing yet."""
+    rollout = it.book.begin(M2, 1, Plan(), Author(who="ann"))
+    it.book.record(rollout, Change(state=State.FAILED, unwant=(2,)), "ann")
+    assert all(row.wanted for row in it.registry.versions("m"))
+
+
+async def test_the_time_of_a_step_begins_anew_after_a_pause(it: Instance) -> None:
+    """What was paused for longer than its limit is not overdue when it goes on."""
+    rollout = it.book.begin(M2, 1, Plan(), Author(who="ann"))
+    paused = it.book.record(rollout, Change(state=State.PENDING, is_paused=True), "ann")
+    assert paused is not None
+    assert paused.since_utc == rollout.since_utc
+    resumed = it.book.record(paused, Change(state=State.PENDING), "ann")
+    assert resumed is not None
+    assert resumed.since_utc > rollout.since_utc
+
+
+async def test_a_candidate_that_is_never_ready_ends_the_rollout(it: Instance) -> None:
+    """Its limit is the plan's; the reason is on record."""
+    it.cluster.is_automatic = False
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        await it.controller.loop.start()
+        works = [group.create_task(it.controller.loop.run())]
+        await asyncio.sleep(0)
+        works.append(group.create_task(it.controller.run_rollouts()))
+        it.book.begin(M2, 1, Plan(load_limit_s=0.1), Author(who="ann"))
+        ended = await it.until(State.FAILED)
+        assert "m:2 was not ready after 0.1 s" in ended.note
+        for work in works:
+            work.cancel()
 
 
 async def test_no_version_that_a_rollout_needs_is_taken(it: Instance) -> None:

@@ -19,6 +19,7 @@ models:
     steps: [1%:60s, 50%]
     approvals: 1
     guardrails: {latency_ratio: 2}
+    limits: {load: 10m}
 """
 SEEN = Seen(live={"m": 1}, versions={"m": frozenset({1, 2})}, rules={"m": 1}, latest={})
 
@@ -33,6 +34,7 @@ def test_a_file_becomes_what_the_command_line_would_say() -> None:
         {"share_percent": 50.0, "hold_s": 0.0, "call_count": 0},
     ]
     assert found.body["bake_s"] == 300
+    assert found.body["load_limit_s"] == 600
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,7 @@ def test_a_file_becomes_what_the_command_line_would_say() -> None:
         ("m: {version: 2, guardrails: {alpha: 2}}", "models.m.guardrails.alpha: '2' came, less"),
         ("m: {version: 2, strategy: rollback}", "models.m: strategy: a rollback is not started so"),
         ("m: {version: 2}\n  m: {version: 3}", "'m' comes twice"),
+        ("m: {version: 2, limits: {laod: 1m}}", "--limit 'laod': one of approval, load, verify"),
         ("m: [", "it cannot be read as YAML"),
         ("'a/b': {version: 2}", "models.a/b: "),
     ],
