@@ -162,6 +162,8 @@ def until(
     what: str,
     is_alive: Callable[[], bool] = lambda: True,
     tell: Callable[[], str] = str,
+    *,
+    look_s: float = LOOK_S,
 ) -> None:
     """Wait for a condition; `tell` gives more words for the error.
 
@@ -174,7 +176,7 @@ def until(
         if not alive or time.monotonic() > end_s:
             why = f"not within {limit_s:.0f} s" if alive else "the process has ended"
             raise InstanceError(f"{what}: {why}\n{tell()}")
-        time.sleep(LOOK_S)
+        time.sleep(look_s)
 
 
 @contextmanager

@@ -37,7 +37,8 @@ from serving.settings import host_port
 SMALL_BYTES: Final = 1_000
 LARGE_BYTES: Final = 1_000_000
 BLOCK: Final = 10
-LOOK_S: Final = 0.02
+LOOK_S: Final = 0.2
+"""Between two looks at a rollout: each costs the instance, and the clients beside us, some CPU."""
 SETTLED_S: Final = 1.0
 """After a swap: the version before is stopped, which is not steady yet."""
 LONG_BAKE_S: Final = 600.0
@@ -74,7 +75,7 @@ class Swapper:
         def is_switched() -> bool:
             return client.rollout(number).rollout.state is RolloutState.SWITCHED
 
-        until(is_switched, SWAP_LIMIT_S, "traffic went to the other version")
+        until(is_switched, SWAP_LIMIT_S, "traffic went to the other version", look_s=LOOK_S)
         time.sleep(SETTLED_S)
         asked_s = time.monotonic()
         self.instance.bascule("rollback", SWING, "--reason", "benchmark")
@@ -92,6 +93,7 @@ class Swapper:
             lambda: client.rollout(number).rollout.state in ENDED,
             SWAP_LIMIT_S,
             f"rollout {number} has ended",
+            look_s=LOOK_S,
         )
         report = client.rollout(number)
         if report.rollout.state is RolloutState.FAILED:

@@ -43,6 +43,8 @@ class ChildSpec:
     """Gets standard output and error; kept as `<name>.1` when it has grown large."""
     dies_with_parent: bool = True
     """False for a child that the next supervisor adopts: it gets no pipe and no death signal."""
+    niceness: int = 0
+    """How far it stands back for others at first; it ends that itself, where users may do so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Child:
         try:
             with _open_log(spec.log_file) as log:
                 process = subprocess.Popen(  # noqa: S603  our own programs only
-                    (*launch, parent, *spec.argv),
+                    (*launch, parent, str(spec.niceness), *spec.argv),
                     env=dict(spec.env),
                     stdin=subprocess.PIPE if spec.dies_with_parent else subprocess.DEVNULL,
                     stdout=log,

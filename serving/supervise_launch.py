@@ -1,9 +1,10 @@
 """Prepare a fresh process and become the real program. Standard library only; runs with `-I -S`.
 
-    supervise_launch.py PARENT PROGRAM [ARGUMENT...]
+    supervise_launch.py PARENT NICENESS PROGRAM [ARGUMENT...]
 
-PARENT is the supervisor's process id, or `-` for a program that shall outlive it. Sheds what Ray's
-processes hand down: niceness, the out-of-memory killer's preference, blocked and ignored signals.
+PARENT is the supervisor's process id, or `-` for a program that shall outlive it. NICENESS is 0, or
+more for a program that sets it to 0 itself when it has prepared itself. Sheds what Ray's processes
+hand down: niceness, the out-of-memory killer's preference, blocked and ignored signals.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Prepare, then exec."""
-    parent, *argv = sys.argv[1:]
+    parent, niceness, *argv = sys.argv[1:]
     if parent != "-":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != int(parent):  # it died before prctl took effect
@@ -27,12 +28,27 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError):  # both need rights that not every user has
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+    if int(niceness) and _can_come_back(int(niceness)):
+        os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  no site
         file.write("0")
     try:
         os.execvp(argv[0], argv)  # noqa: S606  no shell, on purpose
     except OSError as error:
         sys.exit(f"cannot run {argv[0]}: {error.strerror}")
+
+
+def _can_come_back(niceness: int) -> bool:
+    """Whether this user may end niceness, too: tried by a child, as only the kernel knows."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -137,9 +137,9 @@ def _installer(folder: Path, lock: Path) -> tuple[str, ...]:
 
 def _started(argv: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     """Start a program that dies with this process, in a folder that holds no modules."""
-    parent = str(os.getpid())
+    parent, niceness = str(os.getpid()), str(os.getpriority(os.PRIO_PROCESS, 0))
     return subprocess.Popen(  # noqa: S603  our own programs only
-        (sys.executable, "-I", "-S", "-B", str(LAUNCHER), parent, *argv),
+        (sys.executable, "-I", "-S", "-B", str(LAUNCHER), parent, niceness, *argv),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

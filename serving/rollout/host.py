@@ -10,8 +10,7 @@ States of a worker, as its host sees them::
             (tried again, after growing pauses)          any ── stop ──► draining
 
 A host belongs to one event loop. It is used by the standalone adapter and by a replica in Ray
-alike; it knows neither pools' placement nor routes. Longer than most files, because the life of one
-process is one state machine.
+alike; it knows neither placement nor routes. Longer than most files: one life, one state machine.
 """
 
 import asyncio
@@ -34,6 +33,7 @@ from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
 from serving.rollout.sequence_counts import counted_sequences
@@ -271,7 +271,8 @@ class WorkerHost:
     def _start(self) -> Child:
         for path in (self._launch.address.socket, self._launch.address.control):
             Path(path).unlink(missing_ok=True)
-        return Child.start(self._launch.child)
+        child, again = self._launch.child, self._state.restart_count
+        return Child.start(child if again else first_start(child, self._launch.address))
 
     def _note_end(self, started_s: float, ending: str) -> None:
         """Draw the conclusions from the end of the process."""

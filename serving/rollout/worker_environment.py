@@ -15,6 +15,7 @@ from typing import Final
 from runtimes.errors import ModelLoadError
 from serving.environments.store import Environments, environment_key
 from serving.registry.pins import read_pins
+from serving.rollout.loading_priority import LOADING_NICENESS
 from serving.supervise import Child, ChildSpec
 
 LOOK_S: Final = 0.5
@@ -63,6 +64,7 @@ async def worker_python(
             ),
             env=order.child.env,
             log_file=log_file,
+            niceness=LOADING_NICENESS,
         )
     )
     try:

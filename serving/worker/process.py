@@ -18,15 +18,24 @@ STDIN: Final = 0
 
 
 def shed_inheritance() -> None:
-    """Undo what Ray's processes hand down: blocked signals, niceness, the OOM killer's preference.
+    """Undo what Ray's processes hand down: blocked signals, the OOM killer's preference.
 
     What needs rights that we do not have is left as it is.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
-    with suppress(OSError):
         OOM_SCORE_FILE.write_text("0")
+
+
+def end_niceness() -> None:
+    """Compute like everybody else, all threads of this process: it has callers now.
+
+    A worker that loads beside others is started with a niceness (`rollout/loading_priority.py`).
+    Linux keeps one for each thread, and engines have theirs by now; a process group is all of them.
+    """
+    leads_group = os.getpgrp() == os.getpid()
+    with suppress(OSError):  # where it cannot be ended it was not begun
+        os.setpriority(os.PRIO_PGRP if leads_group else os.PRIO_PROCESS, 0, 0)
 
 
 def die_with(parent: int) -> None:

@@ -5,11 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from serving.supervise import Child, ChildSpec, RestartPolicy, clean_environment, is_running
+from serving.supervise import (
+    LAUNCHER,
+    Child,
+    ChildSpec,
+    RestartPolicy,
+    clean_environment,
+    is_running,
+)
 
 pytestmark = pytest.mark.anyio
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -49,6 +57,33 @@ async def test_kill_is_told_in_words(tmp_path: Path) -> None:
     child = Child.start(child_spec(tmp_path, SLEEPER))
     child.send_signal(signal.SIGKILL)
     assert (await child.wait()).text == "killed by signal 9"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may surely end a niceness again")
+async def test_a_child_stands_back_where_it_may_end_that(tmp_path: Path) -> None:
+    """A child that is given a niceness has it from its first instruction on."""
+    code = "import os; raise SystemExit(os.getpriority(os.PRIO_PROCESS, 0))"
+    spec = replace(child_spec(tmp_path, code), niceness=7)
+    assert (await Child.start(spec).wait()).returncode == spec.niceness
+
+
+async def test_nobody_stands_back_for_ever(tmp_path: Path) -> None:
+    """Where the kernel lets nobody end a niceness, none is begun."""
+    launch = f"{LAUNCHER.read_text()}\n"
+    refusing = (
+        "import os\nreal = os.setpriority\n"
+        "def refuse(which, who, niceness):\n"
+        "    if niceness < os.getpriority(which, who): raise PermissionError\n"
+        "    real(which, who, niceness)\n"
+        "os.setpriority = refuse\n"
+    )
+    program = tmp_path / "launch.py"
+    program.write_text(refusing + launch)
+    tell = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    argv = (sys.executable, str(program), "-", "7", sys.executable, "-c", tell)
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)  # noqa: ASYNC221
+    assert int(done.stdout) == before
 
 
 async def test_missing_program_says_so_in_the_log(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.host import Patience, WorkerHost, WorkerLaunch, worker_argv
+from serving.rollout.loading_priority import LOADING_NICENESS, first_start
 from serving.rollout.ports import WorkerState
 from serving.settings import load_settings
 from serving.standalone.selection import file_version
@@ -98,6 +100,26 @@ async def test_versions_come_and_go(home: Path, spec: VersionSpec) -> None:
         assert worker.rss_bytes > 0
         it.host.set_versions(())
         await it.until(lambda worker: KEY not in worker.versions)
+
+
+async def test_a_worker_stands_back_while_it_loads_beside_another(
+    home: Path, spec: VersionSpec
+) -> None:
+    """Beside one that serves it is started with a niceness, and no thread has one when it is ready.
+
+    What a worker that ended has left behind is nobody: then there is no reason to stand back.
+    """
+    watched = Watched(home)
+    child = ChildSpec(name="worker", argv=("worker",), env={}, log_file=home / "w.log")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(home / "other.sock"))
+        assert first_start(child, watched.host.address).niceness == 0
+        other.listen()
+        assert first_start(child, watched.host.address).niceness == LOADING_NICENESS
+        async with running(watched, spec) as it:
+            worker = await it.until(is_ready)
+            threads = map(int, os.listdir(f"/proc/{worker.pid}/task"))  # noqa: PTH208  ids, no paths
+            assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {0}
 
 
 async def test_a_silent_worker_is_killed_and_replaced(home: Path, spec: VersionSpec) -> None:
