@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,41 @@ def programs() -> Path | None:
     return None if beside is None else Path(beside).resolve().parent
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A server whose data lies in a folder; it can be stopped and started again."""
+
+    folder: Path
+    url: str
+    """Of an empty database."""
+    control: tuple[str, ...]
+    options: str
+
+    def start(self) -> None:
+        """Start it; returns when it accepts connections."""
+        _run(
+            self.folder,
+            [*self.control, "-l", str(self.folder / "log"), "-o", self.options, "start"],
+        )
+
+    def stop(self) -> None:
+        """Break every connection and end it, as a crash would."""
+        _run(self.folder, [*self.control, "-m", "immediate", "stop"])
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
     """Start a server whose data lies in a folder; give the URL of an empty database; stop it."""
+    server = prepared(folder)
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def prepared(folder: Path) -> Postgres:
+    """Make a server's data in a folder, and start nothing."""
     found = programs()
     if found is None:
         raise FileNotFoundError("initdb")
@@ -39,13 +72,12 @@ def running(folder: Path) -> Iterator[str]:
         shutil.chown(secret, USER)
     initialise = ("-D", str(data), "-U", "bascule", "-A", "scram-sha-256", "--no-sync")
     _run(folder, [str(found / "initdb"), *initialise, "--pwfile", str(secret)])
-    options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off"
-    control = [str(found / "pg_ctl"), "-D", str(data), "-w"]
-    _run(folder, [*control, "-l", str(folder / "log"), "-o", options, "start"])
-    try:
-        yield f"postgresql://bascule:{PASSWORD}@127.0.0.1:{port}/postgres"
-    finally:
-        _run(folder, [*control, "-m", "immediate", "stop"])
+    return Postgres(
+        folder=folder,
+        url=f"postgresql://bascule:{PASSWORD}@127.0.0.1:{port}/postgres",
+        control=(str(found / "pg_ctl"), "-D", str(data), "-w"),
+        options=f"-h 127.0.0.1 -p {port} -k '' -c fsync=off",
+    )
 
 
 def _run(folder: Path, command: Sequence[str]) -> None:
