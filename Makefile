@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 E2E := $(wildcard tests/e2e)
+# Two files of tests at a time (on four processors, four), those that start Ray one after the other.
+BESIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 CODE := serving runtimes protos benchmarks tests
 
 .PHONY: help install demo test test-long test-gpu check format protos docs bench clean
@@ -24,7 +26,7 @@ demo: $(INSTALLED) ## serve real models, flip a version and kill a worker under 
 	$(BIN)/python -m benchmarks.demo
 
 test: $(INSTALLED) ## all tests but the long ones
-	$(BIN)/python -m pytest tests/unit tests/integration $(E2E) -m "not long and not gpu"
+	$(BIN)/python -m pytest $(E2E) tests/integration tests/unit -m "not long and not gpu" $(BESIDE)
 
 test-long: $(INSTALLED) ## the tests that take minutes each
 	$(BIN)/python -m pytest tests/unit tests/integration $(E2E) -m long

@@ -4,7 +4,30 @@ Hypothesis fails an example that takes long unless it is told not to. How long s
 promise of a test: on a busy machine that alone would make good code fail.
 """
 
+from pathlib import PurePosixPath
+from typing import Final
+
+import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("bascule", deadline=None, print_blob=True)
 settings.load_profile("bascule")
+
+TOGETHER: Final = ("tests/e2e", "tests/integration/protocol", "tests/integration/hostile")
+"""Folders whose tests share a server, or a machine's Ray: one process runs all of each."""
+
+
+class FilesTogether(LoadScopeScheduling):
+    """Gives each process of pytest whole files, in the order of the command line."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0])
+        folder = file.parent.as_posix()
+        return folder if folder in TOGETHER else file.as_posix()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesTogether:
+    """Say which tests run where, when several processes share them."""
+    return FilesTogether(config, log)

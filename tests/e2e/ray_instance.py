@@ -22,9 +22,10 @@ import tritonclient.grpc as triton_grpc
 
 from serving.cluster.instance_processes import processes_of
 from serving.cluster.ray_process import RayInstance
-from tests.fakes import models
+from tests.fakes import models, waiting
 
 LIMIT_S = 120.0
+CALL_LIMIT_S = 30.0
 ROW = np.ones((1, 16), np.float32)
 ANSWER = ROW @ models.WEIGHT + models.BIAS
 BODY = json.dumps(
@@ -79,7 +80,7 @@ class Instance:
 
     def predict(self, model: str = "plain", version: int | None = None) -> Mapping[str, object]:
         """Send one call over HTTP and return the reply's body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=CALL_LIMIT_S)
         try:
             path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
             connection.request("POST", f"{path}/infer", BODY)
@@ -104,7 +105,7 @@ class Instance:
 
     def admin(self, method: str, path: str) -> Mapping[str, object]:
         """What the operators' socket answers."""
-        connection = http.client.HTTPConnection("local", timeout=30)
+        connection = http.client.HTTPConnection("local", timeout=CALL_LIMIT_S)
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
             connection.sock.connect(str(self.home / "run" / "admin.sock"))
@@ -157,19 +158,10 @@ def free_ports(count: int) -> tuple[int, ...]:
     return ports
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
+def until(condition: Callable[[], object], what: str) -> None:
     """Wait until something holds; what it raises meanwhile counts as no."""
-    pause = threading.Event()
-    waited_s = 0.0
-    while waited_s < LIMIT_S:
-        try:
-            if condition():
-                return
-        except (OSError, AssertionError, http.client.HTTPException):
-            pass
-        pause.wait(0.05)
-        waited_s += 0.05
-    raise AssertionError(f"never came true: {what}")
+    excused = (OSError, AssertionError, http.client.HTTPException)
+    waiting.until(condition, what, limit_s=LIMIT_S, excused=excused)
 
 
 class Callers:
@@ -195,7 +187,8 @@ class Callers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(LIMIT_S)
+        assert not any(thread.is_alive() for thread in self._threads), "a call never ended"
 
     def until_answers(self, more: int) -> None:
         """Wait for so many more right answers."""
@@ -204,7 +197,9 @@ class Callers:
 
     def _http(self) -> None:
         while not self._stop.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self._target.http, timeout=30)
+            connection = http.client.HTTPConnection(
+                "127.0.0.1", self._target.http, timeout=CALL_LIMIT_S
+            )
             try:
                 while not self._stop.is_set():
                     connection.request("POST", f"/v2/models/{self._model}/infer", BODY)
@@ -236,7 +231,7 @@ def grpc_answer(client: triton_grpc.InferenceServerClient, model: str) -> np.nda
     """Send one call over gRPC and return its output."""
     x = triton_grpc.InferInput("x", list(ROW.shape), "FP32")
     x.set_data_from_numpy(ROW)
-    output = client.infer(model, [x]).as_numpy("y")
+    output = client.infer(model, [x], client_timeout=CALL_LIMIT_S).as_numpy("y")
     assert output is not None
     return output
 

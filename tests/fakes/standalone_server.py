@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ import tritonclient.http as triton_http
 
 from serving.local_http import LocalHttp
 from tests.fakes.models import tiny
+from tests.fakes.waiting import until
 
 LIMIT_S = 60.0
-LOOK_S = 0.05
 
 
 def free_ports(count: int) -> list[int]:
@@ -100,12 +99,7 @@ class Server:
 
     def until(self, holds: Callable[[], object], what: str) -> None:
         """Wait until something holds."""
-        pause = threading.Event()
-        for _ in range(int(LIMIT_S / LOOK_S)):
-            if holds():
-                return
-            pause.wait(LOOK_S)
-        pytest.fail(f"never came true: {what}")
+        until(holds, what, limit_s=LIMIT_S)
 
     def worker_of(self, model: str) -> int:
         """Process id of the worker that hosts a model."""

@@ -24,6 +24,7 @@ LIMIT_S = 20.0
         ("ModelMetadata", gzip.compress(bytes(BOMB_BYTES))),
         ("ModelMetadata", zlib.compress(b"\xff" * 1000)),
     ],
+    ids=["an infer bomb", "a broken infer stream", "a bomb for the front desk", "no gzip"],
 )
 def test_a_compressed_message_inflates_to_no_more_than_the_limit(
     method: str, packed: bytes

@@ -21,7 +21,7 @@ from tests.fakes.ensemble_folders import (
     tensor,
 )
 from tests.fakes.models import fail_on_demand, simple, tiny
-from tests.fakes.standalone_server import Server, put_model, serving
+from tests.fakes.standalone_server import LIMIT_S, Server, put_model, serving
 
 X = np.arange(32, dtype=np.int32).reshape(2, 16)
 Y = np.full((2, 16), 3, np.int32)
@@ -213,4 +213,4 @@ def load_on(server: Server) -> Iterator[list[object]]:
     finally:
         stop.set()
         for each in threads:
-            each.join()
+            each.join(LIMIT_S)

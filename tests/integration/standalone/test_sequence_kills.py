@@ -12,7 +12,7 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
 from tests.fakes.sequence_models import ACCUMULATOR_CONFIG, accumulator
-from tests.fakes.standalone_server import Server, serving
+from tests.fakes.standalone_server import LIMIT_S, Server, serving
 
 KILLS = 4
 CLIENTS = 6
@@ -34,7 +34,7 @@ class Caller:
     def stop(self) -> None:
         """End with the sequence that is under way."""
         self._stop.set()
-        self.thread.join()
+        self.thread.join(LIMIT_S)
 
     def _run(self) -> None:
         with triton_grpc.InferenceServerClient(self._server.grpc) as client:

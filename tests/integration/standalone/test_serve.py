@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
 
 import numpy as np
 import psutil
@@ -24,6 +23,7 @@ from tests.fakes.standalone_server import (
     put_model,
     serving,
 )
+from tests.fakes.waiting import until
 
 
 @contextmanager
@@ -48,15 +48,7 @@ def load_on(server: Server, model: str) -> Iterator[list[str]]:
         yield answers
     finally:
         stop.set()
-        thread.join()
-
-
-def until(condition: object, what: str) -> None:
-    """Wait for a condition of another process."""
-    end = monotonic() + LIMIT_S
-    assert callable(condition)
-    while not condition():
-        assert monotonic() < end, f"never: {what}"
+        thread.join(LIMIT_S)
 
 
 @pytest.fixture(name="home")

@@ -1,0 +1,47 @@
+"""Waiting for what another process does, with an end in real time.
+
+A look may take long itself, so pauses alone say little of how long has been waited.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from serving.clock import SystemClock
+
+PATIENCE_S: Final = 60.0
+"""Far more than anything takes on a busy machine of two processors."""
+_PAUSE_S: Final = 0.02
+
+
+def until(
+    holds: Callable[[], object],
+    what: str,
+    *,
+    limit_s: float = PATIENCE_S,
+    excused: tuple[type[Exception], ...] = (),
+) -> None:
+    """Return when something holds.
+
+    Args:
+        holds: Looks once.
+        what: Names it in the failure.
+        limit_s: For how long it is looked at.
+        excused: What a look may raise meanwhile; it counts as no.
+
+    Raises:
+        AssertionError: It did not hold within the limit; says what the last look found.
+    """
+    clock, pause = SystemClock(), threading.Event()
+    end_s = clock.monotonic_s() + limit_s
+    found: object = None
+    while clock.monotonic_s() < end_s:
+        try:
+            found = holds()
+        except excused as error:
+            found = error
+        else:
+            if found:
+                return
+        pause.wait(_PAUSE_S)
+    raise AssertionError(f"never came true: {what}; the last look gave {found!r}")
