@@ -302,7 +302,7 @@ def _routing(sticky_headers: Iterable[str]) -> str:
     http-request set-var(txn.r) var(txn.m),map({LIVE_MAP}) if infer !versioned
     http-request set-var(txn.share) var(txn.r),field(3,|)
     acl has_candidate var(txn.share) -m found
-    acl has_key var(txn.key) -m found
+    acl has_key var(txn.key) -m len 1:
     # Calls that name no version are as well answered by the live one while the candidate is down.
     acl up var(txn.r),field(4,|),nbsrv gt 0
     acl candidate_wins rand({SHARE_SCALE}),sub(txn.share) lt 0

@@ -234,8 +234,8 @@ async def asked(bench: Bench, user: int) -> str:
 def test_a_key_decides_who_gets_the_candidate() -> None:
     """Equal keys get the same version on both transports, at a share that grows only more of them.
 
-    A call without the key is decided by chance; a header that the rollout does not name decides
-    nothing.
+    A call without the key, or with an empty one, is decided by chance; a header that the rollout
+    does not name decides nothing.
     """
 
     async def scenario() -> None:
@@ -259,8 +259,11 @@ def test_a_key_decides_who_gets_the_candidate() -> None:
             assert few < half
             assert 5 < len(few) < 45  # 20 are expected
             assert 60 < len(half) < 140
-            without = [await bench.version_of("/v2/models/m/infer") for _ in range(100)]
-            assert set(without) == {"1", "2"}
+            for no_key in ({}, {"x_user": ""}, {"x_user": "  "}):
+                without = [
+                    await bench.version_of("/v2/models/m/infer", **no_key) for _ in range(100)
+                ]
+                assert set(without) == {"1", "2"}
 
     asyncio.run(scenario())
 
