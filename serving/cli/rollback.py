@@ -10,6 +10,8 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.targets import named_target
+from serving.registry.rollout_plan import Strategy
+from serving.registry.rollout_record import Rollout, RolloutState
 from serving.settings import load_settings
 
 
@@ -40,7 +42,18 @@ def rollback(
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(done)).decode())
         return
-    live = done.live_version or done.to_version
-    typer.echo(
-        f"{model}: version {live} is live at every edge ({time.monotonic() - began_s:.2f} s)"
-    )
+    typer.echo(f"{model}: {told(done)} ({time.monotonic() - began_s:.2f} s)")
+
+
+def told(done: Rollout) -> str:
+    """Say what a rollback has done: moved the traffic, or only ended a rollout that was to."""
+    live = done.live_version
+    if done.plan.strategy is Strategy.ROLLBACK:
+        return f"version {live} is live at every edge"
+    name = f"rollout {done.id} to version {done.to_version}"
+    if done.state is RolloutState.FAILED:
+        stays = "nothing is live, as before" if live is None else f"version {live} stays live"
+        return f"{name} is ended before any call went there; {stays}"
+    if live is None:
+        return f"{name} is taken back; nothing is live, as before"
+    return f"{name} is taken back; version {live} is live at every edge"
