@@ -83,7 +83,7 @@ def deltas(before: Lives, now: Lives, *, watched_s: float) -> dict[VersionKey, T
     """Return what happened to each version between two looks, on all workers together.
 
     A life that ended is left out: what it counted after the last look is lost with it. A worker
-    that did not answer a look is made up for by the next; hand in `{**before, **now}` then.
+    that did not answer a look is made up for by the next; hand in what `unanswered` returns then.
 
     Args:
         before: At the last look.
@@ -101,6 +101,24 @@ def deltas(before: Lives, now: Lives, *, watched_s: float) -> dict[VersionKey, T
             more = found.get(one.key, TrafficDelta())
             found[one.key] = more + _difference(one.counted, base)
     return found
+
+
+def life_name(worker: str, restart_count: int) -> str:
+    """Name one life of a worker: what it counts begins anew with each."""
+    return f"{worker}/{restart_count}"
+
+
+def unanswered(before: Lives, now: Lives) -> Lives:
+    """Return what is known of lives that a look has nothing of, and that may answer the next.
+
+    A worker that answers in another life has ended the one before: nobody needs its numbers.
+    """
+    reborn = {life.rpartition("/")[0] for life in now}
+    return {
+        life: series
+        for life, series in before.items()
+        if life not in now and life.rpartition("/")[0] not in reborn
+    }
 
 
 def _difference(now: TrafficDelta, before: TrafficDelta) -> TrafficDelta:

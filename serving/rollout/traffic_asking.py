@@ -9,7 +9,7 @@ import structlog
 
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
-from serving.monitor.traffic import Lives, TrafficCounters
+from serving.monitor.traffic import Lives, TrafficCounters, life_name
 from serving.rollout.ports import WorkerState
 from serving.worker.control import TrafficQuestion
 
@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 
 
 def life_of(state: WorkerState) -> str:
-    """Name one life of a worker: what it counts begins anew with each."""
-    return f"{state.address.worker}/{state.restart_count}"
+    """Name the life of a worker."""
+    return life_name(state.address.worker, state.restart_count)
 
 
 def concerned(states: Iterable[WorkerState], question: TrafficQuestion) -> list[WorkerState]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
-from serving.monitor.traffic import Lives, TrafficDelta, deltas
+from serving.monitor.traffic import Lives, TrafficDelta, deltas, unanswered
 from serving.registry.rollout_record import Rollout, RolloutState, Transition
 from serving.rollout.engine.guardrails import (
     Ruling,
@@ -96,6 +96,11 @@ class Evidence:
         """The versions to look at."""
         return (self._key,) if self._old is None else (self._key, self._old)
 
+    @property
+    def life_count(self) -> int:
+        """How many lives of workers are kept to compare the next look with."""
+        return 0 if self._last is None else len(self._last.lives)
+
     def is_due(self, now_s: float, window_s: float) -> bool:
         """Whether the last look is so long ago."""
         return self._last is None or now_s - self._last.at_s >= window_s
@@ -115,9 +120,9 @@ class Evidence:
             self._compared = self._place_compared = look.compared
             self._history = _history(look.lives, self._old)
             return
-        now = Look(at_s=look.at_s, lives={**last.lives, **look.lives})
-        found = deltas(last.lives, now.lives, watched_s=look.at_s - first.at_s)
-        self._last = replace(look, lives=now.lives)
+        lives = {**unanswered(last.lives, look.lives), **look.lives}
+        found = deltas(last.lives, lives, watched_s=look.at_s - first.at_s)
+        self._last = replace(look, lives=lives)
         live = TrafficDelta() if self._old is None else found.get(self._old, TrafficDelta())
         if self._watch.baseline is None:
             self._recent += live

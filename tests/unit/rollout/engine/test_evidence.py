@@ -52,6 +52,26 @@ def test_only_what_came_since_the_first_look_is_compared() -> None:
     assert evidence.verdict().ruling is Ruling.ENOUGH
 
 
+def test_lives_that_ended_are_forgotten_and_silent_ones_are_not() -> None:
+    """A worker that starts again and again leaves nothing; one that missed a look is made up."""
+
+    def counted(life: str, count: int, began_ns: int) -> Lives:
+        delta = TrafficDelta(answered_count=count, latency_counts={FAST: count})
+        found = TrafficCounters(model="m", version=2, began_ns=began_ns, counted=delta)
+        return {life: (found,)}
+
+    evidence = Evidence(rollout_in(RolloutState.CANARY))
+    evidence.see(Look(at_s=0, lives={}))
+    for restart in range(100):
+        evidence.see(Look(at_s=restart + 1, lives=counted(f"w2/{restart}", 1, restart)))
+    assert evidence.call_count() == 100
+    assert evidence.life_count == 1
+    evidence.see(Look(at_s=200, lives=counted("w1/0", 5, 200)))
+    assert evidence.life_count == 2
+    evidence.see(Look(at_s=201, lives=counted("w2/99", 4, 99)))
+    assert evidence.call_count() == 108
+
+
 def test_a_candidate_that_fails_is_a_breach_and_stays_one() -> None:
     """Also for a controller that was started again: what was seen is kept with the change."""
     evidence = Evidence(rollout_in(RolloutState.CANARY))
