@@ -1,18 +1,20 @@
 """Garbage: which bundles nobody refers to any more, and how they go.
 
 A bundle stays while a version refers to it. A version stops doing so when it is collected itself,
-which needs all of: it is archived since `keep_days`, has no alias, and is not deployed. Its row
-stays for ever, and says when its files went. Rows change first, files go afterwards: whoever is
-killed in between leaves bundles that the next collection finds.
+which needs all of: it is archived since `keep_days`, has no alias, is not deployed, and no rollout
+is going to load it. Its row stays for ever, and says when its files went. Rows change first, files
+go afterwards: whoever is killed in between leaves bundles that the next collection finds.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import sqlalchemy as sql
+
 from serving.ids import VersionKey
-from serving.registry import audit, catalog
+from serving.registry import audit, catalog, rollout_rows
 from serving.registry.catalog import Alias, RegisteredVersion
 from serving.registry.store import Registry
 
@@ -88,6 +90,7 @@ def _foreseen(registry: Registry, rules: Rules) -> Collected:
     with registry.database.reading() as connection:
         rows = catalog.read_versions(connection)
         aliases = catalog.read_aliases(connection)
+        rules = _with_candidates(connection, rules)
     leaving = collectable(rows, aliases, rules, registry.clock.utc_now())
     kept = referenced(row for row in rows if row not in leaving)
     bundles = tuple(sorted(registry.blobs.digests() - kept))
@@ -107,12 +110,19 @@ def _collect_versions(registry: Registry, rules: Rules, who: str) -> tuple[Versi
         return ()
     with registry.database.changing() as connection:
         rows, aliases = catalog.read_versions(connection), catalog.read_aliases(connection)
+        rules = _with_candidates(connection, rules)
         leaving = collectable(rows, aliases, rules, now_utc)
         for row in leaving:
             catalog.set_collected(connection, row.model, row.version, now_utc)
             event = registry.event(who, "collect", row.model, row.version, row.digest)
             audit.append(connection, event)
     return tuple(VersionKey(row.model, row.version) for row in leaving)
+
+
+def _with_candidates(connection: sql.Connection, rules: Rules) -> Rules:
+    """Keep what a rollout that waits for approvals is going to load, archived as it is."""
+    needed = {one.candidate for one in rollout_rows.read_active(connection)}
+    return replace(rules, deployed=rules.deployed | needed)
 
 
 def _discard_unreferenced(registry: Registry, digest: str) -> bool:

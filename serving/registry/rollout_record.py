@@ -1,5 +1,6 @@
 """A rollout as the catalog keeps it: where it stands, and every step that took it there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -102,6 +103,25 @@ class Rollout:
         """The version that shall be live in this state."""
         is_moved = self.state in {RolloutState.SWITCHED, RolloutState.COMPLETE}
         return self.to_version if is_moved else self.from_version
+
+
+def hindrance(rollouts: Iterable[Rollout], model: str, version: int | None = None) -> str:
+    """Say which rollout is in the way of who moves a model's traffic, or takes its versions.
+
+    Args:
+        rollouts: Those that have not ended.
+        model: Whose traffic.
+        version: Only a rollout that this version takes part in is in the way; None: any.
+    """
+    for one in rollouts:
+        if one.model != model or version not in {None, one.from_version, one.to_version}:
+            continue
+        order = Order.SKIP if one.state is RolloutState.ROLLING_BACK else Order.ABORT
+        return (
+            f"rollout {one.id} moves '{model}' to version {one.to_version} ({one.state}): end it "
+            f"first (bascule rollout {order} {model})"
+        )
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,18 @@ from datetime import datetime
 
 import sqlalchemy as sql
 
+from serving.errors import AlreadyExistsError
 from serving.registry.approval_rows import missing_count
 from serving.registry.audit import MAX_WHO_CHARACTERS
 from serving.registry.rollout_plan import decoded_plan
-from serving.registry.rollout_record import ENDED, Change, Rollout, RolloutState, Transition
+from serving.registry.rollout_record import (
+    ENDED,
+    Change,
+    Rollout,
+    RolloutState,
+    Transition,
+    hindrance,
+)
 from serving.registry.schema import EVENTS, ROLLOUTS, TRANSITIONS
 
 
@@ -77,6 +85,17 @@ def read_active(connection: sql.Connection, model: str | None = None) -> tuple[R
     """Return the rollouts that have not ended, oldest first."""
     where = () if model is None else (ROLLOUTS.c.model == model,)
     return _read(connection, (ROLLOUTS.c.ended_utc.is_(None), *where))
+
+
+def require_free(connection: sql.Connection, model: str, version: int | None = None) -> None:
+    """Let nobody else move a model's traffic, or take a version that a rollout needs.
+
+    Raises:
+        AlreadyExistsError: A rollout is in the way; it says which, and how to end it.
+    """
+    hindered = hindrance(read_active(connection, model), model, version)
+    if hindered:
+        raise AlreadyExistsError(hindered)
 
 
 def read_history(connection: sql.Connection, model: str | None, limit: int) -> tuple[Rollout, ...]:

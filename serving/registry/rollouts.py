@@ -49,7 +49,8 @@ class RolloutBook:
             evidence: JSON: what is foreseen.
 
         Raises:
-            AlreadyExistsError: The model has a rollout that has not ended.
+            AlreadyExistsError: The model has a rollout that has not ended, or another version
+                became live meanwhile.
         """
         now_utc = self._registry.clock.utc_now()
         with self._registry.database.changing() as connection:
@@ -59,6 +60,7 @@ class RolloutBook:
                     f"{other.state}: one at a time; abort it first "
                     f"(bascule rollout abort {key.model})"
                 )
+            _require_live(connection, key.model, from_version)
             rollout = rollout_rows.insert(
                 connection,
                 Rollout(
@@ -154,6 +156,16 @@ class RolloutBook:
             if rollout is None:
                 raise NotFoundError(f"there is no rollout {number} (bascule rollout history)")
             return rollout, rollout_rows.read_transitions(connection, number)
+
+
+def _require_live(connection: sql.Connection, model: str, from_version: int | None) -> None:
+    """Refuse to begin from a version that is live no more: another process promoted another."""
+    pinned = catalog.read_pins(connection).get(model)
+    if pinned not in {None, from_version}:
+        raise AlreadyExistsError(
+            f"version {pinned} of '{model}' became live just now (it was "
+            f"{from_version or 'none'}): ask again"
+        )
 
 
 def _carry_out(

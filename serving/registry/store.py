@@ -232,8 +232,10 @@ class Registry:
 
         Raises:
             UntrustedError: The version waits for approvals.
+            AlreadyExistsError: A rollout moves the model's traffic.
         """
         with self.database.changing() as connection:
+            rollout_rows.require_free(connection, model)
             before = catalog.set_alias(connection, model, LIVE, version)
             if before != version:
                 _require_approved(connection, VersionKey(model, version), before)
@@ -264,8 +266,10 @@ class Registry:
 
         Raises:
             NotFoundError: Nothing of that name is wanted.
+            AlreadyExistsError: A rollout needs it.
         """
         with self.database.changing() as connection:
+            rollout_rows.require_free(connection, model, version)
             if not catalog.archive(connection, model, version, self.clock.utc_now()):
                 name = model if version is None else f"{model}:{version}"
                 raise NotFoundError(f"nothing of '{name}' is wanted in the registry")

@@ -104,11 +104,14 @@ class Controller(RolloutOperations):
     async def unload(self, model: str, *, dependents: bool = False) -> None:
         """Unload every version of a repository model (explicit mode); absent models succeed.
 
-        With `dependents`, an ensemble takes the models of its steps with it.
+        With `dependents`, an ensemble takes the models of its steps with it, but for those whose
+        traffic a rollout moves.
 
         Raises:
             NotReadyError: Explicit unloading is off in this mode.
+            AlreadyExistsError: A rollout moves the model's traffic.
         """
+        await self.refuse_during_rollout(model)
         await self.loop.change(lambda: self._ports.sources.unload(model, dependents=dependents))
         log.info("model_unloaded", model=model)
 

@@ -173,7 +173,7 @@ class Sources:
         Args:
             model: The model.
             dependents: If it is an ensemble: its steps' models go as well, but for those that
-                another loaded ensemble needs.
+                another loaded ensemble needs, or a rollout moves.
 
         Raises:
             NotReadyError: The mode is not explicit.
@@ -185,6 +185,7 @@ class Sources:
         if gone is None or not dependents:
             return
         needed = {name for scan in self._scans.values() for name in member_models(scan)}
+        needed |= {rollout.model for rollout in self._registry.rollouts()}
         for name in member_models(gone):
             if name not in needed:
                 self.unload(name, dependents=True)

@@ -301,6 +301,7 @@ class RolloutDriver:
         served = state is VersionState.READY
         is_switched = rollout.state is RolloutState.SWITCHED and old is not None
         return Sight(
+            live=live_of(self._loop, rollout.model),
             candidate=state if served or not failure else VersionState.UNAVAILABLE,
             candidate_reason=failure or (record.reason if record is not None else ""),
             is_old_ready=old is None or _is_ready(snapshot, VersionKey(rollout.model, old)),
@@ -325,6 +326,13 @@ class RolloutDriver:
                 await event.wait()
         except TimeoutError:
             return
+
+
+def live_of(loop: ControlLoop, model: str) -> int | None:
+    """Return what shall be live: the pin, also while it is away; else what the routes say."""
+    pinned = loop.desired.pinned_live.get(model)
+    route = loop.snapshot.routes.live.get(model)
+    return pinned or (None if route is None else route.version)
 
 
 def _is_ready(snapshot: Snapshot, key: VersionKey) -> bool:

@@ -40,6 +40,8 @@ SEQUENCES_KNOWN_S: Final = 3.0
 class Sight:
     """What is seen of a rollout's versions at one moment."""
 
+    live: int | None = None
+    """What is live, or shall be; None: nothing is, or it is not known yet."""
     candidate: VersionState | None = None
     """None: it is not known yet."""
     candidate_reason: str = ""
@@ -149,6 +151,8 @@ def _faults(rollout: Rollout, sight: Sight) -> Iterator[str]:
     """Say why the rollout cannot go on."""
     state, plan = rollout.state, rollout.plan
     if state is State.PENDING:
+        if sight.live not in {None, rollout.from_version}:
+            yield _overtaken(rollout, sight.live)
         return
     if sight.candidate is VersionState.UNAVAILABLE:
         reason = sight.candidate_reason or "no reason was given"
@@ -164,6 +168,17 @@ def _faults(rollout: Rollout, sight: Sight) -> Iterator[str]:
             f"{rollout.candidate} would break callers of version {rollout.from_version}: "
             f"{sight.breaks}; start it with --force --reason TEXT if they are ready for it"
         )
+
+
+def _overtaken(rollout: Rollout, live: int | None) -> str:
+    """Say that something else became live while the rollout waited to begin."""
+    if live == rollout.to_version:
+        return f"{rollout.candidate} became live meanwhile: there is nothing to move"
+    was = f"version {rollout.from_version}" if rollout.from_version else "nothing"
+    return (
+        f"version {live} became live while the rollout waited, and it was planned from {was}: "
+        f"start it again (bascule rollout start {rollout.model} --to {rollout.to_version})"
+    )
 
 
 def no_shares(model: str, strategy: Strategy) -> str:
@@ -278,6 +293,8 @@ def _back(rollout: Rollout, sight: Sight, why: str) -> Change | None:
     has_traffic = state in {State.CANARY, State.SWITCHED} or rollout.plan.strategy is (
         Strategy.RECREATE
     )
+    if state is State.PENDING:  # nothing was asked for yet
+        return Change(state=State.FAILED, reason=why)
     if not has_traffic and state is not State.SHADOW:
         return _ended(rollout, State.FAILED, why)
     is_unloaded = rollout.plan.strategy is Strategy.RECREATE

@@ -9,9 +9,9 @@ from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Plan, Strategy, require_sound
-from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState
+from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState, hindrance
 from serving.registry.rollouts import RolloutBook
-from serving.rollout.engine.driver import RolloutDriver
+from serving.rollout.engine.driver import RolloutDriver, live_of
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.engine.machine import no_shares
 from serving.rollout.loop import ControlLoop, Ports
@@ -164,15 +164,9 @@ class RolloutOperations:
         """
         if self._book is None:
             return
-        for rollout in await asyncio.to_thread(self._book.active, model):
-            if version not in {None, rollout.from_version, rollout.to_version}:
-                continue
-            is_going_back = rollout.state is RolloutState.ROLLING_BACK
-            order = Order.SKIP if is_going_back else Order.ABORT
-            raise AlreadyExistsError(
-                f"rollout {rollout.id} moves '{model}' to version {rollout.to_version} "
-                f"({rollout.state}): end it first (bascule rollout {order} {model})"
-            )
+        hindered = hindrance(await asyncio.to_thread(self._book.active, model), model, version)
+        if hindered:
+            raise AlreadyExistsError(hindered)
 
     def _known(self, key: VersionKey, live: int | None) -> Known:
         old = None if live is None else self._need(VersionKey(key.model, live))
@@ -206,9 +200,7 @@ class RolloutOperations:
 
     def _live(self, model: str) -> int | None:
         """Return what shall be live: the pin, also while it is away."""
-        pinned = self._control_loop.desired.pinned_live.get(model)
-        route = self._control_loop.snapshot.routes.live.get(model)
-        return pinned or (None if route is None else route.version)
+        return live_of(self._control_loop, model)
 
     def _driving(self) -> RolloutDriver:
         if self._driver is None:

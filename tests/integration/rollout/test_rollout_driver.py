@@ -12,7 +12,9 @@ from serving.clock import SystemClock
 from serving.errors import AlreadyExistsError, NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives
+from serving.registry import catalog
 from serving.registry.aliases import Author
+from serving.registry.collection import Rules, collect
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
@@ -154,7 +156,8 @@ async def test_a_rollback_that_is_held_says_so(it: Instance) -> None:
     async with running(it):
         await it.controller.start_rollout("m", 2, Plan(bake_s=600))
         await it.until(State.SWITCHED)
-        it.registry.unwant("m", 1, "ann")
+        with it.registry.database.changing() as connection:  # as by an instance of before
+            catalog.archive(connection, "m", 1, it.registry.clock.utc_now())
         await it.controller.sync()
         with pytest.raises(NotReadyError, match="version 1 is not ready to take the traffic back"):
             await it.controller.rollback("m")
@@ -215,6 +218,27 @@ async def test_a_candidate_that_is_never_ready_ends_the_rollout(it: Instance) ->
             work.cancel()
 
 
+async def test_nobody_takes_by_another_way_what_a_rollout_needs(it: Instance) -> None:
+    """Archived, promoted or collected past the instance: refused with the rollout and a remedy."""
+    it.registry.unwant("m", 2, "ann")
+    rollout = it.book.begin(M2, 1, Plan(), Author(who="ann"))
+    for version in (1, 2, None):
+        with pytest.raises(AlreadyExistsError, match=f"rollout {rollout.id} moves 'm' .* abort m"):
+            it.registry.unwant("m", version, "ann")
+    with pytest.raises(AlreadyExistsError, match="abort m"):
+        it.registry.pin_live("m", 2, "ann")
+    assert not collect(it.registry, Rules(takes_archived=True, keep_days=0), "ann").versions
+    it.book.record(rollout, Change(state=State.FAILED), "ann")
+    it.registry.unwant("m", None, "ann")
+
+
+async def test_a_rollout_does_not_begin_from_what_is_live_no_more(it: Instance) -> None:
+    """Another process promoted after the instance had looked: whoever asks is told."""
+    it.registry.pin_live("m", 2, "bob")
+    with pytest.raises(AlreadyExistsError, match="version 2 of 'm' became live just now"):
+        it.book.begin(VersionKey("m", 3), 1, Plan(), Author(who="ann"))
+
+
 async def test_no_version_that_a_rollout_needs_is_taken(it: Instance) -> None:
     """Neither of the two, nor all; after the end each may go."""
     async with running(it):
@@ -223,5 +247,7 @@ async def test_no_version_that_a_rollout_needs_is_taken(it: Instance) -> None:
         for version in (1, 2, None):
             with pytest.raises(AlreadyExistsError, match="rollout abort m"):
                 await it.controller.retire("m", version)
+        with pytest.raises(AlreadyExistsError, match="rollout abort m"):
+            await it.controller.unload("m")
         await it.controller.order_rollout("m", Order.SKIP)
         await it.controller.retire("m", 1)
