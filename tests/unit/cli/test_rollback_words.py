@@ -27,8 +27,10 @@ State = RolloutState
         ),
         (
             {"state": State.FAILED, "from_version": None},
-            "rollout 1 to version 2 is ended before any call went there; "
-            "nothing is live, as before",
+            (
+                "rollout 1 to version 2 is ended before any call went there; "
+                "nothing is live, as before"
+            ),
         ),
         (
             {"state": State.ROLLED_BACK, "from_version": None},
