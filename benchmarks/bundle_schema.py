@@ -1,4 +1,4 @@
-"""Write the JSON schema of a bundle's manifest, from the manifest itself.
+"""Write the JSON schemas of a bundle's manifest and of its data contract, from these themselves.
 
 python -m benchmarks.bundle_schema
 """
@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from serving.registry.contract_model import ContractModel
 from serving.registry.manifest import Manifest
 
-SCHEMA: Final = Path(__file__).parents[1] / "serving" / "registry" / "bundle.schema.json"
+REGISTRY: Final = Path(__file__).parents[1] / "serving" / "registry"
+SCHEMA: Final = REGISTRY / "bundle.schema.json"
+CONTRACT_SCHEMA: Final = REGISTRY / "contract.schema.json"
 
 
 def schema_text() -> str:
@@ -20,9 +23,17 @@ def schema_text() -> str:
     return json.dumps(whole, indent=2) + "\n"
 
 
+def contract_schema_text() -> str:
+    """Return the schema of `contract.yaml` as it is stored."""
+    schema = ContractModel.model_json_schema(mode="validation")
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return json.dumps(whole, indent=2) + "\n"
+
+
 def main() -> int:
-    """Rewrite the schema."""
+    """Rewrite the schemas."""
     SCHEMA.write_text(schema_text())
+    CONTRACT_SCHEMA.write_text(contract_schema_text())
     return 0
 
 

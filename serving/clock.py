@@ -15,6 +15,11 @@ class Clock(Protocol):
         """The wall clock, timezone-aware UTC."""
 
 
+def utc_s() -> float:
+    """Return the wall clock, in seconds since 1970."""
+    return time.time()
+
+
 class SystemClock:
     """The machine's clocks."""
 

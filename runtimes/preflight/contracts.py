@@ -26,8 +26,13 @@ def check_contract(subject: Subject) -> Iterator[Finding]:
             "correct the contract and pack the bundle again",
         )
         return
-    yield from _tensors("input", contract.inputs, contract.model_inputs)
-    yield from _tensors("output", contract.outputs, contract.model_outputs)
+    findings = [
+        *_tensors("input", contract.inputs, contract.model_inputs),
+        *_tensors("output", contract.outputs, contract.model_outputs),
+    ]
+    yield from findings
+    for problem in () if findings else contract.rule_problems:
+        yield _differs(CONTRACT, problem, Evidence(problem, "rules that its tensors can answer"))
     yield from _reference(contract)
     for age in contract.ages:
         yield from _old(contract, age)

@@ -190,6 +190,8 @@ class Contract:
     """Of the reference in the bundle; empty: there is none."""
     ages: tuple[Age, ...] = ()
     limits: AgeLimits = AgeLimits()
+    rule_problems: tuple[str, ...] = ()
+    """Rules that cannot be asked of the model's tensors, each with the reason."""
     problem: str = ""
     """Why it cannot be read; the other fields say nothing then."""
 

@@ -17,6 +17,7 @@ from serving.registry.rollout_record import Order, Rollout
 
 if TYPE_CHECKING:
     from serving.edge.control import ClusterStatus, RolloutReport
+    from serving.edge.quality_call import VersionQuality
 
 STATUS_LIMIT_S: Final = 10.0
 CHANGE_LIMIT_S: Final = 900.0
@@ -156,6 +157,18 @@ class AdminClient:
         from serving.edge.control import RolloutReport  # noqa: PLC0415  as for a status
 
         return msgspec.json.decode(reply, type=RolloutReport)
+
+    def quality(self, model: str) -> "tuple[VersionQuality, ...]":
+        """Return what the data contracts of a model's versions have seen on this node.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: No version of the model is ready.
+        """
+        from serving.edge.quality_call import VersionQuality  # noqa: PLC0415  as for a status
+
+        reply = self._call("GET", f"{_model(model)}/quality", None, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=tuple[VersionQuality, ...])
 
     def _call(
         self, method: str, path: str, body: Mapping[str, object] | None, limit_s: float

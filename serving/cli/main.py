@@ -66,6 +66,8 @@ WORDS: Final = {
     "events": Word("serving.cli.events", "Tell others of rollouts: who is told, what was sent."),
     "unload": Word("serving.cli.operate", "Take a version, or a whole model, out of service."),
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),
+    "contract": Word("serving.cli.contract", "Draft a data contract; test data against one."),
+    "quality": Word("serving.cli.quality", "What a model's data contracts have seen."),
     "predict": Word("serving.cli.predict", "Call a model and print its outputs."),
     "loadtest": Word(
         "serving.cli.loadtest", "Ask a model under load and prove that nothing is lost."

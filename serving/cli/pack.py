@@ -13,6 +13,7 @@ from runtimes.facts_json import plain
 from runtimes.file_kind import read_model_file
 from runtimes.gpu_memory import GpuMeter
 from runtimes.gpu_probe import SystemNvml
+from serving.cli.contract_draft import with_drafted_contract
 from serving.cli.given_samples import given_samples
 from serving.cli.lock_options import Dependencies, Lock, dependency_requirements
 from serving.cli.model_lines import estimate_of, estimate_text, model_lines
@@ -167,7 +168,9 @@ def pack_checked(
 
         def complete(draft: Bundle) -> Manifest:
             manifest, inspection = complete_bundle(draft, told)
-            seen.append(inspection)
+            manifest, note = with_drafted_contract(draft.folder, manifest)
+            notes = (*inspection.notes, note) if note else inspection.notes
+            seen.append(replace(inspection, notes=notes))
             return manifest
 
         bundle = pack_bundle(order, destination, complete)
@@ -184,6 +187,8 @@ def _gaps(manifest: Manifest, revision_gap: str) -> Iterator[str]:
         yield "training data: say --training-data"
     if not manifest.lineage.metrics:
         yield "metrics: say --metric"
+    if not manifest.contract_file:
+        yield "data contract: say --contract, or bring rows for a draft (--reference, --golden)"
     if not manifest.requirements.profiles:
         yield "hardware profile: any node will do, unless --profile says otherwise"
 

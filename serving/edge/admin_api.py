@@ -24,6 +24,7 @@
     POST /v1/models/{model}/rollback {"reason": ""}         → 200 Rollout
     GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollout_record)]
     GET  /v1/rollouts/{number}                  → 200 {"rollout": Rollout, "transitions": […]}
+    GET  /v1/models/{model}/quality             → 200 [VersionQuality (serving.edge.quality_call)]
     GET  /openapi.json                          → 200 all of the above as OpenAPI 3.1
 
 Who asked is the owner of the process at the other end of the socket, as the kernel says.
@@ -35,7 +36,7 @@ status that `serving.errors.WIRE` gives the code; an unknown path or method has 
 `not_found` and `method_not_allowed`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -97,9 +98,13 @@ class Promoted(msgspec.Struct, frozen=True):
     revision: int
 
 
-def admin_app(control: Control) -> Starlette:
-    """Build the admin API over a controller."""
-    calls = (*_general_calls(_Operations(control)), *_rollout_calls(_RolloutOperations(control)))
+def admin_app(control: Control, more: Sequence[AdminCall] = ()) -> Starlette:
+    """Build the admin API over a controller, and over what the node itself answers."""
+    calls = (
+        *_general_calls(_Operations(control)),
+        *_rollout_calls(_RolloutOperations(control)),
+        *more,
+    )
     document: dict[str, object] = {}
 
     async def description(_: Request) -> object:

@@ -30,6 +30,7 @@ from serving.edge.haproxy_process import HaproxySpec
 from serving.edge.local_server import LocalServer
 from serving.edge.node_metrics import NodeMetrics
 from serving.edge.protocol_settings import ProtocolSettings
+from serving.edge.quality_call import quality_calls
 from serving.edge.regions import RegionBook, RegionPolicy
 from serving.edge.routes import RouteTable, workers_of
 from serving.edge.sequence_peers import PeerTeller
@@ -221,7 +222,10 @@ class Edge:
             LocalServer(
                 front_desk_app(self._desk, metrics.render, generator), run / FRONT_DESK_SOCKET
             ),
-            LocalServer(admin_app(self._desk.control), self._settings.admin_socket),
+            LocalServer(
+                admin_app(self._desk.control, quality_calls(self._desk)),
+                self._settings.admin_socket,
+            ),
         ]
         self._tasks = [self._spawn(server.run()) for server in self._servers]
         self._tellers = [

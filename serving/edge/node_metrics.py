@@ -16,6 +16,7 @@ from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.monitor import catalogue, exposition, node
 from serving.monitor.exposition import Sample
+from serving.monitor.quality.samples import quality_samples
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class NodeMetrics:
         }
         samples = [
             *exposition.version_samples(statistics.result(), load_s),
+            *quality_samples(statistics.result()),
             *machine.result(),
             *self._own_samples(),
             *_worker_samples(status.result()),

@@ -114,6 +114,57 @@ GPU_ENERGY: Final = _of_gpu(
     "nv_energy_consumption", "counter", "GPU energy consumption in joules since the driver started"
 )
 
+VIOLATIONS: Final = _of_version(
+    "bascule_contract_violations_total",
+    "counter",
+    "Rows that broke a rule of the version's data contract",
+    "input",
+    "rule",
+    "action",
+)
+CONTRACT_ROWS: Final = _of_version(
+    "bascule_contract_rows_total", "counter", "Rows that a data contract judged"
+)
+CONTRACT_BAD_ROWS: Final = _of_version(
+    "bascule_contract_violating_rows_total",
+    "counter",
+    "Rows that broke at least one rule of the data contract",
+)
+CONTRACT_REJECTED: Final = _of_version(
+    "bascule_contract_rejected_requests_total",
+    "counter",
+    "Requests that the data contract refused",
+)
+CONTRACT_WITHHELD: Final = _of_version(
+    "bascule_contract_withheld_answers_total",
+    "counter",
+    "Answers that were not sent because the model's outputs broke the data contract",
+)
+MISSING_VALUES: Final = _of_version(
+    "bascule_missing_values_total",
+    "counter",
+    "Missing values in requests, by how: nan, token, empty, absent",
+    "input",
+    "kind",
+)
+CONTRACT_ALARM: Final = _of_version(
+    "bascule_contract_alarm",
+    "gauge",
+    "A rate in the contract's window that is over its limit: how many times the limit it is",
+    "rule",
+)
+EVENT_LAG: Final = _of_version(
+    "bascule_event_lag_seconds",
+    "gauge",
+    "Age of the oldest event of the latest request that said when it happened",
+)
+REFERENCE_AGE: Final = _of_version(
+    "bascule_reference_age_seconds", "gauge", "Time since the end of the reference data"
+)
+TRAINING_AGE: Final = _of_version(
+    "bascule_model_training_age_seconds", "gauge", "Time since the end of the training data"
+)
+
 VERSIONS_BY_STATE: Final = MetricSpec(
     name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
 )

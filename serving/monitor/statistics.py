@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from runtimes.errors import BasculeError
 from serving.ids import VersionKey
+from serving.monitor.quality.report import QualityReport, merged
 from serving.monitor.traffic_recorder import TrafficRecorder
 
 
@@ -111,6 +112,8 @@ class VersionStatistics:
     """Calls that were accepted and do not run yet."""
     gpu_uuid: str = ""
     """Of the GPU that all of it ran on; empty: the CPU, or several."""
+    quality: QualityReport | None = None
+    """What its data contract has seen; None: it has none."""
 
     @property
     def key(self) -> VersionKey:
@@ -165,6 +168,7 @@ def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
         batches=tuple(batches[rows] for rows in sorted(batches)),
         pending_count=one.pending_count + other.pending_count,
         gpu_uuid=one.gpu_uuid,
+        quality=merged(one.quality, other.quality),
     )
 
 

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
+from serving.registry.data_contract import DataContract
 from serving.registry.formats import (
     CODE_SUFFIXES,
     FORMATS,
@@ -29,6 +30,7 @@ from serving.registry.formats import (
     format_named,
     format_of_plain_file,
 )
+from serving.registry.kept_contract import CONTRACT_FILE, KnownContracts
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
 from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
 from serving.registry.version import WARMUP_FOLDER, VersionSpec
@@ -95,6 +97,7 @@ class Repository:
         self._root = root.absolute()
         self._gpu = gpu
         self._configs: dict[str, _CachedConfig] = {}
+        self._contracts = KnownContracts()
 
     def scan(self) -> RepositoryScan:
         """Read the whole folder.
@@ -229,7 +232,7 @@ class Repository:
         if not config.policy.ensemble:
             model_file, found = _model_file(folder, files, config)
             file, kind = folder / model_file, found.name
-        shared = _shared_files(self._root / model, config)
+        shared = tuple(_shared_files(self._root / model, config))
         return VersionSpec(
             model=model,
             version=number,
@@ -240,7 +243,16 @@ class Repository:
             origin=f"repository {self._root}",
             policy=config.policy,
             config_text=config.text,
+            contract=self._contract(folder, (*files, *shared)),
         )
+
+    def _contract(self, folder: Path, files: tuple[_File, ...]) -> DataContract | None:
+        """Return the contract in the version's folder, else the one that its versions share."""
+        there = {item.path for item in files}
+        for path in (CONTRACT_FILE, f"../{CONTRACT_FILE}"):
+            if path in there:
+                return self._contracts.read(folder / path)
+        return None
 
 
 def _name_problem(name: str) -> str:
@@ -290,7 +302,7 @@ def _files(folder: Path, prefix: str = "") -> Iterator[_File]:
 
 def _shared_files(folder: Path, config: ModelConfiguration) -> Iterator[_File]:
     """What the versions of a model read besides their own folders, as far as it is there."""
-    named = [one.file for one in config.policy.labels]
+    named = [CONTRACT_FILE, *(one.file for one in config.policy.labels)]
     named += [
         f"{WARMUP_FOLDER}/{one.file}"
         for sample in config.policy.warmups

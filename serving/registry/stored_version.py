@@ -9,6 +9,7 @@ from serving.registry.catalog import RegisteredVersion
 from serving.registry.dependencies import Dependencies
 from serving.registry.file_digests import FileDigest
 from serving.registry.golden_samples import golden_spec
+from serving.registry.kept_contract import stored_contract
 from serving.registry.manifest import Manifest
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.trust import Candidate
@@ -111,6 +112,7 @@ def stored_spec(
         lock_file=decision.lock_file,
         warning=decision.warning,
         golden=golden_spec(manifest),
+        contract=stored_contract(folder, manifest),
     )
 
 

@@ -33,7 +33,8 @@ from runtimes.preflight.subject import (
     Trust,
 )
 from runtimes.profile import SHIPPED, HardwareProfile
-from serving.registry.contract_file import MAX_CONTRACT_BYTES, read_contract
+from serving.registry.contract_file import MAX_CONTRACT_BYTES, judged_contract, parse_contract
+from serving.registry.contract_fit import misfits
 from serving.registry.dependencies import Policy, effective_policy
 from serving.registry.folder_facts import measure_bundle, measure_file
 from serving.registry.golden_samples import specs_of
@@ -169,7 +170,10 @@ def subject_of_version(spec: VersionSpec, around: Surroundings) -> Subject:
     """
     if not spec.folder:
         subject = subject_of_file(Path(spec.file), around, policy=spec.policy)
-        return replace(subject, name=str(spec.key), format=spec.format)
+        contract = None
+        if spec.contract is not None and around.now_utc is not None:
+            contract = judged_contract(spec.contract, around.now_utc)
+        return replace(subject, name=str(spec.key), format=spec.format, contract=contract)
     subject = subject_of_bundle(Path(spec.folder), around)
     claimed = replace(subject, name=str(spec.key), claims=_claims(spec.policy))
     chosen = (spec.policy.profile,) if spec.policy.profile else spec.policy.profiles
@@ -281,12 +285,17 @@ def _contract(folder: Path, manifest: Manifest, now_utc: datetime | None) -> Con
     file = folder / manifest.contract_file
     if not manifest.contract_file or now_utc is None or not file.is_file() or file.is_symlink():
         return None
-    raw = _read_up_to(file, MAX_CONTRACT_BYTES)
-    found = read_contract(raw, manifest.lineage.trained_until, now_utc)
+    try:
+        said = parse_contract(_read_up_to(file, MAX_CONTRACT_BYTES))
+    except BasculeError as error:
+        return Contract(problem=error.message)
     digests = {one.path: one.sha256 for one in manifest.files}
     specs = specs_of(manifest)
+    is_batched = (manifest.max_batch_rows or 0) > 0
+    problems = misfits(said, specs.inputs, specs.outputs, is_batched=is_batched)
     return replace(
-        found,
+        judged_contract(said.with_training(manifest.lineage.trained_until), now_utc),
+        rule_problems=tuple(problems) if specs.inputs else (),
         model_inputs=specs.inputs,
         model_outputs=specs.outputs,
         packed_reference_sha256=digests.get(manifest.reference_file, ""),

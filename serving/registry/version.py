@@ -18,6 +18,7 @@ from runtimes.reshape import Reshape
 from runtimes.signature import Configured
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
+from serving.registry.data_contract import DataContract
 from serving.registry.ensemble import EnsembleStep
 from serving.registry.file_digests import FileDigest
 from serving.registry.sequence_policy import SequencePolicy
@@ -232,6 +233,8 @@ class VersionSpec:
     """What is to be said of it although it can be served: a pinned package that differs, …"""
     golden: GoldenSpec | None = None
     """Replayed on the real device before the version takes a call."""
+    contract: DataContract | None = None
+    """What its inputs and outputs must look like; None: nobody said."""
 
     @property
     def key(self) -> VersionKey:

@@ -68,6 +68,8 @@ class InferCall(msgspec.Struct, frozen=True):
     """Custom parameters, a dict of scalars, or None; shared between equal calls, never changed."""
     region_bytes: int = 0
     """Bytes of its tensors that did not come with the request, but out of shared memory."""
+    flags: str = ""
+    """What the answer shall say of the request in the parameter `bascule_flags`; empty: nothing."""
 
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -1,6 +1,7 @@
 """Fast path. What a reply carries, before a wire gives it a form."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,9 @@ from serving.wire.call import Array, CallSpec, InferCall, OutputAsk
 from serving.wire.classification import classify
 from serving.wire.regions import Regions, RegionSpan, output_too_small
 from serving.wire.tensors import Buffer, encode_strings, raw_bytes
+
+FLAGS: Final = "bascule_flags"
+"""The parameter of a reply that names the broken rules of the version's data contract."""
 
 
 class ReplyTensor(msgspec.Struct, frozen=True):

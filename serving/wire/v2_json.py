@@ -27,7 +27,13 @@ from serving.wire.output_checks import OutputChecks
 from serving.wire.parameters import NONE, Parameters
 from serving.wire.raw_request import raw_input
 from serving.wire.regions import NoRegions, Regions
-from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors, write_to_region
+from serving.wire.replies import (
+    FLAGS,
+    ReplyTensor,
+    has_constant_head,
+    reply_tensors,
+    write_to_region,
+)
 from serving.wire.tensors import Buffer, raw_bytes
 
 MAX_JSON_BYTES: Final = 64 << 20
@@ -178,7 +184,7 @@ class V2JsonCodec:
             InvalidArgumentError: A BYTES output asked for as JSON is not UTF-8.
             EngineError: An array does not fit its declared datatype.
         """
-        if call.id:
+        if call.id or call.flags:
             return self._encode(call, outputs)
         key = (call.outputs, tuple([array.shape for array in outputs]))
         head = self._heads.get(key)
@@ -210,7 +216,8 @@ class V2JsonCodec:
                 data = tensor_to_json(tensor.array, name=tensor.name)
                 entries.append(_entry(tensor, b',"data":' + data))
         start = b'{"id":%b,' % orjson.dumps(call.id) if call.id else b"{"
-        head = b"".join((start, self._start, b",".join(entries), b"]}"))
+        end = b"]}" if not call.flags else b'],"parameters":%b}' % orjson.dumps({FLAGS: call.flags})
+        head = b"".join((start, self._start, b",".join(entries), end))
         return JsonReply(head, tuple(tail), len(head) if any(map(len, tail)) else None)
 
 

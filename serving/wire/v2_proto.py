@@ -26,7 +26,13 @@ from serving.wire.proto_request import (
 )
 from serving.wire.protobuf import delimited, varint
 from serving.wire.regions import NoRegions, Regions
-from serving.wire.replies import ReplyTensor, has_constant_head, reply_tensors, write_to_region
+from serving.wire.replies import (
+    FLAGS,
+    ReplyTensor,
+    has_constant_head,
+    reply_tensors,
+    write_to_region,
+)
 from serving.wire.tensors import Buffer, raw_bytes
 
 __all__ = ["V2ProtoCodec", "read_target"]
@@ -193,7 +199,7 @@ class V2ProtoCodec:
         Raises:
             EngineError: An array does not fit its declared datatype.
         """
-        if call.id:
+        if call.id or call.flags:
             return self._encode(call, outputs)
         key = (call.outputs, tuple([array.shape for array in outputs]))
         head = self._heads.get(key)
@@ -215,12 +221,12 @@ class V2ProtoCodec:
             self._heads.clear()
         tensors = reply_tensors(self._spec, call, outputs)
         first, *others = [_raw_head(tensor.array.nbytes) for tensor in tensors]
-        first = _RawHead(self._head("", tensors) + first.text, first.size)
+        first = _RawHead(self._head(call, tensors) + first.text, first.size)
         self._heads[key] = _Head((first, *others))
 
     def _encode(self, call: InferCall, outputs: Sequence[Array]) -> list[Buffer]:
         tensors = reply_tensors(self._spec, call, outputs)
-        parts: list[Buffer] = [self._head(call.id, tensors)]
+        parts: list[Buffer] = [self._head(call, tensors)]
         for tensor in tensors:
             if tensor.region is not None:
                 write_to_region(tensor, tensor.region, self._regions)
@@ -231,9 +237,10 @@ class V2ProtoCodec:
             parts.append(raw)
         return parts
 
-    def _head(self, request_id: str, tensors: Sequence[ReplyTensor]) -> bytes:
+    def _head(self, call: InferCall, tensors: Sequence[ReplyTensor]) -> bytes:
         entries = [_output(tensor) for tensor in tensors]
-        return b"".join((self._start, delimited(3, request_id.encode()), *entries))
+        flags = _text_parameter(FLAGS, call.flags) if call.flags else b""
+        return b"".join((self._start, delimited(3, call.id.encode()), flags, *entries))
 
 
 class _RawHead(msgspec.Struct, frozen=True):
@@ -251,6 +258,13 @@ class _Head(msgspec.Struct, frozen=True):
 
 def _raw_head(size: int) -> _RawHead:
     return _RawHead(_RAW_TAG + varint(size), size)
+
+
+def _text_parameter(key: str, text: str) -> bytes:
+    """Write one entry of the reply's parameters."""
+    value = delimited(3, text.encode())  # InferParameter.string_param
+    entry = delimited(1, key.encode()) + delimited(2, value)
+    return b"\x22%b%b" % (varint(len(entry)), entry)
 
 
 def _output(tensor: ReplyTensor) -> bytes:

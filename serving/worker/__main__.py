@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from runtimes.errors import BasculeError
+from serving import clock
 from serving.clock import SystemClock
 from serving.logs import configure_logs
 from serving.wire.regions import NoRegions
@@ -92,6 +93,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         handover=Handover(arguments.worker, loop, time.perf_counter_ns),
         has_predecessor=recorder.has_predecessor,
         regions=regions if regions is not None else NoRegions(),
+        utc_s=clock.utc_s,
     )
     desk = Desk(
         targets,

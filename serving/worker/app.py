@@ -274,7 +274,11 @@ class WorkerApp:
             now_ms=int(self._clock.utc_now().timestamp() * 1e3),
             pending_count=loaded.batcher.queued_count,
         )
-        return replace(counted, gpu_uuid=gpu_uuid(self._hosting.facts, loaded.served.device))
+        return replace(
+            counted,
+            gpu_uuid=gpu_uuid(self._hosting.facts, loaded.served.device),
+            quality=None if loaded.quality is None else loaded.quality.report(),
+        )
 
 
 def _body_of(body: bytes, kind: type[Told]) -> Told:

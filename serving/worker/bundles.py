@@ -9,6 +9,7 @@ from pathlib import Path
 
 from serving.registry.bundle import read_bundle
 from serving.registry.golden_samples import golden_spec
+from serving.registry.kept_contract import bundle_contract
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import VersionSpec
 
@@ -36,4 +37,5 @@ def bundle_version(folder: Path, *, device: str, threads: int) -> VersionSpec:
         config_text=config.text,
         folder=str(bundle.folder),
         golden=golden_spec(manifest),
+        contract=bundle_contract(bundle.folder, manifest),
     )

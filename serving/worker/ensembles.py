@@ -18,6 +18,7 @@ from serving.worker.ensemble_plan import PlannedStep, plan_ensemble, served_ense
 from serving.worker.intake import Intake
 from serving.worker.loaded import LoadedVersion, Shop
 from serving.worker.model_files import read_labels
+from serving.worker.quality_gate import gate_for
 
 Loaded = Mapping[VersionKey, LoadedVersion]
 
@@ -71,6 +72,7 @@ def open_ensemble(
         batcher=intake,
         statistics=statistics,
         default_timeout_ns=0,
+        quality=before.quality if before and is_same else gate_for(spec, served, shop.utc_s),
     )
 
 

@@ -179,6 +179,8 @@ class Exchange(QueuedCall):
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Encode the result and send it in turn."""
         try:
+            if self.loaded is not None and self.loaded.quality is not None:
+                self.call = self.loaded.quality.pass_on(self.call, outputs)
             self._encode(outputs)
         except BasculeError as error:
             self.refused = error
@@ -269,6 +271,8 @@ class Exchange(QueuedCall):
         loaded = self.loaded
         if loaded is None:  # decoding sets it or raises
             raise EngineError("no version was chosen for a decoded call")
+        if loaded.quality is not None:
+            call = loaded.quality.admit(call)
         self.call = call
         self.rows = call.rows
         self.stack_key = call.stack_key

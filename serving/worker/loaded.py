@@ -20,6 +20,7 @@ from serving.worker.executor import Executor, RunCosts, VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
+from serving.worker.quality_gate import QualityGate, gate_for
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.recorder import Note
 from serving.worker.response_cache import ResponseCache
@@ -46,6 +47,8 @@ class Shop:
     has_predecessor: bool = False
     """Whether sequences may be asked for that another worker, or another form of a version, had."""
     tracing: Tracing = field(default_factory=Tracing)
+    utc_s: Callable[[], float]
+    """Seconds since 1970."""
 
     def with_predecessor(self) -> Self:
         """Return what a version gets that replaces another form of it."""
@@ -72,6 +75,8 @@ class LoadedVersion:
     """Longest time in the queue that the policy allows; 0: no limit."""
     has_levels: bool = False
     """The queue has priority levels, which judge time limits by themselves."""
+    quality: QualityGate | None = None
+    """Enforces its data contract; None: it has none, which costs a call one test."""
 
 
 def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) -> LoadedVersion:
@@ -97,6 +102,7 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
         has_levels=queue.priorities is not None,
+        quality=gate_for(spec, served, shop.utc_s),
     )
 
 

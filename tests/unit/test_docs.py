@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 import typer.main
 
-from benchmarks.bundle_schema import SCHEMA, schema_text
+from benchmarks.bundle_schema import CONTRACT_SCHEMA, SCHEMA, contract_schema_text, schema_text
 from benchmarks.settings_table import with_table
 from serving.cli.main import WORDS, build_app
 from serving.registry.manifest import Manifest
@@ -39,8 +39,9 @@ def test_the_table_of_settings_is_current() -> None:
 
 
 def test_the_schema_of_bundles_is_current() -> None:
-    """The JSON schema is the one that the manifest's code gives: run `make docs`."""
+    """The JSON schemas are those that the code gives: run `make docs`."""
     assert SCHEMA.read_text() == schema_text()
+    assert CONTRACT_SCHEMA.read_text() == contract_schema_text()
 
 
 @pytest.mark.parametrize(

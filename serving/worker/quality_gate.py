@@ -1,0 +1,200 @@
+"""Enforces a version's data contract: on a request's rows before they are queued, on its answer.
+
+Fast path of the versions that have a contract; all others pay for one test of an attribute.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from runtimes.contract import Array, TensorSpec
+from runtimes.datatypes import DTYPES, Datatype
+from runtimes.errors import EngineError, InvalidArgumentError
+from serving.ids import VersionKey
+from serving.monitor.quality.judge import Judge
+from serving.monitor.quality.recorder import QualityRecorder
+from serving.monitor.quality.report import QualityReport
+from serving.monitor.quality.verdict import Verdict, Violation
+from serving.registry.data_contract import EVENT_TIME, Action, Check
+from serving.registry.version import ServedVersion, VersionSpec
+from serving.wire.call import InferCall
+from serving.wire.input_checks import with_request_id
+
+MAX_SHOWN_LEVELS: Final = 5
+MAX_FLAG_LETTERS: Final = 2000
+REASONS: Final = {
+    Check.MIN: "is below the minimum {limit}",
+    Check.MAX: "is above the maximum {limit}",
+    Check.ALLOWED: "is none of the allowed values {allowed}",
+    Check.MIN_LEN: "has fewer than {limit} characters",
+    Check.MAX_LEN: "has more than {limit} characters",
+    Check.UTF8: "is no UTF-8",
+    Check.FINITE: "is not finite",
+    Check.NULL: "is missing",
+    Check.ABSENT: "was left out",
+    Check.NOT_CONSTANT: "has the same value everywhere",
+    Check.SUM_TO: "does not sum to {limit} within {tolerance}",
+    Check.MAX_LAG: "is more than {limit} s old",
+    Check.MAX_FUTURE: "is more than {limit} s in the future",
+    Check.FORMAT: "is no time: a number or ISO 8601 is expected",
+}
+
+
+class QualityGate:
+    """One version's contract at work. Belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        key: VersionKey,
+        judge: Judge,
+        recorder: QualityRecorder,
+        specs: Sequence[TensorSpec],
+        utc_s: Callable[[], float],
+    ) -> None:
+        """Enforce a contract.
+
+        Args:
+            key: Whose it is.
+            judge: Its rules.
+            recorder: Its counters.
+            specs: The inputs, in the model's order.
+            utc_s: Seconds since 1970.
+        """
+        self.key = key
+        self.recorder = recorder
+        self._judge = judge
+        self._utc_s = utc_s
+        self._dtypes = [
+            None if spec.datatype is Datatype.BYTES else DTYPES[spec.datatype] for spec in specs
+        ]
+        self._judges_outputs = bool(judge.outputs)
+
+    def admit(self, call: InferCall) -> InferCall:
+        """Judge a request; return it, with the flags that its answer shall carry.
+
+        Raises:
+            InvalidArgumentError: A rule that rejects is broken.
+        """
+        now_s = self._utc_s()
+        verdict = self._judge.judge_inputs(self._arrays(call), call.rows, call.parameters, now_s)
+        self.recorder.count_request(call.rows, verdict, call.id, now_s)
+        if verdict is None:
+            return call
+        refused = _first(verdict, Action.REJECT)
+        if refused is not None:
+            self.recorder.rejected_count += 1
+            error = InvalidArgumentError(self._text(refused, _subject(refused), "correct it"))
+            raise with_request_id(error, call.id) if call.id else error
+        return _flagged(call, verdict)
+
+    def pass_on(self, call: InferCall, outputs: Sequence[Array]) -> InferCall:
+        """Judge an answer; return its call, with the flags that the answer shall carry.
+
+        Raises:
+            EngineError: A rule that rejects is broken: the answer is not sent.
+        """
+        if not self._judges_outputs:
+            return call
+        verdict = self._judge.judge_outputs(outputs, call.rows)
+        if verdict is None:
+            return call
+        self.recorder.count_answer(verdict, call.id, self._utc_s())
+        refused = _first(verdict, Action.REJECT)
+        if refused is not None:
+            self.recorder.withheld_count += 1
+            subject = f"output {_place(refused)}"
+            raise EngineError(self._text(refused, subject, "the answer was not sent"))
+        return _flagged(call, verdict)
+
+    def report(self) -> QualityReport:
+        """Return what was counted."""
+        return self.recorder.report(self._utc_s())
+
+    def _arrays(self, call: InferCall) -> list[Array | None]:
+        return [
+            None if shape is None else _array(tensor, dtype, shape)
+            for tensor, dtype, shape in zip(call.tensors, self._dtypes, call.shapes, strict=True)
+        ]
+
+    def _text(self, violation: Violation, subject: str, remedy: str) -> str:
+        rule = violation.rule
+        reason = REASONS[rule.check].format(
+            limit=f"{rule.limit:g}" if isinstance(rule.limit, float) else rule.limit,
+            tolerance=f"{rule.tolerance:g}",
+            allowed=_levels(violation),
+        )
+        value = f" (it is {violation.value})" if violation.value else ""
+        return (
+            f"{subject} {reason}{value}: rule '{rule.id}' of the data contract of {self.key}; "
+            f"{remedy}"
+        )
+
+
+def gate_for(
+    spec: VersionSpec, served: ServedVersion, utc_s: Callable[[], float]
+) -> QualityGate | None:
+    """Build the gate of a version; None: it has no contract.
+
+    Args:
+        spec: The version.
+        served: What it turned out to be.
+        utc_s: Seconds since 1970.
+
+    Raises:
+        ModelLoadError: The contract is not one for its tensors.
+    """
+    if spec.contract is None:
+        return None
+    judge = Judge(
+        spec.contract, served.inputs, served.outputs, is_batched=served.max_batch_rows > 0
+    )
+    return QualityGate(spec.key, judge, QualityRecorder(spec.contract), served.inputs, utc_s)
+
+
+def _array(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer
+    if dtype is None:
+        texts: Array = tensor
+        return texts
+    if not len(tensor):
+        return np.empty(shape, dtype)
+    return np.frombuffer(tensor, dtype).reshape(shape)
+
+
+def _first(verdict: Verdict, action: Action) -> Violation | None:
+    return next((one for one in verdict.violations if one.action is action), None)
+
+
+def _flagged(call: InferCall, verdict: Verdict) -> InferCall:
+    """Note the rules that flag, each with the first rows that break it."""
+    flags = [_flag(one) for one in verdict.violations if one.action is Action.FLAG]
+    if not flags:
+        return call
+    text = ";".join([call.flags, *flags] if call.flags else flags)
+    return replace(call, flags=text[:MAX_FLAG_LETTERS])
+
+
+def _flag(violation: Violation) -> str:
+    """Write a broken rule with its first rows: `age.max:0,3`; a `+`: there are more."""
+    more = "+" if violation.row_count > len(violation.rows) else ""
+    return f"{violation.rule.id}:{','.join(map(str, violation.rows))}{more}"
+
+
+def _subject(violation: Violation) -> str:
+    if violation.name == EVENT_TIME:
+        return f"{EVENT_TIME} ('{violation.tensor}')"
+    return f"input {_place(violation)}"
+
+
+def _place(violation: Violation) -> str:
+    feature = "" if violation.column is None else f" (feature '{violation.name}')"
+    if violation.rule.check is Check.ABSENT:
+        return f"'{violation.tensor}'{feature}"
+    return f"'{violation.tensor}'{feature} row {violation.rows[0]}"
+
+
+def _levels(violation: Violation) -> str:
+    allowed = [str(level) for level in violation.rule.allowed]
+    more = f", … ({len(allowed)} in all)" if len(allowed) > MAX_SHOWN_LEVELS else ""
+    return f"{', '.join(allowed[:MAX_SHOWN_LEVELS])}{more}"
