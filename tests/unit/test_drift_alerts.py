@@ -1,6 +1,7 @@
 """What an alarm of drift says, and how loud."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Column
+from serving.monitor.drift.latch import Latch
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.severity import Severity, judge
 from tests.fakes.drift_rows import alarms_of, drawn_columns, learnt, numbers_of, with_numbers
@@ -37,7 +39,7 @@ def test_an_alert_says_how_a_number_moved() -> None:
 
     assert found.severity is Severity.CRITICAL
     assert found.effect == pytest.approx(0.9, abs=0.3)
-    text = found.text("fraud", 7, since="14:02")
+    text = found.text("fraud v7", since="14:02")
     assert text.startswith("CRITICAL fraud v7: feature 'a' moved since 14:02 (")
     assert "median " in text
     assert "Expected false alarms: 1 per 97,479 rows." in text
@@ -58,7 +60,7 @@ def test_a_small_reference_only_notes() -> None:
 
     assert found.severity is Severity.INFO
     assert "has 499 rows" in found.cap_reason
-    assert "from 500 rows on" in found.text("fraud", 7)
+    assert "from 500 rows on" in found.text("fraud v7")
 
 
 def test_a_reference_without_order_does_not_page() -> None:
@@ -74,7 +76,7 @@ def test_a_lost_column_is_critical() -> None:
     found = alert(reference(), with_numbers(drawn_columns(4, 64), "a", np.full(64, np.nan)))
 
     assert (found.kind, found.severity) == ("constant", Severity.CRITICAL)
-    assert "missing 0.0 % -> 100.0 %" in found.text("fraud", 7)
+    assert "missing 0.0 % -> 100.0 %" in found.text("fraud v7")
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,20 @@ def test_other_columns_are_named_too() -> None:
 
     assert {found.feature, found.other_features[0][0]} == {"a", "c"}
     assert found.other_features[0][1] > 1.0
+
+
+def test_a_change_is_told_once() -> None:
+    """A lasting change is told once, again after the time for reminders, and when it gets worse."""
+    warned = alert(learnt(is_ordered=False), moved(1.0))
+    worse = replace(warned, severity=Severity.CRITICAL)
+    latch = Latch(renotify_s=100.0)
+    told = [
+        latch.is_news(warned, 0.0),
+        latch.is_news(warned, 99.0),
+        latch.is_news(worse, 99.5),
+        latch.is_news(warned, 150.0),
+        latch.is_news(replace(warned, feature="other"), 150.0),
+        latch.is_news(warned, 200.0),
+    ]
+
+    assert told == [True, False, True, False, True, True]

@@ -1,5 +1,6 @@
 """Profiles of drift as files, and what is made of tensors."""
 
+import io
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from serving.monitor.drift.columns import AnyArray, Role
 from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.reduction import Kind, learn_reduction, reduce_tensor
-from serving.monitor.drift.storage import ARRAYS_FILE, TEXT_FILE, from_files, to_files
+from serving.monitor.drift.storage import FACTS, from_bytes, to_bytes
 from tests.fakes.drift_rows import FEW, alarms_of
 
 ROWS = 600
@@ -61,12 +62,12 @@ def test_every_kind_of_tensor_is_reduced(profile: Profile) -> None:
 
 def test_a_profile_is_read_as_it_was_written(profile: Profile) -> None:
     """The files give the same profile: its digest, its columns, its alarms, its own files."""
-    files = to_files(profile)
-    again = from_files(files)
+    packed = to_bytes(profile)
+    again = from_bytes(packed)
     columns = again.columns_of({t.name: t.values for t in tensors(2)})
 
     assert again.digest == profile.digest
-    assert to_files(again) == files
+    assert to_bytes(again) == packed
     assert alarms_of(again, columns) == alarms_of(profile, columns) == []
 
 
@@ -107,28 +108,36 @@ def test_values_that_are_no_numbers_pass() -> None:
         assert all(len(c.values) == ROWS for c in reduce_tensor(reduction, odd))
 
 
+def stored(profile: Profile, **changes: object) -> bytes:
+    """A profile whose JSON says something else."""
+    with np.load(io.BytesIO(to_bytes(profile))) as packed:
+        arrays = {name: packed[name] for name in packed.files}
+    facts = {**json.loads(arrays[FACTS].tobytes()), **changes}
+    arrays[FACTS] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
 def test_a_changed_file_is_refused(profile: Profile) -> None:
     """A threshold that was edited by hand does not pass unnoticed."""
-    files = to_files(profile)
-    text = json.loads(files[TEXT_FILE])
-    text["threshold"] *= 10
-
     with pytest.raises(InvalidArgumentError, match="says that its digest is"):
-        from_files({**files, TEXT_FILE: json.dumps(text).encode()})
+        from_bytes(stored(profile, threshold=100.0))
 
 
 @pytest.mark.parametrize(
-    "spoilt",
-    [
-        {TEXT_FILE: b"{"},
-        {TEXT_FILE: b"[]"},
-        {TEXT_FILE: b'{"format": 2}'},
-        {ARRAYS_FILE: b""},
-        {ARRAYS_FILE: b"PK\x03\x04"},
-    ],
-    ids=["no JSON", "no object", "other format", "empty", "no archive"],
+    "changes",
+    [{"format": 2}, {"columns": []}, {"pairs": [[0, 99]]}, {"assumption": "none"}, {"rows": "x"}],
+    ids=["format", "columns", "pairs", "assumption", "rows"],
 )
-def test_what_is_no_profile_is_refused(profile: Profile, spoilt: dict[str, bytes]) -> None:
-    """Spoilt files are refused in one sentence."""
+def test_parts_that_do_not_fit_are_refused(profile: Profile, changes: dict[str, object]) -> None:
+    """What does not fit together is refused in one sentence."""
     with pytest.raises(InvalidArgumentError, match="drift profile"):
-        from_files({**to_files(profile), **spoilt})
+        from_bytes(stored(profile, **changes))
+
+
+@pytest.mark.parametrize("packed", [b"", b"{}", b"PK\x03\x04"], ids=["empty", "JSON", "broken"])
+def test_what_is_no_profile_is_refused(packed: bytes) -> None:
+    """Other files are refused in one sentence."""
+    with pytest.raises(InvalidArgumentError, match="drift profile cannot be read"):
+        from_bytes(packed)

@@ -60,10 +60,10 @@ class DriftAlert:
         """Return it as a JSON object."""
         return {**asdict(self), "severity": self.severity.word}
 
-    def text(self, model: str, version: int, since: str = "") -> str:
-        """Return it as one line for people."""
+    def text(self, subject: str, since: str = "") -> str:
+        """Return it as one line for people; `subject` is what it is about."""
         began = f" since {since}" if since else ""
-        moved = f"{self.severity.word.upper()} {model} v{version}: feature {self.feature!r} moved"
+        moved = f"{self.severity.word.upper()} {subject}: feature {self.feature!r} moved"
         line = f"{moved}{began} ({self.window_rows:,} rows): {_change(self)}"
         line += f". Expected false alarms: 1 per {self.mean_rows_between:,.0f} rows."
         if self.other_features:

@@ -63,8 +63,12 @@ def as_numbers(values: AnyArray) -> FloatArray:
     """Return an array in double precision, C-contiguous; what is no number is NaN."""
     if values.dtype.kind in "biuf":
         return np.ascontiguousarray(values, dtype=np.float64)
-    return np.array([_number(v) for v in values.reshape(-1).tolist()]).reshape(values.shape)
+    return np.array([as_number(v) for v in values.reshape(-1).tolist()]).reshape(values.shape)
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+def as_number(value: object) -> float:
+    """Return a value as a number; NaN if it is none."""
+    try:
+        return float(value) if isinstance(value, (int, float, str, bytes)) else float("nan")
+    except (ValueError, OverflowError):
+        return float("nan")

@@ -22,13 +22,14 @@ from serving.monitor.drift.columns import (
 from serving.monitor.drift.deviation import baseline_of
 from serving.monitor.drift.encoding import ColumnReference, Encoder, choose_pairs
 from serving.monitor.drift.level_codec import LevelCodec, learn_levels, seen_once
-from serving.monitor.drift.number_codec import NumberCodec, learn_numbers
+from serving.monitor.drift.number_codec import TAIL_SHARE, NumberCodec, learn_numbers
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.reduction import axes_rows, learn_reduction, reduce_tensor
 from serving.monitor.drift.storage import digest_of
 from serving.monitor.drift.worlds import CorrelatedWorlds, IndependentWorlds
 
 MIN_ROWS: Final = 32
+MIN_TAIL_ROWS: Final = 5
 COMMON_SHARE: Final = 0.05
 """Levels of a larger share are also looked at one by one: the stickiest counts."""
 
@@ -106,7 +107,9 @@ def learn_profile(
         pairs=pairs,
         baseline=baseline,
         bins=total(encoder.blocks(encoded, "")).bins,
-        calibration=calibrate(worlds, baseline, allowed, largest).without(_undecided(encoder)),
+        calibration=calibrate(worlds, baseline, allowed, largest).without(
+            _undecided(encoder, rows / largest, is_correlated=largest > 1.0)
+        ),
         assumption=_assumption(is_ordered=is_ordered, is_correlated=largest > 1.0),
         autocorrelation_time=largest,
         allowed=allowed,
@@ -115,13 +118,17 @@ def learn_profile(
     return profile.with_digest(digest_of(profile))
 
 
-def _undecided(encoder: Encoder) -> IntArray:
+def _undecided(encoder: Encoder, effective_rows: float, *, is_correlated: bool) -> IntArray:
     """Return the components that no alarm is raised for.
 
     The levels that have a component of their own were chosen by their shares in the reference, so
-    these are too high there together, and that of the others is too low.
+    these are too high there together, and that of the others is too low. And where rows depend on
+    one another, a few independent rows in the tails say nothing about how often there are some.
     """
-    return np.flatnonzero([c.is_flag and c.statistic == "other" for c in encoder.components])
+    skipped = {"other"}
+    if is_correlated and 2 * TAIL_SHARE * effective_rows < MIN_TAIL_ROWS:
+        skipped.add("outside")
+    return np.flatnonzero([c.is_flag and c.statistic in skipped for c in encoder.components])
 
 
 def _learn_column(column: Column) -> ColumnReference:

@@ -1,8 +1,8 @@
-"""A profile as the files of a bundle's `reference/`, and back. Pure: bytes in, bytes out.
+"""A profile as a file, the `reference.npz` of a bundle, and back. Pure: bytes in, bytes out.
 
-`profile.json` says what there is, `profile.npz` has the numbers. The digest is of what they mean,
-so the same profile has the same digest wherever it is written. What is read is checked: a bundle's
-author is not trusted.
+Of the arrays in it, `profile` is JSON that says what there is; the others are its numbers. The
+digest is of what they mean, so the same profile has the same digest wherever it is written. What is
+read is checked: a bundle's author is not trusted.
 """
 
 import io
@@ -25,21 +25,17 @@ from serving.monitor.drift.reduction import Kind, Reduction
 from serving.monitor.drift.windows import WINDOWS
 
 FORMAT: Final = 1
-TEXT_FILE: Final = "profile.json"
-ARRAYS_FILE: Final = "profile.npz"
-MAX_COLUMNS: Final = 4096
+FACTS: Final = "profile"
+"""The array that has JSON, in bytes."""
 
 
-def to_files(profile: Profile) -> dict[str, bytes]:
+def to_bytes(profile: Profile) -> bytes:
     """Write a profile."""
-    arrays = _arrays(profile)
+    text = json.dumps({**_facts(profile), "digest": profile.digest}, sort_keys=True)
+    arrays = {**_arrays(profile), FACTS: np.frombuffer(text.encode(), dtype=np.uint8)}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
-    text = {**_facts(profile), "digest": profile.digest}
-    return {
-        TEXT_FILE: json.dumps(text, indent=1, sort_keys=True).encode(),
-        ARRAYS_FILE: packed.getvalue(),
-    }
+    return packed.getvalue()
 
 
 def digest_of(profile: Profile) -> str:
@@ -51,28 +47,28 @@ def digest_of(profile: Profile) -> str:
     return digest.hexdigest()
 
 
-def from_files(files: Mapping[str, bytes]) -> Profile:
+def from_bytes(packed: bytes) -> Profile:
     """Read a profile.
 
     Raises:
         InvalidArgumentError: It is not one, or its parts do not fit together.
     """
     try:
-        text = json.loads(files[TEXT_FILE])
-        with np.load(io.BytesIO(files[ARRAYS_FILE]), allow_pickle=False) as packed:
-            arrays = {name: packed[name] for name in packed.files}
+        with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        text = json.loads(arrays.pop(FACTS).tobytes())
         profile = _profile(text, arrays)
     except InvalidArgumentError:
         raise
     except Exception as error:
         raise InvalidArgumentError(
-            f"the drift profile cannot be read ({type(error).__name__}: {error}): pack the bundle "
-            "again with --reference"
+            f"the drift profile cannot be read ({type(error).__name__}: {error}): make it "
+            "again with `bascule drift learn`"
         ) from error
     if text["digest"] != profile.digest:
         raise InvalidArgumentError(
             f"the drift profile says that its digest is {str(text['digest'])[:12]}, but it is "
-            f"{profile.digest[:12]}: pack the bundle again with --reference"
+            f"{profile.digest[:12]}: make it again with `bascule drift learn`"
         )
     return profile
 
@@ -192,5 +188,5 @@ def _check_shapes(encoder: Encoder, arrays: Mapping[str, AnyArray]) -> None:
         if arrays[name].shape != tuple(shape) or np.isnan(arrays[name]).any():
             raise InvalidArgumentError(
                 f"the drift profile's {name} have shape {arrays[name].shape}, its columns need "
-                f"{tuple(shape)}: pack the bundle again with --reference"
+                f"{tuple(shape)}: make it again with `bascule drift learn`"
             )

@@ -1,0 +1,159 @@
+"""`bascule drift`: learn a reference from rows, and say whether other rows are still like it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from runtimes.errors import InvalidArgumentError
+from serving.cli.render import console, print_json
+from serving.cli.row_file import read_rows, told_apart
+from serving.monitor.drift.alert import DriftAlert, alert_of
+from serving.monitor.drift.calibration import FalseAlarms
+from serving.monitor.drift.columns import AnyArray, Role
+from serving.monitor.drift.detector import Detector
+from serving.monitor.drift.latch import Latch
+from serving.monitor.drift.learning import Tensor, learn_tensors
+from serving.monitor.drift.profile import Profile
+from serving.monitor.drift.severity import cap_of
+from serving.monitor.drift.storage import from_bytes, to_bytes
+from serving.registry.bundle import read_bundle
+
+PORTION_ROWS: Final = 1024
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    drift = typer.Typer(help="Say whether rows are still as those of a reference.")
+    drift.command(
+        "learn",
+        epilog="Example: bascule drift learn training.csv --in-order -o reference.npz, then "
+        "bascule pack model.onnx --name m --version 1 --reference reference.npz",
+    )(learn)
+    drift.command(
+        "check",
+        epilog="Examples: bascule drift check reference.npz today.csv · bascule drift check "
+        "m-1/ today.npz --json",
+    )(check)
+    app.add_typer(drift, name="drift")
+
+
+def learn(
+    rows: Annotated[Path, typer.Argument(help="CSV with a heading, or npz: an array a tensor.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The profile, an .npz file.")],
+    outputs: Annotated[
+        str, typer.Option(help="Which tensors the model gives, with commas between; not inputs.")
+    ] = "",
+    in_order: Annotated[
+        bool,
+        typer.Option(
+            "--in-order", help="Rows are in the order of time: correlated traffic is allowed for."
+        ),
+    ] = False,
+    false_alarms: Annotated[
+        float,
+        typer.Option(min=0.0001, max=0.5, help="Probability of one in 10,000 rows like these."),
+    ] = 0.05,
+    as_json: Json = False,
+) -> None:
+    """Learn what rows look like, and when others are so different that someone should know."""
+    tensors = told_apart(read_rows(rows))
+    given = {name.strip() for name in outputs.split(",") if name.strip()}
+    unknown = sorted(given - set(tensors))
+    if unknown:
+        raise InvalidArgumentError(
+            f"{rows} has no {unknown[0]!r} for --outputs: it has {', '.join(tensors)}"
+        )
+    profile = learn_tensors(
+        [
+            Tensor(name=name, role=Role.OUTPUT if name in given else Role.INPUT, values=values)
+            for name, values in tensors.items()
+        ],
+        is_ordered=in_order,
+        allowed=FalseAlarms(probability=false_alarms),
+    )
+    try:
+        output.write_bytes(to_bytes(profile))
+    except OSError as error:
+        raise InvalidArgumentError(f"{output} cannot be written: {error.strerror}") from error
+    facts = _facts(profile)
+    if as_json:
+        print_json({**facts, "file": str(output)})
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), str(value))
+    console().print(table)
+
+
+def check(
+    reference: Annotated[Path, typer.Argument(help="A profile of `drift learn`, or a bundle.")],
+    rows: Annotated[Path, typer.Argument(help="CSV with a heading, or npz, in order of time.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Watch rows as a monitor would, and print its alarms, each change once."""
+    profile = read_profile(reference)
+    tensors = read_rows(rows)
+    missing = [r.tensor for r in profile.reductions if r.tensor not in tensors]
+    if missing:
+        raise InvalidArgumentError(
+            f"{rows} has no {missing[0]!r}, which the reference has: give every tensor of it"
+        )
+    count = len(next(iter(tensors.values())))
+    alerts = list(_alerts(profile, tensors, count))
+    latch = Latch()
+    if as_json:
+        print_json(
+            {"rows": count, **_facts(profile), "alarms": [alert.to_json() for alert in alerts]}
+        )
+        return
+    for alert in (alert for alert in alerts if latch.is_news(alert, 0.0)):
+        began = f"row {alert.at_row - alert.window_rows:,}"
+        console().print(alert.text(reference.stem, since=began))
+    expected = f"expected without any change: 1 alarm per {profile.allowed.mean_rows_between:,.0f}"
+    console().print(f"{len(alerts)} alarms in {count:,} rows; {expected} rows")
+
+
+def read_profile(place: Path) -> Profile:
+    """Read a profile from its own file, or from a bundle."""
+    file = place
+    if place.is_dir():
+        inner = read_bundle(place).manifest.reference_file
+        if not inner:
+            raise InvalidArgumentError(
+                f"the bundle {place} has no reference: pack it again with --reference"
+            )
+        file = place / inner
+    try:
+        return from_bytes(file.read_bytes())
+    except OSError as error:
+        raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _alerts(profile: Profile, tensors: dict[str, AnyArray], count: int) -> Iterator[DriftAlert]:
+    detector, encoder = Detector(profile), profile.encoder
+    for begin in range(0, count, PORTION_ROWS):
+        part = {name: values[begin : begin + PORTION_ROWS] for name, values in tensors.items()}
+        encoded = encoder.encode(profile.columns_of(part))
+        for alarm in detector.push(encoder.blocks(encoded, profile.digest)):
+            yield alert_of(profile, encoder, alarm)
+
+
+def _facts(profile: Profile) -> dict[str, object]:
+    cap, reason = cap_of(profile)
+    return {
+        "digest": profile.digest,
+        "reference_rows": profile.baseline.rows,
+        "columns": len(profile.columns),
+        "components": len(profile.encoder.components),
+        "calibration": profile.assumption.value,
+        "autocorrelation_time": round(profile.autocorrelation_time, 2),
+        "threshold": round(profile.calibration.threshold, 3),
+        "rows_between_false_alarms": round(profile.allowed.mean_rows_between),
+        "most_severe": f"{cap.word}: {reason}" if reason else cap.word,
+    }
