@@ -122,15 +122,42 @@ def test_a_rollout_goes_on_whatever_part_is_killed(running: Instance) -> None:
     assert callers.failures == []
 
 
-def stands(running: Instance, state: str) -> bool:
+@pytest.mark.long
+def test_a_rollout_goes_on_without_workers_and_haproxy(running: Instance) -> None:
+    """A worker of the candidate and of the live version: no call fails. HAProxy: it ends right."""
+    live = int(str(running.predict("pair")["model_version"]))
+    other = 3 - live
+    words = ("--to", str(other), "--strategy", "canary", "--steps", "20%:600s", "--bake", "600s")
+    with Callers(running, "pair") as callers:
+        begun = running.run("rollout", "start", "pair", *words, "--guard", "mismatch_share=-1")
+        assert begun.returncode == 0, begun.stderr
+        until(lambda: stands(running, "CANARY", "pair"), "the candidate has its share")
+        for version in (other, live):
+            replaced(running, f"--worker {running.version('pair', version)['pool']}-")
+            until(lambda: running.status()["ready"] is True, "the worker is back")
+            callers.until_answers(200)
+        until(lambda: has_left(running, "CANARY", "pair"), "the flip")
+        until(lambda: stands(running, "SWITCHED", "pair"), "all traffic has moved")
+        callers.until_answers(200)
+    assert callers.failures == []
+    with Callers(running, "pair") as callers:
+        replaced(running, "bin/haproxy")
+        until(lambda: has_left(running, "SWITCHED", "pair"), "the end")
+        until(lambda: stands(running, "COMPLETE", "pair"), "it is complete")
+        callers.until_answers(200)
+    assert [text for text in callers.failures if "unknown model" in text] == []
+    assert running.predict("pair")["model_version"] == str(other)
+
+
+def stands(running: Instance, state: str, model: str = "plain") -> bool:
     """Whether the latest rollout stands in a state; False also while nobody can say."""
-    told = running.run("rollout", "status", "plain", "--json")
+    told = running.run("rollout", "status", model, "--json")
     return told.returncode == 0 and json.loads(told.stdout)["rollout"]["state"] == state
 
 
-def has_left(running: Instance, state: str) -> bool:
+def has_left(running: Instance, state: str, model: str = "plain") -> bool:
     """Skip the wait in a state, unless that has been done; say whether it has."""
-    if stands(running, state):
-        running.run("rollout", "skip-step", "plain")
+    if stands(running, state, model):
+        running.run("rollout", "skip-step", model)
         return False
-    return running.run("rollout", "status", "plain").returncode == 0
+    return running.run("rollout", "status", model).returncode == 0

@@ -11,8 +11,11 @@ import pytest
 import tritonclient.grpc as triton_grpc
 
 from serving.cluster.ray_process import ray_environment
+from serving.registry.rollout_record import RolloutState
 from serving.settings import load_settings
-from tests.e2e.ray_instance import ANSWER, Instance, grpc_answer, instance
+from tests.e2e.ray_instance import ANSWER, Instance, grpc_answer, instance, until
+from tests.fakes import models
+from tests.fakes.shadow_home import MARK, ask_rows, push_versions
 
 pytestmark = pytest.mark.e2e
 
@@ -119,3 +122,24 @@ def test_standalone_is_refused_beside_it(running: Instance) -> None:
     beside = running.run("serve", "--http", "127.0.0.1:1", "--model-repository", str(running.home))
     assert beside.returncode == 1
     assert "already runs" in beside.stderr
+
+
+def test_a_wrong_candidate_gets_no_traffic(running: Instance) -> None:
+    """Copies travel between replicas and find it: it is rolled back, and no client ever met it."""
+    push_versions(running.home, models.tiny_off(MARK, 0.5))
+    until(lambda: ask_rows(running.http) == ("1", True), "version 1 answers")
+    words = ("--to", "2", "--strategy", "shadow", "--shadow", "40", "--bake", "0s")
+    begun = running.run("rollout", "start", "m", *words)
+    assert begun.returncode == 0, begun.stderr
+    answers: list[tuple[str, bool]] = []
+
+    def newest() -> dict[str, str]:
+        return dict(running.admin("GET", "/v1/rollouts")[0])  # type: ignore[index]  # a list
+
+    def has_ended() -> bool:
+        answers.extend(ask_rows(running.http) for _ in range(20))
+        return newest()["state"] == RolloutState.ROLLED_BACK
+
+    until(has_ended, "it is rolled back")
+    assert "'y' is off by up to 0.5" in newest()["note"]
+    assert set(answers) == {("1", True)}
