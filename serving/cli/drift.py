@@ -8,11 +8,11 @@ import typer
 from rich.table import Table
 
 from runtimes.errors import InvalidArgumentError
+from serving.cli.data_rows import SUFFIXES, Columns, read_columns
 from serving.cli.render import console, print_json
-from serving.cli.row_file import read_rows, told_apart
 from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.calibration import FalseAlarms
-from serving.monitor.drift.columns import AnyArray, Role
+from serving.monitor.drift.columns import Role
 from serving.monitor.drift.detector import Detector
 from serving.monitor.drift.latch import Latch
 from serving.monitor.drift.learning import Tensor, learn_tensors
@@ -30,21 +30,23 @@ def register(app: typer.Typer) -> None:
     drift = typer.Typer(help="Say whether rows are still as those of a reference.")
     drift.command(
         "learn",
-        epilog="Example: bascule drift learn training.csv --in-order -o reference.npz, then "
-        "bascule pack model.onnx --name m --version 1 --reference reference.npz",
+        epilog="Example: bascule drift learn training.csv --in-order -o m.drift, then "
+        "bascule pack model.onnx --name m --version 1 --reference m.drift",
     )(learn)
     drift.command(
         "check",
-        epilog="Examples: bascule drift check reference.npz today.csv · bascule drift check "
+        epilog="Examples: bascule drift check m.drift today.csv · bascule drift check "
         "m-1/ today.npz --json",
     )(check)
     app.add_typer(drift, name="drift")
 
 
 def learn(
-    rows: Annotated[Path, typer.Argument(help="CSV with a heading, or npz: an array a tensor.")],
+    rows: Annotated[Path, typer.Argument(help=".csv, .parquet or .npz: a tensor each.")],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The profile, an .npz file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The profile, by custom a .drift file.")
+    ],
     outputs: Annotated[
         str, typer.Option(help="Which tensors the model gives, with commas between; not inputs.")
     ] = "",
@@ -61,7 +63,7 @@ def learn(
     as_json: Json = False,
 ) -> None:
     """Learn what rows look like, and when others are so different that someone should know."""
-    tensors = told_apart(read_rows(rows))
+    tensors = read_columns(rows)
     given = {name.strip() for name in outputs.split(",") if name.strip()}
     unknown = sorted(given - set(tensors))
     if unknown:
@@ -69,10 +71,7 @@ def learn(
             f"{rows} has no {unknown[0]!r} for --outputs: it has {', '.join(tensors)}"
         )
     profile = learn_tensors(
-        [
-            Tensor(name=name, role=Role.OUTPUT if name in given else Role.INPUT, values=values)
-            for name, values in tensors.items()
-        ],
+        _told_apart(tensors, given),
         is_ordered=in_order,
         allowed=FalseAlarms(probability=false_alarms),
     )
@@ -91,14 +90,16 @@ def learn(
 
 
 def check(
-    reference: Annotated[Path, typer.Argument(help="A profile of `drift learn`, or a bundle.")],
-    rows: Annotated[Path, typer.Argument(help="CSV with a heading, or npz, in order of time.")],
+    reference: Annotated[
+        Path, typer.Argument(help="A profile of `drift learn`, or a bundle with its --reference.")
+    ],
+    rows: Annotated[Path, typer.Argument(help=".csv, .parquet or .npz, in the order of time.")],
     *,
     as_json: Json = False,
 ) -> None:
     """Watch rows as a monitor would, and print its alarms, each change once."""
     profile = read_profile(reference)
-    tensors = read_rows(rows)
+    tensors = read_columns(rows)
     missing = [r.tensor for r in profile.reductions if r.tensor not in tensors]
     if missing:
         raise InvalidArgumentError(
@@ -120,22 +121,32 @@ def check(
 
 
 def read_profile(place: Path) -> Profile:
-    """Read a profile from its own file, or from a bundle."""
+    """Read a profile from its own file or a bundle; learn it where a bundle has the rows."""
     file = place
     if place.is_dir():
-        inner = read_bundle(place).manifest.reference_file
-        if not inner:
+        manifest = read_bundle(place).manifest
+        file = place / manifest.reference_file
+        if not manifest.reference_file:
             raise InvalidArgumentError(
                 f"the bundle {place} has no reference: pack it again with --reference"
             )
-        file = place / inner
+        if file.suffix.lower() in SUFFIXES:
+            given = {spec.name for spec in manifest.outputs}
+            return learn_tensors(_told_apart(read_columns(file), given), is_ordered=False)
     try:
         return from_bytes(file.read_bytes())
     except OSError as error:
         raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _alerts(profile: Profile, tensors: dict[str, AnyArray], count: int) -> Iterator[DriftAlert]:
+def _told_apart(columns: Columns, outputs: set[str]) -> list[Tensor]:
+    return [
+        Tensor(name=name, role=Role.OUTPUT if name in outputs else Role.INPUT, values=values)
+        for name, values in columns.items()
+    ]
+
+
+def _alerts(profile: Profile, tensors: Columns, count: int) -> Iterator[DriftAlert]:
     detector, encoder = Detector(profile), profile.encoder
     for begin in range(0, count, PORTION_ROWS):
         part = {name: values[begin : begin + PORTION_ROWS] for name, values in tensors.items()}

@@ -1,4 +1,4 @@
-"""A profile as a file, the `reference.npz` of a bundle, and back. Pure: bytes in, bytes out.
+"""A profile as a file, the `reference.drift` of a bundle, and back. Pure: bytes in, bytes out.
 
 Of the arrays in it, `profile` is JSON that says what there is; the others are its numbers. The
 digest is of what they mean, so the same profile has the same digest wherever it is written. What is

@@ -36,7 +36,7 @@ def written(file: Path, seed: int, rows: int, shift: float = 0.0) -> str:
 def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A profile that was learnt from a CSV."""
     folder = tmp_path_factory.mktemp("drift")
-    file = str(folder / "reference.npz")
+    file = str(folder / "reference.drift")
     run("drift", "learn", written(folder / "rows.csv", 1, 1_000), "--in-order", "-o", file)
     return file
 
@@ -68,7 +68,7 @@ def test_a_changed_column_is_named(
 def test_tensors_are_read_from_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An npz has inputs and outputs of any shape; rows without order are not trusted to page."""
     rng = np.random.default_rng(1)
-    file, output = tmp_path / "rows.npz", tmp_path / "reference.npz"
+    file, output = tmp_path / "rows.npz", tmp_path / "reference.drift"
     np.savez(file, x=rng.standard_normal((600, 3)), y=rng.standard_normal(600))
 
     run("drift", "learn", str(file), "--outputs", "y", "-o", str(output), "--json")
@@ -80,7 +80,7 @@ def test_tensors_are_read_from_npz(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a,b\n1\n", "line 2 has not 2 fields"), ("a,b\n", "there must be some"), ("", "cannot be")],
+    [("a,b\n1\n", "record 2 has 1 fields"), ("a,b\n", "at least one"), ("", "first line must")],
     ids=["ragged", "no rows", "empty"],
 )
 def test_a_file_without_rows_is_refused(
@@ -90,7 +90,7 @@ def test_a_file_without_rows_is_refused(
     file = tmp_path / "rows.csv"
     file.write_text(text)
 
-    run("drift", "learn", str(file), "-o", str(tmp_path / "reference.npz"), code=1)
+    run("drift", "learn", str(file), "-o", str(tmp_path / "reference.drift"), code=1)
 
     assert message in capsys.readouterr().err
 
