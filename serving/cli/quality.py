@@ -64,10 +64,9 @@ def _show(each: VersionQuality) -> None:
 def _lines(each: VersionQuality, report: QualityReport) -> Iterator[str]:
     status = "draft contract: nothing is refused" if report.is_draft else "active contract"
     yield (
-        f"{each.model}:{each.version}  {status}; {report.row_count} rows in "
-        f"{report.request_count} requests, {report.violating_row_count} rows broke a rule, "
-        f"{report.rejected_request_count} requests refused, "
-        f"{report.withheld_answer_count} answers withheld"
+        f"{each.model}:{each.version}  {status}; requests: {report.request_count}, refused: "
+        f"{report.rejected_request_count}; rows: {report.row_count}, that broke a rule: "
+        f"{report.violating_row_count}; answers withheld: {report.withheld_answer_count}"
     )
     if report.missing:
         counts = (f"{one.name} {one.kind} {one.count}" for one in report.missing)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 X = np.arange(32, dtype=np.int32).reshape(2, 16)
 Y = np.full((2, 16), 3, np.int32)
 ENSEMBLES = ("a", "b", "e")
+CONTRACT = "contract: 1\ninputs: {x: {max: 1000, on_violation: reject}}\n"
 WIRES = pytest.mark.parametrize("library", [triton_http, triton_grpc], ids=["http", "grpc"])
 
 
@@ -32,6 +33,7 @@ def running() -> Iterator[Instance]:
             (repository / name / "1" / "model.onnx").write_bytes(models.simple())
             (repository / name / "config.pbtxt").write_text(PAIR)
         ensemble(repository, "e", pair(SUM_AND_DIFFERENCE, AGAIN))
+        (repository / "e" / "contract.yaml").write_text(CONTRACT)
         explicit = (
             "--model-control-mode",
             "explicit",
@@ -43,6 +45,20 @@ def running() -> Iterator[Instance]:
         started = made.up("--no-dashboard", "--system-shared-memory", *explicit)
         assert started.returncode == 0, started.stderr
         yield made
+
+
+@WIRES
+def test_a_data_contract_refuses_on_every_node(running: Instance, library: Any) -> None:  # noqa: ANN401  no types
+    """It travels to the workers with the version: a bad row is refused, with its place."""
+    inputs = []
+    for name, values in (("x", X * 100), ("y", Y)):
+        inputs.append(library.InferInput(name, [2, 16], "INT32"))
+        inputs[-1].set_data_from_numpy(values.astype(np.int32))
+    with (
+        client_of(running, library) as client,
+        pytest.raises(InferenceServerException, match="input 'x' row 0 is above the maximum 1000"),
+    ):
+        client.infer("e", inputs)
 
 
 def client_of(running: Instance, library: Any) -> Any:  # noqa: ANN401  tritonclient has no types
