@@ -11,7 +11,7 @@ from starlette.requests import Request
 from serving.edge.admin_openapi import AdminCall, Words
 from serving.edge.desk import Desk
 from serving.ids import model_name
-from serving.monitor.quality.report import QualityReport, RateAlarm
+from serving.monitor.quality.report import QualityReport, WindowRate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class VersionQuality:
     version: int
     report: QualityReport | None = None
     """None: the version has no contract."""
-    alarms: tuple[RateAlarm, ...] = ()
+    alarms: tuple[WindowRate, ...] = ()
     """Rates that are over their limits now."""
 
 

@@ -147,10 +147,16 @@ MISSING_VALUES: Final = _of_version(
     "input",
     "kind",
 )
+CONTRACT_RATE: Final = _of_version(
+    "bascule_contract_window_rate",
+    "gauge",
+    "Share of the window's rows, for each limit that the data contract sets",
+    "rule",
+)
 CONTRACT_ALARM: Final = _of_version(
     "bascule_contract_alarm",
     "gauge",
-    "A rate in the contract's window that is over its limit: how many times the limit it is",
+    "1 if that share is over its limit and the window has enough rows",
     "rule",
 )
 EVENT_LAG: Final = _of_version(

@@ -81,12 +81,14 @@ class WindowLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateAlarm:
-    """A rate that is over its limit now."""
+class WindowRate:
+    """A share of the window's rows that the contract sets a limit for."""
 
     rule: str
     rate: float
     limit: float
+    is_alarm: bool = False
+    """It is over the limit, and the window has enough rows to say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,23 +140,30 @@ class QualityReport:
             training_age_s=_larger(self.training_age_s, other.training_age_s),
         )
 
-    def alarms(self) -> tuple[RateAlarm, ...]:
-        """Return the rates that are over their limits; too few rows raise none."""
+    def rates(self) -> tuple[WindowRate, ...]:
+        """Return the window's share of rows for each limit that the contract sets."""
         rows = self.window.row_count
-        if rows < self.limits.min_rows:
-            return ()
-        rates = {
-            f"{name}.max_null_rate": (self.window.null_rows.get(name, 0) / rows, limit)
+        counts = {
+            f"{name}.max_null_rate": (self.window.null_rows.get(name, 0), limit)
             for name, limit in self.limits.max_null_rates.items()
         }
         if self.limits.max_violation_rate is not None:
-            rate = self.window.violating_row_count / rows
-            rates["max_violation_rate"] = (rate, self.limits.max_violation_rate)
+            limit = self.limits.max_violation_rate
+            counts["max_violation_rate"] = (self.window.violating_row_count, limit)
+        has_enough = rows >= self.limits.min_rows
         return tuple(
-            RateAlarm(rule=rule, rate=rate, limit=limit)
-            for rule, (rate, limit) in rates.items()
-            if rate > limit
+            WindowRate(
+                rule=rule,
+                rate=count / max(rows, 1),
+                limit=limit,
+                is_alarm=has_enough and count / max(rows, 1) > limit,
+            )
+            for rule, (count, limit) in counts.items()
         )
+
+    def alarms(self) -> tuple[WindowRate, ...]:
+        """Return the rates that are over their limits; too few rows raise none."""
+        return tuple(one for one in self.rates() if one.is_alarm)
 
 
 def merged(one: QualityReport | None, other: QualityReport | None) -> QualityReport | None:

@@ -34,9 +34,9 @@ def _of_version(report: QualityReport, labels: tuple[str, str]) -> Iterator[Samp
     for missing in report.missing:
         ways = (*labels, missing.name, missing.kind.value)
         yield Sample(catalogue.MISSING_VALUES, missing.count, ways)
-    for alarm in report.alarms():
-        times = alarm.rate / alarm.limit if alarm.limit else alarm.rate
-        yield Sample(catalogue.CONTRACT_ALARM, times, (*labels, alarm.rule))
+    for rate in report.rates():
+        yield Sample(catalogue.CONTRACT_RATE, rate.rate, (*labels, rate.rule))
+        yield Sample(catalogue.CONTRACT_ALARM, int(rate.is_alarm), (*labels, rate.rule))
     ages = (
         (catalogue.EVENT_LAG, report.event_lag_s),
         (catalogue.REFERENCE_AGE, report.reference_age_s),

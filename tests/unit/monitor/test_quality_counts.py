@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
+from serving.monitor.exposition import render
 from serving.monitor.quality.drafting import Column, draft_contract
 from serving.monitor.quality.event_time import seconds_of
 from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.report import MAX_SAMPLES, QualityReport
+from serving.monitor.quality.samples import quality_samples
+from serving.monitor.statistics import VersionStatistics
 from serving.registry.contract_file import parse_contract
 from serving.registry.data_contract import MissingKind
 
@@ -64,6 +67,23 @@ def test_rates_over_their_limits_are_alarms() -> None:
     alarms = {one.rule: one.rate for one in recorder.report(START_S).alarms()}
     assert alarms == {"x.max_null_rate": 0.25, "max_violation_rate": 0.75}
     assert recorder.report(START_S + 101).alarms() == ()
+
+
+def test_each_limit_has_its_series_from_the_start() -> None:
+    """So that an alert can tell silence from health; counters are there for each rule, too."""
+    statistics = VersionStatistics(
+        model="m", version=1, failures={}, quality=counted([]).report(START_S)
+    )
+
+    lines = render(quality_samples([statistics, statistics])).decode().splitlines()
+
+    version = 'model="m",version="1"'
+    for line in (
+        f'bascule_contract_alarm{{{version},rule="x.max_null_rate"}} 0',
+        f'bascule_contract_window_rate{{{version},rule="max_violation_rate"}} 0',
+        f'bascule_contract_violations_total{{{version},input="x",rule="x.max",action="flag"}} 0',
+    ):
+        assert lines.count(line) == 1
 
 
 def test_samples_are_few_and_have_no_values() -> None:
