@@ -13,12 +13,14 @@ import structlog
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
+from serving.monitor.quality.verdict import Verdict
 from serving.wire.call import InferCall
 from serving.worker.admission import draining_error
 from serving.worker.batcher import NS_PER_S
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.loaded import LoadedVersion
+from serving.worker.quality_gate import QualityGate
 from serving.worker.queued import QueuedCall
 from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
@@ -28,6 +30,7 @@ Headers = dict[bytes, bytes]
 
 MAX_INFLATED_BYTES: Final = 64 << 20
 MAX_BODIES_BYTES: Final = 2 << 30
+MAX_JUDGED_INLINE_BYTES: Final = 1 << 20  # a data contract looks at larger bodies in a thread
 
 log = structlog.get_logger(__name__)
 
@@ -266,12 +269,16 @@ class Exchange(QueuedCall):
         if self.early_error is not None:
             raise self.early_error
 
-    def _enter(self, body: Buffer) -> None:
-        call = self._decode(body)
+    def _enter(self, body: Buffer, judged: InferCall | None = None) -> None:
+        """Decode a call, or take one that was decoded and judged, and let it wait."""
+        call = self._decode(body) if judged is None else judged
         loaded = self.loaded
         if loaded is None:  # decoding sets it or raises
             raise EngineError("no version was chosen for a decoded call")
-        if loaded.quality is not None:
+        if loaded.quality is not None and judged is None:
+            if len(body) > MAX_JUDGED_INLINE_BYTES:
+                self._judge_in_thread(loaded, loaded.quality, call, body)
+                return
             call = loaded.quality.admit(call)
         self.call = call
         self.rows = call.rows
@@ -298,6 +305,40 @@ class Exchange(QueuedCall):
             raise self.desk.targets.missing(target, self.headers)
         self.loaded = loaded
         return loaded
+
+    def _judge_in_thread(
+        self, loaded: LoadedVersion, quality: QualityGate, call: InferCall, body: Buffer
+    ) -> None:
+        """Looking at many values must not stop the loop."""
+        self.loaded = None  # if its client leaves, the batcher has nothing to forget
+        room, size_bytes = self.desk.body_room, len(body)
+        room.take(size_bytes)  # it may wait for a thread
+        future = self.desk.loop.run_in_executor(None, quality.judge, call)
+        future.add_done_callback(lambda _: room.give(size_bytes))
+
+        def settle(judged: "asyncio.Future[Verdict | None]") -> None:
+            if self.is_gone:
+                return
+            if self.target.loaded(self.headers) is not loaded:  # it was replaced meanwhile
+                self._enter(body)
+                return
+            self.loaded = loaded
+            self._enter(body, quality.settle(call, judged.result()))
+
+        future.add_done_callback(lambda judged: self._go_on(settle, judged))
+
+    def _go_on(
+        self,
+        settle: "Callable[[asyncio.Future[Verdict | None]], None]",
+        judged: "asyncio.Future[Verdict | None]",
+    ) -> None:
+        try:
+            settle(judged)
+        except BasculeError as error:
+            self.fail(error)
+        except Exception:  # process edge, as in `start`
+            log.exception("call_failed")
+            self.fail(EngineError("internal error; the worker's log has it"))
 
     def _unpack_in_thread(self, body: Buffer) -> None:
         """A decompression bomb must not stop the loop."""

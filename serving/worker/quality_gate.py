@@ -72,14 +72,26 @@ class QualityGate:
         self._judges_outputs = bool(judge.outputs)
 
     def admit(self, call: InferCall) -> InferCall:
-        """Judge a request; return it, with the flags that its answer shall carry.
+        """Judge a request and act on it; see `settle`.
 
         Raises:
             InvalidArgumentError: A rule that rejects is broken.
         """
-        now_s = self._utc_s()
-        verdict = self._judge.judge_inputs(self._arrays(call), call.rows, call.parameters, now_s)
-        self.recorder.count_request(call.rows, verdict, call.id, now_s)
+        return self.settle(call, self.judge(call))
+
+    def judge(self, call: InferCall) -> Verdict | None:
+        """Judge a request; nothing is changed, so that a thread may do it."""
+        return self._judge.judge_inputs(
+            self._arrays(call), call.rows, call.parameters, self._utc_s()
+        )
+
+    def settle(self, call: InferCall, verdict: Verdict | None) -> InferCall:
+        """Count a request that was judged; return it, with the flags that its answer shall carry.
+
+        Raises:
+            InvalidArgumentError: A rule that rejects is broken.
+        """
+        self.recorder.count_request(call.rows, verdict, call.id, self._utc_s())
         if verdict is None:
             return call
         refused = _first(verdict, Action.REJECT)

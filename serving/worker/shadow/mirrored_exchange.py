@@ -7,6 +7,7 @@ more reference, and for one look-up when they are answered.
 from collections.abc import Sequence
 
 from runtimes.contract import Array
+from serving.wire.call import InferCall
 from serving.wire.grpc_frame import FRAME_BYTES
 from serving.worker.exchange import Buffer
 from serving.worker.grpc_exchange import GrpcExchange
@@ -29,9 +30,9 @@ class MirroredHttpExchange(HttpExchange):
             mirrors.offer(self, RawRequest("json", self._kept, self.header_length), outputs)
         return is_sent
 
-    def _enter(self, body: Buffer) -> None:
+    def _enter(self, body: Buffer, judged: InferCall | None = None) -> None:
         self._kept = body
-        super()._enter(body)
+        super()._enter(body, judged)
 
 
 class MirroredGrpcExchange(GrpcExchange):
@@ -50,6 +51,6 @@ class MirroredGrpcExchange(GrpcExchange):
             mirrors.offer(self, RawRequest("proto", message), outputs)
         return is_sent
 
-    def _enter(self, body: Buffer) -> None:
+    def _enter(self, body: Buffer, judged: InferCall | None = None) -> None:
         self._kept = body
-        super()._enter(body)
+        super()._enter(body, judged)

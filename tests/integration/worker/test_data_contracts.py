@@ -212,6 +212,18 @@ def test_a_bad_row_harms_nobody_else(bench: Bench) -> None:
             assert future.get_result().as_numpy("OUTPUT0").tolist() == [[float(number)]]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_large_request_is_judged_like_any(bench: Bench, transport: str) -> None:
+    """Beside the loop: its answer, and its refusal, are those of a small one."""
+    large = np.ones((2, 300_000), np.float32)
+    good = bench.ask(transport, "strict", {"INPUT0": large})
+    np.testing.assert_array_equal(good.outputs["OUTPUT0"], large)
+
+    large[1, 299_999] = 121
+    found = bench.ask(transport, "strict", {"INPUT0": large})
+    assert "input 'INPUT0' row 1 is above the maximum 120" in found.message
+
+
 def test_missing_values_are_counted_by_how_they_are_missing(bench: Bench) -> None:
     """NaN, tokens, empty tensors, inputs that were left out: whatever the rules."""
     for name in ("nan", "token", "empty", "absent"):
