@@ -59,7 +59,11 @@ class Checked:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    words = typer.Typer(help="Draft a data contract; test data against one.", no_args_is_help=True)
+    words = typer.Typer(
+        help="Draft a data contract; test data against one.",
+        epilog="Example: bascule contract infer reference.csv --model fraud-3 > contract.yaml",
+        no_args_is_help=True,
+    )
     words.command(
         epilog="Examples: bascule contract infer reference.csv --model fraud-3 > contract.yaml · "
         "bascule contract infer rows.npz --output contract.yaml"
