@@ -27,7 +27,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    drift = typer.Typer(help="Say whether rows are still as those of a reference.")
+    drift = typer.Typer(
+        help="Say whether rows are still as those of a reference.",
+        epilog="Example: bascule drift check m-1 today.csv",
+    )
     drift.command(
         "learn",
         epilog="Example: bascule drift learn training.csv --in-order -o m.drift, then "
