@@ -10,8 +10,8 @@ from rich.text import Text
 
 from serving.events.cloud_event import cloud_event
 from serving.events.deliveries import Delivery, DeliveryState
-from serving.events.outbox_book import Tally, Told
-from serving.events.receivers import Receiver
+from serving.events.outbox_book import Told
+from serving.events.receivers import Receiver, Tally
 from serving.registry.outbox import OutboxEvent
 
 SHOWN_ID: Final = 8

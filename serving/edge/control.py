@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
+from serving.events.receivers import Tally
 from serving.ids import VersionKey
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
@@ -106,6 +107,8 @@ class ClusterStatus:
     http: str
     grpc: str
     metrics: str
+    events: Mapping[str, Tally] = field(default_factory=dict)
+    """How many events each receiver has, waits for, and lacks for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ class NodeMetrics:
             *machine.result(),
             *self._own_samples(),
             *_worker_samples(status.result()),
+            *_event_samples(status.result()),
         ]
         return exposition.render(samples) + haproxy.result()
 
@@ -105,3 +106,10 @@ def _worker_samples(status: ClusterStatus | None) -> Iterator[Sample]:
         labels = (worker.pool, worker.worker)
         yield Sample(catalogue.WORKER_RESTARTS, worker.restart_count, labels)
         yield Sample(catalogue.WORKER_RSS, worker.rss_bytes, labels)
+
+
+def _event_samples(status: ClusterStatus | None) -> Iterator[Sample]:
+    for receiver, tally in (status.events if status is not None else {}).items():
+        yield Sample(catalogue.EVENTS, tally.delivered, (receiver, "DELIVERED"))
+        yield Sample(catalogue.EVENTS, tally.pending, (receiver, "PENDING"))
+        yield Sample(catalogue.EVENTS, tally.dead, (receiver, "DEAD"))

@@ -9,7 +9,7 @@ the same id.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -22,7 +22,7 @@ from serving.events.cloud_event import encoded
 from serving.events.deliveries import Claim
 from serving.events.outbox_book import OutboxBook
 from serving.events.posting import HttpPoster, Parcel
-from serving.events.receivers import Receiver, Receivers
+from serving.events.receivers import Receiver, Receivers, Tally
 from serving.events.receivers_file import EVENTS_FILE, WatchedFile
 from serving.events.retrying import Answer, GivenUp, after_failure
 from serving.registry.store import Registry
@@ -32,6 +32,7 @@ LOOK_S: Final = 0.5
 """Between two looks at the outbox."""
 AFTER_ERROR_S: Final = 2.0
 FORGET_S: Final = 3600.0
+TALLY_S: Final = 5.0
 MOST_AT_ONCE: Final = 4
 """Requests to one receiver: one for each of so many subjects."""
 THREADS: Final = 2
@@ -77,10 +78,18 @@ class Courier:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
         self._at_work = Counter[str]()
         self._failing: set[str] = set()
+        self._met: set[str] = set()
+        self._tallies: Mapping[str, Tally] = {}
+        self._tallied_s = clock.monotonic_s() - TALLY_S
         self._receivers = Receivers()
         self._faults: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._forgot_s = clock.monotonic_s()
+
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """How each receiver stood some seconds ago."""
+        return self._tallies
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -104,7 +113,7 @@ class Courier:
         """Send what is due; return how long to wait before the next look."""
         try:
             await self._read_receivers()
-            await self._forget_old()
+            await self._keep_books()
             claims = await self._claim() if self._receivers.receivers else ()
         except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
             self._tell_fault("outbox", error)
@@ -127,6 +136,10 @@ class Courier:
 
     async def _claim(self) -> tuple[Claim, ...]:
         known = self._receivers.receivers
+        new = [one.name for one in known if one.name not in self._met]
+        if new:
+            await self._in_thread(lambda: self._book.resume(new))
+            self._met.update(new)
         room = {one.name: MOST_AT_ONCE - self._at_work[one.name] for one in known}
         return await self._in_thread(lambda: self._book.claim(known, room))
 
@@ -175,12 +188,15 @@ class Courier:
         if is_new:
             log.warning("event_not_taken", again_s=round(pause_s, 1), **facts)
 
-    async def _forget_old(self) -> None:
+    async def _keep_books(self) -> None:
+        """Count, and forget what is old: seldom."""
         now_s = self._clock.monotonic_s()
-        if now_s - self._forgot_s < FORGET_S:
-            return
-        self._forgot_s = now_s
-        await self._in_thread(self._book.forget_old)
+        if self._receivers.receivers and now_s - self._tallied_s >= TALLY_S:
+            self._tallied_s = now_s
+            self._tallies = await self._in_thread(self._book.tallies)
+        if now_s - self._forgot_s >= FORGET_S:
+            self._forgot_s = now_s
+            await self._in_thread(self._book.forget_old)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

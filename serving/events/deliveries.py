@@ -137,6 +137,13 @@ def hasten(connection: sql.Connection, name: str, now_utc: datetime) -> None:
     connection.execute(late.values(due_utc=now_utc.isoformat()))
 
 
+def resume(connection: sql.Connection, names: Sequence[str], now_utc: datetime) -> None:
+    """Let all that receivers wait for be due, also what a controller that is gone has claimed."""
+    waits = sql.and_(SENT.receiver.in_(names), SENT.state == DeliveryState.PENDING)
+    late = sql.update(EVENT_DELIVERIES).where(waits, SENT.due_utc > now_utc.isoformat())
+    connection.execute(late.values(due_utc=now_utc.isoformat()))
+
+
 def redeliver(connection: sql.Connection, where: sql.ColumnElement[bool], now_utc: datetime) -> int:
     """Send deliveries again as if never sent; return how many."""
     now = now_utc.isoformat()

@@ -15,7 +15,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.events import deliveries
 from serving.events.deliveries import SENT, Claim, Delivery, DeliveryState
-from serving.events.receivers import Receiver
+from serving.events.receivers import Receiver, Tally
 from serving.registry import audit
 from serving.registry.aliases import Author
 from serving.registry.outbox import (
@@ -34,15 +34,6 @@ LEASE_S: Final = 30.0
 KEPT_DAYS: Final = 90
 """Events that nobody waits for are kept so long."""
 LEAST_PREFIX: Final = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """How a receiver stands."""
-
-    pending: int = 0
-    delivered: int = 0
-    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +76,12 @@ class OutboxBook:
                     connection, one.name, now_utc, limit=room.get(one.name, 0), lease_s=LEASE_S
                 )
             )
+
+    def resume(self, names: Sequence[str]) -> None:
+        """Send at once what receivers wait for, whatever a courier before this one had planned."""
+        now_utc = self._registry.clock.utc_now()
+        with self._registry.database.noting() as connection:
+            deliveries.resume(connection, names, now_utc)
 
     def delivered(self, claimed: Claim, told: str, *, hastens: bool) -> None:
         """Note that a receiver has an event.

@@ -26,7 +26,6 @@ from serving.own_version import own_version
 from serving.settings import inherited_environment
 
 ATTEMPT_LIMIT_S: Final = 10.0
-"""From the look-up of the name to the last byte of the answer that is read."""
 MAX_ANSWER_BYTES: Final = 1024
 """What is read of a refusal's text."""
 MAX_TOLD_CHARACTERS: Final = 300
@@ -46,19 +45,25 @@ class Parcel:
 class HttpPoster:
     """Sends parcels. Stateless."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Remember what timestamps are read off."""
+    def __init__(self, clock: Clock, *, limit_s: float = ATTEMPT_LIMIT_S) -> None:
+        """Remember what timestamps are read off.
+
+        Args:
+            clock: For timestamps.
+            limit_s: Of one attempt, from looking the name up to the end of the answer.
+        """
         self._clock = clock
+        self._limit_s = limit_s
 
     async def post(self, receiver: Receiver, parcel: Parcel) -> Answer:
         """Send a parcel once; what goes wrong is in the answer."""
         guard = _Guard(receiver)
         try:
-            async with asyncio.timeout(ATTEMPT_LIMIT_S):
+            async with asyncio.timeout(self._limit_s):
                 means = await in_thread_of_its_own(lambda: _means_of(receiver))
                 return await self._post(guard, parcel, means)
         except TimeoutError:
-            return Answer(told=f"no answer within {ATTEMPT_LIMIT_S:g} s")
+            return Answer(told=f"no answer within {self._limit_s:g} s")
         except BasculeError as error:
             return Answer(told=error.message)
         except aiohttp.ClientConnectorError as error:
@@ -89,7 +94,7 @@ class HttpPoster:
                 auto_decompress=False,
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=ATTEMPT_LIMIT_S),
+                timeout=aiohttp.ClientTimeout(total=self._limit_s),
             ) as session,
             session.post(
                 guard.receiver.url, data=parcel.body, headers=headers, allow_redirects=False

@@ -43,3 +43,12 @@ class Receivers:
     source: str = DEFAULT_SOURCE
     """CloudEvents' `source` of every event that is sent."""
     receivers: tuple[Receiver, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many events a receiver waits for, has, and lacks for good."""
+
+    pending: int = 0
+    delivered: int = 0
+    dead: int = 0

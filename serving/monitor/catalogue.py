@@ -181,6 +181,12 @@ FINDINGS: Final = _of_version(
     "code",
     "severity",
 )
+EVENTS: Final = MetricSpec(
+    name="bascule_events",
+    kind="gauge",
+    help="Events of the outbox by receiver and state: DELIVERED, PENDING, DEAD",
+    labels=("receiver", "state"),
+)
 READY: Final = MetricSpec(
     name="bascule_ready", kind="gauge", help="1 if every wanted version can answer"
 )

@@ -107,6 +107,7 @@ def move_data(move: Move, *, digest: str) -> dict[str, object]:
         "digest": digest,
         "verdict": evidence.get("verdict", ""),
         "findings": evidence.get("findings", []),
+        "figures": evidence.get("figures"),
     }
 
 

@@ -72,6 +72,7 @@ class Controller(RolloutOperations):
             http=str(self._settings.http),
             grpc=str(self._settings.grpc),
             metrics=str(self._settings.metrics),
+            events={} if self._ports.courier is None else dict(self._ports.courier.tallies),
         )
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:

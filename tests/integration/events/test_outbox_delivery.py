@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.events.courier import Courier, Poster
-from serving.events.outbox_book import KEPT_DAYS, LEASE_S, OutboxBook, Tally
-from serving.events.receivers import Receiver, Receivers
+from serving.events.outbox_book import KEPT_DAYS, LEASE_S, OutboxBook
+from serving.events.receivers import Receiver, Receivers, Tally
 from serving.events.retrying import GIVE_UP_S
 from serving.registry import catalog
 from serving.registry.aliases import Author
@@ -144,6 +144,23 @@ def test_each_receiver_gets_each_event_in_the_order_of_its_subject(
             firsts = list(dict.fromkeys(uid for about, uid in mine if about == subject))
             assert firsts == [uid for about, uid in recorded if about == subject]
         assert len(set(mine)) == len(recorded)
+
+
+def test_a_receiver_that_was_away_for_ten_minutes_gets_everything_once(
+    book: OutboxBook, clock: TickingClock, ops: Receiver
+) -> None:
+    """Each event comes once when it is back, in the order of its subject."""
+    back_utc = clock.now_utc + timedelta(minutes=10)
+    fates = iter(lambda: Fate.REFUSED if clock.now_utc < back_utc else Fate.TAKEN, None)
+    recorded = [(subject, announced(book, subject)) for subject in ["m/1", "n/1"] * 4]
+    poster = FatefulPoster(fates)
+
+    asyncio.run(delivered(book, poster, (ops,), clock))
+
+    came = [(subject, uid) for _, subject, uid in poster.came]
+    assert sorted(came, key=recorded.index) == recorded
+    assert [one for one in came if one[0] == "m/1"] == recorded[::2]
+    assert [one for one in came if one[0] == "n/1"] == recorded[1::2]
 
 
 def test_a_subject_that_is_refused_holds_up_no_other(

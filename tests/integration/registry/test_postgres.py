@@ -11,9 +11,13 @@ from alembic.migration import MigrationContext
 from runtimes.errors import BasculeError, UnsupportedError
 from serving.cli.main import main
 from serving.errors import AlreadyExistsError, NotReadyError
+from serving.events.outbox_book import OutboxBook
+from serving.events.receivers import Receiver, Tally
 from serving.registry import audit
+from serving.registry.aliases import Author
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
+from serving.registry.outbox import Announcement
 from serving.registry.schema import METADATA
 from serving.registry.store import Registry
 from serving.settings import without_password
@@ -139,3 +143,25 @@ def test_other_databases_are_refused(home: Path, scheme: str) -> None:
 def test_a_password_with_an_at_sign_is_hidden_as_a_whole() -> None:
     """Only the last @ ends a password."""
     assert without_password("postgresql://u:p@ss@h/x") == "postgresql://u:***@h/x"
+
+
+def test_events_are_handed_out_claimed_and_delivered(home: Path, postgres_url: str) -> None:
+    """One at a time of a subject, as on SQLite; what two couriers want only one gets."""
+    ops = Receiver(name="ops", url="http://ops", secret_file=None, secret_env="S")  # noqa: S106  a name
+    with Registry(home, url=postgres_url) as registry:
+        book = OutboxBook(registry)
+        assert book.claim([ops], {}) == ()
+        told = Announcement(kind="drift.alarm", subject="m/1", data={"psi": 0.3})
+        uids = [book.tell(told), book.tell(told)]
+        first = book.claim([ops], {"ops": 4})
+        assert book.claim([ops], {"ops": 4}) == ()
+        book.delivered(first[0], "yes", hastens=True)
+        second = book.claim([ops], {"ops": 4})
+        book.given_up(second[0], "no")
+
+        assert [one.event.uid for one in (*first, *second)] == uids
+        assert book.tallies() == {"ops": Tally(delivered=1, dead=1)}
+        assert book.redeliver_dead("ops", Author(who="ann")) == 1
+        book.resume(["ops"])
+        assert [one.event.uid for one in book.dead()] == []
+        assert book.forget_old() == 0
