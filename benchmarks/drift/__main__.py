@@ -1,14 +1,17 @@
 """How often and how late drift detectors alarm: Bascule, textbook rules, river, Evidently.
 
 python -m benchmarks.drift [--quick] [--jobs 2] [--out FOLDER] [--peers FOLDER] [--skip-peers]
+    [--report]
 
 Streams, changes and protocol: `streams.py`. Other tools are installed into an environment of their
-own (`--peers`, made if it is not there) and run with their defaults on the same streams. A delay is
-counted in rows from the change to the first alarm; streams with an alarm before it have none. All
-seeds are fixed. `Bascule` learns from 5,000 rows in the order of time, as from a log; `Bascule,
-independent rows assumed` does not know their order. In correlated traffic, `oracle` is Bascule's
-statistic as for independent rows, with the threshold at which one in five clean correlated streams
-alarms: nobody has such streams in advance, so it is the yardstick for delays there.
+own (`--peers`, made if it is not there) and run with their defaults on the same streams. A delay
+is counted in rows from the change to the first alarm; streams with an alarm before it have none.
+All seeds are fixed, and verdicts are kept in the folder: a run that was ended goes on, and
+`--report` writes what there is. `Bascule` learns from 5,000 rows in the order of time, as from a
+log; `Bascule, independent rows assumed` does not know their order. In correlated traffic, `oracle`
+is Bascule's statistic as for independent rows, with the threshold at which one in five clean
+correlated streams alarms: nobody has such streams in advance, so it is the yardstick for delays
+there.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.drift import peers, results
+from benchmarks.drift.kept import judged, read
 from benchmarks.drift.ours import scores_of, watch
 from benchmarks.drift.real import TABLES, judge_real
 from benchmarks.drift.streams import CHANGES, changed_stream, clean_stream
@@ -120,12 +124,13 @@ def main() -> int:
     parser.add_argument("--replicates", type=int, default=200, help="worlds of a calibration")
     parser.add_argument("--out", type=Path, default=Path("benchmark-drift"))
     parser.add_argument("--peers", type=Path, default=Path("benchmark-drift/peers"))
+    parser.add_argument("--report", action="store_true", help="only of what was judged before")
     parser.add_argument("--skip-peers", action="store_true", help="Bascule alone, no real data")
     options = parser.parse_args()
     if options.quick:
         options.clean, options.changed, options.correlated, options.replicates = 10, 4, 5, 80
     options.out.mkdir(parents=True, exist_ok=True)
-    found, real = measure(options)
+    found, real = (kept_before if options.report else measure)(options)
     title = (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {options.jobs} processes; "
         f"`python -m benchmarks.drift {' '.join(sys.argv[1:])}`. Cells: median rows from the "
@@ -138,25 +143,34 @@ def main() -> int:
     return 0
 
 
+def kept_before(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the verdicts that earlier runs have left."""
+    ours, others, real = (
+        list(read(options.out / f"{name}.jsonl").values()) for name in ("ours", "peers", "real")
+    )
+    return [*with_oracle(ours), *others], real
+
+
 def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Run everything; return verdicts on streams and on real tables."""
+    folder = options.out.absolute()
     with ProcessPoolExecutor(options.jobs) as pool:
-        found = with_oracle(list(pool.map(judge, tasks(options))))
+        found = with_oracle(judged(pool, judge, tasks(options), folder / "ours.jsonl"))
         if options.skip_peers:
             return found, []
-        folder = options.out.absolute()
         python = peers.peers_python(options.peers.absolute())
         if peers.start(python, "public_data", str(folder)).wait():
             raise SystemExit("the real tables could not be written")
         splits = range(3 if options.quick else 10)
-        files = [folder / f"{name}.npz" for name in TABLES]
         few = max(options.replicates // 2, 40)
-        real = list(pool.map(judge_real, [(file, s, few) for file in files for s in splits]))
+        wanted = [(str(folder / f"{name}.npz"), s, few) for name in TABLES for s in splits]
+        real = judged(pool, judge_real, wanted, folder / "real.jsonl")
     numbers = {n: str(getattr(options, n)) for n in ("clean", "changed", "correlated", "jobs")}
     asked = [part for name, value in numbers.items() for part in (f"--{name}", value)]
-    file = folder / "peers.json"
-    others = peers.finished(peers.start(python, "peer_rules", *asked, "--out", str(file)), file)
-    return [*found, *others], real
+    file = folder / "peers.jsonl"
+    if peers.start(python, "peer_rules", *asked, "--out", str(file)).wait():
+        raise SystemExit("the other tools' process ended with an error")
+    return [*found, *read(file).values()], real
 
 
 if __name__ == "__main__":

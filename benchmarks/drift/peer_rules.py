@@ -11,7 +11,6 @@ sees missing values; they are left out, as the libraries do.
 """
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from evidently.presets import DataDriftPreset
 from river import drift
 from scipy import stats
 
+from benchmarks.drift.kept import judged
 from benchmarks.drift.streams import (
     CATEGORY,
     CHANGES,
@@ -187,7 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     with ProcessPoolExecutor(options.jobs) as pool:
         wanted = tasks(options.clean, options.changed, options.correlated)
-        options.out.write_text(json.dumps(list(pool.map(judge, wanted))))
+        judged(pool, judge, wanted, options.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """The environment of the other tools: made once, outside the project's own, and asked by files."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("river==0.26.*", "evidently==0.7.*", "scikit-learn", "scipy", "pandas<3")
@@ -26,11 +25,3 @@ def start(python: Path, module: str, *arguments: str) -> subprocess.Popen[bytes]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # noqa: TID251  for the child
     command = [str(python), "-m", f"benchmarks.drift.{module}", *arguments]
     return subprocess.Popen(command, env=environment, cwd=ROOT)
-
-
-def finished(process: subprocess.Popen[bytes], file: Path) -> list[dict[str, Any]]:
-    """Wait for a module and return what it wrote."""
-    if process.wait():
-        raise SystemExit(f"{file.name} was not written: the peers' process ended with an error")
-    found: list[dict[str, Any]] = json.loads(file.read_text())
-    return found

@@ -21,9 +21,10 @@ from serving.monitor.drift.profile import Profile
 TABLES: Final = ("digits", "breast_cancer", "image_segments")
 
 
-def judge_real(task: tuple[Path, int, int]) -> dict[str, Any]:
+def judge_real(task: tuple[str, int, int]) -> dict[str, Any]:
     """Split a table by a seed; watch the rows that were held out."""
-    file, seed, replicates = task
+    name, seed, replicates = task
+    file = Path(name)
     with np.load(file) as found:
         rows, classes = found["rows"], found["classes"]
     order = np.random.default_rng(seed).permutation(len(rows))

@@ -139,6 +139,17 @@ def test_a_rare_new_level_is_expected_where_levels_are_many() -> None:
     assert alarms_of(profile, rows(5_000)) == []
 
 
+@pytest.mark.parametrize("is_ordered", [True, False], ids=["ordered", "unordered"])
+def test_large_references_are_cut(*, is_ordered: bool) -> None:
+    """Of a large reference at most 20,000 rows are learnt."""
+    values = np.random.default_rng(1).standard_normal(50_000)
+    columns: list[Column] = [NumberColumn(name="a", values=values)]
+
+    profile = learn_profile(columns, is_ordered=is_ordered, allowed=FEW)
+
+    assert 10_000 < profile.baseline.rows <= 20_000
+
+
 def test_too_few_rows_are_refused() -> None:
     """A reference that can say nothing is refused, with the number that it needs."""
     with pytest.raises(InvalidArgumentError, match="at least 32 rows"):

@@ -29,6 +29,8 @@ from serving.monitor.drift.storage import digest_of
 from serving.monitor.drift.worlds import CorrelatedWorlds, IndependentWorlds
 
 MIN_ROWS: Final = 32
+MAX_ROWS: Final = 20_000
+"""More rows make a reference no better than traffic is steady, and learning slow."""
 MIN_TAIL_ROWS: Final = 5
 COMMON_SHARE: Final = 0.05
 """Levels of a larger share are also looked at one by one: the stickiest counts."""
@@ -71,7 +73,8 @@ def learn_profile(
     """Learn a reference, and calibrate its monitor.
 
     Args:
-        columns: The reference's rows.
+        columns: The reference's rows. Of more than `MAX_ROWS` the last ones count if they are in
+            order, else some that are evenly spread.
         is_ordered: Whether they are in the order of time.
         allowed: How often the monitor may alarm without cause.
 
@@ -85,6 +88,9 @@ def learn_profile(
             f"a reference of {len(columns)} columns and {rows} rows says nothing about drift: "
             f"it needs at least {MIN_ROWS} rows, better 5,000"
         )
+    if rows > MAX_ROWS:
+        columns = [_fewer(column, is_ordered=is_ordered) for column in columns]
+        rows = len(columns[0].values)
     known = [_learn_column(column) for column in columns]
     pairs = choose_pairs(known, allowed.seed)
     hidden = {c.name: seen_once(c.values) for c in columns if isinstance(c, LevelColumn)}
@@ -129,6 +135,14 @@ def _undecided(encoder: Encoder, effective_rows: float, *, is_correlated: bool) 
     if is_correlated and 2 * TAIL_SHARE * effective_rows < MIN_TAIL_ROWS:
         skipped.add("outside")
     return np.flatnonzero([c.is_flag and c.statistic in skipped for c in encoder.components])
+
+
+def _fewer(column: Column, *, is_ordered: bool) -> Column:
+    rows = len(column.values)
+    chosen = slice(rows - MAX_ROWS, None) if is_ordered else slice(None, None, -(-rows // MAX_ROWS))
+    if isinstance(column, NumberColumn):
+        return replace(column, values=column.values[chosen])
+    return replace(column, values=column.values[chosen])
 
 
 def _learn_column(column: Column) -> ColumnReference:
