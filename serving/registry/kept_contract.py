@@ -73,4 +73,4 @@ def read_contract_file(file: Path) -> DataContract:
     try:
         return parse_contract(raw)
     except InvalidArgumentError as error:
-        raise InvalidArgumentError(f"BP-D01 {file}: {error.message}") from error
+        raise InvalidArgumentError(f"{file}: {error.message}") from error

@@ -8,15 +8,18 @@ MODEL:N            a version of the registry
 ================== ==========================================================
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
-from runtimes.preflight.subject import FolderFacts, Subject
+from runtimes.preflight.subject import Contract, FolderFacts, Subject
 from runtimes.trial_run import TrialOrder
 from serving.errors import NotFoundError
+from serving.registry.contract_file import judged_contract
 from serving.registry.formats import FORMATS
+from serving.registry.kept_contract import CONTRACT_FILE, read_contract_file
 from serving.registry.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, parse_manifest
 from serving.registry.model_config.parsing import MAX_CONFIG_CHARACTERS, parse_config
 from serving.registry.repository import CONFIG_FILE
@@ -102,12 +105,28 @@ def _repository(folder: Path, around: Surroundings) -> Target:
             f"its steps: {members}"
         )
     file = _model_file(version, "" if parsed is None else parsed.model_file)
-    subject = replace(subject_of_file(file, around, policy=policy), name=name, claims=claims)
+    subject = replace(
+        subject_of_file(file, around, policy=policy),
+        name=name,
+        claims=claims,
+        contract=_contract((version, model), around.now_utc),
+    )
     return Target(
         subject=subject,
         order=lambda: order_of_file(file, subject.format, claims),
         model_file=file,
     )
+
+
+def _contract(folders: Sequence[Path], now_utc: datetime | None) -> Contract | None:
+    """Read the contract of the version, else the one that all versions of the model share."""
+    files = [folder / CONTRACT_FILE for folder in folders if (folder / CONTRACT_FILE).is_file()]
+    if not files or now_utc is None:
+        return None
+    try:
+        return judged_contract(read_contract_file(files[0]), now_utc)
+    except InvalidArgumentError as error:
+        return Contract(problem=error.message)
 
 
 def _no_version(model: Path) -> Target:

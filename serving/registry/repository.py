@@ -251,7 +251,10 @@ class Repository:
         there = {item.path for item in files}
         for path in (CONTRACT_FILE, f"../{CONTRACT_FILE}"):
             if path in there:
-                return self._contracts.read(folder / path)
+                try:
+                    return self._contracts.read(folder / path)
+                except InvalidArgumentError as error:
+                    raise InvalidArgumentError(f"BP-D01 contract: {error.message}") from error
         return None
 
 

@@ -102,6 +102,26 @@ def test_data_grow_old(tmp_path: Path, days: int, expected: Severity | None) -> 
     assert found == ([("BP-D02", expected)] * 2 if expected else [])
 
 
+@pytest.mark.parametrize("place", ["m/contract.yaml", "m/1/contract.yaml"])
+def test_a_model_of_a_repository_has_one_beside_it(tmp_path: Path, place: str) -> None:
+    """For all its versions, or for one of them."""
+    version = tmp_path / "m" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(models.tiny())
+    (tmp_path / place).write_text("contract: 1\ntrained_until: 2020-01-01\nmax_age: {block: 30d}\n")
+    assert found_in(tmp_path / "m") == [("BP-D02", Severity.ERROR)]
+
+    (tmp_path / place).write_text("contract: 2\n")
+    assert found_in(tmp_path / "m") == [("BP-D01", Severity.ERROR)]
+
+
+def test_rules_that_the_model_cannot_answer_are_an_error(tmp_path: Path) -> None:
+    """A length in characters, of numbers."""
+    text = WHOLE.replace("min: 0, max: 120", "max_len: 3")
+
+    assert found_in(packed(tmp_path, text)) == [("BP-D01", Severity.ERROR)]
+
+
 def test_training_data_of_the_manifest_count_where_the_contract_is_silent() -> None:
     """The lineage's newest observation stands for `trained_until`."""
     raw = b"contract: 1\nmax_age: {block: 1d}"

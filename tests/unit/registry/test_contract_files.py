@@ -1,5 +1,7 @@
 """`contract.yaml` as it is read: every rule has an id and an action, and mistakes are named."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.registry.contract_file import parse_contract
 from serving.registry.contract_fit import misfits
 from serving.registry.data_contract import Action, Check, DataContract
+from serving.registry.repository import Repository
 from tests.fakes.contracts import CASES
 
 AGE = TensorSpec(name="age", datatype=Datatype.FP32, shape=(-1, 1))
@@ -100,6 +103,36 @@ def test_a_contract_travels_to_workers_as_json(name: str) -> None:
     found = parse_contract(CASES[name].contract.replace("ACTION", "flag").encode())
 
     assert msgspec.json.decode(msgspec.json.encode(found), type=DataContract) == found
+
+
+def test_a_repository_has_contracts_beside_its_models(tmp_path: Path) -> None:
+    """The version's own comes first; another contract is another form of the version."""
+    version = tmp_path / "m" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(b"")
+    repository = Repository(tmp_path)
+    (plain,) = repository.scan_model("m").versions
+    (tmp_path / "m" / "contract.yaml").write_text("contract: 1\nstatus: draft\n")
+    (shared,) = repository.scan_model("m").versions
+    (version / "contract.yaml").write_text("contract: 1\nstatus: active\n")
+    (own,) = repository.scan_model("m").versions
+
+    assert plain.contract is None
+    assert shared.contract == DataContract(is_draft=True)
+    assert own.contract == DataContract()
+    assert len({plain.digest, shared.digest, own.digest}) == 3
+
+
+def test_a_repository_says_what_is_wrong_with_a_contract(tmp_path: Path) -> None:
+    """The version cannot be loaded, and the reason begins in the repository."""
+    version = tmp_path / "m" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(b"")
+    (version / "contract.yaml").write_text("contract: 1\ninputs: {x: {mx: 1}}\n")
+
+    (failed,) = Repository(tmp_path).scan_model("m").failed
+
+    assert failed.reason.startswith("BP-D01 contract: m/1/contract.yaml: inputs.x.mx: Extra inputs")
 
 
 @given(st.binary(max_size=200))
