@@ -133,6 +133,21 @@ class _Environment(BaseSettings):
     events_file: Path | None = Field(
         None, description="who is told of rollouts and approvals; default: events.yaml in the home"
     )
+    prediction_log: str = Field(
+        "", description="where predictions are logged: a folder or an fsspec URL; empty: nowhere"
+    )
+    prediction_log_rate: float = Field(
+        1.0, ge=0, le=1, description="share of calls that is logged; a model may say another one"
+    )
+    prediction_log_inputs: Literal["full", "hash", "none"] = Field(
+        "full", description="what is logged of inputs: their bytes, their sha256, or neither"
+    )
+    prediction_log_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="the log's bound: the oldest records go first"
+    )
+    prediction_log_retention_s: float = Field(
+        30 * 86_400.0, gt=0, description="older records of the log are removed"
+    )
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
@@ -186,6 +201,11 @@ class Settings:
     trace_file: Path | None = None
     events_file: Path | None = None
     cache_size_bytes: int = 64 << 20
+    prediction_log: str = ""
+    prediction_log_rate: float = 1.0
+    prediction_log_inputs: Literal["full", "hash", "none"] = "full"
+    prediction_log_bytes: int = 1 << 30
+    prediction_log_retention_s: float = 30 * 86_400.0
     blobs: str = ""
     """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")

@@ -1,13 +1,16 @@
-"""`bascule reproduce`: does a version give here what it gave when it was packed?"""
+"""`bascule reproduce`: does a version, or one prediction, come out here as it did?"""
 
 from typing import Annotated
 
 import typer
 
 from runtimes.devices import device as parse_device
-from runtimes.golden import OutputReplay
+from runtimes.errors import InvalidArgumentError
 from serving.cli.bundle_target import bundle_folder, may_execute
+from serving.cli.log_access import Place, opened_log
+from serving.cli.prediction_replay import output_line, replay_prediction, show_replay
 from serving.cli.render import print_json
+from serving.predictions.ids import is_prediction_id
 from serving.registry.bundle import read_head
 from serving.registry.reproduction import Replayer, Reproduction
 from serving.settings import load_settings
@@ -15,14 +18,16 @@ from serving.settings import load_settings
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(epilog="Examples: bascule reproduce resnet-3 · bascule reproduce m:2 --threads 1")(
-        reproduce
-    )
+    app.command(
+        epilog="Examples: bascule reproduce resnet-3 · bascule reproduce m:2 --threads 1 · "
+        "bascule reproduce 0198c1de-7d2c-7001-9c1e-5f0f6f1d2a3b"
+    )(reproduce)
 
 
 def reproduce(
     target: Annotated[
-        str, typer.Argument(metavar="BUNDLE|MODEL:VERSION", help="What to reproduce.")
+        str,
+        typer.Argument(metavar="BUNDLE|MODEL:VERSION|PREDICTION_ID", help="What to reproduce."),
     ],
     *,
     threads: Annotated[
@@ -31,12 +36,21 @@ def reproduce(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu or cuda; default: as recorded.")
     ] = "",
+    place: Place = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Verify the files, replay the golden samples here, and explain what differs.
+    """Replay golden samples of a version, or a logged prediction, and explain what differs.
 
     Exit status 0: reproduced; 1: different; 2: nobody can tell.
     """
+    if is_prediction_id(target):
+        if device:
+            raise InvalidArgumentError(
+                "--device is for versions: a prediction is replayed where it was answered"
+            )
+        again = replay_prediction(target, opened_log(place), threads=threads)
+        show_replay(again, as_json=as_json)
+        raise typer.Exit(again.verdict.exit_status)
     folder = bundle_folder(target)
     head = read_head(folder)
     recorded = "cuda" if head.manifest.packed_on.gpu else "cpu"
@@ -57,7 +71,7 @@ def reproduce(
 def _lines(found: Reproduction) -> list[str]:
     lines = [
         f"{found.verdict}  {found.model}:{found.version}  digest {found.digest[:12]}",
-        *(f"  output  {_output_line(item)}" for item in found.outputs),
+        *(f"  output  {output_line(item)}" for item in found.outputs),
         *(f"  because {reason}" for reason in found.reasons),
     ]
     if found.fingerprint == found.recorded_fingerprint:
@@ -66,21 +80,3 @@ def _lines(found: Reproduction) -> list[str]:
         lines += [f"  changed {change}" for change in found.changes if change.matters]
     lines += [f"  also    {change}" for change in found.changes if not change.matters]
     return lines
-
-
-def _output_line(item: OutputReplay) -> str:
-    seen = item.comparison
-    if seen.is_exact:
-        return f"{item.name}: exact, {seen.element_count} elements"
-    nans = (
-        f", NaN {seen.golden_nan_count} → {seen.found_nan_count}"
-        if seen.golden_nan_count != seen.found_nan_count
-        else ""
-    )
-    place = f"{item.sample}{list(seen.first_difference or ())}"
-    return (
-        f"{item.name}: {seen.different_count} of {seen.element_count} differ, by up to "
-        f"{seen.largest_abs:.3g} ({seen.largest_ulp} ulp){nans}; first at {place}: golden "
-        f"{seen.golden_value}, found {seen.found_value}; "
-        f"{'within' if seen.holds else 'outside'} {item.tolerance}"
-    )

@@ -25,6 +25,14 @@ CudaSharedMemory = Annotated[
 ]
 
 
+TraceFile = Annotated[
+    Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
+]
+PredictionLog = Annotated[
+    str | None, typer.Option(help="Predictions are logged here: a folder or an fsspec URL.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -68,9 +76,8 @@ def serve(  # noqa: PLR0913  one parameter for each flag
     ] = None,
     system_shared_memory: SystemSharedMemory = None,
     cuda_shared_memory: CudaSharedMemory = None,
-    trace_file: Annotated[
-        Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
-    ] = None,
+    trace_file: TraceFile = None,
+    prediction_log: PredictionLog = None,
 ) -> None:
     """Serve models on this machine until Ctrl-C: edge, controller and workers."""
     settings = load_settings(
@@ -85,6 +92,7 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         system_shared_memory=system_shared_memory,
         cuda_shared_memory=cuda_shared_memory,
         trace_file=trace_file,
+        prediction_log=prediction_log,
     )
     _refuse_contradictions(settings)
     refuse_second_instance(settings)

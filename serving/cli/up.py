@@ -28,6 +28,14 @@ class _Status(msgspec.Struct, frozen=True):
     versions: tuple[VersionRecord, ...]
 
 
+TraceFile = Annotated[
+    Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
+]
+PredictionLog = Annotated[
+    str | None, typer.Option(help="Predictions are logged here: a folder or an fsspec URL.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the two commands."""
     app.command(epilog="Example: bascule up --model-repository models --no-dashboard")(up)
@@ -62,9 +70,8 @@ def up(  # noqa: PLR0913  one parameter for each flag
         bool | None,
         typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
     ] = None,
-    trace_file: Annotated[
-        Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
-    ] = None,
+    trace_file: TraceFile = None,
+    prediction_log: PredictionLog = None,
     address: Annotated[
         str, typer.Option(help="A running Ray cluster, HOST:PORT, instead of a local one.")
     ] = "",
@@ -84,6 +91,7 @@ def up(  # noqa: PLR0913  one parameter for each flag
         allow_load_overrides=allow_load_overrides,
         system_shared_memory=system_shared_memory,
         trace_file=trace_file,
+        prediction_log=prediction_log,
     )
     refuse_running(settings)
     refuse_second_instance(settings)

@@ -83,6 +83,18 @@ CACHE_MISS_US: Final = _of_version(
     "Cumulative duration of looking in vain and of keeping answers, in microseconds",
 )
 LOAD_SECONDS: Final = _of_version("nv_model_load_duration_secs", "gauge", "Model load time")
+LOGGED: Final = _of_version(
+    "bascule_prediction_log_records_total", "counter", "Predictions that were written to the log"
+)
+LOGGED_BYTES: Final = _of_version(
+    "bascule_prediction_log_bytes_total", "counter", "Bytes that were written to the log"
+)
+LOG_LOST: Final = _of_version(
+    "bascule_prediction_log_lost_total",
+    "counter",
+    "Answered predictions that the log was to keep and lost, by reason",
+    "reason",
+)
 
 CPU_UTILIZATION: Final = MetricSpec(
     name="nv_cpu_utilization", kind="gauge", help="CPU utilization rate [0.0 - 1.0]"

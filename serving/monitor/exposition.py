@@ -10,6 +10,7 @@ from typing import Final
 
 from serving.monitor import catalogue
 from serving.monitor.catalogue import MetricSpec
+from serving.monitor.log_counts import LogCounts
 from serving.monitor.statistics import VersionStatistics
 
 NS_PER_US: Final = 1_000
@@ -52,6 +53,8 @@ def version_samples(
             yield Sample(metric, value, labels, gpu)
         if item.has_cache:
             yield from (Sample(name, value, labels, gpu) for name, value in _cache_counters(item))
+        if item.log is not None:
+            yield from _log_samples(item.log, labels)
     for (model, version), seconds in load_s.items():
         yield Sample(catalogue.LOAD_SECONDS, seconds, (model, str(version)))
 
@@ -77,6 +80,13 @@ def _cache_counters(item: VersionStatistics) -> tuple[tuple[MetricSpec, int], ..
         (catalogue.CACHE_HIT_US, item.cache_hit.ns // NS_PER_US),
         (catalogue.CACHE_MISS_US, item.cache_miss.ns // NS_PER_US),
     )
+
+
+def _log_samples(log: LogCounts, labels: tuple[str, str]) -> Iterator[Sample]:
+    yield Sample(catalogue.LOGGED, log.written, labels)
+    yield Sample(catalogue.LOGGED_BYTES, log.written_bytes, labels)
+    for reason, count in log.lost().items():
+        yield Sample(catalogue.LOG_LOST, count, (*labels, reason))
 
 
 def _metric(samples: Sequence[Sample]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from runtimes.errors import BasculeError
 from serving.ids import VersionKey
+from serving.monitor.log_counts import LogCounts, LogTally
 from serving.monitor.quality.report import QualityReport, merged
 from serving.monitor.traffic_recorder import TrafficRecorder
 
@@ -110,6 +111,8 @@ class VersionStatistics:
     """By batch size, ascending."""
     pending_count: int = 0
     """Calls that were accepted and do not run yet."""
+    log: LogCounts | None = None
+    """What became of its predictions in the log; None: none is kept."""
     gpu_uuid: str = ""
     """Of the GPU that all of it ran on; empty: the CPU, or several."""
     quality: QualityReport | None = None
@@ -167,6 +170,7 @@ def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
         },
         batches=tuple(batches[rows] for rows in sorted(batches)),
         pending_count=one.pending_count + other.pending_count,
+        log=one.log + other.log if one.log and other.log else one.log or other.log,
         gpu_uuid=one.gpu_uuid,
         quality=merged(one.quality, other.quality),
     )
@@ -212,6 +216,8 @@ class StatisticsRecorder:
         self._hit_ns = 0
         self._miss_count = 0
         self._miss_ns = 0
+        self.log: LogTally | None = None
+        """Of its predictions; None: none is logged."""
 
     def count_execution(self, batch_rows: int, phases_ns: tuple[int, int, int, int]) -> None:
         """Count one successful run of the runtime.
@@ -356,4 +362,5 @@ class StatisticsRecorder:
                 for rows, sums in sorted(self._batches.items())
             ),
             pending_count=pending_count,
+            log=None if self.log is None else self.log.counts(),
         )

@@ -4,7 +4,7 @@ Kept apart from `bundle.py`: a worker imports no parser of manifests.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,32 @@ class FileDigest:
     size_bytes: int
     sha256: str
     """In hexadecimal."""
+
+
+def digest_of(place: Path, path: str) -> FileDigest:
+    """Return a file's digest, under a path of its folder.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with place.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return FileDigest(path=path, size_bytes=stream.tell(), sha256=digest)
+
+
+def changed_files(folder: Path, files: Iterable[FileDigest]) -> Iterator[str]:
+    """Name the files that are not what they were, each in half a sentence."""
+    for file in files:
+        try:
+            found = digest_of(folder / file.path, file.path)
+        except OSError as error:
+            yield f"{file.path} cannot be read ({error.strerror})"
+            continue
+        if found != file:
+            yield (
+                f"{file.path} was changed: sha256 {found.sha256[:12]}… instead of "
+                f"{file.sha256[:12]}…"
+            )
 
 
 def require_files(folder: Path, files: Iterable[FileDigest]) -> None:

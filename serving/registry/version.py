@@ -21,6 +21,7 @@ from serving.ids import VersionKey
 from serving.registry.data_contract import DataContract
 from serving.registry.ensemble import EnsembleStep
 from serving.registry.file_digests import FileDigest
+from serving.registry.log_policy import UNSAID, LogPolicy
 from serving.registry.sequence_policy import SequencePolicy
 
 WARMUP_FOLDER: Final = "warmup"
@@ -169,6 +170,8 @@ class ServingPolicy:
     labels: tuple[LabelFile, ...] = ()
     warmups: tuple[WarmupSample, ...] = ()
     options: EngineOptions = DEFAULT_OPTIONS
+    log: LogPolicy = UNSAID
+    """What is kept of its predictions, where the server keeps any."""
     ignored: tuple[str, ...] = ()
     """What the configuration says and nothing acts on, for people."""
 

@@ -14,9 +14,7 @@ alike; it knows neither placement nor routes. Longer than most files: one life, 
 """
 
 import asyncio
-import os
 import resource
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -87,29 +85,6 @@ def environment_order(
     if not lock_file:
         return None
     return EnvironmentOrder(home=settings.home, lock_file=Path(lock_file), child=child)
-
-
-def worker_argv(
-    settings: Settings,
-    address: WorkerAddress,
-    recorder: Path,
-    devices: str = "",
-    gpus: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """Write a worker's command line, the way `serving.worker.arguments` reads it."""
-    tcp = ("--tcp", address.tcp) if address.tcp else ()
-    return (
-        *(sys.executable, "-m", "serving.worker", "--worker", address.worker),
-        *("--control", address.control, "--socket", address.socket, *tcp),
-        *("--parent", str(os.getpid()), "--recorder", str(recorder)),
-        *("--max-request-bytes", str(settings.max_request_bytes)),
-        *("--cache-size-bytes", str(settings.cache_size_bytes)),
-        *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
-        *(("--regions", str(settings.regions_file)) if settings.shares_memory else ()),
-        *((f"--cuda-gpus={','.join(gpus)}",) if settings.cuda_shared_memory else ()),
-        *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
-        *("--server-id", settings.server_id, f"--gpus={devices}"),
-    )
 
 
 class WorkerHost:

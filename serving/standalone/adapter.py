@@ -11,10 +11,11 @@ from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.monitor.traffic import Lives
-from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order, worker_argv
+from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order
 from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 from serving.rollout.traffic_asking import ask_all
+from serving.rollout.worker_argv import worker_argv
 from serving.settings import Settings
 from serving.supervise import ChildSpec, child_environment
 from serving.worker.control import TrafficQuestion

@@ -86,15 +86,22 @@ def timeout_s(text: bytes) -> float:
     return int(digits) * unit_s
 
 
-def success(message: Sequence[Buffer], *, close: bool = False) -> list[Buffer]:
+def success(
+    message: Sequence[Buffer], *, headers: bytes = b"", close: bool = False
+) -> list[Buffer]:
     """Build the whole HTTP/1.1 reply around an encoded message.
+
+    Args:
+        message: Its parts.
+        headers: More header lines, each with its end: the call's initial metadata.
+        close: The connection ends with it.
 
     Returns:
         Buffers to write one after the other: a single one when the message is small.
     """
     size = sum(map(len, message))
-    head = b"%b%b\r\n%x\r\n\0%b" % (
-        _HEAD, _CLOSE if close else b"", size + FRAME_BYTES, size.to_bytes(4, "big")
+    head = b"%b%b%b\r\n%x\r\n\0%b" % (
+        _HEAD, headers, _CLOSE if close else b"", size + FRAME_BYTES, size.to_bytes(4, "big")
     )  # fmt: skip
     if size < JOIN_BYTES:
         return [b"".join((head, *message, _END))]

@@ -45,20 +45,19 @@ def infer_reply(reply: JsonReply, *, close: bool = False) -> list[Buffer]:
     start = _JSON_HEAD % size if header_length is None else _BINARY_HEAD % (header_length, size)
     end = _CLOSE + _END if close else _END
     if size < JOIN_BYTES:
-        return [b"".join((start, end, head, *tail))]
-    return [b"".join((start, end, head)), *tail]
+        return [b"".join((start, reply.http_headers, end, head, *tail))]
+    return [b"".join((start, reply.http_headers, end, head)), *tail]
 
 
 def packed_infer_reply(
-    body: bytes, *, coding: str, header_length: int | None, close: bool = False
+    body: bytes, reply: JsonReply, *, coding: str, close: bool = False
 ) -> list[Buffer]:
-    """Build the reply around a compressed body; `coding` is `gzip` or `deflate`."""
+    """Build the reply around its compressed body; `coding` is `gzip` or `deflate`."""
+    header_length = reply.header_length
     kind = b"application/json" if header_length is None else b"application/octet-stream"
-    extra = (
-        b""
-        if header_length is None
-        else (b"inference-header-content-length: %d\r\n" % header_length)
-    )
+    extra = reply.http_headers
+    if header_length is not None:
+        extra += b"inference-header-content-length: %d\r\n" % header_length
     head = b"%bcontent-type: %b\r\ncontent-encoding: %b\r\n%bcontent-length: %d\r\n%b\r\n" % (
         _OK, kind, coding.encode("ascii"), extra, len(body), _CLOSE if close else b""
     )  # fmt: skip

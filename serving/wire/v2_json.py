@@ -53,6 +53,8 @@ class JsonReply(msgspec.Struct, frozen=True):
     tail: tuple[Buffer, ...] = ()
     header_length: int | None = None
     """Value of `Inference-Header-Content-Length`; None when the body is all JSON."""
+    http_headers: bytes = b""
+    """More header lines of its HTTP reply, each with its end."""
 
 
 class _Plan(msgspec.Struct, frozen=True):

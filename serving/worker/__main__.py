@@ -25,7 +25,6 @@ from serving.logs import configure_logs
 from serving.wire.regions import NoRegions
 from serving.worker.app import Identity, WorkerApp
 from serving.worker.arguments import Arguments, parse_arguments
-from serving.worker.batcher import QueueBytes
 from serving.worker.cuda_regions import CudaOpener
 from serving.worker.exchange import Desk
 from serving.worker.executor import Executor
@@ -35,11 +34,13 @@ from serving.worker.hosting import Hosting
 from serving.worker.loaded import Shop
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.process import die_with, shed_inheritance, stop_events
+from serving.worker.queued import QueueBytes
 from serving.worker.recorder import FlightRecorder
 from serving.worker.regions import OpenRegions
 from serving.worker.response_cache import ResponseCache
 from serving.worker.shadow.sides import Shadows
 from serving.worker.targets import Targets
+from serving.worker.watchers import open_watchers
 
 # Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by
 # default). Engines release the lock: beside one of those no difference could be measured.
@@ -80,6 +81,8 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     """Serve until told to stop; say whether all threads have ended."""
     loop = asyncio.get_running_loop()
     executor = Executor(loop)
+    own = OwnEnvironment(arguments.gpus)
+    watchers = open_watchers(arguments, own)
     targets = Targets()
     cuda = CudaOpener(arguments.cuda_gpus or "", arguments.gpus or "")
     regions = OpenRegions(arguments.max_request_bytes, cuda) if arguments.regions else None
@@ -94,6 +97,8 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         has_predecessor=recorder.has_predecessor,
         regions=regions if regions is not None else NoRegions(),
         utc_s=clock.utc_s,
+        taps=watchers.taps,
+        name_predictions=watchers.name_predictions,
     )
     desk = Desk(
         targets,
@@ -104,12 +109,11 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         max_inflated_bytes=arguments.max_inflated_bytes,
         max_bodies_bytes=arguments.max_queue_bytes,
     )
-    hosting = Hosting(shop, targets, recorder, OwnEnvironment(arguments.gpus))
-    identity = Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid())
+    hosting = Hosting(shop, targets, recorder, own)
     front = Front(desk, hosting)
     shadows = Shadows(desk, hosting)
     app = WorkerApp(
-        identity,
+        Identity(worker=arguments.worker, server_id=arguments.server_id, pid=os.getpid()),
         hosting=hosting,
         targets=targets,
         desk=desk,
@@ -126,16 +130,19 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         work = group.create_task(_work(hosting, shadows))
         if arguments.versions:
             hosting.want(arguments.versions)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 20, 50)
+        _collect_seldom()
         log.info("worker_listening", worker=arguments.worker, addresses=front.addresses)
         await stop.wait()
         log.info("worker_stopping", worker=arguments.worker)
         await front.close(arguments.drain_s)
         work.cancel()
-    has_loaded = hosting.close(THREAD_END_S)
-    return executor.close(THREAD_END_S) and has_loaded
+    return all([hosting.close(THREAD_END_S), executor.close(THREAD_END_S), watchers.close()])
+
+
+def _collect_seldom() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
 async def _work(hosting: Hosting, shadows: Shadows) -> None:

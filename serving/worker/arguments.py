@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtimes.catalogue import format_of
 from runtimes.errors import BasculeError
+from serving.predictions.order import LogOrder, decode_order
 from serving.registry.version import ServingPolicy, VersionSpec
 
 
@@ -44,6 +45,8 @@ class Arguments:
     max_inflated_bytes: int
     max_queue_bytes: int
     cache_size_bytes: int
+    prediction_log: LogOrder | None
+    """Where answered calls are kept; None: nowhere."""
     drain_s: float
     log_level: str
     server_id: str
@@ -95,6 +98,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         max_inflated_bytes=given.max_inflated_bytes,
         max_queue_bytes=given.max_queue_bytes,
         cache_size_bytes=given.cache_size_bytes,
+        prediction_log=given.prediction_log,
         drain_s=given.drain_s,
         log_level=given.log_level,
         server_id=given.server_id,
@@ -131,6 +135,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
     add("--max-inflated-bytes", type=int, default=64 << 20, help="largest decompressed body")
     add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    add("--prediction-log", type=_log_order, help="LogOrder as JSON; without it nothing is logged")
     add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
 
 
@@ -155,6 +160,13 @@ def _address(text: str) -> Address:
     if not colon or not host or not port.isdecimal() or int(port) >= 2**16:
         raise argparse.ArgumentTypeError(f"'{text}' is no address: write HOST:PORT")
     return Address(host, int(port))
+
+
+def _log_order(text: str) -> LogOrder:
+    try:
+        return decode_order(text)
+    except BasculeError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def _local_port(text: str) -> Address:

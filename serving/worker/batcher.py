@@ -9,7 +9,6 @@ queue, timers and the running batch are one state.
 """
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -23,25 +22,15 @@ from serving.worker.admission import QueueLimits, crowd_refusal, refusal
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
-from serving.worker.queued import QueuedCall, without_copies
+from serving.worker.queued import QueueBytes, QueuedCall, without_copies
 from serving.worker.recorder import LOOP_SLOT
+from serving.worker.tap import Observer
 from serving.worker.tracing import Moments, TraceSlot
 
 log = structlog.get_logger(__name__)
 
 NS_PER_S: Final = 1_000_000_000
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
-
-
-class QueueBytes:
-    """Bytes that wait in all queues of the process, and the lock that guards these queues."""
-
-    __slots__ = ("count", "lock")
-
-    def __init__(self) -> None:
-        """Start at none."""
-        self.count = 0
-        self.lock = threading.Lock()
 
 
 class Batcher:
@@ -65,9 +54,11 @@ class Batcher:
         now_ns: Callable[[], int],
         levels: LevelQueue | None = None,
         trace: TraceSlot | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """Start idle; `levels` is the queue of a version with priorities."""
         self._trace = trace
+        self._observers = tuple(observers)
         self._runner = runner
         self._batch_limits = batch_limits
         self._queue_limits = queue_limits
@@ -326,6 +317,9 @@ class Batcher:
         trace = self._trace
         if trace is not None and trace.tracer is not None:
             trace.tracer.take(trace.key, part.batch, Moments(*phases_ns))
+        if self._observers:
+            for observer in self._observers:
+                observer.take(part, phases_ns[3])
 
     def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
         self._count_failure(item, error, reason)

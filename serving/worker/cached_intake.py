@@ -8,16 +8,17 @@ from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
 from serving.worker.intake import Intake
 from serving.worker.queued import QueuedCall
 from serving.worker.response_cache import CacheKey, ResponseCache, call_digest
+from serving.worker.tap import Observer, answered_alone
 
 
 class MissedCall(QueuedCall):
     """A call whose answer was not kept yet: it waits for its batch in the caller's place."""
 
-    __slots__ = ("_cached", "asked", "key", "lookup_ns")
+    __slots__ = ("_cached", "_caller", "key", "lookup_ns")
 
     def __init__(self, asked: QueuedCall, key: CacheKey, cached: "CachedIntake") -> None:
         """Stand for a call."""
-        self.asked = asked
+        self._caller = asked
         self.key = key
         self.lookup_ns = 0
         self._cached = cached
@@ -28,6 +29,11 @@ class MissedCall(QueuedCall):
         self.deadline_ns = asked.deadline_ns
         self.has_grpc_deadline = asked.has_grpc_deadline
         self.is_gone = False
+
+    @property
+    def asked(self) -> QueuedCall:
+        """The caller's call."""
+        return self._caller
 
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Answer the caller, and keep the answer."""
@@ -57,6 +63,7 @@ class CachedIntake:
         cache: ResponseCache,
         statistics: StatisticsRecorder,
         now_ns: Callable[[], int],
+        observers: Sequence[Observer] = (),
     ) -> None:
         """Take the parts.
 
@@ -65,7 +72,9 @@ class CachedIntake:
             cache: The process's answers.
             statistics: The version's counters.
             now_ns: The clock.
+            observers: Who looks at calls that were answered without running.
         """
+        self._observers = tuple(observers)
         self._intake = intake
         self._cache = cache
         self._owner = cache.new_owner()
@@ -136,12 +145,15 @@ class CachedIntake:
         self._missed.pop(missed.asked, None)
 
     def _hit(self, item: QueuedCall, outputs: Sequence[Array], begin_ns: int) -> None:
+        item.enqueued_ns = begin_ns
         found_ns = self._now_ns()
         is_sent = item.finish(outputs)
         end_ns = self._now_ns()
         if is_sent:
             lookup_ns, whole_ns = found_ns - begin_ns, end_ns - begin_ns
             self._statistics.count_hit(lookup_ns, whole_ns, is_copy=item.is_copy)
+            for observer in self._observers:
+                observer.take(answered_alone(item, outputs, found_ns), end_ns)
         else:
             refusal = item.refusal()
             self._statistics.count_failure(

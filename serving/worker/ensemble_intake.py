@@ -14,6 +14,7 @@ from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, Statist
 from serving.worker.ensemble_flow import BoundStep, Flow
 from serving.worker.ensemble_plan import EnsemblePlan
 from serving.worker.queued import QueuedCall
+from serving.worker.tap import Observer, answered_alone
 
 REASONS: Final = {
     Code.QUEUE_FULL: FailureReason.REJECTED,
@@ -34,6 +35,7 @@ class EnsembleIntake:
         statistics: StatisticsRecorder,
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
+        observers: Sequence[Observer] = (),
     ) -> None:
         """Start without calls.
 
@@ -43,7 +45,9 @@ class EnsembleIntake:
             statistics: The ensemble's counters.
             loop: Wakes who waits for the end of all calls.
             now_ns: The clock.
+            observers: Who looks at its answered calls.
         """
+        self._observers = tuple(observers)
         self.plan = plan
         self.steps = tuple(steps)
         self.now_ns = now_ns
@@ -109,6 +113,8 @@ class EnsembleIntake:
                 flow.phases,
                 is_copy=asked.is_copy,
             )
+            for observer in self._observers:
+                observer.take(answered_alone(asked, outputs, asked.enqueued_ns), end_ns)
         else:
             self._count_failure(asked, FailureReason.BACKEND, asked.refusal())
         self._forget(asked)

@@ -19,6 +19,7 @@ from serving.worker.intake import Intake
 from serving.worker.loaded import LoadedVersion, Shop
 from serving.worker.model_files import read_labels
 from serving.worker.quality_gate import gate_for
+from serving.worker.tap import TappedVersion
 
 Loaded = Mapping[VersionKey, LoadedVersion]
 
@@ -54,15 +55,17 @@ def open_ensemble(
         max_batch_rows=served.max_batch_rows,
         labels=read_labels(served.outputs, spec).names,
     )
+    observers = shop.observers(TappedVersion(spec=spec, served=served, statistics=statistics))
     intake: Intake = EnsembleIntake(
         plan,
         [_bound(step, members[at]) for step, at in zip(plan.steps, plan.members, strict=True)],
         statistics=statistics,
         loop=shop.loop,
         now_ns=shop.now_ns,
+        observers=observers,
     )
     if spec.policy.response_cache and shop.cache.max_bytes:
-        intake = CachedIntake(intake, shop.cache, statistics, shop.now_ns)
+        intake = CachedIntake(intake, shop.cache, statistics, shop.now_ns, observers)
     return LoadedVersion(
         spec=spec,
         served=served,
@@ -73,6 +76,7 @@ def open_ensemble(
         statistics=statistics,
         default_timeout_ns=0,
         quality=before.quality if before and is_same else gate_for(spec, served, shop.utc_s),
+        prediction_ids=shop.name_predictions(spec),
     )
 
 

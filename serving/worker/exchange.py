@@ -114,6 +114,7 @@ class Exchange(QueuedCall):
         "keep_alive",
         "line",
         "loaded",
+        "prediction_id",
         "refused",
         "reply",
         "target",

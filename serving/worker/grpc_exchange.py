@@ -6,6 +6,7 @@ from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
 from serving.wire import coding, grpc_frame
 from serving.wire.call import InferCall
+from serving.wire.prediction_id import header, named_proto
 from serving.wire.v2_proto import read_target
 from serving.worker.batcher import NS_PER_S
 from serving.worker.exchange import Buffer, Exchange
@@ -53,10 +54,16 @@ class GrpcExchange(Exchange):
         return self._choose(target).proto_codec.decode_request(message)
 
     def _encode(self, outputs: Sequence[Array]) -> None:
-        if self.loaded is None:
+        loaded = self.loaded
+        if loaded is None:
             raise EngineError("a call without a version was run")
-        message = self.loaded.proto_codec.encode_reply(self.call, outputs)
-        self._send(grpc_frame.success(message, close=not self.keep_alive))
+        message = loaded.proto_codec.encode_reply(self.call, outputs)
+        headers = b""
+        if loaded.prediction_ids is not None:
+            self.prediction_id = loaded.prediction_ids.make()
+            message = named_proto(message, self.prediction_id)
+            headers = header(self.prediction_id)
+        self._send(grpc_frame.success(message, headers=headers, close=not self.keep_alive))
 
     def _failure(self, error: BasculeError) -> bytes:
         return grpc_frame.failure(error, close=not self.keep_alive)

@@ -11,6 +11,7 @@ from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
 from serving.wire import coding, http1
 from serving.wire.call import InferCall
+from serving.wire.prediction_id import named_json
 from serving.wire.v2_json import JsonReply, header_length
 from serving.worker.exchange import Buffer, Desk, Exchange, Headers, Line
 from serving.worker.targets import PathTarget
@@ -58,9 +59,13 @@ class HttpExchange(Exchange):
         return loaded.json_codec.decode_request(body, self.header_length)
 
     def _encode(self, outputs: Sequence[Array]) -> None:
-        if self.loaded is None:
+        loaded = self.loaded
+        if loaded is None:
             raise EngineError("a call without a version was run")
-        reply = self.loaded.json_codec.encode_reply(self.call, outputs)
+        reply = loaded.json_codec.encode_reply(self.call, outputs)
+        if loaded.prediction_ids is not None:
+            self.prediction_id = loaded.prediction_ids.make()
+            reply = named_json(reply, self.prediction_id)
         accepted = self.headers.get(b"accept-encoding")
         packing = None
         if accepted is not None and b"," not in accepted:
@@ -75,9 +80,7 @@ class HttpExchange(Exchange):
 
     def _packed(self, reply: JsonReply, packing: str) -> list[Buffer]:
         body = coding.deflate((reply.head, *reply.tail), packing)
-        return http1.packed_infer_reply(
-            body, coding=packing, header_length=reply.header_length, close=not self.keep_alive
-        )
+        return http1.packed_infer_reply(body, reply, coding=packing, close=not self.keep_alive)
 
     def _on_packed(self, future: "asyncio.Future[list[Buffer]]") -> None:
         failure = future.exception()

@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 
 from runtimes.contract import LoadedModel
 from serving.monitor.statistics import StatisticsRecorder
+from serving.predictions.ids import PredictionIds
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
 from serving.wire.regions import Regions
@@ -14,7 +15,7 @@ from serving.wire.v2_json import V2JsonCodec
 from serving.wire.v2_proto import V2ProtoCodec
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
-from serving.worker.batcher import NS_PER_S, Batcher, QueueBytes
+from serving.worker.batcher import NS_PER_S, Batcher
 from serving.worker.cached_intake import CachedIntake
 from serving.worker.executor import Executor, RunCosts, VersionRunner
 from serving.worker.handover import Handover
@@ -22,12 +23,19 @@ from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
 from serving.worker.quality_gate import QualityGate, gate_for
 from serving.worker.queue_levels import LevelQueue
+from serving.worker.queued import QueueBytes
 from serving.worker.recorder import Note
 from serving.worker.response_cache import ResponseCache
 from serving.worker.sequence_batcher import SequenceBatcher, SequenceParts
 from serving.worker.sequence_stacking import SequenceStacker
 from serving.worker.stacking import Stacker
+from serving.worker.tap import Observer, Tap, TappedVersion
 from serving.worker.tracing import Tracing
+
+
+def nameless(_: VersionSpec) -> PredictionIds | None:
+    """Give a version's predictions no ids: they are not logged."""
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +57,15 @@ class Shop:
     tracing: Tracing = field(default_factory=Tracing)
     utc_s: Callable[[], float]
     """Seconds since 1970."""
+    taps: tuple[Tap, ...] = ()
+    """Make the observers of a version's answered calls."""
+    name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
+    """What gives a version's answered calls their ids; None: they have none."""
+
+    def observers(self, version: TappedVersion) -> tuple[Observer, ...]:
+        """Return those who look at a version's answered calls."""
+        made = [tap(version) for tap in self.taps]
+        return tuple(observer for observer in made if observer is not None)
 
     def with_predecessor(self) -> Self:
         """Return what a version gets that replaces another form of it."""
@@ -73,6 +90,8 @@ class LoadedVersion:
     statistics: StatisticsRecorder
     default_timeout_ns: int
     """Longest time in the queue that the policy allows; 0: no limit."""
+    prediction_ids: PredictionIds | None = None
+    """Gives each answered call an id; None: predictions are not logged."""
     has_levels: bool = False
     """The queue has priority levels, which judge time limits by themselves."""
     quality: QualityGate | None = None
@@ -91,27 +110,30 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         labels=parts.labels,
     )
     statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
+    observers = shop.observers(TappedVersion(spec=spec, served=served, statistics=statistics))
     queue = spec.policy.queue
     return LoadedVersion(
         spec=spec,
         served=served,
         model=model,
-        batcher=_queue(shop, spec, parts, _Running(model, note, statistics)),
+        batcher=_queue(shop, spec, parts, _Running(model, note, statistics, observers)),
         json_codec=V2JsonCodec(call_spec, regions=shop.regions),
         proto_codec=V2ProtoCodec(call_spec, regions=shop.regions),
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
+        prediction_ids=shop.name_predictions(spec),
         has_levels=queue.priorities is not None,
         quality=gate_for(spec, served, shop.utc_s),
     )
 
 
 class _Running(NamedTuple):
-    """What runs a version, and who counts and notes it."""
+    """What runs a version, and who counts, notes and looks."""
 
     model: LoadedModel
     note: Note
     statistics: StatisticsRecorder
+    observers: tuple[Observer, ...]
 
 
 def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running) -> Intake:
@@ -151,11 +173,12 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         now_ns=shop.now_ns,
         levels=None if queue.priorities is None else LevelQueue(queue.priorities),
         trace=shop.tracing.slot(spec.key),
+        observers=running.observers,
     )
     if steps is None or sequences is None:
         if not (spec.policy.response_cache and shop.cache.max_bytes):
             return batcher
-        return CachedIntake(batcher, shop.cache, running.statistics, shop.now_ns)
+        return CachedIntake(batcher, shop.cache, running.statistics, shop.now_ns, running.observers)
     return SequenceBatcher(
         SequenceParts(
             model=spec.model,

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from runtimes.batch_proof import settle_signature
 from runtimes.catalogue import runtime_for
-from runtimes.contract import Array, LoadedModel, LoadRequest, Noted, Placed, TensorSpec
-from runtimes.devices import device
-from runtimes.signature import as_configured, declared_inputs, declared_outputs
+from runtimes.contract import Array, LoadedModel, Noted, Placed, TensorSpec
+from runtimes.signature import as_configured
 from runtimes.threads import available_cpus, threads_for
 from runtimes.warmup import warm_up
 from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
+from serving.registry.load_request import load_request
 from serving.registry.sequence_policy import SequencePolicy
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
@@ -56,7 +56,7 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
     policy = spec.policy
     configured = policy.configured
     runtime = runtime_for(spec.format)
-    request = _request(spec)
+    request = load_request(spec, threads=_threads(policy))
     require_files(Path(spec.folder), spec.files)
     with _noted(note):
         opened = runtime.load(request)
@@ -91,26 +91,6 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
         findings=opened.findings if isinstance(opened, Placed) else (),
     )
     return LoadedParts(model=model, served=served, labels=labels.names, initial_states=initial)
-
-
-def _request(spec: VersionSpec) -> LoadRequest:
-    """Say what the runtime shall load, and how."""
-    policy = spec.policy
-    configured = policy.configured
-    return LoadRequest(
-        file=Path(spec.file),
-        device=device(policy.device),
-        threads=_threads(policy),
-        declared_inputs=declared_inputs(configured),
-        declared_outputs=declared_outputs(configured),
-        precision=policy.precision,
-        gpu_arena_bytes=policy.gpu_arena_bytes,
-        deterministic=policy.deterministic,
-        allow_cpu_nodes=policy.allow_cpu_nodes,
-        may_use_cpu=policy.may_use_cpu,
-        may_execute=spec.may_execute,
-        options=policy.options,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

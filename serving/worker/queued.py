@@ -1,8 +1,9 @@
-"""Fast path. A call on its way through the worker: what the batcher sees of it.
+"""Fast path. A call on its way through the worker: what the batcher sees of it, and of all.
 
 The listener's exchanges are the real ones: they know the connection, and how to write a reply.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +45,9 @@ class QueuedCall(ABC):
     """When it goes behind the calls of its level that are on time; 0: never."""
     is_gone: bool
     """The client left: nobody wants the result."""
+    prediction_id: str
+    """What its reply calls it; set only where the version's predictions are logged, and only once
+    the reply was made."""
     is_copy = False
     """Of another version's call, to be compared: no client asked."""
 
@@ -65,6 +69,11 @@ class QueuedCall(ABC):
             Whether it could be sent; if not, the call has been failed with the reason.
         """
 
+    @property
+    def asked(self) -> "QueuedCall":
+        """The caller's own call: another one where this stands in a queue in its place."""
+        return self
+
     def refusal(self) -> BasculeError | None:
         """Return what the caller was told when the result could not be sent; None: not known."""
         return None
@@ -72,6 +81,17 @@ class QueuedCall(ABC):
     @abstractmethod
     def fail(self, error: BasculeError) -> None:
         """Take the reason why there is no result."""
+
+
+class QueueBytes:
+    """Bytes that wait in all queues of the process, and the lock that guards these queues."""
+
+    __slots__ = ("count", "lock")
+
+    def __init__(self) -> None:
+        """Start at none."""
+        self.count = 0
+        self.lock = threading.Lock()
 
 
 def without_copies(enqueued_ns: Sequence[int], batch: Sequence[QueuedCall]) -> list[int]:

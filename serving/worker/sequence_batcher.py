@@ -16,9 +16,9 @@ from serving.errors import DeadlineError, NotFoundError, QueueTimeoutError
 from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
 from serving.registry.sequence_policy import SequencePolicy
 from serving.worker.admission import QueueLimits, refusal
-from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher, QueueBytes
+from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher
 from serving.worker.handover import Handover, Miss, UnknownStepError
-from serving.worker.queued import QueuedCall
+from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.sequence_stacking import SequenceId, SequenceStacker, check_id
 from serving.worker.sequenced_call import SequencedCall
 from serving.worker.sequences import Sequences, Step

@@ -58,6 +58,11 @@ class SequencedCall(QueuedCall):
         self.is_gone = False
 
     @property
+    def asked(self) -> QueuedCall:
+        """The client's call."""
+        return self.item
+
+    @property
     def enqueued_ns(self) -> int:
         """When it came, which its wait counts from: not when its turn came."""
         return self.item.enqueued_ns

@@ -18,12 +18,13 @@ from serving.registry.version import PriorityPolicy
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
-from serving.worker.batcher import Batcher, QueueBytes
+from serving.worker.batcher import Batcher
 from serving.worker.executor import Executor, Job, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
-from serving.worker.queued import QueuedCall
+from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.recorder import FlightRecorder
 from serving.worker.stacking import Stacker
+from serving.worker.tap import Observer
 
 NS_PER_S = 1_000_000_000
 X = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 1))
@@ -208,6 +209,7 @@ class Bench:
         max_queue_calls: int = 0,
         max_queue_bytes: int = 1 << 30,
         priorities: PriorityPolicy | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.loop = HandLoop()
         self.executor = HandExecutor()
@@ -239,6 +241,7 @@ class Bench:
             loop=self.loop,
             now_ns=self.loop.clock,
             levels=None if priorities is None else LevelQueue(priorities),
+            observers=observers,
         )
 
     def submit(self, *calls: HeldCall) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
+from serving.registry import log_policy
 
 ACTING_FIELDS: Final = frozenset(
     {
@@ -44,6 +45,7 @@ ACTING_PARAMETERS: Final = frozenset(
         "enable_mem_pattern",
         "isolation",
         "hardware_profiles",
+        *log_policy.PARAMETERS,
     }
 )
 SILENT_BATCHING: Final = ("preserve_ordering",)

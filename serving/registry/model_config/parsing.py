@@ -15,6 +15,7 @@ from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.registry.formats import format_of_backend
+from serving.registry.log_policy import log_policy
 from serving.registry.model_config.details import (
     MAX_THREADS,
     check_image_formats,
@@ -157,6 +158,7 @@ def _configuration(
         labels=labels_of(message.output),
         warmups=warmups_of(message),
         options=options_of(message),
+        log=log_policy({name: value.string_value for name, value in message.parameters.items()}),
         ignored=tuple(ignored_fields(message)),
     )
     policy = _in_sequences(policy, message)

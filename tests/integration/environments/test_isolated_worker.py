@@ -14,8 +14,9 @@ import pytest
 from serving.clock import SystemClock
 from serving.edge.routes import WorkerAddress
 from serving.environments.store import Environments
-from serving.rollout.host import Patience, WorkerHost, WorkerLaunch, environment_order, worker_argv
+from serving.rollout.host import Patience, WorkerHost, WorkerLaunch, environment_order
 from serving.rollout.ports import WorkerState
+from serving.rollout.worker_argv import worker_argv
 from serving.settings import load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import ChildSpec, RestartPolicy, child_environment

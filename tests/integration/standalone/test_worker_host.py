@@ -15,9 +15,10 @@ from serving.clock import SystemClock
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
-from serving.rollout.host import Patience, WorkerHost, WorkerLaunch, worker_argv
+from serving.rollout.host import Patience, WorkerHost, WorkerLaunch
 from serving.rollout.loading_priority import LOADING_NICENESS, first_start
 from serving.rollout.ports import WorkerState
+from serving.rollout.worker_argv import worker_argv
 from serving.settings import load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import ChildSpec, RestartPolicy, child_environment

@@ -54,7 +54,7 @@ def test_large_tail_is_not_copied() -> None:
 )
 def test_packed_reply(header_length: int | None, expected: bytes) -> None:
     """A compressed reply names its coding; the header length counts uncompressed bytes."""
-    reply = http1.packed_infer_reply(b"zz", coding="gzip", header_length=header_length)
+    reply = http1.packed_infer_reply(b"zz", JsonReply(b"", (), header_length), coding="gzip")
 
     assert b"".join(reply) == (b"HTTP/1.1 200 OK\r\n" + expected + b"content-length: 2\r\n\r\nzz")
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from runtimes.errors import Code, EngineError
 from serving.errors import DeadlineError, QueueFullError, QueueTimeoutError
 from serving.monitor.statistics import FailureReason
-from serving.worker.batcher import QueueBytes
 from serving.worker.executor import Executor
+from serving.worker.queued import QueueBytes
 from tests.fakes.batching import NS_PER_S, Bench, HeldCall, threaded_batcher
 
 

@@ -1,0 +1,69 @@
+"""Moves finished segments to where they are kept, by fsspec; blocks, and belongs to one thread.
+
+Of all workers of a node one moves at a time, whoever comes first. What cannot be moved stays in the
+folder, within its bound, and is tried again.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+
+from serving.predictions.folder import FILE_MODE, FINISHED, Bounds, created_ms
+
+MOVER: Final = ".mover"
+
+
+class Mover:
+    """Moves one folder's finished segments to a URL, and keeps that one within its bounds."""
+
+    def __init__(self, folder: Path, url: str, bounds: Bounds) -> None:
+        """Move nothing yet."""
+        self._folder = folder
+        self._url = url
+        self._bounds = bounds
+
+    def move(self, now_ms: int) -> int:
+        """Move what is finished; returns how many segments were moved.
+
+        Raises:
+            OSError: The place cannot be reached or written. Stores of fsspec raise others as well.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._folder / MOVER, flags, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._move(now_ms)
+        except BlockingIOError:
+            return 0
+        finally:
+            os.close(descriptor)
+
+    def _move(self, now_ms: int) -> int:
+        finished = sorted(self._folder.glob(f"*{FINISHED}"))
+        if not finished:
+            return 0
+        store, root = fsspec.core.url_to_fs(self._url)
+        store.makedirs(root, exist_ok=True)
+        for path in finished:
+            store.put_file(str(path), f"{root}/{path.name}")
+            path.unlink(missing_ok=True)
+        self._let_go(store, root, now_ms)
+        return len(finished)
+
+    def _let_go(self, store: Any, root: str, now_ms: int) -> None:  # noqa: ANN401  fsspec has no types
+        store.invalidate_cache(root)
+        there = sorted(
+            (Path(item["name"]).name, int(item["size"] or 0))
+            for item in store.ls(root, detail=True)
+            if item["type"] == "file" and created_ms(Path(item["name"]).name)
+        )
+        used = sum(size for _, size in there)
+        oldest_ms = now_ms - self._bounds.retention_s * 1e3
+        for name, size in there:
+            if used <= self._bounds.max_bytes and created_ms(name) >= oldest_ms:
+                break
+            store.rm_file(f"{root}/{name}")
+            used -= size

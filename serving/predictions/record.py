@@ -1,0 +1,238 @@
+"""Pure: what the log keeps of a prediction, and of who answered it.
+
+A segment stands for itself: before the first prediction of a loaded version comes its `Source`, by
+whose number predictions refer to it. Predictions of one batch follow each other, in the order of
+their rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from math import prod
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+
+from runtimes.contract import Array, TensorSpec
+from runtimes.datatypes import DTYPES, Datatype
+from runtimes.errors import InvalidArgumentError
+from serving.predictions.segment import encode_frame, read_frames
+from serving.registry.environment import Environment
+from serving.registry.file_digests import FileDigest, digest_of
+from serving.registry.log_policy import LogPolicy
+from serving.registry.version import ServedVersion, VersionSpec
+from serving.wire.tensors import Buffer, decode_strings, encode_strings, raw_bytes
+
+SOURCE: Final = 1
+PREDICTION: Final = 2
+
+Kept = Literal["full", "hash", "none", "redacted"]
+Route = Literal["chosen", "explicit", "shadow", "step"]
+"""The edge chose the version (live or candidate); the caller named it; a copy of another version's
+call; a step of an ensemble."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as one worker had loaded it: everything that it takes to run it again."""
+
+    number: int
+    worker: str
+    pid: int
+    spec: VersionSpec
+    served: ServedVersion
+    environment: Environment | None
+    """What its results depend on; None: not measured (an ensemble)."""
+    policy: LogPolicy
+    files: tuple[FileDigest, ...] = ()
+    """What its files were, relative to `folder_of`."""
+
+
+def folder_of(spec: VersionSpec) -> Path:
+    """Return where a version's files lie: its bundle, or the folder of its model file."""
+    return Path(spec.folder) if spec.folder else Path(spec.file).parent
+
+
+def with_files(source: Source) -> Source:
+    """Return a source that knows what its files are; reads them, unless a bundle lists them.
+
+    Raises:
+        OSError: They cannot be read.
+    """
+    spec = source.spec
+    if spec.files or spec.policy.ensemble:
+        return msgspec.structs.replace(source, files=spec.files)
+    folder, file = folder_of(spec), Path(spec.file)
+    # In Triton's layout all of the version's folder is its own: external weights lie there, too.
+    own = sorted(folder.rglob("*")) if folder.name.isdecimal() else [file]
+    files = [digest_of(path, path.relative_to(folder).as_posix()) for path in own if path.is_file()]
+    return msgspec.structs.replace(source, files=tuple(files))
+
+
+class BatchPlace(msgspec.Struct, frozen=True):
+    """Where a call stood in the batch that ran."""
+
+    number: int
+    """Of the worker's batches; 0: it was in none (a cache or an ensemble answered)."""
+    rows: int
+    """Of the whole batch; nothing is ever padded."""
+    calls: int
+    index: int
+    """Of the call."""
+    first_row: int
+
+
+class TensorHead(msgspec.Struct, frozen=True):
+    """One tensor of a prediction."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    size_bytes: int
+    """Of its bytes in the log; 0 where they are not kept."""
+    kept: Kept = "full"
+    sha256: str = ""
+    """Of its bytes as they came; empty: not kept either."""
+
+
+class PhasesNs(msgspec.Struct, frozen=True):
+    """Where its time went."""
+
+    queue: int
+    compute_input: int
+    compute_infer: int
+    compute_output: int
+
+
+class PredictionHead(msgspec.Struct, frozen=True, kw_only=True):
+    """One answered call."""
+
+    id: str
+    source: int
+    time_ns: int
+    """When it was answered, since 1970."""
+    request_id: str
+    batch: BatchPlace
+    rows: int
+    inputs: tuple[TensorHead, ...]
+    """Without optional ones that were left out."""
+    outputs: tuple[TensorHead, ...]
+    """All of the model's, asked for or not."""
+    parameters: dict[str, str | int | float | bool] | None
+    phases_ns: PhasesNs
+    route: Route
+    is_sent: bool = True
+    """Its client was still there."""
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """An answered call with its bytes."""
+
+    head: PredictionHead
+    source: Source
+    tail: memoryview
+
+    def tensor(self, name: str, *, is_output: bool = False) -> Array | None:
+        """Return a tensor as an array; BYTES as objects; None: it was left out, or is not kept.
+
+        Raises:
+            InvalidArgumentError: Its bytes do not fill its shape.
+        """
+        role = "output" if is_output else "input"
+        for (found, tensor), raw in zip(_tensors(self.head), self._pieces(), strict=True):
+            if (found, tensor.name) == (role, name):
+                return None if tensor.kept != "full" else read_tensor(tensor, raw)
+        return None
+
+    def _pieces(self) -> Iterator[memoryview]:
+        at = 0
+        for _, tensor in _tensors(self.head):
+            yield self.tail[at : at + tensor.size_bytes]
+            at += tensor.size_bytes
+
+
+def keep_tensor(spec: TensorSpec, tensor: Any, shape: Sequence[int], kept: Kept) -> "KeptTensor":  # noqa: ANN401  a buffer, or texts
+    """Decide what is written of a tensor.
+
+    Args:
+        spec: Name and datatype.
+        tensor: Its raw bytes, or an array; BYTES are object arrays.
+        shape: Its shape.
+        kept: What to keep.
+    """
+    if kept in {"none", "redacted"}:
+        return KeptTensor(TensorHead(spec.name, spec.datatype, tuple(shape), 0, kept), b"")
+    raw: Buffer = tensor if not isinstance(tensor, np.ndarray) else _raw(tensor)
+    if kept == "hash":
+        digest = sha256(raw).hexdigest()
+        return KeptTensor(TensorHead(spec.name, spec.datatype, tuple(shape), 0, kept, digest), b"")
+    return KeptTensor(TensorHead(spec.name, spec.datatype, tuple(shape), len(raw)), raw)
+
+
+class KeptTensor(msgspec.Struct, frozen=True):
+    """What is written of a tensor."""
+
+    head: TensorHead
+    raw: Buffer
+
+
+def encode_source(source: Source) -> list[Buffer]:
+    """Write a source."""
+    return encode_frame(SOURCE, msgspec.json.encode(source))
+
+
+def encode_prediction(head: PredictionHead, raws: Sequence[Buffer]) -> list[Buffer]:
+    """Write a prediction; `raws` are the bytes of its inputs, then of its outputs."""
+    return encode_frame(PREDICTION, msgspec.json.encode(head), raws)
+
+
+def read_predictions(content: Buffer, name: str) -> Iterator[Prediction]:
+    """Read a segment up to its last whole record.
+
+    Args:
+        content: The segment.
+        name: What to call it in messages.
+
+    Raises:
+        InvalidArgumentError: A record is whole and says nothing that can be understood.
+    """
+    sources: dict[int, Source] = {}
+    for frame in read_frames(content):
+        try:
+            if frame.kind == SOURCE:
+                source = msgspec.json.decode(frame.head, type=Source)
+                sources[source.number] = source
+            elif frame.kind == PREDICTION:
+                head = msgspec.json.decode(frame.head, type=PredictionHead)
+                yield Prediction(head, sources[head.source], frame.tail)
+        except (msgspec.DecodeError, KeyError) as error:
+            raise InvalidArgumentError(
+                f"{name}: the record that ends at byte {frame.end} is none of a prediction log of "
+                f"this version of Bascule: {error}"
+            ) from error
+
+
+def read_tensor(head: TensorHead, raw: memoryview) -> Array:
+    """Return a tensor's array.
+
+    Raises:
+        InvalidArgumentError: Its bytes do not fill its shape.
+    """
+    if head.datatype is Datatype.BYTES:
+        return decode_strings(raw, head.shape, name=head.name, model="the log")
+    dtype = DTYPES[head.datatype]
+    if min(head.shape, default=0) < 0 or prod(head.shape) * dtype.itemsize != len(raw):
+        raise InvalidArgumentError(
+            f"logged tensor '{head.name[:80]}' has {len(raw)} bytes, which are no {head.datatype} "
+            f"tensor of shape {list(head.shape)[:8]}"
+        )
+    return np.frombuffer(raw, dtype).reshape(head.shape)
+
+
+def _tensors(head: PredictionHead) -> Iterator[tuple[str, TensorHead]]:
+    yield from (("input", tensor) for tensor in head.inputs)
+    yield from (("output", tensor) for tensor in head.outputs)
+
+
+def _raw(array: Array) -> Buffer:
+    return encode_strings(array) if array.dtype == object else raw_bytes(array)

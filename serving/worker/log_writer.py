@@ -1,0 +1,156 @@
+"""The thread that encodes and writes the prediction log, and the one that moves it elsewhere.
+
+A place that cannot be written costs what is to be written meanwhile, counted, and is tried again
+after a pause.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+import structlog
+
+from serving.predictions.folder import Bounds, SegmentFolder
+from serving.predictions.order import LogOrder
+from serving.predictions.record import Source, encode_source, with_files
+from serving.predictions.writing import RecordTooLargeError, SegmentWriter
+from serving.worker.log_encoding import encode_batch
+from serving.worker.log_queue import CallQueue, TakenBatch
+
+POLL_S: Final = 1.0
+PAUSE_NS: Final = 1_000_000_000
+"""After a failed write, until the next one is tried."""
+SEAL_S: Final = 3600.0
+SEAL_FOR_MOVING_S: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class WriterThread:
+    """Encodes and writes, and moves finished segments where the log is kept elsewhere."""
+
+    def __init__(
+        self,
+        order: LogOrder,
+        queue: CallQueue,
+        new_sources: "SimpleQueue[Source]",
+        now_ns: Callable[[], int],
+        unix_ns: Callable[[], int],
+    ) -> None:
+        """Take the parts; `start` begins."""
+        self._order = order
+        self._queue = queue
+        self._new_sources = new_sources
+        self._now_ns = now_ns
+        self._unix_ns = unix_ns
+        self._is_closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._retry_ns = 0
+        self._is_failing = False
+
+    def start(self, stem: str) -> None:
+        """Begin; `stem` names this process in the names of segments."""
+        bounds = Bounds(
+            max_bytes=self._order.max_bytes,
+            segment_bytes=self._order.segment_bytes,
+            retention_s=self._order.retention_s,
+        )
+        folder = SegmentFolder(Path(self._order.folder), bounds)
+        self._folder = folder
+        seal_s = SEAL_FOR_MOVING_S if self._order.url else SEAL_S
+        self._writer = SegmentWriter(folder, stem, seal_s=seal_s, now_ns=self._unix_ns)
+        works = [self._write_always]
+        if self._order.url:
+            from serving.predictions.moving import Mover  # noqa: PLC0415  fsspec, if it is needed
+
+            self._mover = Mover(folder.path, self._order.url, bounds)
+            works.append(self._move_always)
+        # Daemons: a disk or a store that hangs must not keep a stopped worker alive.
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self, timeout_s: float) -> bool:
+        """See `PredictionLog.close`."""
+        self._is_closing.set()
+        self._queue.wake()
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _write_always(self) -> None:
+        while not (self._is_closing.is_set() and self._queue.is_empty):
+            batch = self._queue.take(POLL_S if not self._is_closing.is_set() else 0.0)
+            if batch is not None:
+                self._write(batch)
+                self._queue.done(batch)
+            self._tend()
+        self._try(self._writer.seal)
+
+    def _write(self, batch: TakenBatch) -> None:
+        tally = batch.version.tally
+        if self._now_ns() < self._retry_ns:
+            tally.write_failed += len(batch.calls)
+            return
+        try:
+            self._take_sources()
+            offset_ns = self._unix_ns() - self._now_ns()
+            written = self._writer.write(batch.version.number, encode_batch(batch, offset_ns))
+        except RecordTooLargeError:
+            tally.too_large += len(batch.calls)
+        except OSError as error:
+            tally.write_failed += len(batch.calls)
+            self._fail(error)
+        except Exception:  # process edge: one call that cannot be written must not end the log
+            tally.write_failed += len(batch.calls)
+            log.exception("prediction_not_logged", model_number=batch.version.number)
+        else:
+            tally.written += len(batch.calls)
+            tally.written_bytes += written
+            if self._is_failing:
+                self._is_failing = False
+                log.info("prediction_log_works_again", folder=self._order.folder)
+
+    def _take_sources(self) -> None:
+        while not self._new_sources.empty():
+            source = self._new_sources.get()
+            try:
+                source = with_files(source)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                log.warning("prediction_log_knows_no_files", model=source.spec.model, reason=reason)
+            self._writer.put_source(source.number, encode_source(source))
+
+    def _tend(self) -> None:
+        """Finish a segment that is old."""
+        self._try(self._writer.seal_if_old)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self._retry_ns = self._now_ns() + PAUSE_NS
+        if not self._is_failing:
+            self._is_failing = True
+            reason = error.strerror or str(error)
+            log.warning("prediction_log_fails", folder=self._order.folder, reason=reason)
+
+    def _move_always(self) -> None:
+        while not self._is_closing.wait(POLL_S):
+            self._move()
+        self._threads[0].join(POLL_S)
+        self._move()
+
+    def _move(self) -> None:
+        if not self._folder.path.is_dir():
+            return
+        try:
+            self._mover.move(self._unix_ns() // 1_000_000)
+        except Exception as error:  # noqa: BLE001  process edge: stores raise what they like
+            log.warning("prediction_log_not_moved", reason=str(error)[:200])
+            self._is_closing.wait(POLL_S)

@@ -1,0 +1,175 @@
+"""Keeps answered calls: the loop picks and appends, a thread of its own encodes and writes.
+
+::
+
+    replies were handed over → sampled (rate) → queue ──► writer's thread ──► segments
+                                                full: lost, counted      failed: lost, counted
+
+Serving never waits for the log: what does not fit the queue is lost at once, and a place that
+cannot be written is tried again after a pause. The queue is bounded in calls and in bytes that it
+keeps from being freed.
+"""
+
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+import numpy as np
+
+from runtimes.contract import Array
+from runtimes.devices import device
+from serving.monitor.log_counts import LogTally
+from serving.predictions.ids import PredictionIds
+from serving.predictions.order import LogOrder
+from serving.predictions.record import Route, Source
+from serving.registry.environment import Environment, environment_of
+from serving.registry.version import VersionSpec
+from serving.worker.ensemble_flow import StepCall
+from serving.worker.executor import Ran
+from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch, TakenCall
+from serving.worker.log_writer import WriterThread
+from serving.worker.own_environment import OwnEnvironment
+from serving.worker.queued import QueuedCall
+from serving.worker.tap import EvenSampler, Observer, TappedVersion
+
+
+class VersionLog:
+    """Picks the calls of one version: the observer."""
+
+    def __init__(
+        self, version: LoggedVersion, queue: CallQueue, ids: PredictionIds, rate: float
+    ) -> None:
+        """Choose this share of calls."""
+        self._version = version
+        self._queue = queue
+        self._ids = ids
+        self._sampler = EvenSampler(rate)
+        self._batch_count = 0
+
+    def take(self, ran: Ran, end_ns: int) -> None:
+        """Keep the chosen calls of a batch."""
+        calls: list[TakenCall] = []
+        first_row = held_bytes = 0
+        for index, (item, outputs) in enumerate(zip(ran.batch, ran.outputs, strict=True)):
+            if self._sampler.takes_next():
+                calls.append(self._taken(item, outputs, index, first_row))
+                held_bytes += item.size_bytes
+            first_row += item.rows
+        has_run = ran.split_ns > ran.begin_ns
+        self._batch_count += has_run
+        if not calls:
+            return
+        batch = TakenBatch(
+            self._version,
+            calls,
+            self._batch_count if has_run else 0,
+            ran.rows,
+            len(ran.batch),
+            (ran.begin_ns, ran.infer_ns, ran.split_ns, end_ns),
+            held_bytes + sum(map(_owned_bytes, ran.outputs[0])),
+        )
+        if not self._queue.put(batch):
+            self._version.tally.queue_full += len(calls)
+
+    def _taken(
+        self, item: QueuedCall, outputs: Sequence[Array], index: int, first_row: int
+    ) -> TakenCall:
+        asked = item.asked
+        named: str | None = getattr(asked, "prediction_id", None)
+        return TakenCall(
+            named or self._ids.make(),
+            item.call,
+            outputs,
+            item.rows,
+            index,
+            first_row,
+            item.enqueued_ns,
+            _route(asked),
+            named is not None or isinstance(asked, StepCall),
+        )
+
+
+class PredictionLog:
+    """The log of one worker. `tap` and `ids_for` are the loop's; the thread is started by it."""
+
+    def __init__(
+        self,
+        order: LogOrder,
+        worker: str,
+        pid: int,
+        *,
+        own: OwnEnvironment,
+        now_ns: Callable[[], int],
+        unix_ns: Callable[[], int],
+    ) -> None:
+        """Start the writer.
+
+        Args:
+            order: Where to, and what.
+            worker: This worker's name.
+            pid: This process.
+            own: What it computes with.
+            now_ns: The monotonic clock of batches.
+            unix_ns: Nanoseconds since 1970.
+        """
+        self._order = order
+        self._worker = worker
+        self._pid = pid
+        self._own = own
+        self._ids = PredictionIds(unix_ns)
+        self._queue = CallQueue()
+        self._count = 0
+        self._new_sources: SimpleQueue[Source] = SimpleQueue()
+        self._thread = WriterThread(order, self._queue, self._new_sources, now_ns, unix_ns)
+        self._thread.start(f"{worker}-{pid}")
+
+    def ids_for(self, spec: VersionSpec) -> PredictionIds | None:
+        """Return what names a version's predictions; None: its configuration wants no log."""
+        return self._ids if self._order.with_policy(spec.policy.log).rate else None
+
+    def tap(self, version: TappedVersion) -> Observer | None:
+        """Return the observer of a version that was loaded."""
+        policy = self._order.with_policy(version.spec.policy.log)
+        if not policy.rate:
+            return None
+        self._count += 1
+        tally = version.statistics.log = version.statistics.log or LogTally()
+        self._new_sources.put(
+            Source(
+                number=self._count,
+                worker=self._worker,
+                pid=self._pid,
+                spec=version.spec,
+                served=version.served,
+                environment=self._environment(version),
+                policy=policy,
+            )
+        )
+        logged = LoggedVersion(self._count, version.served, policy, tally)
+        return VersionLog(logged, self._queue, self._ids, policy.rate)
+
+    def close(self, timeout_s: float) -> bool:
+        """Write what waits, as far as the time allows; say whether the thread has ended."""
+        return self._thread.close(timeout_s)
+
+    def _environment(self, version: TappedVersion) -> Environment | None:
+        facts, served = self._own.known, version.served
+        if facts is None or version.spec.policy.ensemble:
+            return None
+        return environment_of(
+            facts,
+            format_name=version.spec.format,
+            threads=served.threads,
+            device=device(served.device),
+        )
+
+
+def _route(asked: QueuedCall) -> Route:
+    if asked.is_copy:
+        return "shadow"
+    if isinstance(asked, StepCall):
+        return "step"
+    return "chosen" if asked.is_routed else "explicit"
+
+
+def _owned_bytes(array: Array) -> int:
+    return array.base.nbytes if isinstance(array.base, np.ndarray) else array.nbytes

@@ -1,0 +1,109 @@
+"""Who looks at answered calls, decided when a version is loaded.
+
+An observer is called on the loop once for each batch, after the replies were handed to their
+connections. It sees each call as it was decoded and the arrays that answered it, so it can look at
+values without decoding anything again::
+
+    batch[i].call.shapes, .tensors   what the i-th call asked (`input_arrays` makes arrays of it)
+    outputs[i]                       what it got: one array for each output of the model
+
+It must not raise, wait, change an array, or do more than pick and append: work belongs into a
+thread of its own, behind a bounded queue. A version without observers pays one test a batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from runtimes.contract import Array, TensorSpec
+from runtimes.datatypes import DTYPES, Datatype
+from serving.monitor.statistics import StatisticsRecorder
+from serving.registry.version import ServedVersion, VersionSpec
+from serving.wire.call import InferCall
+from serving.worker.executor import Ran
+from serving.worker.queued import QueuedCall
+
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_MASK: Final = (1 << 64) - 1
+
+
+class Observer(Protocol):
+    """Looks at the answered calls of one version."""
+
+    def take(self, ran: Ran, end_ns: int) -> None:
+        """Look at a batch that was answered.
+
+        Args:
+            ran: Its calls in the order of their rows, with what each got; it has no error. Calls
+                whose client has left are among them, and copies of other versions' calls
+                (`is_copy`). A call may stand there for another one (`asked`).
+            end_ns: When the replies were handed over, on the monotonic clock of the batch's times.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TappedVersion:
+    """The version that an observer is made for."""
+
+    spec: VersionSpec
+    served: ServedVersion
+    statistics: StatisticsRecorder
+
+
+Tap = Callable[[TappedVersion], Observer | None]
+"""Makes the observer of a version that was loaded; None: nobody looks at it."""
+
+
+class EvenSampler:
+    """Chooses a share of calls, uniformly and whole: never the first ones, in step with nothing.
+
+    Multiples of the golden ratio, modulo 1, fill every stretch of the unit interval evenly.
+    """
+
+    __slots__ = ("_at", "_limit")
+
+    def __init__(self, share: float) -> None:
+        """Choose this share of calls, from 0 to 1."""
+        self._at = 0
+        self._limit = round(share * (1 << 64))
+
+    def takes_next(self) -> bool:
+        """Say whether the next call is chosen."""
+        self._at = (self._at + _GOLDEN) & _MASK
+        return self._at < self._limit
+
+
+def answered_alone(call: QueuedCall, outputs: Sequence[Array], at_ns: int) -> Ran:
+    """Describe a call that was answered without a batch: by a cache, or by an ensemble's steps.
+
+    Its three instants are one: nothing ran for it by itself.
+    """
+    return Ran((call,), call.rows, (outputs,), None, at_ns, at_ns, at_ns)
+
+
+def input_arrays(call: InferCall, specs: Sequence[TensorSpec]) -> list[Array | None]:
+    """Return a call's inputs as arrays, without a copy where that is possible.
+
+    Args:
+        call: As the codecs decode it.
+        specs: The version's inputs.
+
+    Returns:
+        One array for each input, of the call's shape; None: an optional one that was left out.
+        BYTES are object arrays of `str`.
+    """
+    return [
+        None if shape is None else _array(tensor, spec.datatype, shape)
+        for spec, tensor, shape in zip(specs, call.tensors, call.shapes, strict=True)
+    ]
+
+
+def _array(tensor: Any, datatype: Datatype, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer
+    if datatype is Datatype.BYTES:
+        strings: Array = tensor
+        return strings
+    if not len(tensor):
+        return np.empty(shape, DTYPES[datatype])
+    return np.frombuffer(tensor, DTYPES[datatype]).reshape(shape)

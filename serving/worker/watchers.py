@@ -1,0 +1,45 @@
+"""All who look at a worker's answered calls, as its arguments want them."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.predictions.ids import PredictionIds
+from serving.registry.version import VersionSpec
+from serving.worker.arguments import Arguments
+from serving.worker.loaded import nameless
+from serving.worker.own_environment import OwnEnvironment
+from serving.worker.prediction_log import PredictionLog
+from serving.worker.tap import Tap
+
+LOG_END_S = 2.0
+"""For answered calls that are not written to the log yet, at a worker's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchers:
+    """What the versions of a worker get their observers from."""
+
+    taps: tuple[Tap, ...] = ()
+    name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
+    log: PredictionLog | None = None
+
+    def close(self) -> bool:
+        """Write what waits, as far as time allows; say whether all threads have ended."""
+        return self.log is None or self.log.close(LOG_END_S)
+
+
+def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
+    """Begin to look where the arguments say so."""
+    if arguments.prediction_log is None:
+        return Watchers()
+    kept = PredictionLog(
+        arguments.prediction_log,
+        arguments.worker,
+        os.getpid(),
+        own=own,
+        now_ns=time.perf_counter_ns,
+        unix_ns=time.time_ns,
+    )
+    return Watchers(taps=(kept.tap,), name_predictions=kept.ids_for, log=kept)

@@ -1,0 +1,28 @@
+"""Names of predictions."""
+
+import uuid
+
+import pytest
+
+from runtimes.errors import InvalidArgumentError
+from serving.predictions.ids import PredictionIds, is_prediction_id, made_ms
+
+
+def test_ids_are_uuids_in_order_of_time() -> None:
+    """Each is a UUID of version 7 that says when it was made; all differ, in order."""
+    times = iter([1_700_000_000_000_000_000] * 100 + [1_700_000_000_001_000_000] * 100)
+    ids = PredictionIds(lambda: next(times))
+    made = [ids.make() for _ in range(200)]
+
+    assert made == sorted(set(made))
+    assert {uuid.UUID(text).version for text in made} == {7}
+    assert {uuid.UUID(text).variant for text in made} == {uuid.RFC_4122}
+    assert [made_ms(text) for text in (made[0], made[-1])] == [1_700_000_000_000, 1_700_000_000_001]
+
+
+@pytest.mark.parametrize("text", ["", "resnet:3", str(uuid.uuid4()), "0" * 32])
+def test_other_texts_are_none(text: str) -> None:
+    """What is no such UUID is refused by name."""
+    assert not is_prediction_id(text)
+    with pytest.raises(InvalidArgumentError, match="no prediction's id"):
+        made_ms(text)

@@ -1,0 +1,109 @@
+"""Observers of answered calls."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from serving.wire.call import InferCall
+from serving.worker.executor import Ran
+from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch, TakenCall
+from serving.worker.tap import EvenSampler, input_arrays
+from tests.fakes.batching import Bench, HeldCall
+
+
+class Seen:
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[float], list[list[float]]]] = []
+
+    def take(self, ran: Ran, end_ns: int) -> None:
+        """Keep the inputs and outputs of a batch."""
+        assert end_ns > ran.split_ns
+        inputs = [np.frombuffer(item.call.tensors[0], np.float32).tolist() for item in ran.batch]
+        outputs = [each[0].ravel().tolist() for each in ran.outputs]
+        self.batches.append(([value for row in inputs for value in row], outputs))
+
+
+def test_an_observer_sees_each_answered_batch() -> None:
+    """Whole, in order, once, with what each call got; a call that failed is not shown."""
+    seen = Seen()
+    bench = Bench(observers=(seen,))
+    bench.submit(HeldCall(1, 2), HeldCall(3))
+    bench.finish_all()
+    bench.submit(HeldCall(4), HeldCall(-1), HeldCall(5))
+    bench.finish_all()
+
+    assert seen.batches[0] == ([1, 2, 3], [[2, 4], [6]])
+    assert sorted(value for inputs, _ in seen.batches[1:] for value in inputs) == [4, 5]
+
+
+@given(st.floats(0, 1), st.integers(1, 3000))
+def test_a_share_is_spread_evenly(share: float, count: int) -> None:
+    """Of any number of calls in a row the share is chosen, give or take two calls."""
+    sampler = EvenSampler(share)
+    chosen = sum(sampler.takes_next() for _ in range(count))
+
+    assert abs(chosen - share * count) <= 2 + np.log2(count)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 100)])
+def test_none_and_all_are_exact(share: float, expected: int) -> None:
+    """Nothing is nothing, and all is all."""
+    sampler = EvenSampler(share)
+
+    assert sum(sampler.takes_next() for _ in range(100)) == expected
+
+
+def test_inputs_become_arrays() -> None:
+    """Raw bytes, texts, nothing in a tensor, and an optional input that was left out."""
+    texts = np.array([["a"]], object)
+    specs = [
+        TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 2)),
+        TensorSpec(name="t", datatype=Datatype.BYTES, shape=(-1, 1)),
+        TensorSpec(name="e", datatype=Datatype.INT64, shape=(-1, 0)),
+        TensorSpec(name="o", datatype=Datatype.FP32, shape=(-1, 2), optional=True),
+    ]
+    call = _call(
+        shapes=((1, 2), (1, 1), (1, 0), None),
+        tensors=(np.float32([1, 2]).tobytes(), texts, b"", None),
+    )
+    x, t, e, o = input_arrays(call, specs)
+
+    assert x is not None
+    assert x.tolist() == [[1, 2]]
+    assert t is texts
+    assert e is not None
+    assert e.shape == (1, 0)
+    assert o is None
+
+
+def test_a_queue_keeps_its_bounds() -> None:
+    """Calls and bytes are bounded together; what is done gives its room back."""
+    queue = CallQueue(max_calls=3, max_bytes=100)
+
+    assert queue.put(_batch(2, 10))
+    assert not queue.put(_batch(2, 10))
+    assert not queue.put(_batch(1, 91))
+    assert queue.put(_batch(1, 90))
+    first = queue.take(0.0)
+    assert first is not None
+    assert not queue.put(_batch(2, 1))
+    queue.done(first)
+    assert queue.put(_batch(2, 1))
+    assert not queue.is_empty
+
+
+def _call(**values: object) -> InferCall:
+    return InferCall(id="", rows=1, stack_key="k", outputs=(), **values)  # type: ignore[arg-type]
+
+
+def _batch(calls: int, held_bytes: int) -> TakenBatch:
+    taken: Sequence[TakenCall] = [None] * calls  # type: ignore[list-item]  # nobody looks at them
+    version: LoggedVersion = None  # type: ignore[assignment]  # likewise
+    return TakenBatch(version, taken, 1, calls, calls, (0, 0, 0, 0), held_bytes)
