@@ -204,7 +204,7 @@ def _parquet(columns: Mapping[str, Array]) -> bytes:
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
         raise InvalidArgumentError(
-            "Parquet needs pyarrow: install bascule[log], or export to .csv or .npz"
+            "Parquet needs pyarrow: install bascule[parquet], or export to .csv or .npz"
         ) from error
     stream = io.BytesIO()
     table = pa.table({name: _arrow(pa, array) for name, array in columns.items()})
