@@ -170,6 +170,16 @@ class AdminClient:
         reply = self._call("GET", f"{_model(model)}/quality", None, STATUS_LIMIT_S)
         return msgspec.json.decode(reply, type=tuple[VersionQuality, ...])
 
+    def rollout_page(self, number: int, form: str) -> str:
+        """Return one page about a rollout, as text.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: There is none of that number.
+        """
+        path = f"/v1/rollouts/{number}/report?format={form}"
+        return self._call("GET", path, None, STATUS_LIMIT_S).decode()
+
     def _call(
         self, method: str, path: str, body: Mapping[str, object] | None, limit_s: float
     ) -> bytes:

@@ -30,6 +30,7 @@ from serving.cli.rollout_options import (
     plan_body,
 )
 from serving.cli.rollout_preview import plan
+from serving.cli.rollout_report import report
 from serving.cli.rollout_view import history_view, rollout_view
 from serving.cli.targets import named_number
 from serving.errors import NotFoundError
@@ -68,6 +69,10 @@ def register(app: typer.Typer) -> None:
             _ordering(order)
         )
     group.command("history", epilog="Example: bascule rollout history resnet")(history)
+    group.command(
+        "report",
+        epilog="Examples: bascule rollout report 12 · bascule rollout report 12 -o rollout-12.html",
+    )(report)
     app.add_typer(group, name="rollout")
 
 

@@ -33,6 +33,7 @@ from serving.edge.control import (
     Asked,
     ClusterStatus,
     LoadOverride,
+    PageForm,
     RolloutReport,
 )
 from serving.errors import NotReadyError
@@ -161,6 +162,10 @@ class ControllerReplica:
     async def rollout(self, number: int) -> RolloutReport:
         """Return one rollout with all its changes."""
         return await (await self._started()).rollout(number)
+
+    async def rollout_page(self, number: int, form: PageForm) -> str:
+        """Write one page about a rollout."""
+        return await (await self._started()).rollout_page(number, form)
 
     async def check_health(self) -> None:
         """Serve replaces this actor when it raises."""

@@ -20,6 +20,7 @@ from serving.edge.control import (
     Asked,
     ClusterStatus,
     LoadOverride,
+    PageForm,
     RolloutReport,
 )
 from serving.errors import NotReadyError
@@ -96,6 +97,11 @@ class RemoteControl:
     async def rollout(self, number: int) -> RolloutReport:
         """Return one rollout with all its changes."""
         call = self._controller().rollout.remote(number)
+        return await answered(call, STATUS_LIMIT_S)
+
+    async def rollout_page(self, number: int, form: PageForm) -> str:
+        """Write one page about a rollout."""
+        call = self._controller().rollout_page.remote(number, form)
         return await answered(call, STATUS_LIMIT_S)
 
     def _controller(self) -> serve.handle.DeploymentHandle:

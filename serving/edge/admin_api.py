@@ -25,6 +25,7 @@
     GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollout_record)]
     GET  /v1/rollouts/{number}                  → 200 {"rollout": Rollout, "transitions": […]}
     GET  /v1/models/{model}/quality             → 200 [VersionQuality (serving.edge.quality_call)]
+    GET  /v1/rollouts/{number}/report?format=md|html|json   → 200 one page, as text
     GET  /openapi.json                          → 200 all of the above as OpenAPI 3.1
 
 Who asked is the owner of the process at the other end of the socket, as the kernel says.
@@ -37,6 +38,7 @@ status that `serving.errors.WIRE` gives the code; an unknown path or method has 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -55,6 +57,7 @@ from serving.edge.control import (
     Asked,
     ClusterStatus,
     Control,
+    PageForm,
     RolloutControl,
     RolloutReport,
 )
@@ -70,6 +73,13 @@ log = structlog.get_logger(__name__)
 MAX_NUMBER_DIGITS: Final = 18
 """What the catalog can count to."""
 OF_MODEL: Final = "/v1/models/{model}"
+PAGE_MEDIA: Final = MappingProxyType(
+    {
+        PageForm.MARKDOWN: "text/markdown",
+        PageForm.HTML: "text/html",
+        PageForm.JSON: "application/json",
+    }
+)
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -182,13 +192,21 @@ def _rollout_calls(operations: "_RolloutOperations") -> tuple[AdminCall, ...]:
             "/v1/rollouts",
             operations.history,
             Words("rollouts", "The latest rollouts, newest first", tuple[Rollout, ...]),
-            query=("model",),
+            query={"model": {"type": "string"}},
         ),
         AdminCall(
             "GET",
             "/v1/rollouts/{number}",
             operations.report,
             Words("rollouts", "One rollout with all its changes", RolloutReport),
+        ),
+        AdminCall(
+            "GET",
+            "/v1/rollouts/{number}/report",
+            operations.page,
+            Words("rollouts", "One page about a rollout, with all evidence"),
+            query={"format": {"type": "string", "enum": list(PageForm), "default": "md"}},
+            media=tuple(PAGE_MEDIA.values()),
         ),
     )
 
@@ -271,6 +289,16 @@ class _RolloutOperations:
     async def report(self, request: Request) -> object:
         return await self._control.rollout(_number(request))
 
+    async def page(self, request: Request) -> object:
+        text = request.query_params.get("format", PageForm.MARKDOWN)
+        if text not in set(PageForm):
+            raise InvalidArgumentError(
+                f"format: one of {', '.join(PageForm)} is expected, got {text[:40]!r}"
+            )
+        form = PageForm(text)
+        written = await self._control.rollout_page(_number(request), form)
+        return Response(written, media_type=PAGE_MEDIA[form])
+
 
 def _who(request: Request) -> str:
     """Return who is at the other end: `serving.edge.local_server` asked the kernel."""
@@ -305,7 +333,8 @@ def _answered(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            return _json(200, await operation(request))
+            reply = await operation(request)
+            return reply if isinstance(reply, Response) else _json(200, reply)
         except BasculeError as error:
             return _failure(error.code, error.message)
         except Exception:

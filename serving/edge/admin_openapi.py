@@ -6,7 +6,7 @@ it answers with are what the document says, so the two cannot drift apart.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +45,10 @@ class AdminCall:
     words: Words
     body: Json | None = None
     """JSON Schema of the body, with its definitions; None: there is none."""
-    query: tuple[str, ...] = ()
-    """Parameters after the question mark, each a text that may be left out."""
+    query: Mapping[str, Json] = field(default_factory=dict)
+    """Parameters after the question mark, which may be left out: name → schema."""
+    media: tuple[str, ...] = ()
+    """Types of a reply that is a text; empty: it is a record, as JSON."""
 
 
 def reference_to(name: str) -> str:
@@ -102,26 +104,29 @@ def _item(path: str) -> Json:
 def _operation(call: AdminCall, reply: Json, named: Json) -> Json:
     """Describe one call; the schemas that its body refers to go into `named`."""
     words = [word for word in re.findall(r"\w+", call.path) if word != "v1"]
+    content: Json = {JSON: {"schema": reply}}
+    if call.media:
+        content = {media: {"schema": {"type": "string"}} for media in call.media}
     operation: Json = {
         "operationId": "_".join([call.method.lower(), *words]),
         "tags": [call.words.tag],
         "summary": call.words.summary,
         "responses": {
-            "200": {"description": "Done", "content": {JSON: {"schema": reply}}},
+            "200": {"description": "Done", "content": content},
             "default": {"$ref": "#/components/responses/Refused"},
         },
     }
     if call.query:
         operation["parameters"] = [
-            {"name": name, "in": "query", "schema": {"type": "string"}} for name in call.query
+            {"name": name, "in": "query", "schema": schema} for name, schema in call.query.items()
         ]
     if call.body is not None:
         body = {name: value for name, value in call.body.items() if name != "$defs"}
         named |= call.body.get("$defs", {})
         named[body["title"]] = body
-        content = {JSON: {"schema": {"$ref": reference_to(body["title"])}}}
+        shape = {JSON: {"schema": {"$ref": reference_to(body["title"])}}}
         is_needed = bool(body.get("required"))
-        operation["requestBody"] = {"required": is_needed, "content": content}
+        operation["requestBody"] = {"required": is_needed, "content": shape}
     return operation
 
 

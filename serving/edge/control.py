@@ -6,6 +6,7 @@ without the controller; only changes (load, promote, …) need it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -144,6 +145,14 @@ class RolloutReport:
     """What its guardrails see now; empty if they do not look."""
 
 
+class PageForm(StrEnum):
+    """How a rollout's report is written."""
+
+    MARKDOWN = "md"
+    HTML = "html"
+    JSON = "json"
+
+
 class RolloutControl(Protocol):
     """What may be asked of rollouts; changes return when every living edge obeys them."""
 
@@ -187,6 +196,13 @@ class RolloutControl(Protocol):
 
     async def rollout(self, number: int) -> RolloutReport:
         """Return one rollout with all its changes.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+
+    async def rollout_page(self, number: int, form: PageForm) -> str:
+        """Write one page about a rollout: who, what changed, what was compared, all evidence.
 
         Raises:
             NotFoundError: There is none of that number.

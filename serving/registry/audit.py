@@ -76,7 +76,7 @@ def append(connection: sql.Connection, event: Event) -> Event:
     row["hash"] = chained(row)
     connection.execute(sql.insert(EVENTS).values(row))
     connection.execute(sql.update(REVISION).values(audit_head=row["hash"]))
-    return _event(row)
+    return event_of(row)
 
 
 def read(connection: sql.Connection, model: str | None, limit: int) -> tuple[Event, ...]:
@@ -84,7 +84,7 @@ def read(connection: sql.Connection, model: str | None, limit: int) -> tuple[Eve
     query = sql.select(EVENTS).order_by(EVENTS.c.id.desc()).limit(limit)
     if model is not None:
         query = query.where(EVENTS.c.model == model)
-    return tuple(_event(dict(row)) for row in connection.execute(query).mappings())
+    return tuple(event_of(dict(row)) for row in connection.execute(query).mappings())
 
 
 def verify(connection: sql.Connection) -> Verified:
@@ -119,7 +119,8 @@ def _fault(row: dict[str, object], head: str) -> str:
     return ""
 
 
-def _event(row: dict[str, object]) -> Event:
+def event_of(row: dict[str, object]) -> Event:
+    """Return a row of the log as an event."""
     number = row["number"]
     return Event(
         at_utc=datetime.fromisoformat(str(row["at_utc"])),

@@ -31,6 +31,11 @@ class RolloutBook:
         """Keep them where the registry keeps everything."""
         self._registry = registry
 
+    @property
+    def registry(self) -> Registry:
+        """Where they are kept."""
+        return self._registry
+
     def begin(
         self,
         key: VersionKey,

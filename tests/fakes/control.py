@@ -8,6 +8,7 @@ from serving.edge.control import (
     Asked,
     ClusterStatus,
     LoadOverride,
+    PageForm,
     RolloutReport,
     WorkerStatus,
 )
@@ -115,6 +116,10 @@ class FakeControl:
     async def rollout(self, number: int) -> RolloutReport:
         """One without changes."""
         return RolloutReport(rollout=rollout_record(id=number), transitions=())
+
+    async def rollout_page(self, number: int, form: PageForm) -> str:
+        """Name what was asked for."""
+        return f"{form} of {number}"
 
     def _ask(self, *question: object) -> None:
         self.asked.append(question)

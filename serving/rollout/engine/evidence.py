@@ -189,7 +189,7 @@ class Evidence:
             verdict=found.reason,
             findings=found.findings,
             watch=watch,
-            figures=figures_of(self._watch),
+            figures=figures_of(self._watch, self._rails.latency_quantile),
             samples=self._samples,
             comparison=self._report,
         ).encoded()

@@ -53,6 +53,9 @@ class Figures:
 
     candidate: Arm
     live: Arm
+    candidate_quantile_s: float | None = None
+    """Latency at the quantile that the guardrail compares."""
+    live_quantile_s: float | None = None
     is_live_before: bool
     """The live version's are from before the flip."""
     rows: Counted
@@ -112,12 +115,14 @@ def as_loaded(snapshot: Snapshot, rollout: Rollout) -> str:
     ).encoded()
 
 
-def figures_of(watch: Watch) -> Figures:
-    """Return the numbers of a watch."""
+def figures_of(watch: Watch, quantile: float) -> Figures:
+    """Return the numbers of a watch, and latencies at a quantile."""
     signs = watch.latency
     return Figures(
         candidate=_arm(watch.candidate_calls, signs.candidate),
         live=_arm(watch.live_calls, signs.live),
+        candidate_quantile_s=_latency(signs.candidate, quantile),
+        live_quantile_s=_latency(signs.live, quantile),
         is_live_before=watch.baseline is not None,
         rows=watch.rows,
         worse_windows=signs.worse_count,
@@ -166,17 +171,17 @@ def _larger(one: float | None, other: float | None) -> float | None:
 
 
 def _arm(calls: Counted, latencies: Histogram) -> Arm:
-    p50, p95, p99 = (
-        bucket_end_s(quantile_key(latencies, quantile)) if size(latencies) else None
-        for quantile in (0.5, 0.95, 0.99)
-    )
     return Arm(
         call_count=calls.all_count,
         fault_count=calls.event_count,
-        p50_s=p50,
-        p95_s=p95,
-        p99_s=p99,
+        p50_s=_latency(latencies, 0.5),
+        p95_s=_latency(latencies, 0.95),
+        p99_s=_latency(latencies, 0.99),
     )
+
+
+def _latency(latencies: Histogram, quantile: float) -> float | None:
+    return bucket_end_s(quantile_key(latencies, quantile)) if size(latencies) else None
 
 
 def _served(snapshot: Snapshot, key: VersionKey) -> ServedVersion | None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
-from serving.edge.control import ANONYMOUS, Asked, RolloutReport
+from serving.edge.control import ANONYMOUS, Asked, PageForm, RolloutReport
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.registry.rollout_forecast import Forecast, Need
@@ -15,6 +15,7 @@ from serving.rollout.engine.driver import RolloutDriver, live_of
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.engine.machine import no_shares
 from serving.rollout.loop import ControlLoop, Ports
+from serving.rollout.report.writing import written
 
 ALONE: Final = frozenset({Strategy.BLUE_GREEN, Strategy.RECREATE})
 """Strategies that need no live version to begin with."""
@@ -151,6 +152,17 @@ class RolloutOperations:
         rollout, transitions = await asyncio.to_thread(self._kept().found, number)
         seen = self._driving().seen(number)
         return RolloutReport(rollout=rollout, transitions=transitions, seen=seen)
+
+    async def rollout_page(self, number: int, form: PageForm) -> str:
+        """Write one page about a rollout, with what is compared now.
+
+        Raises:
+            NotFoundError: There is none of that number.
+        """
+        driver, book = self._driving(), self._kept()
+        now = driver.kept(await asyncio.to_thread(book.one, number))
+        seen = driver.seen(number)
+        return await asyncio.to_thread(written, book.registry, number, form, now=now, seen=seen)
 
     async def refuse_during_rollout(self, model: str, version: int | None = None) -> None:
         """Let nobody else move a model's traffic, or take its versions, while a rollout does.
