@@ -121,8 +121,18 @@ class Plan:
 
 
 def decoded_plan(text: str) -> Plan:
-    """Read what `Plan.encoded` wrote."""
-    return msgspec.json.decode(text, type=Plan)
+    """Read what `Plan.encoded` wrote.
+
+    Raises:
+        InvalidArgumentError: It is damaged, or of a newer Bascule.
+    """
+    try:
+        return msgspec.json.decode(text, type=Plan)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise InvalidArgumentError(
+            f"cannot be read from the catalog ({error}): it ends; restore the catalog if others "
+            "are damaged, too, and start it again"
+        ) from error
 
 
 def require_sound(plan: Plan) -> None:

@@ -85,6 +85,8 @@ class Rollout:
     """Transitions so far: who records the next one says after which."""
     missing_approval_count: int = 0
     """How many approvals its version waits for, while it is PENDING."""
+    damage: str = ""
+    """Why its plan cannot be read from the catalog: `plan` is a stand-in, and the rollout ends."""
 
     @property
     def candidate(self) -> VersionKey:
@@ -94,7 +96,7 @@ class Rollout:
     @property
     def share(self) -> int:
         """Ten-thousandths of the calls that the candidate answers now."""
-        if self.state is not RolloutState.CANARY:
+        if self.state is not RolloutState.CANARY or self.step >= len(self.plan.steps):
             return 0
         return self.plan.steps[self.step].share
 

@@ -6,10 +6,11 @@ from datetime import datetime
 
 import sqlalchemy as sql
 
+from runtimes.errors import InvalidArgumentError
 from serving.errors import AlreadyExistsError
 from serving.registry.approval_rows import missing_count
 from serving.registry.audit import MAX_WHO_CHARACTERS
-from serving.registry.rollout_plan import decoded_plan
+from serving.registry.rollout_plan import Plan, decoded_plan
 from serving.registry.rollout_record import (
     ENDED,
     Change,
@@ -178,12 +179,18 @@ def _read(
 
 
 def _rollout(row: sql.Row[tuple[object, ...]]) -> Rollout:
+    plan, damage = Plan(), ""
+    try:
+        plan = decoded_plan(row.plan)
+    except InvalidArgumentError as error:  # one damaged row must not hide the others
+        damage = f"the plan of rollout {row.id} {error.message}"
     return Rollout(
+        damage=damage,
         id=row.id,
         model=row.model,
         from_version=row.from_number,
         to_version=row.to_number,
-        plan=decoded_plan(row.plan),
+        plan=plan,
         state=RolloutState(row.state),
         step=row.step,
         since_utc=datetime.fromisoformat(row.since_utc),

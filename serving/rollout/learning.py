@@ -26,6 +26,18 @@ def learn(memory: Memory, desired: Desired, observed: Observed, limits: Limits) 
     return replace(memory, moves={**memory.moves, **slow})
 
 
+def without_failures(memory: Memory, desired: Desired, model: str | None) -> Memory:
+    """Forget that a model failed, and all ensembles: any of them may have failed for it."""
+    if model is None:
+        return memory
+    failures = {
+        key: verdict
+        for key, verdict in memory.failures.items()
+        if key.model != model and not ((spec := desired.versions.get(key)) and spec.policy.ensemble)
+    }
+    return replace(memory, failures=failures)
+
+
 def _forgotten(memory: Memory, desired: Desired) -> Memory:
     wanted = desired.versions
 

@@ -29,6 +29,7 @@ from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.ensembles import linked
 from serving.rollout.environment_watch import EnvironmentWatch, Look
+from serving.rollout.learning import without_failures
 from serving.rollout.memory import Limits, Memory, Observed
 from serving.rollout.ports import Cluster, Edges
 from serving.rollout.reconcile import Actions, reconcile
@@ -101,6 +102,8 @@ class ControlLoop:
         self._is_idle = False
         self._is_looking = False
         self._reckoning_s = 0.0
+        self.trouble = ""
+        """Why the latest pass failed; empty: it did not."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -218,7 +221,7 @@ class ControlLoop:
             async with self._reading:
                 result = await asyncio.to_thread(change)
                 self._desired = await asyncio.to_thread(self._ports.sources.read, rescan=rescan)
-                self._memory = _without_failures(self._memory, self._desired, forget)
+                self._memory = without_failures(self._memory, self._desired, forget)
             self._ticket += 1
             ticket = self._ticket
             self._is_idle = False
@@ -243,9 +246,9 @@ class ControlLoop:
         try:
             await self._make_pass(group)
             self._done_ticket = ticket
-        except Exception as error:  # the loop is a process edge: it must outlive any one pass
-            is_known = isinstance(error, BasculeError)
-            log.warning("pass_failed", error=str(error), exc_info=not is_known)
+            self.trouble = ""
+        except Exception as error:  # noqa: BLE001  a process edge: it must outlive any one pass
+            self.trouble = _told("pass_failed", error)
             await asyncio.sleep(AFTER_ERROR_S)
             self._wake.set()
         async with self._passed:
@@ -302,6 +305,9 @@ class ControlLoop:
     async def _look_into(self, watch: EnvironmentWatch, look: Look) -> None:
         try:
             await asyncio.to_thread(watch.look_into, look.unknown, look.desired)
+        except Exception as error:  # noqa: BLE001  as with a pass; it is looked into again
+            _told("environments_not_looked_into", error)
+            await asyncio.sleep(AFTER_ERROR_S)
         finally:
             self._is_looking = False
             self._wake.set()
@@ -321,8 +327,8 @@ class ControlLoop:
         try:
             await self._ports.cluster.stop_pool(pool)
             log.info("pool_stopped", pool=pool)
-        except BasculeError as error:
-            log.warning("pool_stop_failed", pool=pool, error=error.message)
+        except Exception as error:  # noqa: BLE001  as with a pass
+            _told("pool_stop_failed", error, pool=pool)
         self._stopping.discard(pool)
         self._wake.set()
 
@@ -357,8 +363,8 @@ class ControlLoop:
                 if rescan or await asyncio.to_thread(sources.has_registry_changed):
                     self._desired = await asyncio.to_thread(sources.read, rescan=rescan)
                     self._wake.set()
-        except BasculeError as error:
-            log.warning("sources_not_read", error=error.message)
+        except Exception as error:  # noqa: BLE001  as with a pass: what serves must outlive it
+            _told("sources_not_read", error)
 
     def _record(self, actions: Actions) -> None:
         for spec in actions.ensure:
@@ -381,13 +387,7 @@ class ControlLoop:
             log.info("routes_published", revision=after.routes.revision, ready=ready)
 
 
-def _without_failures(memory: Memory, desired: Desired, model: str | None) -> Memory:
-    """Forget that a model failed, and all ensembles: any of them may have failed for it."""
-    if model is None:
-        return memory
-    failures = {
-        key: verdict
-        for key, verdict in memory.failures.items()
-        if key.model != model and not ((spec := desired.versions.get(key)) and spec.policy.ensemble)
-    }
-    return replace(memory, failures=failures)
+def _told(event: str, error: Exception, **more: str) -> str:
+    """Log what failed, with a traceback if nobody foresaw it; return it in words."""
+    log.warning(event, error=str(error), exc_info=not isinstance(error, BasculeError), **more)
+    return str(error) or type(error).__name__

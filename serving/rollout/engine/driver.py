@@ -40,7 +40,7 @@ WINDOW_S: Final = 1.0
 LOOK_S: Final = 0.1
 """Between two looks at a rollout that waits for something."""
 NEWS_S: Final = 1.0
-"""Between two looks for rollouts that another process has begun."""
+"""Between two looks for rollouts that another process has begun, or whose approvals are missing."""
 AFTER_ERROR_S: Final = 1.0
 NOTHING_COMPARED: Final = Verdict(ruling=Ruling.WATCHING, reason="")
 
@@ -138,6 +138,8 @@ class RolloutDriver:
         """Say what the guardrails of a rollout that is under way see now; empty for another."""
         if number in self._broken:
             return self._broken[number]
+        if number in self._driven and self._loop.trouble:
+            return f"no change takes effect now, each is tried again: {self._loop.trouble}"
         evidence = self._evidence.get(number)
         return "" if evidence is None else evidence.told()
 
@@ -190,25 +192,36 @@ class RolloutDriver:
                 rollout = await self._step(rollout, evidence)
             except DrainingError:
                 return
-            except BasculeError as error:  # the catalog, or a pass; nothing was lost
-                log.warning("rollout_step_failed", rollout=rollout.id, error=error.message)
-                await asyncio.sleep(AFTER_ERROR_S)
-            except Exception as error:  # process edge: one rollout must not end what serves
-                log.exception("rollout_step_broke", rollout=rollout.id)
-                self._broken[rollout.id] = (
-                    f"the engine failed ({type(error).__name__}: {error}) and tries again; see the "
-                    f"controller's log, or: bascule rollout abort {rollout.model}"
-                )
-                await asyncio.sleep(AFTER_ERROR_S)
-                with suppress(BasculeError):  # who cannot read it now looks again in a while
-                    rollout = await asyncio.to_thread(self._book.one, rollout.id)
+            except Exception as error:  # noqa: BLE001  process edge: one must not end what serves
+                rollout = await self._after_failure(rollout, error)
             else:
                 self._broken.pop(rollout.id, None)
-        self._mirror(rollout)
+        try:
+            self._mirror(rollout)
+        except Exception:  # likewise
+            log.exception("mirror_not_ended", rollout=rollout.id)
         self._driven.discard(rollout.id)
         self._evidence.pop(rollout.id, None)
         self._broken.pop(rollout.id, None)
         log.info("rollout_ended", rollout=rollout.id, state=rollout.state, reason=rollout.note)
+
+    async def _after_failure(self, rollout: Rollout, error: Exception) -> Rollout:
+        """Tell of a step that failed, wait, and return the rollout as it stands: it is repeated."""
+        is_known = isinstance(error, BasculeError)
+        log.warning(
+            "rollout_step_failed", rollout=rollout.id, error=str(error), exc_info=not is_known
+        )
+        what = str(error) if is_known else f"the engine failed ({type(error).__name__}: {error})"
+        self._broken[rollout.id] = (
+            f"{what}: it is tried again every second; see the controller's log, or end it "
+            f"(bascule rollout abort {rollout.model})"
+        )
+        await asyncio.sleep(AFTER_ERROR_S)
+        try:
+            return await asyncio.to_thread(self._book.one, rollout.id)
+        except Exception:  # likewise; the next step says what is wrong
+            log.exception("rollout_not_read", rollout=rollout.id)
+            return rollout
 
     async def _evidence_of(self, rollout: Rollout) -> Evidence:
         """Return what was seen so far; after a start of the controller, what was kept of it."""
@@ -245,17 +258,18 @@ class RolloutDriver:
         mirror = mirror_of(rollout)
         if mirror == self._mirrors.get(rollout.id):
             return
-        if mirror is None:
-            del self._mirrors[rollout.id]
-        else:
-            self._mirrors[rollout.id] = mirror
-        self._cluster.set_mirrors(tuple(self._mirrors.values()))
+        mirrors = {number: one for number, one in self._mirrors.items() if number != rollout.id}
+        if mirror is not None:
+            mirrors[rollout.id] = mirror
+        self._cluster.set_mirrors(tuple(mirrors.values()))
+        self._mirrors = mirrors  # if that failed, it is tried again
 
     async def _step(self, rollout: Rollout, evidence: Evidence) -> Rollout:
         """Make the change that is due, or wait a little; return the rollout as it stands."""
         evidence.move(rollout)
         self._mirror(rollout)
-        await self._look(rollout, evidence)
+        if rollout.state is not RolloutState.PENDING:  # nobody has anything to compare yet
+            await self._look(rollout, evidence)
         sight = self._sight(rollout, evidence)
         change = next_change(rollout, sight, self._clock.utc_now())
         if change is not None:
@@ -267,7 +281,7 @@ class RolloutDriver:
             if after is not None:
                 return after
         else:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s(rollout))
         return await asyncio.to_thread(self._book.one, rollout.id)
 
     async def _record(self, rollout: Rollout, change: Change, who: str) -> Rollout | None:
@@ -326,6 +340,11 @@ class RolloutDriver:
                 await event.wait()
         except TimeoutError:
             return
+
+
+def pause_s(rollout: Rollout) -> float:
+    """Return how long to wait before the next look: people approve, and edges hurry."""
+    return NEWS_S if rollout.state is RolloutState.PENDING else LOOK_S
 
 
 def live_of(loop: ControlLoop, model: str) -> int | None:

@@ -150,9 +150,10 @@ def _waits_for(rollout: Rollout, sight: Sight) -> str:
 def _faults(rollout: Rollout, sight: Sight) -> Iterator[str]:
     """Say why the rollout cannot go on."""
     state, plan = rollout.state, rollout.plan
+    if rollout.damage:
+        yield rollout.damage
     if state is State.PENDING:
-        if sight.live not in {None, rollout.from_version}:
-            yield _overtaken(rollout, sight.live)
+        yield from _overtaken(rollout, sight.live)
         return
     if sight.candidate is VersionState.UNAVAILABLE:
         reason = sight.candidate_reason or "no reason was given"
@@ -170,12 +171,15 @@ def _faults(rollout: Rollout, sight: Sight) -> Iterator[str]:
         )
 
 
-def _overtaken(rollout: Rollout, live: int | None) -> str:
+def _overtaken(rollout: Rollout, live: int | None) -> Iterator[str]:
     """Say that something else became live while the rollout waited to begin."""
+    if live in {None, rollout.from_version}:
+        return
     if live == rollout.to_version:
-        return f"{rollout.candidate} became live meanwhile: there is nothing to move"
+        yield f"{rollout.candidate} became live meanwhile: there is nothing to move"
+        return
     was = f"version {rollout.from_version}" if rollout.from_version else "nothing"
-    return (
+    yield (
         f"version {live} became live while the rollout waited, and it was planned from {was}: "
         f"start it again (bascule rollout start {rollout.model} --to {rollout.to_version})"
     )

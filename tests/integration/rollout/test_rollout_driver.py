@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 from serving.clock import SystemClock
+from serving.edge.control import Snapshot
 from serving.errors import AlreadyExistsError, NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives
 from serving.registry import catalog
 from serving.registry.aliases import Author
 from serving.registry.collection import Rules, collect
-from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_plan import Plan, Strategy
 from serving.registry.rollout_record import Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
+from serving.registry.schema import ROLLOUTS
 from serving.registry.store import Registry
 from serving.registry.version import VersionState
 from serving.rollout.controller import Controller
@@ -57,6 +60,18 @@ class FaultyCluster(FakeCluster):
         return await super().traffic(keys, with_outputs=with_outputs)
 
 
+class FaultyEdges(FakeEdges):
+    """Refuse every snapshot while there is a fault."""
+
+    fault = ""
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Fail, or obey."""
+        if self.fault:
+            raise OSError(self.fault)
+        await super().publish(snapshot)
+
+
 class LateBook(RolloutBook):
     """Somebody else ends a rollout between a look at it and whatever follows."""
 
@@ -74,14 +89,16 @@ class Instance:
 
     registry: Registry
     cluster: FaultyCluster = field(default_factory=FaultyCluster)
+    edges: FaultyEdges = field(init=False)
     controller: Controller = field(init=False)
     book: RolloutBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = RolloutBook(self.registry)
+        self.edges = FaultyEdges(self.cluster)
         ports = Ports(
             cluster=self.cluster,
-            edges=FakeEdges(self.cluster),
+            edges=self.edges,
             sources=Sources(self.registry, None, Selection()),
             clock=SystemClock(),
             rollouts=self.book,
@@ -237,6 +254,40 @@ async def test_a_rollout_does_not_begin_from_what_is_live_no_more(it: Instance) 
     it.registry.pin_live("m", 2, "bob")
     with pytest.raises(AlreadyExistsError, match="version 2 of 'm' became live just now"):
         it.book.begin(VersionKey("m", 3), 1, Plan(), Author(who="ann"))
+
+
+async def test_a_damaged_plan_ends_its_rollout_and_nothing_else(it: Instance) -> None:
+    """The reason says what to do; the controller works on, and another rollout goes through."""
+    rollout = it.book.begin(M2, 1, Plan(), Author(who="ann"))
+    with it.registry.database.changing() as connection:
+        connection.execute(sql.update(ROLLOUTS).values(plan='{"strategy": "cana'))
+    async with running(it):
+        ended = await it.until(State.FAILED)
+        assert f"the plan of rollout {rollout.id} cannot be read from the catalog" in ended.note
+        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await it.until(State.COMPLETE)
+
+
+async def test_what_keeps_failing_is_told_and_tried_again(it: Instance) -> None:
+    """Edges that cannot be told, workers that cannot be asked: status says it, until it works."""
+    it.cluster.fault_count = 10**6
+    async with running(it):
+        begun = await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        async with asyncio.timeout(10):
+            while "nobody foresaw this" not in (await it.controller.rollout(begun.id)).seen:
+                await it.controller.sync()
+        it.cluster.fault_count = 0
+        await it.until(State.COMPLETE)
+        it.edges.fault = "no space left on device"
+        back = asyncio.ensure_future(it.controller.rollback("m"))
+        loop = it.controller.loop
+        await loop.until(lambda: it.book.history("m")[0].plan.strategy is Strategy.ROLLBACK)
+        await loop.until(lambda: bool(loop.trouble))
+        number = it.book.history("m")[0].id
+        assert it.edges.fault in (await it.controller.rollout(number)).seen
+        it.edges.fault = ""
+        assert (await back).state is State.COMPLETE
+        assert not (await it.controller.rollout(number)).seen
 
 
 async def test_no_version_that_a_rollout_needs_is_taken(it: Instance) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
@@ -85,3 +86,16 @@ def test_wishes_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(NotReadyError, match="cannot be kept"):
         kept.read()
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'{"loaded": 3}', b"\xff\xfe"])
+def test_a_damaged_file_is_told_and_ends_nothing(tmp_path: Path, text: bytes) -> None:
+    """What was named at start is served, the log says what to do, and the file is kept beside."""
+    file = tmp_path / "wishes.json"
+    file.write_bytes(text)
+    with capture_logs() as logs:
+        assert sources(file, *SPECS).read().versions.keys() == {A1}
+    (told,) = [line for line in logs if line["event"] == "wishes_lost"]
+    assert "load and unload again" in told["remedy"]
+    assert (tmp_path / "wishes.damaged").read_bytes() == text
+    assert sources(file, *SPECS).read().versions.keys() == {A1}

@@ -7,6 +7,7 @@ import pytest
 from serving.registry.rollout_plan import Plan, Strategy
 from serving.registry.rollout_record import RolloutState
 from serving.registry.version import VersionState
+from serving.rollout.engine.driver import LOOK_S, NEWS_S, pause_s
 from serving.rollout.engine.machine import Sight, next_change
 from tests.fakes.rollouts import BEGAN, rollout_record
 
@@ -38,3 +39,26 @@ def test_what_was_live_may_be_away_meanwhile(live: int | None) -> None:
     begun = next_change(rollout_record(), replace(READY, live=live), BEGAN)
     assert begun is not None
     assert (begun.state, begun.live) == (State.PREFLIGHT, 1)
+
+
+def test_a_wait_for_people_is_looked_at_seldom() -> None:
+    """Approvals come by hand; all other waits are ended by machines."""
+    pauses = {state: pause_s(rollout_record(state=state)) for state in RolloutState}
+    assert pauses.pop(State.PENDING) == NEWS_S
+    assert set(pauses.values()) == {LOOK_S}
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (State.PENDING, State.FAILED),
+        (State.VERIFYING, State.FAILED),
+        (State.CANARY, State.ROLLING_BACK),
+        (State.SWITCHED, State.ROLLING_BACK),
+    ],
+)
+def test_a_rollout_whose_plan_is_lost_ends(state: RolloutState, end: RolloutState) -> None:
+    """Nobody knows what it should do next: back to the version before, with the reason."""
+    change = next_change(rollout_record(state=state, damage="its plan is lost"), READY, BEGAN)
+    assert change is not None
+    assert (change.state, change.reason) == (end, "its plan is lost")
