@@ -220,7 +220,13 @@ class Edge:
         generator = GenerateRelay(self._folder / HTTP_SOCKET)
         self._servers = [
             LocalServer(
-                front_desk_app(self._desk, metrics.render, generator), run / FRONT_DESK_SOCKET
+                front_desk_app(
+                    self._desk,
+                    metrics.render,
+                    generator,
+                    max_request_bytes=self._settings.max_request_bytes,
+                ),
+                run / FRONT_DESK_SOCKET,
             ),
             LocalServer(
                 admin_app(self._desk.control, quality_calls(self._desk)),

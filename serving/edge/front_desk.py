@@ -22,7 +22,7 @@ from serving.edge import lookup
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
-from serving.edge.json_body import BodyRoom, json_object
+from serving.edge.json_body import MAX_BODY_BYTES, BodyRoom, json_object
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
@@ -40,7 +40,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def front_desk_app(
-    desk: Desk, metrics: Callable[[], Awaitable[bytes]], generator: GenerateRelay
+    desk: Desk,
+    metrics: Callable[[], Awaitable[bytes]],
+    generator: GenerateRelay,
+    *,
+    max_request_bytes: int = MAX_BODY_BYTES,
 ) -> Starlette:
     """Build the application.
 
@@ -48,8 +52,9 @@ def front_desk_app(
         desk: What is answered.
         metrics: Renders the node's metrics.
         generator: Makes infer calls of `generate` calls.
+        max_request_bytes: The largest body that is read.
     """
-    http = _HttpDesk(desk, generator)
+    http = _HttpDesk(desk, generator, BodyRoom(max_body_bytes=max_request_bytes))
 
     async def exposition(_: Request) -> Response:
         return Response(await metrics(), headers={"content-type": METRICS_TYPE})
@@ -97,9 +102,9 @@ def front_desk_app(
 class _HttpDesk:
     """One method per route: read the request, ask the desk, write the reply."""
 
-    def __init__(self, desk: Desk, generator: GenerateRelay) -> None:
+    def __init__(self, desk: Desk, generator: GenerateRelay, room: BodyRoom) -> None:
         self._desk = desk
-        self.room = BodyRoom()
+        self.room = room
         self._document: Mapping[str, object] = {}
         self._generator = generator
 
@@ -173,7 +178,7 @@ class _HttpDesk:
         return _json([_index_entry(entry) for entry in entries])
 
     async def load(self, request: Request) -> Response:
-        parameters = (await self._object(request)).get("parameters", {})
+        parameters = (await self._large_object(request)).get("parameters", {})
         if not isinstance(parameters, dict):
             raise InvalidArgumentError("Unable to parse 'parameters': an object is expected")
         await self._desk.load(request.path_params.get("model", ""), parameters)
@@ -202,6 +207,9 @@ class _HttpDesk:
     async def _object(self, request: Request) -> dict[str, object]:
         return await json_object(self.room, request)
 
+    async def _large_object(self, request: Request) -> dict[str, object]:
+        return await json_object(self.room, request, self.room.max_body_bytes)
+
     async def generate(self, request: Request) -> Response:
         return _passed_on(await self._generated(request))
 
@@ -216,7 +224,7 @@ class _HttpDesk:
         found = lookup.ready_version(self._desk.snapshot, *_asked(request))
         return await self._generator.ask(
             request.scope["raw_path"].decode("latin-1"),
-            await self._object(request),
+            await self._large_object(request),
             found.served.inputs,
             coding=request.headers.get("content-encoding", ""),
         )

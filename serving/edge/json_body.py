@@ -1,7 +1,9 @@
 """Reads the JSON body of a call to the front desk: within its limits, before memory is taken.
 
-One body may have `MAX_BODY_BYTES`, and all that are being read `MAX_BODIES_BYTES` together, so that
-many slow senders cost no more than that.
+Calls that carry tensors or files may have `MAX_BODY_BYTES`, or the instance's own limit if that is
+lower, all others `SMALL_BODY_BYTES`, and all that are being read `MAX_BODIES_BYTES` together, so
+that many slow senders cost no more than that. A size that was announced, HAProxy has compared with
+the instance's limit; one that comes in chunks is measured here.
 """
 
 from typing import Final
@@ -13,6 +15,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.errors import PayloadTooLargeError, QueueFullError
 
 MAX_BODY_BYTES: Final = 64 << 20
+SMALL_BODY_BYTES: Final = 1 << 20
 MAX_BODIES_BYTES: Final = 256 << 20
 MAX_DEPTH: Final = 100
 
@@ -20,13 +23,21 @@ MAX_DEPTH: Final = 100
 class BodyRoom:
     """Bytes of bodies that are being read."""
 
-    def __init__(self, max_bytes: int = MAX_BODIES_BYTES) -> None:
-        """Begin with none."""
+    def __init__(
+        self, max_bytes: int = MAX_BODIES_BYTES, *, max_body_bytes: int = MAX_BODY_BYTES
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            max_bytes: What all may have together.
+            max_body_bytes: The instance's limit of one.
+        """
         self._max_bytes = max_bytes
+        self.max_body_bytes = min(max_body_bytes, MAX_BODY_BYTES)
         self._used_bytes = 0
 
-    async def read(self, request: Request) -> bytearray:
-        """Read a whole body.
+    async def read(self, request: Request, limit_bytes: int) -> bytearray:
+        """Read a whole body of so many bytes at most.
 
         Raises:
             PayloadTooLargeError: It is over the limit of one body.
@@ -37,15 +48,15 @@ class BodyRoom:
             async for chunk in request.stream():
                 body += chunk
                 self._used_bytes += len(chunk)
-                self._check(len(body))
+                self._check(len(body), min(limit_bytes, self.max_body_bytes))
         finally:
             self._used_bytes -= len(body)
         return body
 
-    def _check(self, size_bytes: int) -> None:
-        if size_bytes > MAX_BODY_BYTES:
+    def _check(self, size_bytes: int, limit_bytes: int) -> None:
+        if size_bytes > limit_bytes:
             raise PayloadTooLargeError(
-                f"body larger than max ({size_bytes} vs. {MAX_BODY_BYTES} bytes)"
+                f"body larger than max ({size_bytes} vs. {limit_bytes} bytes)"
             )
         if self._used_bytes > self._max_bytes:
             raise QueueFullError(
@@ -54,7 +65,9 @@ class BodyRoom:
             )
 
 
-async def json_object(room: BodyRoom, request: Request) -> dict[str, object]:
+async def json_object(
+    room: BodyRoom, request: Request, limit_bytes: int = SMALL_BODY_BYTES
+) -> dict[str, object]:
     """Read the JSON object of a body; an empty body is an empty object.
 
     Raises:
@@ -62,7 +75,7 @@ async def json_object(room: BodyRoom, request: Request) -> dict[str, object]:
         PayloadTooLargeError: It is over the limit of one body.
         QueueFullError: All bodies together are over theirs.
     """
-    body = await room.read(request)
+    body = await room.read(request, limit_bytes)
     if not body.strip():
         return {}
     try:

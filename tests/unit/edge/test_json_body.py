@@ -1,0 +1,71 @@
+"""Bodies of the front desk's calls: each within its limit, announced or not."""
+
+import asyncio
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from serving.edge.front_desk import front_desk_app
+from serving.edge.json_body import SMALL_BODY_BYTES
+from tests.fakes.front_desk import desk_parts
+
+CHUNK = b" " * (1 << 16)
+INDEX = "/v2/repository/index"
+LOAD = "/v2/repository/models/m/load"
+
+
+def answered(path: str, size_bytes: int, limit_bytes: int) -> tuple[int, int]:
+    """Send a body in chunks; return the status, and how many bytes the front desk had taken."""
+    app = front_desk_app(*desk_parts(), max_request_bytes=limit_bytes)
+    taken, statuses = 0, []
+
+    async def receive() -> Message:
+        nonlocal taken
+        taken += len(CHUNK)
+        return {"type": "http.request", "body": CHUNK, "more_body": taken < size_bytes}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def scenario(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.wait_for(app(scope, receive, send), 10)
+
+    scope: Scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"transfer-encoding", b"chunked")],
+    }
+    asyncio.run(scenario(scope, receive, send))
+    return statuses[0], taken
+
+
+@pytest.mark.parametrize(
+    ("path", "limit_bytes", "most_bytes"),
+    [
+        (INDEX, 1 << 30, SMALL_BODY_BYTES),
+        (INDEX, 1 << 18, 1 << 18),
+        ("/v2/logging", 1 << 30, SMALL_BODY_BYTES),
+        ("/v2/models/m/trace/setting", 1 << 30, SMALL_BODY_BYTES),
+        (LOAD, 1 << 22, 1 << 22),
+    ],
+)
+def test_a_body_of_unknown_size_ends_at_its_limit(
+    path: str, limit_bytes: int, most_bytes: int
+) -> None:
+    """413, and no more was taken than one chunk beyond: small calls need no 64 MiB."""
+    status, taken = answered(path, 1 << 27, limit_bytes)
+    assert status == 413
+    assert taken <= most_bytes + len(CHUNK)
+
+
+def test_a_load_may_bring_files() -> None:
+    """What is refused elsewhere is read where files can come."""
+    status, taken = answered(LOAD, 4 << 20, 1 << 30)
+    assert status != 413
+    assert taken >= 4 << 20
