@@ -200,8 +200,8 @@ def flip(instance: Instance) -> tuple[Ledger, str]:
 
     ledger = asyncio.run(during(target(instance, "versioned"), act))
     judged = judge(ledger.entries, flips)
-    stale_count = len(judged.stale) + len(judged.early)
-    return ledger, f"{FLIP_COUNT} flips, {stale_count} stale answers"
+    told = f"{len(judged.stale)} stale answers, {len(judged.early)} early ones"
+    return ledger, f"{FLIP_COUNT} flips, {told}"
 
 
 SCENARIOS: Final[dict[str, Callable[[Instance], tuple[Ledger, str]]]] = {

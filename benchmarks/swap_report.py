@@ -58,7 +58,7 @@ class Run:
 
     def is_clean(self) -> bool:
         """Whether nothing was lost, wrong or stale."""
-        return not self.faults and not self.stale_count and not self.early_count
+        return not self.faults and not self.stale_count
 
     def facts(self) -> dict[str, object]:
         """Return it for JSON."""

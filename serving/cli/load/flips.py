@@ -1,8 +1,10 @@
 """The proof that no answer came from a version that was not live when its request was sent.
 
 A flip lies between two instants: nobody has asked for it before `began_s`, and every edge has
-acknowledged it at `done_s`. A request that was sent between them may get either version. Pure, but
-for the reading of the file.
+acknowledged it at `done_s`. A request that was sent between them may get either version. One that
+was still on its way when a flip began may get the new one: the edge routes a request when it comes,
+and cannot know when it was sent. Those are counted apart, as early. Pure, but for the reading of
+the file.
 """
 
 import itertools
@@ -41,8 +43,8 @@ class Judgement:
     """Answers of sequences by the version that they began on, after it had ceased to be live."""
 
     def is_clean(self) -> bool:
-        """Whether every answer came from a version that was live when the request was sent."""
-        return not self.stale and not self.early
+        """Whether every answer came from a version that was live while its request was made."""
+        return not self.stale
 
 
 def judge(entries: Sequence[Entry], flips: Sequence[Flip]) -> Judgement:

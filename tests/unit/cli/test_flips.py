@@ -65,6 +65,7 @@ def test_an_answer_comes_from_a_live_version(answer: Entry, expected: str) -> No
 
     verdict = "stale" if judged.stale else "early" if judged.early else "clean"
     assert verdict == expected
+    assert judged.is_clean() == (expected != "stale")
 
 
 def test_a_sequence_may_end_where_it_began() -> None:
