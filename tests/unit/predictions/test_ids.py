@@ -20,7 +20,7 @@ def test_ids_are_uuids_in_order_of_time() -> None:
     assert [made_ms(text) for text in (made[0], made[-1])] == [1_700_000_000_000, 1_700_000_000_001]
 
 
-@pytest.mark.parametrize("text", ["", "resnet:3", str(uuid.uuid4()), "0" * 32])
+@pytest.mark.parametrize("text", ["", "resnet:3", "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "0" * 32])
 def test_other_texts_are_none(text: str) -> None:
     """What is no such UUID is refused by name."""
     assert not is_prediction_id(text)
