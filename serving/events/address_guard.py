@@ -25,8 +25,17 @@ METADATA: Final = tuple(
         ),
     )
 )
-NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""Leads to the IPv4 address in its last four bytes."""
+TRANSLATED: Final = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "64:ff9b::/96",  # NAT64
+            "64:ff9b:1::/48",  # NAT64 within a network
+            "::ffff:0:0:0/96",  # stateless translation
+        ),
+    )
+)
+"""They lead to the IPv4 address in their last four bytes."""
 IPV4_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 
 
@@ -76,7 +85,7 @@ def _inner(address: Address) -> Iterator[ipaddress.IPv4Address]:
     if address.teredo is not None:
         yield address.teredo[1]
     is_compatible = address in IPV4_COMPATIBLE and int(address) > 1
-    if address in NAT64 or is_compatible:
+    if _is_in(address, TRANSLATED) or is_compatible:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 

@@ -197,6 +197,9 @@ class Courier:
         if now_s - self._forgot_s >= FORGET_S:
             self._forgot_s = now_s
             await self._in_thread(self._book.forget_old)
+            if "receivers" not in self._faults:  # else nobody knows whom the file would name
+                named = [one.name for one in self._receivers.receivers]
+                await self._in_thread(lambda: self._book.drop_unnamed(named))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

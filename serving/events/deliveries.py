@@ -158,16 +158,6 @@ def redeliver(connection: sql.Connection, where: sql.ColumnElement[bool], now_ut
     return connection.execute(sql.update(EVENT_DELIVERIES).where(where).values(values)).rowcount
 
 
-def forget_old(connection: sql.Connection, before_utc: datetime) -> int:
-    """Remove events from before that moment that nobody waits for; return how many."""
-    waited_for = sql.select(SENT.event).where(SENT.state == DeliveryState.PENDING)
-    old = sql.and_(OUTBOX.c.at_utc < before_utc.isoformat(), OUTBOX.c.id.not_in(waited_for))
-    gone = list(connection.execute(sql.select(OUTBOX.c.id).where(old).limit(1000)).scalars())
-    connection.execute(sql.delete(EVENT_DELIVERIES).where(SENT.event.in_(gone)))
-    connection.execute(sql.delete(OUTBOX).where(OUTBOX.c.id.in_(gone)))
-    return len(gone)
-
-
 def read_deliveries(connection: sql.Connection, events: Sequence[int]) -> tuple[Delivery, ...]:
     """Return how far events are with each receiver that gets them."""
     query = sql.select(EVENT_DELIVERIES).where(SENT.event.in_(events))

@@ -4,7 +4,7 @@ Blocking, and safe for several processes at once. Nothing here raises the catalo
 an event was delivered is no change of what is served. Only what an operator orders is a change.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -13,7 +13,7 @@ import sqlalchemy as sql
 
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
-from serving.events import deliveries
+from serving.events import deliveries, forgetting
 from serving.events.deliveries import SENT, Claim, Delivery, DeliveryState
 from serving.events.receivers import Receiver, Tally
 from serving.registry import audit
@@ -113,7 +113,13 @@ class OutboxBook:
         """Remove old events that nobody waits for; return how many."""
         before_utc = self._registry.clock.utc_now() - timedelta(days=KEPT_DAYS)
         with self._registry.database.noting() as connection:
-            return deliveries.forget_old(connection, before_utc)
+            return forgetting.forget_old(connection, before_utc)
+
+    def drop_unnamed(self, named: Collection[str]) -> int:
+        """Give up what others than these receivers wait for: see `forgetting.drop_unnamed`."""
+        now_utc = self._registry.clock.utc_now()
+        with self._registry.database.noting() as connection:
+            return forgetting.drop_unnamed(connection, named, now_utc)
 
     def read(
         self, model: str | None = None, *, after_id: int | None = None, limit: int = 100

@@ -181,4 +181,11 @@ def _receiver(found: _Receiver, file: Path) -> Receiver:
 
 
 def _beside(file: Path, named: Path | None) -> Path | None:
-    return None if named is None else file.absolute().parent / named.expanduser()
+    if named is None:
+        return None
+    try:
+        return file.absolute().parent / named.expanduser()
+    except RuntimeError as error:
+        raise InvalidArgumentError(
+            f"{file}: '{named}': no such user here has a home: write the whole path"
+        ) from error

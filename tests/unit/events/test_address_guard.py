@@ -12,6 +12,9 @@ LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 NESTED = (
     "::ffff:{}",
     "64:ff9b::{}",
+    "64:ff9b:1::{}",
+    "64:ff9b:1:7:8:9:{}",
+    "::ffff:0:{}",
     "::{}",
 )
 

@@ -46,6 +46,11 @@ def test_a_receiver_is_told_what_it_asks_for() -> None:
         (f"receivers: [{ONE.replace('OPS', 'BASCULE_OPS')}]", "choose another name"),
         (f"receivers: [{ONE.replace('url', 'uri')}]", "url: Field required"),
         (f"receivers: [{ONE.replace('}', ', allow_networks: [x]}')}]", "allow_networks"),
+        (
+            f"receivers: [{ONE.replace('secret_env: OPS', 'secret_file: ~nosuchuser/x')}]",
+            "no such user here",
+        ),
+        (f"receivers: [{ONE.replace('}', ', ca_file: ~nosuchuser/x}')}]", "no such user here"),
         ("receivers: [", "cannot be read as YAML"),
         ("receiver: []", "receiver: Extra inputs"),
         ("[]", "the file"),
