@@ -107,8 +107,12 @@ class CachedIntake:
             return
         missed = MissedCall(item, key, self)
         missed.lookup_ns = self._now_ns() - begin_ns
-        self._intake.submit(missed)
-        self._missed[item] = missed
+        self._missed[item] = missed  # before it is handed on: it may be answered at once
+        try:
+            self._intake.submit(missed)
+        except BaseException:
+            self.forget(missed)
+            raise
 
     def cancel(self, item: QueuedCall) -> None:
         """Forget a call whose client left."""

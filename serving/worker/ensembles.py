@@ -6,7 +6,7 @@ from runtimes.errors import ModelLoadError
 from serving.ids import VersionKey
 from serving.monitor.statistics import StatisticsRecorder
 from serving.registry.ensemble import LATEST, EnsembleStep, step_name
-from serving.registry.version import VersionSpec
+from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
 from serving.wire.input_checks import InputChecks
 from serving.wire.v2_json import V2JsonCodec
@@ -18,7 +18,7 @@ from serving.worker.ensemble_plan import PlannedStep, plan_ensemble, served_ense
 from serving.worker.intake import Intake
 from serving.worker.loaded import LoadedVersion, Shop
 from serving.worker.model_files import read_labels
-from serving.worker.quality_gate import gate_for
+from serving.worker.quality_gate import QualityGate, gate_for
 from serving.worker.tap import TappedVersion
 
 Loaded = Mapping[VersionKey, LoadedVersion]
@@ -36,7 +36,8 @@ def open_ensemble(
         before: Its form until now: its counters go on if only its steps' models changed.
 
     Raises:
-        ModelLoadError: A step's model is not loaded, or does not fit.
+        ModelLoadError: A step's model is not loaded, or does not fit; or the data contract is not
+            one for the tensors.
     """
     steps = spec.policy.ensemble
     members = tuple(_member(number, step, loaded) for number, step in enumerate(steps, start=1))
@@ -44,6 +45,7 @@ def open_ensemble(
     served = served_ensemble(spec, descriptions)
     plan = plan_ensemble(served, steps, descriptions)
     is_same = before is not None and before.spec.config_text == spec.config_text
+    quality = _gate(shop, spec, served, before if is_same else None)
     statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
     if before and is_same:
         statistics = before.statistics
@@ -75,7 +77,7 @@ def open_ensemble(
         batcher=intake,
         statistics=statistics,
         default_timeout_ns=0,
-        quality=before.quality if before and is_same else gate_for(spec, served, shop.utc_s),
+        quality=quality,
         prediction_ids=shop.name_predictions(spec),
     )
 
@@ -97,6 +99,24 @@ def first_to_load(pending: Mapping[VersionKey, VersionSpec], loaded: Loaded) -> 
         key for key, spec in pending.items() if not _steps(spec, loaded) & pending.keys() - {key}
     )
     return next(free, next(iter(pending)))
+
+
+def _gate(
+    shop: Shop, spec: VersionSpec, served: ServedVersion, before: LoadedVersion | None
+) -> QualityGate | None:
+    """Go on with the gate and its counters while it means the same; else build one."""
+    if (
+        before is not None
+        and before.spec.contract == spec.contract
+        and _tensors(before.served) == _tensors(served)
+    ):
+        return before.quality
+    return gate_for(spec, served, shop.utc_s)
+
+
+def _tensors(served: ServedVersion) -> tuple[object, ...]:
+    """Return what a contract is compiled for."""
+    return served.inputs, served.outputs, served.max_batch_rows
 
 
 def _steps(spec: VersionSpec, loaded: Loaded) -> set[VersionKey]:

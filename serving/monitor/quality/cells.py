@@ -25,24 +25,32 @@ def compared_dtype(datatype: Datatype) -> np.dtype[Any]:
 
 
 def bound(limit: Number, datatype: Datatype) -> Any:  # noqa: ANN401  a scalar of numpy, or a number
-    """Return a limit as the values are stored: 0.1 allows the FP32 that is written 0.1."""
+    """Return a limit as the values are stored: 0.1 allows the FP32 that is written 0.1.
+
+    What a half cannot store stays beyond all that it stores: infinity is above a maximum of 1e6.
+    """
     if datatype not in FLOATS:
         return limit
+    compared = compared_dtype(datatype)
     with np.errstate(over="ignore"):
-        return compared_dtype(datatype).type(limit)
+        stored = compared.type(DTYPES[datatype].type(float(limit)))
+        return stored if np.isfinite(stored) else compared.type(float(limit))
 
 
 def levels(allowed: Iterable[Scalar], datatype: Datatype) -> Array:
     """Return allowed values as the tensor stores them; what it cannot store is left out."""
     dtype = compared_dtype(datatype)
     if datatype in FLOATS:
+        known = np.array([float(level) for level in allowed], np.float64)
         with np.errstate(over="ignore"):
-            return np.array([float(level) for level in allowed], np.float64).astype(dtype)
+            stored = known.astype(DTYPES[datatype]).astype(dtype)
+        kept: Array = stored[np.isfinite(stored) | ~np.isfinite(known)]
+        return kept
     if datatype is Datatype.BOOL:
         return np.array([level for level in allowed if isinstance(level, bool)], dtype)
     info = np.iinfo(dtype)
-    kept = [level for level in allowed if float(level).is_integer()]
-    return np.array([int(one) for one in kept if info.min <= int(one) <= info.max], dtype)
+    whole = [level for level in allowed if float(level).is_integer()]
+    return np.array([int(one) for one in whole if info.min <= int(one) <= info.max], dtype)
 
 
 def mark_of(rule: Rule, datatype: Datatype) -> Mark:

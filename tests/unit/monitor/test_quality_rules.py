@@ -196,6 +196,51 @@ def test_a_limit_is_rounded_as_values_are() -> None:
     assert judged(watched, Datatype.FP32, np.full((1, 1), 0.1000001, np.float32)) is not None
 
 
+HALVES = (Datatype.FP16, Datatype.BF16)
+
+
+@given(st.sampled_from((*HALVES, *FLOATS)), st.floats(-60000, 60000, allow_nan=False))
+def test_a_value_at_its_limit_breaks_nothing(datatype: Datatype, limit: float) -> None:
+    """Whatever is lost when the tensor stores what the contract writes as a decimal."""
+    for check in (Check.MIN, Check.MAX, Check.ALLOWED):
+        told: object = (limit,) if check is Check.ALLOWED else limit
+        watched = Watched(name="x", tensor="x", rules=rules_of({check: told}))
+
+        assert judged(watched, datatype, np.full((2, 1), limit, DTYPES[datatype])) is None
+
+
+@given(st.sampled_from(HALVES), st.floats(0.001, 1000), st.sampled_from((-1, 1)))
+def test_the_next_value_beyond_a_limit_breaks_it(
+    datatype: Datatype, size: float, sign: int
+) -> None:
+    """Rounding a limit does not widen it by more than its own rounding."""
+    stored = np.full((1, 1), sign * size, DTYPES[datatype])
+    beyond = np.nextafter(stored, np.full_like(stored, sign * np.inf))
+    check = Check.MAX if sign > 0 else Check.MIN
+    watched = Watched(name="x", tensor="x", rules=rules_of({check: sign * size}))
+
+    assert judged(watched, datatype, beyond) is not None
+
+
+def test_a_half_is_a_token_as_it_is_stored() -> None:
+    """A token that no half stores exactly stands for no value all the same."""
+    watched = Watched(name="x", tensor="x", rules=rules_of({Check.NULL: 0}), null_tokens=(0.1,))
+    for datatype in HALVES:
+        verdict = judged(watched, datatype, np.full((1, 1), 0.1, DTYPES[datatype])) or Verdict()
+
+        assert [one.kind for one in verdict.missing] == [MissingKind.TOKEN]
+
+
+def test_infinity_is_beyond_a_limit_that_no_half_stores() -> None:
+    """And the largest half is within it."""
+    limits = rules_of({Check.MAX: 1e6, Check.ALLOWED: (1e6, 65504)})
+    watched = Watched(name="x", tensor="x", rules=limits)
+
+    assert judged(watched, Datatype.FP16, np.full((1, 1), 65504, np.float16)) is None
+    verdict = judged(watched, Datatype.FP16, np.full((1, 1), np.inf, np.float16)) or Verdict()
+    assert {one.rule.check for one in verdict.violations} == {Check.MAX, Check.ALLOWED}
+
+
 def test_a_draft_only_counts() -> None:
     """Whatever its rules say."""
     rule = Rule(id="x.max", check=Check.MAX, action=Action.REJECT, limit=1)

@@ -1,5 +1,8 @@
 """The response cache: bounded, by content, least recently used out; and what it counts."""
 
+import contextlib
+import gc
+import weakref
 from collections import OrderedDict
 
 import numpy as np
@@ -12,8 +15,10 @@ from runtimes.errors import EngineError
 from serving.monitor.statistics import FailureReason
 from serving.wire.call import InferCall
 from serving.worker.cached_intake import CachedIntake
+from serving.worker.queued import QueuedCall
 from serving.worker.response_cache import CacheKey, ResponseCache, answer_bytes, call_digest
 from tests.fakes.batching import Bench, HeldCall
+from tests.fakes.ensembles import SumIntake
 
 
 def call(shapes: tuple[tuple[int, ...] | None, ...], *tensors: object) -> InferCall:
@@ -45,6 +50,25 @@ class CachedBench(Bench):
         self.intake.submit(asked)
         self.finish_all()
         return asked
+
+
+class Hasty(SumIntake):
+    """A model that answers, or fails, before a call has entered."""
+
+    def __init__(self, error: EngineError | None = None, *, is_refusal: bool = False) -> None:
+        super().__init__()
+        self.error = error
+        self.is_refusal = is_refusal
+
+    def submit(self, item: QueuedCall) -> None:
+        """Settle a call at once."""
+        if self.is_refusal and self.error is not None:
+            raise EngineError(self.error.message)
+        super().submit(item)
+        if self.error is None:
+            self.answer()
+        else:
+            self.fail(self.error)
 
 
 def test_the_second_of_two_equal_calls_runs_nothing() -> None:
@@ -98,6 +122,23 @@ def test_a_cancelled_call_never_runs() -> None:
     assert gone.is_gone
     assert bench.model.batches == []
     assert bench.counted().failures[FailureReason.CANCELED] == 1
+
+
+def test_a_call_that_is_answered_at_once_is_forgotten() -> None:
+    """Also one that fails at once, or is refused: nothing of its body is held."""
+    for kept in (Hasty(), Hasty(EngineError("no")), Hasty(EngineError("no"), is_refusal=True)):
+        bench = CachedBench()
+        intake = CachedIntake(kept, bench.cache, bench.statistics, bench.loop.clock)
+        asked = HeldCall(1.0)
+        gone = weakref.ref(asked)
+        with contextlib.suppress(EngineError):
+            intake.submit(asked)
+        assert asked.answer_count == (0 if kept.is_refusal else 1)
+
+        del asked
+        gc.collect()
+
+        assert gone() is None
 
 
 def test_a_closed_version_leaves_nothing_and_another_ones_answers_stay() -> None:
