@@ -124,10 +124,12 @@ class Sources:
         if self._repository is not None and (rescan or self._is_first):
             self._rescan(self._repository)
         self._is_first = False
-        self._counter = self._registry.change_counter()
+        counter = self._registry.change_counter()
         if self._wishes is not None:
             self._wishes.save(self._wished())
-        return self._desired()
+        desired = self._desired()
+        self._counter = counter  # last: what could not be read is still to be read
+        return desired
 
     def load(self, model: str, override: LoadOverride | None = None) -> ModelScan:
         """Read a model of the repository afresh and want it (explicit mode).

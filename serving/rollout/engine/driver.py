@@ -123,9 +123,9 @@ class RolloutDriver:
         while True:
             rollout = await self.active(model)
             old = rollout.from_version
-            is_old_ready = old is None or _is_ready(self._loop.snapshot, VersionKey(model, old))
-            is_ready = _is_ready(self._loop.snapshot, rollout.candidate)
-            readiness = Readiness(old=is_old_ready, candidate=is_ready)
+            is_old_ready = old is None or is_ready(self._loop.snapshot, VersionKey(model, old))
+            can_serve = is_ready(self._loop.snapshot, rollout.candidate)
+            readiness = Readiness(old=is_old_ready, candidate=can_serve)
             change = ordered(rollout, order, asked.reason, readiness)
             evidence = self._evidence.get(rollout.id)
             if evidence is not None and change.state in COMPARED_STATES:
@@ -318,7 +318,7 @@ class RolloutDriver:
             live=live_of(self._loop, rollout.model),
             candidate=state if served or not failure else VersionState.UNAVAILABLE,
             candidate_reason=failure or (record.reason if record is not None else ""),
-            is_old_ready=old is None or _is_ready(snapshot, VersionKey(rollout.model, old)),
+            is_old_ready=old is None or is_ready(snapshot, VersionKey(rollout.model, old)),
             is_obeyed=_is_obeyed(snapshot, rollout),
             has_sequences=any(
                 _has_sequences(snapshot, VersionKey(rollout.model, number))
@@ -354,7 +354,8 @@ def live_of(loop: ControlLoop, model: str) -> int | None:
     return pinned or (None if route is None else route.version)
 
 
-def _is_ready(snapshot: Snapshot, key: VersionKey) -> bool:
+def is_ready(snapshot: Snapshot, key: VersionKey) -> bool:
+    """Whether a version could answer calls now."""
     record = snapshot.versions.get(key)
     return record is not None and record.state is VersionState.READY
 

@@ -1,4 +1,7 @@
-"""What operators may ask of rollouts: `serving.edge.control.RolloutControl`."""
+"""What operators may ask of rollouts: `serving.edge.control.RolloutControl`.
+
+It is longer than most files because all that may be asked stands here, and nothing else.
+"""
 
 import asyncio
 from typing import Final
@@ -11,7 +14,7 @@ from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Plan, Strategy, require_sound
 from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState, hindrance
 from serving.registry.rollouts import RolloutBook
-from serving.rollout.engine.driver import RolloutDriver, live_of
+from serving.rollout.engine.driver import RolloutDriver, is_ready, live_of
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.engine.machine import no_shares
 from serving.rollout.loop import ControlLoop, Ports
@@ -118,11 +121,15 @@ class RolloutOperations:
         """Give all traffic to the version that was live before; returns when that is so.
 
         Raises:
-            NotFoundError: There is no such model, or no version before.
-            NotReadyError: The version before cannot serve: nothing has changed.
+            NotFoundError: There is no such model, or no version before, or it is gone.
+            NotReadyError: The version before cannot serve, or a rollback that is under way is
+                paused: nothing has changed. Or an aborted rollout ended otherwise than by its
+                return.
         """
         driver, book = self._driving(), self._kept()
         under_way = await asyncio.to_thread(book.active, model)
+        if under_way and under_way[0].plan.strategy is Strategy.ROLLBACK:
+            return await self._joined(driver, under_way[0])
         if under_way:
             return await self._aborted(driver, under_way[0], asked)
         live = self._live(model)
@@ -132,12 +139,15 @@ class RolloutOperations:
                 f"'{model}' has no version before {live or 'this one'} that was live: name one "
                 f"with bascule promote {model} --to VERSION"
             )
-        plan = Plan(strategy=Strategy.ROLLBACK)
-        begun = await driver.begin(VersionKey(model, before), live, plan, asked)
-        ended = await driver.ended(begun.id)
-        if ended.state is not RolloutState.COMPLETE:
-            raise NotReadyError(f"rollback of '{model}' to version {before}: {ended.note}")
-        return ended
+        key = VersionKey(model, before)
+        is_loaded = is_ready(self._control_loop.snapshot, key)
+        if not is_loaded and before not in await self._known_versions(model):
+            raise NotFoundError(
+                f"version {before} of '{model}', which was live before, is gone: push its bundle "
+                f"again, or name another with bascule promote {model} --to VERSION"
+            )
+        begun = await driver.begin(key, live, Plan(strategy=Strategy.ROLLBACK), asked)
+        return await self._completed(driver, begun)
 
     async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:
         """Return the latest rollouts, of a model or of all, newest first."""
@@ -196,6 +206,22 @@ class RolloutOperations:
         spec = self._control_loop.desired.versions.get(key)
         return None if spec is None else need_of_spec(spec)
 
+    async def _joined(self, driver: RolloutDriver, rollout: Rollout) -> Rollout:
+        """Wait for a rollback that somebody asked for before: it does what is asked for now."""
+        if rollout.is_paused:
+            raise NotReadyError(
+                f"{_way_back(rollout)}: rollout {rollout.id} is paused (bascule rollout resume "
+                f"{rollout.model})"
+            )
+        return await self._completed(driver, rollout)
+
+    async def _completed(self, driver: RolloutDriver, rollout: Rollout) -> Rollout:
+        """Return a rollback when it has ended well."""
+        ended = await driver.ended(rollout.id)
+        if ended.state is not RolloutState.COMPLETE:
+            raise NotReadyError(f"{_way_back(ended)}: {ended.note}")
+        return ended
+
     async def _aborted(self, driver: RolloutDriver, rollout: Rollout, asked: Asked) -> Rollout:
         """Abort a rollout if it is not on its way back already; return it when it has ended."""
         if rollout.state is not RolloutState.ROLLING_BACK:
@@ -223,6 +249,10 @@ class RolloutOperations:
         if self._book is None:
             raise NotReadyError("this instance keeps no rollouts")
         return self._book
+
+
+def _way_back(rollout: Rollout) -> str:
+    return f"rollback of '{rollout.model}' to version {rollout.to_version}"
 
 
 def _refusal(found: Forecast) -> str:

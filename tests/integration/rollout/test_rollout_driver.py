@@ -11,7 +11,7 @@ import sqlalchemy as sql
 
 from serving.clock import SystemClock
 from serving.edge.control import Snapshot
-from serving.errors import AlreadyExistsError, NotReadyError
+from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives
 from serving.registry import catalog
@@ -179,6 +179,57 @@ async def test_a_rollback_that_is_held_says_so(it: Instance) -> None:
         with pytest.raises(NotReadyError, match="version 1 is not ready to take the traffic back"):
             await it.controller.rollback("m")
         assert it.registry.pinned_live() == {"m": 2}
+
+
+async def test_a_second_rollback_waits_for_the_first(it: Instance) -> None:
+    """Two people are in a hurry: both are told that version 1 is live, when it is."""
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await it.until(State.COMPLETE)
+        loop = it.controller.loop
+        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        it.cluster.is_automatic = False
+        first = asyncio.ensure_future(it.controller.rollback("m"))
+        await it.until(State.LOADING)
+        second = asyncio.ensure_future(it.controller.rollback("m"))
+        for _ in range(30):  # looks at the catalog: enough for it to do harm
+            await it.controller.rollouts("m")
+        it.cluster.is_automatic = it.cluster.advance()
+        ended = [await first, await second]
+        assert [one.state for one in ended] == [State.COMPLETE] * 2
+        assert ended[0].id == ended[1].id
+        assert loop.snapshot.routes.live["m"].version == 1
+
+
+async def test_a_paused_rollback_is_told_to_whoever_asks_again(it: Instance) -> None:
+    """Nobody waits for what does not go on."""
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await it.until(State.COMPLETE)
+        loop = it.controller.loop
+        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        it.cluster.is_automatic = False
+        first = asyncio.ensure_future(it.controller.rollback("m"))
+        await it.until(State.LOADING)
+        await it.controller.order_rollout("m", Order.PAUSE)
+        with pytest.raises(NotReadyError, match=r"is paused .* resume m"):
+            await it.controller.rollback("m")
+        await it.controller.order_rollout("m", Order.RESUME)
+        it.cluster.is_automatic = it.cluster.advance()
+        assert (await first).state is State.COMPLETE
+
+
+async def test_no_rollback_begins_to_a_version_that_is_gone(it: Instance) -> None:
+    """Its files were collected: that is said at once, with a remedy, and nothing is recorded."""
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await it.until(State.COMPLETE)
+        loop = it.controller.loop
+        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        collect(it.registry, Rules(keep_days=0, takes_archived=True), "bob")
+        with pytest.raises(NotFoundError, match=r"version 1 of 'm'.* is gone: .*promote m --to"):
+            await it.controller.rollback("m")
+        assert len(it.book.history("m")) == 1
 
 
 @pytest.mark.parametrize("was_wanted", [True, False])

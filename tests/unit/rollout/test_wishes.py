@@ -23,6 +23,18 @@ def sources(file: Path, *specs: VersionSpec, mode: str = "explicit") -> Sources:
     return Sources(FakeRegistry(), FakeFolder(*specs), selection, wishes=WishesFile(file))
 
 
+class LockedRegistry(FakeRegistry):
+    """Tells that it changed, and cannot be read for a while."""
+
+    is_locked = False
+
+    def wanted(self) -> tuple[VersionSpec, ...]:
+        """Refuse, or return what shall be loaded."""
+        if self.is_locked:
+            raise NotReadyError("the catalog is locked")
+        return super().wanted()
+
+
 SPECS = (version_spec(A1), version_spec(B1))
 
 
@@ -86,6 +98,21 @@ def test_wishes_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(NotReadyError, match="cannot be kept"):
         kept.read()
+
+
+def test_a_change_that_could_not_be_read_is_still_to_be_read(tmp_path: Path) -> None:
+    """The catalog was away at that moment: the change is obeyed when it is back."""
+    registry, file = LockedRegistry(version_spec(A1)), tmp_path / "run" / "wishes.json"
+    file.parent.mkdir()
+    kept = Sources(registry, FakeFolder(), Selection(), wishes=WishesFile(file))
+    kept.read()
+    registry.specs[B1], registry.count, registry.is_locked = version_spec(B1), 1, True
+    with pytest.raises(NotReadyError, match="catalog is locked"):
+        kept.read()
+    assert kept.has_registry_changed()
+    registry.is_locked = False
+    assert kept.read().versions.keys() == {A1, B1}
+    assert not kept.has_registry_changed()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"loaded": 3}', b"\xff\xfe"])
