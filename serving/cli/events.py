@@ -35,6 +35,8 @@ from serving.settings import load_settings
 
 TAIL_LOOK_S: Final = 0.5
 TAIL_AT_ONCE: Final = 1000
+MOST_LISTED: Final = 10_000
+"""A statement takes no more values on some databases."""
 
 Model = Annotated[str | None, typer.Option(help="Only events about this model.")]
 OneReceiver = Annotated[str | None, typer.Option("--receiver", help="Only this one.")]
@@ -62,7 +64,7 @@ def show(
     *,
     model: Model = None,
     dead: Annotated[bool, typer.Option("--dead", help="Only those that were given up.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="The latest so many.")] = 30,
     as_json: Json = False,
 ) -> None:
     """Show events, oldest first, and what became of them with each receiver."""

@@ -1,19 +1,21 @@
 """`bascule reproduce`: does a version, or one prediction, come out here as it did?"""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from runtimes.devices import device as parse_device
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.cli.bundle_target import bundle_folder, may_execute
 from serving.cli.log_access import Place, opened_log
 from serving.cli.prediction_replay import output_line, replay_prediction, show_replay
 from serving.cli.render import print_json
 from serving.predictions.ids import is_prediction_id
 from serving.registry.bundle import read_head
-from serving.registry.reproduction import Replayer, Reproduction
+from serving.registry.reproduction import Replayer, Reproduction, Verdict
 from serving.settings import load_settings
+
+UNKNOWN: Final = Verdict.UNVERIFIABLE.exit_status
 
 
 def register(app: typer.Typer) -> None:
@@ -43,14 +45,28 @@ def reproduce(
 
     Exit status 0: reproduced; 1: different; 2: nobody can tell.
     """
-    if is_prediction_id(target):
-        if device:
-            raise InvalidArgumentError(
-                "--device is for versions: a prediction is replayed where it was answered"
-            )
-        again = replay_prediction(target, opened_log(place), threads=threads)
-        show_replay(again, as_json=as_json)
-        raise typer.Exit(again.verdict.exit_status)
+    try:
+        if is_prediction_id(target):
+            status = _prediction(target, device, place, threads=threads, as_json=as_json)
+        else:
+            status = _version(target, device, threads=threads, as_json=as_json)
+    except BasculeError as error:  # 1 would say that it was run, and differs
+        typer.echo(f"bascule: {error.message}", err=True)
+        status = UNKNOWN
+    raise typer.Exit(status)
+
+
+def _prediction(target: str, device: str, place: str, *, threads: int, as_json: bool) -> int:
+    if device:
+        raise InvalidArgumentError(
+            "--device is for versions: a prediction is replayed where it was answered"
+        )
+    again = replay_prediction(target, opened_log(place), threads=threads)
+    show_replay(again, as_json=as_json)
+    return again.verdict.exit_status
+
+
+def _version(target: str, device: str, *, threads: int, as_json: bool) -> int:
     folder = bundle_folder(target)
     head = read_head(folder)
     recorded = "cuda" if head.manifest.packed_on.gpu else "cpu"
@@ -65,7 +81,7 @@ def reproduce(
         print_json(found)
     else:
         typer.echo("\n".join(_lines(found)))
-    raise typer.Exit(found.verdict.exit_status)
+    return found.verdict.exit_status
 
 
 def _lines(found: Reproduction) -> list[str]:

@@ -8,6 +8,7 @@ columns `name_0` … in CSV. Predictions whose inputs are not kept are left out,
 import csv
 import hashlib
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,14 +69,15 @@ def export_predictions(reader: PredictionReader, wanted: Filter, target: Path) -
 
     Raises:
         NotFoundError: No prediction is wanted whose inputs are kept.
-        InvalidArgumentError: The file's name has another ending, the tensors of the predictions
-            have different forms, or the package for Parquet is not installed.
+        InvalidArgumentError: The file has another ending or cannot be written, the tensors have
+            different forms, or the package for Parquet is not installed.
     """
     encode = WRITERS.get(target.suffix)
     if encode is None:
         raise InvalidArgumentError(
             f"'{target.name}' names no format: .parquet, .csv or .npz is expected"
         )
+    _require_place(target)
     all_found = list(reader.oldest(wanted))
     found = [prediction for prediction in all_found if _is_kept(prediction)]
     if not found:
@@ -84,7 +86,7 @@ def export_predictions(reader: PredictionReader, wanted: Filter, target: Path) -
         )
     columns = _columns(found)
     content = encode(columns)
-    target.write_bytes(content)
+    _write(target, content)
     times = [answered_at(prediction) for prediction in found]
     lineage = Lineage(
         file=target.name,
@@ -103,8 +105,28 @@ def export_predictions(reader: PredictionReader, wanted: Filter, target: Path) -
         bascule=own_version(),
     )
     beside = target.with_name(target.name + LINEAGE_SUFFIX)
-    beside.write_bytes(msgspec.json.format(msgspec.json.encode(lineage)) + b"\n")
+    _write(beside, msgspec.json.format(msgspec.json.encode(lineage)) + b"\n")
     return lineage
+
+
+def _require_place(target: Path) -> None:
+    """Find out before the work whether there is where to write."""
+    why = ""
+    if not target.parent.is_dir():
+        why = f"there is no folder {target.parent}"
+    elif target.is_dir():
+        why = "it is a folder: name a file"
+    elif not os.access(target if target.exists() else target.parent, os.W_OK):
+        why = "permission denied"
+    if why:
+        raise InvalidArgumentError(f"{target} cannot be written: {why}")
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise InvalidArgumentError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _is_kept(prediction: Prediction) -> bool:
@@ -131,19 +153,14 @@ def _columns(found: Sequence[Prediction]) -> dict[str, Array]:
     rows = [prediction.head.rows for prediction in found]
     keys = zip(
         *(
-            (
-                one.head.id,
-                answered_at(one).isoformat(),
-                one.source.spec.model,
-                one.source.spec.version,
-            )
+            (one.head.id, answered_at(one).isoformat(), one.source.spec.model,
+             one.source.spec.version)
             for one in found
         ),
         strict=True,
-    )
-    columns: dict[str, Array] = {
-        name: np.repeat(np.asarray(values), rows) for name, values in zip(KEYS, keys, strict=True)
-    }
+    )  # fmt: skip
+    named = zip(KEYS, keys, strict=True)
+    columns: dict[str, Array] = {key: np.repeat(np.asarray(each), rows) for key, each in named}
     for role in ("input", "output"):
         for name in _names(found, role):
             columns[f"{role}.{name}"] = _joined(found, role, name)

@@ -4,18 +4,20 @@ Segments that are being written are read as far as they are whole. An id says wh
 only segments of that time are opened.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import fsspec
 
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.errors import NotReadyError
 from serving.predictions.folder import created_ms
 from serving.predictions.ids import made_ms
 from serving.predictions.record import Prediction, read_predictions
+from serving.settings import without_password
 
 SLACK_MS: Final = 60_000
 """By so much clocks of nodes may differ."""
@@ -124,7 +126,13 @@ class PredictionReader:
                 yield from (record for record in found if wanted.takes(record))
 
     def segments(self) -> list[Segment]:
-        """Return all segments, in order of time."""
+        """Return all segments, in order of time.
+
+        Raises:
+            InvalidArgumentError: A place is no URL.
+            UnsupportedError: Nothing installed here can read such a URL.
+            NotReadyError: A store does not answer.
+        """
         found = {each.name: each for place in self.places for each in _segments(place)}
         return sorted(found.values(), key=lambda each: each.name)
 
@@ -156,15 +164,26 @@ def _segments(place: str) -> Iterator[Segment]:
     if "://" not in place:
         yield from _local_segments(Path(place))
         return
-    store, root = fsspec.core.url_to_fs(place)
-    if not store.exists(root):
-        return
-    for item in store.ls(root, detail=True):
+    for item in _listed(place):
         name = Path(item["name"]).name
         if created_ms(name):
             yield Segment(
                 name=name, place=f"{place}/{name}", created_ms=created_ms(name), changed_ms=0
             )
+
+
+def _listed(url: str) -> Sequence[Mapping[str, Any]]:
+    shown = f"prediction log {without_password(url)}"
+    try:
+        store, root = fsspec.core.url_to_fs(url)
+        return store.ls(root, detail=True) if store.exists(root) else ()
+    except ImportError as error:
+        raise UnsupportedError(f"{shown}: {error}; install the package that it names") from error
+    except ValueError as error:
+        raise InvalidArgumentError(f"{shown}: {error}") from error
+    except OSError as error:
+        told = str(error) or type(error).__name__
+        raise NotReadyError(f"{shown} cannot be reached: {told}") from error
 
 
 def _local_segments(folder: Path) -> Iterator[Segment]:

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from runtimes.contract import Array
+from runtimes.errors import InvalidArgumentError
 from serving.predictions.exporting import export_predictions
 from serving.predictions.reading import Filter, Found, PredictionReader
 from serving.predictions.record import Prediction
@@ -191,6 +192,15 @@ def test_the_log_becomes_a_training_set(answered: Answered, tmp_path: Path, suff
     assert [one.digest for one in lineage.versions] == [answered.spec.digest]
     assert beside["sha256"] == lineage.sha256
     np.testing.assert_array_equal(_inputs_of(target), np.concatenate(answered.asked))
+
+
+def test_a_full_disk_is_named(answered: Answered, tmp_path: Path) -> None:
+    """What cannot be written is said as any other failure."""
+    target = tmp_path / "train.csv"
+    target.symlink_to("/dev/full")
+
+    with pytest.raises(InvalidArgumentError, match="cannot be written: No space left"):
+        export_predictions(PredictionReader(str(answered.place)), Filter(model="tiny"), target)
 
 
 def _inputs_of(target: Path) -> Array:

@@ -1,0 +1,71 @@
+"""What cannot be done is one sentence, before any work, and an exit status that means it."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.cli.main import main
+
+ID = "0198c1de-7d2c-7001-9c1e-5f0f6f1d2a3b"
+NO_URL = "foo://x"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASCULE_HOME", str(tmp_path / "home"))
+
+
+def failed(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
+    """Run a command that ends with a code; return the sentence that it says."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n"), said.err[:9]) == ("", 1, "bascule: ")
+    return said.err[9:-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["no/such/bundle"], "no/such/bundle"),
+        (["nobody:3"], "nobody"),
+        ([ID], "no predictions are logged here"),
+        ([ID, "--device", "cuda"], "--device is for versions"),
+        ([ID, "--log", NO_URL], "Protocol not known"),
+    ],
+)
+def test_what_could_not_be_reproduced_at_all_is_not_called_different(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
+) -> None:
+    """Exit status 1 says that it was run and differs: here nobody can tell, 2."""
+    assert why in failed(capsys, 2, "reproduce", *arguments)
+
+
+def test_a_log_that_nothing_here_can_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A URL of no known kind, or one whose package is not installed; no password is shown."""
+    assert NO_URL in failed(capsys, 1, "log", "list", "--log", NO_URL)
+    text = failed(capsys, 1, "log", "show", ID, "--log", "foo://me:secret@x/log")
+
+    assert "foo://me:***@x/log" in text
+    assert "secret" not in text
+
+
+def test_a_package_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A store of a known kind says which package it needs."""
+    assert "ocifs" in failed(capsys, 1, "log", "list", "--log", "oci://bucket/log")
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [("no/such/train.csv", "there is no folder"), ("folder.npz", "it is a folder")],
+)
+def test_where_to_write_is_looked_at_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, why: str
+) -> None:
+    """Nobody waits for an export that cannot be written: the log is not even opened."""
+    (tmp_path / "folder.npz").mkdir()
+    target = str(tmp_path / file)
+
+    text = failed(capsys, 1, "log", "export", target, "--log", NO_URL)
+    assert f"{target} cannot be written: {why}" in text
