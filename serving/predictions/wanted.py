@@ -2,19 +2,24 @@
 
 from pathlib import Path
 
+from runtimes.errors import InvalidArgumentError
 from serving.predictions.order import LogOrder, encode_order
 from serving.settings import Settings
 
 
 def log_order(settings: Settings) -> LogOrder | None:
-    """Return what the settings say; None: no prediction is logged."""
+    """Return what the settings say; None: no prediction is logged.
+
+    Raises:
+        InvalidArgumentError: The folder is in the home of a user who is not known here.
+    """
     place = settings.prediction_log
     if not place:
         return None
     is_url = "://" in place and not place.startswith("file://")
     folder = settings.home / "predictions" if is_url else Path(place.removeprefix("file://"))
     return LogOrder(
-        folder=str(folder.expanduser().absolute()),
+        folder=str(_expanded(folder).absolute()),
         url=place if is_url else "",
         rate=settings.prediction_log_rate,
         inputs=settings.prediction_log_inputs,
@@ -27,3 +32,12 @@ def log_arguments(settings: Settings) -> tuple[str, ...]:
     """Return what a worker's command line says of the log; nothing where there is none."""
     order = log_order(settings)
     return () if order is None else (f"--prediction-log={encode_order(order)}",)
+
+
+def _expanded(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise InvalidArgumentError(
+            f"BASCULE_PREDICTION_LOG '{folder}': no such user here has a home: write the whole path"
+        ) from error

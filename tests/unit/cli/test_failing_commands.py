@@ -69,3 +69,12 @@ def test_where_to_write_is_looked_at_first(
 
     text = failed(capsys, 1, "log", "export", target, "--log", NO_URL)
     assert f"{target} cannot be written: {why}" in text
+
+
+def test_a_log_in_a_home_of_nobody_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that leads nowhere is one sentence, as every other setting that is wrong."""
+    monkeypatch.setenv("BASCULE_PREDICTION_LOG", "~nosuchuser/log")
+
+    assert "'~nosuchuser/log': no such user here" in failed(capsys, 1, "log", "list")
