@@ -9,7 +9,9 @@ WRITE_FAILED: Final = "write_failed"
 """The place cannot be written: a full disk, no permission."""
 TOO_LARGE: Final = "too_large"
 """A batch that is larger than a segment."""
-REASONS: Final = (QUEUE_FULL, WRITE_FAILED, TOO_LARGE)
+REMOVED: Final = "removed"
+"""It was written, and removed before its retention to make room for newer ones."""
+REASONS: Final = (QUEUE_FULL, WRITE_FAILED, TOO_LARGE, REMOVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class LogCounts:
     """Predictions that were lost for that reason, and so on."""
     write_failed: int = 0
     too_large: int = 0
+    removed: int = 0
 
     def __add__(self, other: "LogCounts") -> "LogCounts":
         """Add the counters of another worker."""
@@ -32,6 +35,7 @@ class LogCounts:
             queue_full=self.queue_full + other.queue_full,
             write_failed=self.write_failed + other.write_failed,
             too_large=self.too_large + other.too_large,
+            removed=self.removed + other.removed,
         )
 
     def lost(self) -> dict[str, int]:
@@ -40,13 +44,14 @@ class LogCounts:
             QUEUE_FULL: self.queue_full,
             WRITE_FAILED: self.write_failed,
             TOO_LARGE: self.too_large,
+            REMOVED: self.removed,
         }
 
 
 class LogTally:
     """Counts one version's log. Each field has one thread that writes it."""
 
-    __slots__ = ("queue_full", "too_large", "write_failed", "written", "written_bytes")
+    __slots__ = ("queue_full", "removed", "too_large", "write_failed", "written", "written_bytes")
 
     def __init__(self) -> None:
         """Start at zero."""
@@ -56,6 +61,7 @@ class LogTally:
         self.written_bytes = 0
         self.write_failed = 0
         self.too_large = 0
+        self.removed = 0
 
     def counts(self) -> LogCounts:
         """Return the counters as they are."""
@@ -65,4 +71,5 @@ class LogTally:
             queue_full=self.queue_full,
             write_failed=self.write_failed,
             too_large=self.too_large,
+            removed=self.removed,
         )

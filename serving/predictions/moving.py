@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import fsspec
+import structlog
 
 from serving.predictions.folder import FILE_MODE, FINISHED, Bounds, created_ms
 
 MOVER: Final = ".mover"
+TEND_MS: Final = 300_000
+"""The place is kept within its bounds so often, although nothing is moved."""
+
+log = structlog.get_logger(__name__)
 
 
 class Mover:
@@ -24,6 +29,7 @@ class Mover:
         self._folder = folder
         self._url = url
         self._bounds = bounds
+        self._tended_ms = 0
 
     def move(self, now_ms: int) -> int:
         """Move what is finished; returns how many segments were moved.
@@ -43,8 +49,10 @@ class Mover:
 
     def _move(self, now_ms: int) -> int:
         finished = sorted(self._folder.glob(f"*{FINISHED}"))
-        if not finished:
+        self._tended_ms = self._tended_ms or now_ms
+        if not finished and now_ms - self._tended_ms < TEND_MS:
             return 0
+        self._tended_ms = now_ms
         store, root = fsspec.core.url_to_fs(self._url)
         store.makedirs(root, exist_ok=True)
         for path in finished:
@@ -65,5 +73,8 @@ class Mover:
         for name, size in there:
             if used <= self._bounds.max_bytes and created_ms(name) >= oldest_ms:
                 break
+            if created_ms(name) >= oldest_ms:
+                max_bytes = self._bounds.max_bytes
+                log.warning("prediction_log_made_room", segment=name, max_bytes=max_bytes)
             store.rm_file(f"{root}/{name}")
             used -= size

@@ -53,6 +53,11 @@ def folder_of(spec: VersionSpec) -> Path:
     return Path(spec.folder) if spec.folder else Path(spec.file).parent
 
 
+def needs_reading(spec: VersionSpec) -> bool:
+    """Tell whether one must read a version's files to know what they are."""
+    return not (spec.files or spec.policy.ensemble)
+
+
 def with_files(source: Source) -> Source:
     """Return a source that knows what its files are; reads them, unless a bundle lists them.
 
@@ -60,7 +65,7 @@ def with_files(source: Source) -> Source:
         OSError: They cannot be read.
     """
     spec = source.spec
-    if spec.files or spec.policy.ensemble:
+    if not needs_reading(spec):
         return msgspec.structs.replace(source, files=spec.files)
     folder, file = folder_of(spec), Path(spec.file)
     # In Triton's layout all of the version's folder is its own: external weights lie there, too.

@@ -6,11 +6,12 @@ itself: the log survives the death of its process, and loses seconds with the ma
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from serving.predictions.folder import SegmentFolder
+from serving.predictions.folder import NoRoomError, SegmentFolder
 from serving.wire.tensors import Buffer
 
 MAX_PARTS: Final = 512
@@ -50,6 +51,12 @@ class SegmentWriter:
     def put_source(self, number: int, frame: Sequence[Buffer]) -> None:
         """Remember who answers; it is written before its first record of each segment."""
         self._sources[number] = list(frame)
+        self._written_sources.discard(number)
+
+    def forget_source(self, number: int) -> None:
+        """Forget one that answers no more."""
+        self._sources.pop(number, None)
+        self._written_sources.discard(number)
 
     def write(self, source: int, records: Sequence[Buffer]) -> int:
         """Append the records of one batch; returns how many bytes that took.
@@ -63,15 +70,13 @@ class SegmentWriter:
             raise RecordTooLargeError
         if self._path is not None and not self._takes(size):
             self.seal()
-        if self._path is None:
-            self._begin()
-        is_new = source not in self._written_sources
-        parts = [*self._sources[source], *records] if is_new else list(records)
-        self._append(parts)
-        self._written_sources.add(source)
-        written = _size(parts)
-        self._size_bytes += written
-        return written
+        try:
+            return self._put(source, records)
+        except NoRoomError:
+            if self.seal() is None:
+                raise
+            # What this process has written is finished now, and may go.
+            return self._put(source, records)
 
     def seal_if_old(self) -> Path | None:
         """Finish a segment that is old; returns it."""
@@ -83,19 +88,49 @@ class SegmentWriter:
         path = self._path
         if path is None:
             return None
-        os.close(self._descriptor)
         self._path = None
-        return self._folder.finish(path)
+        try:
+            # Before the lock is given back: nobody may take it for a dead writer's.
+            return self._folder.finish(path)
+        finally:
+            os.close(self._descriptor)
 
     def _takes(self, size: int) -> bool:
         is_old = self._now_ns() - self._began_ns > self._seal_ns
         return not is_old and self._size_bytes + size <= self._folder.bounds.segment_bytes
 
-    def _begin(self) -> None:
+    def _put(self, source: int, records: Sequence[Buffer]) -> int:
+        size = _size(records) + _size(self._sources[source])
+        with self._room(size):
+            is_new = source not in self._written_sources
+            parts = [*self._sources[source], *records] if is_new else list(records)
+            self._append(parts)
+        self._written_sources.add(source)
+        written = _size(parts)
+        self._size_bytes += written
+        return written
+
+    @contextmanager
+    def _room(self, size: int) -> Iterator[None]:
+        """Have a segment that may grow by so much while this lasts."""
+        bounds, needs = self._folder.bounds, self._size_bytes + size
+        reserved = bounds.reserved_bytes(self._size_bytes)
+        if self._path is not None and needs <= reserved:
+            yield
+            return
+        with self._folder.locked():
+            if self._path is None:
+                self._begin(size)
+            else:
+                grown = bounds.reserved_bytes(needs) - reserved
+                self._folder.make_room(self._now_ns() // 1_000_000, grown=grown)
+            yield
+
+    def _begin(self, size: int) -> None:
         self._count += 1
         now_ns = self._now_ns()
         stem = f"{self._stem}-{self._count}"
-        self._path, self._descriptor = self._folder.begin(stem, now_ns // 1_000_000)
+        self._path, self._descriptor = self._folder.begin(stem, now_ns // 1_000_000, size)
         self._began_ns = now_ns
         self._size_bytes = 0
         self._written_sources = set()
@@ -105,8 +140,18 @@ class SegmentWriter:
             for at in range(0, len(parts), MAX_PARTS):
                 _write_all(self._descriptor, parts[at : at + MAX_PARTS])
         except OSError:
+            self._take_back()
+            raise
+
+    def _take_back(self) -> None:
+        """Cut off what was half written."""
+        try:
             os.ftruncate(self._descriptor, self._size_bytes)
             os.lseek(self._descriptor, self._size_bytes, os.SEEK_SET)
+        except OSError:
+            # What comes after a half record cannot be read: others may take the segment over.
+            self._path = None
+            os.close(self._descriptor)
             raise
 
 

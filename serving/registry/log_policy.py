@@ -6,6 +6,9 @@ In `config.pbtxt`, among the parameters::
     parameters { key: "prediction_log_inputs" value { string_value: "hash" } }
     parameters { key: "prediction_log_redact" value { string_value: "name,address" } }
 
+Parameters of requests are kept where inputs are kept full; redacting leaves them out by name. Steps
+of an ensemble are logged by their own models only where the ensemble's log keeps everything.
+
 Nothing is kept unless the server has a place for it (`BASCULE_PREDICTION_LOG`); the server's own
 rate and inputs hold for models that say nothing.
 """
@@ -32,7 +35,13 @@ class LogPolicy:
     inputs: KeptInputs | None = None
     """The bytes of inputs, their sha256, or neither; None: as the server says."""
     redacted: tuple[str, ...] = ()
-    """Tensors of which neither bytes nor sha256 are kept, inputs or outputs."""
+    """Tensors of which neither bytes nor sha256 are kept, inputs or outputs, and parameters of
+    requests."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether something is kept, and then everything of it, where the server's word is in."""
+        return bool(self.rate) and self.inputs in {None, "full"} and not self.redacted
 
 
 UNSAID: Final = LogPolicy()

@@ -5,6 +5,7 @@ little-endian) and its bytes; in memory it is a `str`, because ONNX Runtime take
 Sizes are Python integers: a shape from outside cannot overflow them.
 """
 
+import sys
 from math import prod
 from types import MappingProxyType
 from typing import Final
@@ -37,6 +38,13 @@ ITEM_BYTES: Final = MappingProxyType(
 def shape_text(shape: tuple[int, ...]) -> str:
     """Write a shape as the protocol's messages do: `[-1,16]`."""
     return f"[{','.join(map(str, shape))}]"
+
+
+def array_bytes(array: Array) -> int:
+    """Return the memory that an array keeps, with its texts."""
+    if array.dtype != object:
+        return array.nbytes
+    return array.nbytes + sum(map(sys.getsizeof, array.ravel().tolist()))
 
 
 def element_count(shape: tuple[int, ...], name: str) -> int:

@@ -84,8 +84,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     own = OwnEnvironment(arguments.gpus)
     watchers = open_watchers(arguments, own)
     targets = Targets()
-    cuda = CudaOpener(arguments.cuda_gpus or "", arguments.gpus or "")
-    regions = OpenRegions(arguments.max_request_bytes, cuda) if arguments.regions else None
+    regions = _open_regions(arguments)
     shop = Shop(
         loop=loop,
         executor=executor,
@@ -99,6 +98,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         utc_s=clock.utc_s,
         taps=watchers.taps,
         name_predictions=watchers.name_predictions,
+        is_private=watchers.is_private,
     )
     desk = Desk(
         targets,
@@ -137,6 +137,11 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         await front.close(arguments.drain_s)
         work.cancel()
     return all([hosting.close(THREAD_END_S), executor.close(THREAD_END_S), watchers.close()])
+
+
+def _open_regions(arguments: Arguments) -> OpenRegions | None:
+    cuda = CudaOpener(arguments.cuda_gpus or "", arguments.gpus or "")
+    return OpenRegions(arguments.max_request_bytes, cuda) if arguments.regions else None
 
 
 def _collect_seldom() -> None:

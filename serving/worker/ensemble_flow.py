@@ -17,7 +17,7 @@ from serving.monitor.statistics import NO_PHASES
 from serving.registry.version import ServedVersion
 from serving.wire.call import InferCall
 from serving.wire.input_checks import GivenInput, InputChecks
-from serving.wire.tensors import Buffer, element_bytes
+from serving.wire.tensors import Buffer, array_bytes, element_bytes
 from serving.worker.ensemble_plan import EnsemblePlan, PlannedStep
 from serving.worker.intake import Intake
 from serving.worker.queued import QueuedCall
@@ -52,6 +52,11 @@ class StepCall(QueuedCall):
         self.has_grpc_deadline = flow.asked.has_grpc_deadline
         self.is_gone = False
 
+    @property
+    def is_private(self) -> bool:
+        """Whether its ensemble keeps less than everything, or one that has this as a step."""
+        return self.flow.is_private
+
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Hand the result to the steps that wait for it."""
         self.flow.take(self, outputs)
@@ -68,6 +73,7 @@ class Ensemble(Protocol):
     plan: EnsemblePlan
     steps: tuple[BoundStep, ...]
     now_ns: Callable[[], int]
+    is_private: bool
 
     def finish(self, flow: "Flow", outputs: Sequence[Array]) -> None:
         """Answer a call whose steps are all done."""
@@ -107,6 +113,11 @@ class Flow:
         self._left = len(intake.steps)
         self._ready: list[int] = []
         self._is_starting = False
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nothing is logged of its steps."""
+        return self._intake.is_private or self.asked.is_private
 
     def begin(self) -> None:
         """Fill the caller's slots."""
@@ -182,7 +193,7 @@ class Flow:
             spec = step.served.inputs[fed.place]
             given.append(GivenInput(spec.name, spec.datatype, shape))
             tensor = _as_input(self._arrays[fed.slot], spec.datatype)
-            size_bytes += len(tensor) if isinstance(tensor, Buffer) else tensor.nbytes
+            size_bytes += len(tensor) if isinstance(tensor, Buffer) else array_bytes(tensor)
             data[fed.place] = tensor
         asked = self.asked.call
         plan = step.checks.plan_inputs(given, asked.id)

@@ -51,6 +51,9 @@ class EnsembleIntake:
         self.plan = plan
         self.steps = tuple(steps)
         self.now_ns = now_ns
+        self.is_private = False
+        """Whether its prediction log keeps less than everything: then its steps' models log none of
+        its calls."""
         self._statistics = statistics
         self._loop = loop
         self._flows: dict[QueuedCall, Flow] = {}

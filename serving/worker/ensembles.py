@@ -58,7 +58,7 @@ def open_ensemble(
         labels=read_labels(served.outputs, spec).names,
     )
     observers = shop.observers(TappedVersion(spec=spec, served=served, statistics=statistics))
-    intake: Intake = EnsembleIntake(
+    ensemble = EnsembleIntake(
         plan,
         [_bound(step, members[at]) for step, at in zip(plan.steps, plan.members, strict=True)],
         statistics=statistics,
@@ -66,6 +66,8 @@ def open_ensemble(
         now_ns=shop.now_ns,
         observers=observers,
     )
+    ensemble.is_private = shop.is_private(spec)
+    intake: Intake = ensemble
     if spec.policy.response_cache and shop.cache.max_bytes:
         intake = CachedIntake(intake, shop.cache, statistics, shop.now_ns, observers)
     return LoadedVersion(

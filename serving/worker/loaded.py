@@ -38,6 +38,11 @@ def nameless(_: VersionSpec) -> PredictionIds | None:
     return None
 
 
+def public(_: VersionSpec) -> bool:
+    """Withhold nothing of an ensemble's steps: nothing is logged."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
     """What all versions of the process share."""
@@ -61,6 +66,8 @@ class Shop:
     """Make the observers of a version's answered calls."""
     name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
     """What gives a version's answered calls their ids; None: they have none."""
+    is_private: Callable[[VersionSpec], bool] = public
+    """Whether the models of an ensemble's steps may not log its calls."""
 
     def observers(self, version: TappedVersion) -> tuple[Observer, ...]:
         """Return those who look at a version's answered calls."""

@@ -38,7 +38,7 @@ def encode_batch(batch: TakenBatch, offset_ns: int) -> list[Buffer]:
             rows=call.rows,
             inputs=tuple([tensor.head for tensor in inputs]),
             outputs=tuple([tensor.head for tensor in outputs]),
-            parameters=call.call.parameters or None,
+            parameters=_parameters(batch.version, call),
             phases_ns=PhasesNs(
                 max(begin_ns - call.enqueued_ns, 0),
                 infer_ns - begin_ns,
@@ -50,6 +50,17 @@ def encode_batch(batch: TakenBatch, offset_ns: int) -> list[Buffer]:
         )
         parts += encode_prediction(head, [tensor.raw for tensor in (*inputs, *outputs)])
     return parts
+
+
+def _parameters(
+    version: LoggedVersion, call: TakenCall
+) -> dict[str, str | int | float | bool] | None:
+    """Return what is kept of parameters: callers may write anything there, as into inputs."""
+    if version.policy.inputs not in {None, "full"}:
+        return None
+    redacted = version.policy.redacted
+    given = call.call.parameters or {}
+    return {name: value for name, value in given.items() if name not in redacted} or None
 
 
 def _inputs(version: LoggedVersion, call: TakenCall) -> Iterator[KeptTensor]:

@@ -46,7 +46,7 @@ class TakenBatch(msgspec.Struct, frozen=True):
     held_bytes: int
 
 
-class LoggedVersion(msgspec.Struct, frozen=True):
+class LoggedVersion(msgspec.Struct, frozen=True, weakref=True):
     """A version whose calls are logged."""
 
     number: int
@@ -92,6 +92,11 @@ class CallQueue:
         """Give a batch's room back."""
         self._taken_calls += len(batch.calls)
         self._taken_bytes += batch.held_bytes
+
+    @property
+    def waiting_calls(self) -> int:
+        """How many calls are not done."""
+        return self._put_calls - self._taken_calls
 
     @property
     def is_empty(self) -> bool:

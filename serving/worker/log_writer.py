@@ -7,23 +7,25 @@ after a pause.
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final
 
 import structlog
 
 from serving.predictions.folder import Bounds, SegmentFolder
-from serving.predictions.order import LogOrder
-from serving.predictions.record import Source, encode_source, with_files
+from serving.predictions.order import SEGMENTS_OF_ROOM, LogOrder
+from serving.predictions.removed import count_predictions
 from serving.predictions.writing import RecordTooLargeError, SegmentWriter
 from serving.worker.log_encoding import encode_batch
 from serving.worker.log_queue import CallQueue, TakenBatch
+from serving.worker.log_sources import LogSources
 
 POLL_S: Final = 1.0
 PAUSE_NS: Final = 1_000_000_000
 """After a failed write, until the next one is tried."""
 SEAL_S: Final = 3600.0
 SEAL_FOR_MOVING_S: Final = 60.0
+TEND_NS: Final = 120_000_000_000
+"""What is too old goes so often, although nothing is written."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,19 +37,21 @@ class WriterThread:
         self,
         order: LogOrder,
         queue: CallQueue,
-        new_sources: "SimpleQueue[Source]",
+        sources: LogSources,
         now_ns: Callable[[], int],
         unix_ns: Callable[[], int],
     ) -> None:
         """Take the parts; `start` begins."""
         self._order = order
         self._queue = queue
-        self._new_sources = new_sources
+        self._sources = sources
         self._now_ns = now_ns
         self._unix_ns = unix_ns
         self._is_closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._retry_ns = 0
+        self._tend_ns = 0
+        self._is_crowded = False
         self._is_failing = False
 
     def start(self, stem: str) -> None:
@@ -67,6 +71,8 @@ class WriterThread:
 
             self._mover = Mover(folder.path, self._order.url, bounds)
             works.append(self._move_always)
+        # Nobody waits for its end: it may be reading gigabytes.
+        threading.Thread(target=self._sources.read_always, daemon=True).start()
         # Daemons: a disk or a store that hangs must not keep a stopped worker alive.
         self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
@@ -78,6 +84,8 @@ class WriterThread:
         self._queue.wake()
         for thread in self._threads:
             thread.join(timeout_s)
+        if calls := self._queue.waiting_calls:
+            log.warning("prediction_log_lost_at_end", calls=calls, waited_s=timeout_s)
         return not any(thread.is_alive() for thread in self._threads)
 
     def _write_always(self) -> None:
@@ -87,6 +95,7 @@ class WriterThread:
                 self._write(batch)
                 self._queue.done(batch)
             self._tend()
+        self._tend()
         self._try(self._writer.seal)
 
     def _write(self, batch: TakenBatch) -> None:
@@ -95,7 +104,7 @@ class WriterThread:
             tally.write_failed += len(batch.calls)
             return
         try:
-            self._take_sources()
+            self._sources.tell(self._writer, batch.version.number)
             offset_ns = self._unix_ns() - self._now_ns()
             written = self._writer.write(batch.version.number, encode_batch(batch, offset_ns))
         except RecordTooLargeError:
@@ -113,19 +122,39 @@ class WriterThread:
                 self._is_failing = False
                 log.info("prediction_log_works_again", folder=self._order.folder)
 
-    def _take_sources(self) -> None:
-        while not self._new_sources.empty():
-            source = self._new_sources.get()
-            try:
-                source = with_files(source)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                log.warning("prediction_log_knows_no_files", model=source.spec.model, reason=reason)
-            self._writer.put_source(source.number, encode_source(source))
-
     def _tend(self) -> None:
-        """Finish a segment that is old."""
+        """Finish a segment that is old, let go what is too old, and say what went too early."""
         self._try(self._writer.seal_if_old)
+        self._sources.forget(self._writer)
+        if self._now_ns() >= self._tend_ns:
+            self._tend_ns = self._now_ns() + TEND_NS
+            self._try(self._keep_bounds)
+        self._count_removed()
+        if self._folder.writer_count >= SEGMENTS_OF_ROOM and not self._is_crowded:
+            self._is_crowded = True
+            log.warning(
+                "prediction_log_is_crowded",
+                writers=self._folder.writer_count,
+                max_bytes=self._order.max_bytes,
+                hint="records go early: raise BASCULE_PREDICTION_LOG_BYTES",
+            )
+
+    def _keep_bounds(self) -> None:
+        self._folder.keep_bounds(self._unix_ns() // 1_000_000)
+
+    def _count_removed(self) -> None:
+        for removed in self._folder.take_removed():
+            counted = count_predictions(removed.content)
+            for key, count in counted.items():
+                for tally in self._sources.tallies(key):
+                    tally.removed += count
+                    break
+            log.warning(
+                "prediction_log_made_room",
+                segment=removed.name,
+                predictions={str(key): count for key, count in counted.items()},
+                max_bytes=self._order.max_bytes,
+            )
 
     def _try(self, work: Callable[[], object]) -> None:
         try:

@@ -10,8 +10,8 @@ cannot be written is tried again after a pause. The queue is bounded in calls an
 keeps from being freed.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from serving.predictions.order import LogOrder
 from serving.predictions.record import Route, Source
 from serving.registry.environment import Environment, environment_of
 from serving.registry.version import VersionSpec
+from serving.wire.tensors import array_bytes
 from serving.worker.ensemble_flow import StepCall
 from serving.worker.executor import Ran
 from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch, TakenCall
+from serving.worker.log_sources import LogSources
 from serving.worker.log_writer import WriterThread
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.queued import QueuedCall
@@ -50,7 +52,7 @@ class VersionLog:
         calls: list[TakenCall] = []
         first_row = held_bytes = 0
         for index, (item, outputs) in enumerate(zip(ran.batch, ran.outputs, strict=True)):
-            if self._sampler.takes_next():
+            if self._sampler.takes_next() and not item.asked.is_private:
                 calls.append(self._taken(item, outputs, index, first_row))
                 held_bytes += item.size_bytes
             first_row += item.rows
@@ -118,13 +120,17 @@ class PredictionLog:
         self._ids = PredictionIds(unix_ns)
         self._queue = CallQueue()
         self._count = 0
-        self._new_sources: SimpleQueue[Source] = SimpleQueue()
-        self._thread = WriterThread(order, self._queue, self._new_sources, now_ns, unix_ns)
+        self._sources = LogSources()
+        self._thread = WriterThread(order, self._queue, self._sources, now_ns, unix_ns)
         self._thread.start(f"{worker}-{pid}")
 
     def ids_for(self, spec: VersionSpec) -> PredictionIds | None:
         """Return what names a version's predictions; None: its configuration wants no log."""
         return self._ids if self._order.with_policy(spec.policy.log).rate else None
+
+    def is_private(self, spec: VersionSpec) -> bool:
+        """Tell whether less than everything is kept of an ensemble; its steps must not tell it."""
+        return not self._order.with_policy(spec.policy.log).is_whole
 
     def tap(self, version: TappedVersion) -> Observer | None:
         """Return the observer of a version that was loaded."""
@@ -133,7 +139,7 @@ class PredictionLog:
             return None
         self._count += 1
         tally = version.statistics.log = version.statistics.log or LogTally()
-        self._new_sources.put(
+        self._sources.add(
             Source(
                 number=self._count,
                 worker=self._worker,
@@ -142,9 +148,12 @@ class PredictionLog:
                 served=version.served,
                 environment=self._environment(version),
                 policy=policy,
-            )
+            ),
+            tally,
         )
         logged = LoggedVersion(self._count, version.served, policy, tally)
+        # When the version was unloaded and none of its calls waits any more.
+        weakref.finalize(logged, self._sources.close, self._count).atexit = False
         return VersionLog(logged, self._queue, self._ids, policy.rate)
 
     def close(self, timeout_s: float) -> bool:
@@ -172,4 +181,4 @@ def _route(asked: QueuedCall) -> Route:
 
 
 def _owned_bytes(array: Array) -> int:
-    return array.base.nbytes if isinstance(array.base, np.ndarray) else array.nbytes
+    return array_bytes(array.base if isinstance(array.base, np.ndarray) else array)

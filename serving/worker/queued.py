@@ -61,6 +61,11 @@ class QueuedCall(ABC):
         """Whether the worker of another version handed it on."""
         return False
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is a step of an ensemble that keeps less than everything: it is not logged."""
+        return False
+
     @abstractmethod
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Take the result: one array per output of the model, with this call's rows only.

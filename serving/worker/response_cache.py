@@ -6,7 +6,6 @@ and in which form, is decided when the reply is encoded.
 """
 
 import hashlib
-import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -15,7 +14,7 @@ import numpy as np
 
 from runtimes.contract import Array
 from serving.wire.call import InferCall
-from serving.wire.tensors import encode_strings
+from serving.wire.tensors import array_bytes, encode_strings
 
 ENTRY_BYTES: Final = 512
 """What an entry costs besides its elements: key, arrays' headers, the place in the order."""
@@ -98,13 +97,7 @@ class ResponseCache:
 
 def answer_bytes(outputs: Sequence[Array]) -> int:
     """Return what keeping outputs costs."""
-    return ENTRY_BYTES + sum(map(_array_bytes, outputs))
-
-
-def _array_bytes(array: Array) -> int:
-    if array.dtype != object:
-        return array.nbytes
-    return array.nbytes + sum(map(sys.getsizeof, array.ravel().tolist()))
+    return ENTRY_BYTES + sum(map(array_bytes, outputs))
 
 
 def _copied(array: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from serving.predictions.ids import PredictionIds
 from serving.registry.version import VersionSpec
 from serving.worker.arguments import Arguments
-from serving.worker.loaded import nameless
+from serving.worker.loaded import nameless, public
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.prediction_log import PredictionLog
 from serving.worker.tap import Tap
@@ -23,6 +23,7 @@ class Watchers:
 
     taps: tuple[Tap, ...] = ()
     name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
+    is_private: Callable[[VersionSpec], bool] = public
     log: PredictionLog | None = None
 
     def close(self) -> bool:
@@ -42,4 +43,6 @@ def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
         now_ns=time.perf_counter_ns,
         unix_ns=time.time_ns,
     )
-    return Watchers(taps=(kept.tap,), name_predictions=kept.ids_for, log=kept)
+    return Watchers(
+        taps=(kept.tap,), name_predictions=kept.ids_for, is_private=kept.is_private, log=kept
+    )

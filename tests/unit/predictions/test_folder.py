@@ -1,5 +1,6 @@
 """Segments in a folder: room, age, and what dead writers leave."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,13 @@ def _writer(
     writer = SegmentWriter(folder, stem, seal_s=seal_s, now_ns=clock)
     writer.put_source(1, SOURCE)
     return writer
+
+
+def _finished(folder: Path, clock: Clock, *, size: int) -> Path:
+    """Write a finished segment."""
+    path = folder / f"{clock() // 1_000_000:013d}-other-1.seg"
+    path.write_bytes(bytes(size))
+    return path
 
 
 def _heads(path: Path) -> list[bytes]:
@@ -87,15 +95,142 @@ def test_a_dead_writers_segment_is_finished(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.open"))) == 2
 
 
-def test_a_full_room_is_no_room(tmp_path: Path) -> None:
-    """Where open segments take all there may be, one more writer is refused."""
+def test_a_full_room_is_no_room_and_costs_nothing(tmp_path: Path) -> None:
+    """Where others' open segments take all there may be, one more is refused; nothing goes."""
     clock, folder = Clock(), _folder(tmp_path, segments=2)
     writers = [_writer(folder, clock, f"w-{number}") for number in range(3)]
     for writer in writers[:2]:
-        writer.write(1, encode_frame(2, b"a"))
+        writer.write(1, encode_frame(2, b"a", [bytes(900)]))
+    finished = _finished(tmp_path, clock, size=1)
 
     with pytest.raises(NoRoomError, match="BASCULE_PREDICTION_LOG_BYTES"):
         writers[2].write(1, encode_frame(2, b"a"))
+    assert finished.exists()
+
+
+def test_open_segments_count_as_large_as_they_are(tmp_path: Path) -> None:
+    """Many writers of little leave finished segments alone, as there is room for all."""
+    clock, folder = Clock(), _folder(tmp_path)
+    finished = _finished(tmp_path, clock, size=100)
+    writers = [_writer(folder, clock, f"w-{number}") for number in range(20)]
+    for writer in writers:
+        writer.write(1, encode_frame(2, b"a"))
+
+    assert finished.exists()
+    assert len(list(tmp_path.glob("*.open"))) == 20
+    assert folder.take_removed() == []
+
+
+def test_a_writer_gives_up_its_own_oldest_records(tmp_path: Path) -> None:
+    """Where only its own segment is in the way, that one is finished and makes room."""
+    clock, folder = Clock(), _folder(tmp_path, segments=1)
+    writer = _writer(folder, clock)
+    for number in range(50):
+        writer.write(1, encode_frame(2, b"%02d" % number, [bytes(100)]))
+
+    assert sum(path.stat().st_size for path in tmp_path.glob("*-*")) <= SEGMENT
+    (path,) = tmp_path.glob("*.open")
+    assert _heads(path)[-1] == b"49"
+
+
+def test_what_goes_before_its_time_is_told_once(tmp_path: Path) -> None:
+    """A segment that made room can still be read by whoever counts it; an old one is no loss."""
+    clock, folder = Clock(), _folder(tmp_path, segments=1, retention_s=60.0)
+    now_ms = clock() // 1_000_000
+    old, young = (_finished(tmp_path, clock, size=SEGMENT) for _ in range(2))
+    young.write_bytes(b"".join(encode_frame(2, b"young", [bytes(SEGMENT)])))
+    os.utime(old, (now_ms / 1e3 - 61,) * 2)
+    os.utime(young, (now_ms / 1e3,) * 2)
+    with folder.locked():
+        folder.make_room(now_ms)
+    removed = folder.take_removed()
+
+    assert not list(tmp_path.glob("*-*"))
+    assert [one.name for one in removed] == [young.name]
+    assert [bytes(frame.head) for frame in read_frames(removed[0].content)] == [b"young"]
+    assert folder.take_removed() == []
+
+
+def test_old_segments_go_although_nothing_begins(tmp_path: Path) -> None:
+    """Bounds hold for a log that nobody writes any more; where there is none, none is made."""
+    clock, folder = Clock(), _folder(tmp_path / "log", retention_s=60.0)
+    folder.keep_bounds(0)
+    assert not folder.path.exists()
+    folder.path.mkdir()
+    old = _finished(folder.path, clock, size=1)
+    os.utime(old, (clock.now_ns / 1e9 - 61,) * 2)
+    folder.keep_bounds(clock.now_ns // 1_000_000)
+
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("end", [".seg", ".open"])
+def test_others_may_be_faster(tmp_path: Path, end: str) -> None:
+    """Segments that vanish between a look and the next are no error: they were moved, or sealed."""
+    gone = _finished(tmp_path, Clock(), size=1).with_suffix(end)
+    gone.unlink(missing_ok=True)
+    gone.symlink_to(tmp_path / "nothing")
+    folder = _folder(tmp_path)
+    with folder.locked():
+        folder.make_room(0, grown=1)
+
+    assert folder.take_removed() == []
+
+
+def test_a_segment_is_named_before_it_is_let_go(tmp_path: Path) -> None:
+    """Nobody finds an open segment without its writer's lock while that one finishes it."""
+    clock = Clock()
+    seen: list[bool] = []
+
+    class Watched(SegmentFolder):
+        def finish(self, path: Path) -> Path:
+            with path.open("rb") as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen.append(True)
+            return super().finish(path)
+
+    writer = _writer(Watched(tmp_path, _folder(tmp_path).bounds), clock)
+    writer.write(1, encode_frame(2, b"a"))
+    writer.seal()
+
+    assert seen == [True]
+
+
+def test_a_segment_that_cannot_be_cut_is_left(tmp_path: Path) -> None:
+    """After a half record that stays, records go to another segment, so all of them can be read."""
+    writer = _writer(_folder(tmp_path), Clock())
+    writer.write(1, encode_frame(2, b"a"))
+    (first,) = tmp_path.glob("*.open")
+    links = Path("/proc/self/fd").iterdir()
+    descriptor = next(int(link.name) for link in links if link.resolve() == first)
+    held = os.dup(descriptor)
+    reader = os.open(first, os.O_RDONLY)
+    os.dup2(reader, descriptor)  # neither can it be written nor cut off any more
+    os.close(reader)
+    with pytest.raises(OSError, match=r"."):
+        writer.write(1, encode_frame(2, b"lost"))
+    os.close(held)
+    writer.write(1, encode_frame(2, b"b"))
+    sealed = writer.seal()
+
+    assert sealed is not None
+    assert _heads(sealed) == [b"source", b"b"]
+    assert _heads(first.with_suffix(".seg")) == [b"source", b"a"]
+
+
+def test_a_forgotten_source_is_gone(tmp_path: Path) -> None:
+    """What was closed takes no memory; what was told anew is written again."""
+    writer = _writer(_folder(tmp_path), Clock())
+    writer.write(1, encode_frame(2, b"a"))
+    writer.put_source(1, encode_frame(1, b"better"))
+    writer.write(1, encode_frame(2, b"b"))
+    writer.forget_source(1)
+    with pytest.raises(KeyError):
+        writer.write(1, encode_frame(2, b"c"))
+    sealed = writer.seal()
+
+    assert sealed is not None
+    assert _heads(sealed) == [b"source", b"a", b"better", b"b"]
 
 
 def test_a_batch_that_fits_no_segment_is_refused(tmp_path: Path) -> None:

@@ -66,3 +66,15 @@ def test_nothing_to_move_asks_nobody(tmp_path: Path) -> None:
     bounds = Bounds(max_bytes=1, segment_bytes=1, retention_s=1)
 
     assert Mover(tmp_path, "nosuchstore://x", bounds).move(NOW_MS) == 0
+
+
+def test_old_segments_go_from_the_store_although_none_is_moved(tmp_path: Path) -> None:
+    """Minutes after the last one was moved, what is too old by then goes."""
+    _segment(tmp_path, 10)
+    mover = _mover(tmp_path, retention_s=60)
+    mover.move(NOW_MS)
+    assert mover.move(NOW_MS + 100_000) == 0
+    assert len(_there()) == 1
+    mover.move(NOW_MS + 400_000)
+
+    assert _there() == set()
