@@ -70,6 +70,8 @@ class InferCall(msgspec.Struct, frozen=True):
     """Bytes of its tensors that did not come with the request, but out of shared memory."""
     flags: str = ""
     """What the answer shall say of the request in the parameter `bascule_flags`; empty: nothing."""
+    bad_rows: Any = None
+    """Marks the rows that break the data contract, if its answer is judged too; None: none does."""
 
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -271,7 +271,8 @@ class Batcher:
         """Take in what a batch cost; failing and halving says nothing about that."""
         part = ran[0]
         if part.error is None and len(ran) == 1:
-            self._costs.learn(part.batch[0].stack_key, part.rows, part.split_ns - part.begin_ns)
+            cost_ns = part.split_ns - part.begin_ns + part.look_ns
+            self._costs.learn(part.batch[0].stack_key, part.rows, cost_ns)
 
     def _settle(self, ran: list[Ran]) -> None:
         """Hand out the results of a batch and count them."""

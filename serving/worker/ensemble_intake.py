@@ -13,6 +13,8 @@ from runtimes.errors import BasculeError, Code
 from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
 from serving.worker.ensemble_flow import BoundStep, Flow
 from serving.worker.ensemble_plan import EnsemblePlan
+from serving.worker.executor import Look
+from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES
 from serving.worker.queued import QueuedCall
 from serving.worker.tap import Observer, answered_alone
 
@@ -27,7 +29,7 @@ REASONS: Final = {
 class EnsembleIntake:
     """Takes the calls of one ensemble. Belongs to one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its parts, put together in one place
         self,
         plan: EnsemblePlan,
         steps: Sequence[BoundStep],
@@ -36,6 +38,7 @@ class EnsembleIntake:
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         observers: Sequence[Observer] = (),
+        look: Look | None = None,
     ) -> None:
         """Start without calls.
 
@@ -46,8 +49,10 @@ class EnsembleIntake:
             loop: Wakes who waits for the end of all calls.
             now_ns: The clock.
             observers: Who looks at its answered calls.
+            look: Judges answers; large ones in a thread.
         """
         self._observers = tuple(observers)
+        self._look = look
         self.plan = plan
         self.steps = tuple(steps)
         self.now_ns = now_ns
@@ -102,7 +107,19 @@ class EnsembleIntake:
         """Nothing is held."""
 
     def finish(self, flow: "Flow", outputs: Sequence[Array]) -> None:
-        """Answer a call whose steps are all done."""
+        """Answer a call whose steps are all done, once its answer was judged."""
+        look = self._look
+        if look is None or sum(each.nbytes for each in outputs) <= MAX_JUDGED_INLINE_BYTES:
+            self._answer(flow, outputs)
+            return
+        looking = self._loop.run_in_executor(None, look, flow.asked.rows, outputs)
+        looking.add_done_callback(lambda looked: self._go_on(flow, looked.result()))
+
+    def _go_on(self, flow: "Flow", outputs: Sequence[Array]) -> None:
+        if not flow.asked.is_gone:  # else it was counted and forgotten
+            self._answer(flow, outputs)
+
+    def _answer(self, flow: "Flow", outputs: Sequence[Array]) -> None:
         asked = flow.asked
         self._ending = flow.phases
         is_sent = asked.finish(outputs)

@@ -18,7 +18,7 @@ from serving.worker.ensemble_plan import PlannedStep, plan_ensemble, served_ense
 from serving.worker.intake import Intake
 from serving.worker.loaded import LoadedVersion, Shop
 from serving.worker.model_files import read_labels
-from serving.worker.quality_gate import QualityGate, gate_for
+from serving.worker.quality_gate import QualityGate, gate_for, look_of
 from serving.worker.tap import TappedVersion
 
 Loaded = Mapping[VersionKey, LoadedVersion]
@@ -65,6 +65,7 @@ def open_ensemble(
         loop=shop.loop,
         now_ns=shop.now_ns,
         observers=observers,
+        look=look_of(quality),
     )
     ensemble.is_private = shop.is_private(spec)
     intake: Intake = ensemble

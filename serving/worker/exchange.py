@@ -20,7 +20,7 @@ from serving.worker.batcher import NS_PER_S
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.loaded import LoadedVersion
-from serving.worker.quality_gate import QualityGate
+from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate
 from serving.worker.queued import QueuedCall
 from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
@@ -30,7 +30,6 @@ Headers = dict[bytes, bytes]
 
 MAX_INFLATED_BYTES: Final = 64 << 20
 MAX_BODIES_BYTES: Final = 2 << 30
-MAX_JUDGED_INLINE_BYTES: Final = 1 << 20  # a data contract looks at larger bodies in a thread
 
 log = structlog.get_logger(__name__)
 
@@ -277,7 +276,7 @@ class Exchange(QueuedCall):
         if loaded is None:  # decoding sets it or raises
             raise EngineError("no version was chosen for a decoded call")
         if loaded.quality is not None and judged is None:
-            if len(body) > MAX_JUDGED_INLINE_BYTES:
+            if len(body) + call.region_bytes > MAX_JUDGED_INLINE_BYTES:
                 self._judge_in_thread(loaded, loaded.quality, call, body)
                 return
             call = loaded.quality.admit(call)

@@ -27,6 +27,9 @@ OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into
 LEARNING_RATE: Final = 0.1
 MAX_COSTS: Final = 4096
 
+Look = Callable[[int, Sequence[Array]], Sequence[Array]]
+"""(rows, outputs of one call) → the same outputs, with what was noticed. Never raises."""
+
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -42,6 +45,8 @@ class Ran(msgspec.Struct, frozen=True):
     begin_ns: int
     infer_ns: int
     split_ns: int
+    look_ns: int = 0
+    """How long somebody looked at the outputs; part of what a run costs, not of its phases."""
 
 
 class RunCosts:
@@ -72,13 +77,19 @@ class VersionRunner:
     """Runs the batches of one version and isolates what fails."""
 
     def __init__(
-        self, model: LoadedModel, stacker: Stacker, note: Note, now_ns: Callable[[], int]
+        self,
+        model: LoadedModel,
+        stacker: Stacker,
+        note: Note,
+        now_ns: Callable[[], int],
+        look: Look | None = None,
     ) -> None:
-        """Take the loaded model, and a clock in nanoseconds."""
+        """Take the loaded model, a clock in nanoseconds, and who looks at the outputs."""
         self._model = model
         self._stacker = stacker
         self._note = note
         self._now_ns = now_ns
+        self._look = look
         self.is_stackable = True
         """False once running calls together showed that the outputs do not follow the batch."""
 
@@ -112,7 +123,14 @@ class VersionRunner:
             log.exception("run_failed")
             error = EngineError("internal error while the model ran; the worker's log has it")
         else:
-            return [Ran(batch, rows, parts, None, begin_ns, infer_ns, split_ns)]
+            look_ns = 0
+            if self._look is not None:
+                look_ns = clock()
+                parts = [
+                    self._look(item.rows, part) for item, part in zip(batch, parts, strict=True)
+                ]
+                look_ns = clock() - look_ns
+            return [Ran(batch, rows, parts, None, begin_ns, infer_ns, split_ns, look_ns)]
         if len(batch) == 1:
             return [Ran(batch, rows, (), error, begin_ns, infer_ns, clock())]
         if isinstance(error, OutputRowsError):

@@ -17,11 +17,11 @@ from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import NS_PER_S, Batcher
 from serving.worker.cached_intake import CachedIntake
-from serving.worker.executor import Executor, RunCosts, VersionRunner
+from serving.worker.executor import Executor, Look, RunCosts, VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
-from serving.worker.quality_gate import QualityGate, gate_for
+from serving.worker.quality_gate import QualityGate, gate_for, look_of
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes
 from serving.worker.recorder import Note
@@ -116,6 +116,7 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         max_batch_rows=served.max_batch_rows,
         labels=parts.labels,
     )
+    quality = gate_for(spec, served, shop.utc_s)
     statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
     observers = shop.observers(TappedVersion(spec=spec, served=served, statistics=statistics))
     queue = spec.policy.queue
@@ -123,14 +124,16 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         spec=spec,
         served=served,
         model=model,
-        batcher=_queue(shop, spec, parts, _Running(model, note, statistics, observers)),
+        batcher=_queue(
+            shop, spec, parts, _Running(model, note, statistics, observers, look_of(quality))
+        ),
         json_codec=V2JsonCodec(call_spec, regions=shop.regions),
         proto_codec=V2ProtoCodec(call_spec, regions=shop.regions),
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
         prediction_ids=shop.name_predictions(spec),
         has_levels=queue.priorities is not None,
-        quality=gate_for(spec, served, shop.utc_s),
+        quality=quality,
     )
 
 
@@ -141,6 +144,15 @@ class _Running(NamedTuple):
     note: Note
     statistics: StatisticsRecorder
     observers: tuple[Observer, ...]
+    look: Look | None
+    """Judges answers where they are made."""
+
+    def runner(
+        self, stacker: Stacker, now_ns: Callable[[], int], *, has_states: bool
+    ) -> VersionRunner:
+        """Return what runs batches; states among the outputs are none of an answer's."""
+        look = None if has_states else self.look
+        return VersionRunner(self.model, stacker, self.note, now_ns, look)
 
 
 def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running) -> Intake:
@@ -165,7 +177,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         max_calls=queue.max_queue_calls,
     )
     batcher = Batcher(
-        VersionRunner(running.model, stacker, running.note, shop.now_ns),
+        running.runner(stacker, shop.now_ns, has_states=steps is not None),
         batch_limits=BatchLimits(
             max_rows=rows,
             preferred_rows=queue.preferred_batch_rows,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
+import structlog
 from msgspec.structs import replace
 
 from runtimes.contract import Array, TensorSpec
@@ -21,7 +22,10 @@ from serving.registry.data_contract import EVENT_TIME, Action, Check
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import InferCall
 from serving.wire.input_checks import with_request_id
+from serving.worker.executor import Look
 
+MAX_JUDGED_INLINE_BYTES: Final = 1 << 20
+"""Larger requests, with what they have in shared memory, are judged in a thread."""
 MAX_SHOWN_LEVELS: Final = 5
 MAX_FLAG_LETTERS: Final = 2000
 REASONS: Final = {
@@ -40,6 +44,21 @@ REASONS: Final = {
     Check.MAX_FUTURE: "is more than {limit} s in the future",
     Check.FORMAT: "is no time: a number or ISO 8601 is expected",
 }
+
+
+log = structlog.get_logger(__name__)
+
+
+class JudgedOutputs(list[Array]):
+    """A call's outputs that were judged where they were made, and the verdict."""
+
+    __slots__ = ("judge", "verdict")
+
+    def __init__(self, outputs: Sequence[Array], judge: Judge, verdict: Verdict | None) -> None:
+        """Keep what a judge said."""
+        super().__init__(outputs)
+        self.judge = judge
+        self.verdict = verdict
 
 
 class QualityGate:
@@ -69,7 +88,8 @@ class QualityGate:
         self._dtypes = [
             None if spec.datatype is Datatype.BYTES else DTYPES[spec.datatype] for spec in specs
         ]
-        self._judges_outputs = bool(judge.outputs)
+        self.judges_outputs = bool(judge.outputs)
+        """Whether there is anything to ask of answers."""
 
     def admit(self, call: InferCall) -> InferCall:
         """Judge a request and act on it; see `settle`.
@@ -99,7 +119,18 @@ class QualityGate:
             self.recorder.rejected_count += 1
             error = InvalidArgumentError(self._text(refused, _subject(refused), "correct it"))
             raise with_request_id(error, call.id) if call.id else error
+        if self.judges_outputs and verdict.violating_row_count:
+            call = replace(call, bad_rows=verdict.bad_rows)
         return _flagged(call, verdict)
+
+    def look(self, rows: int, outputs: Sequence[Array]) -> Sequence[Array]:
+        """Judge an answer ahead of `pass_on`; nothing is changed, so that a thread may do it."""
+        try:
+            verdict = self._judge.judge_outputs(outputs, rows)
+        except Exception:  # process edge: `pass_on` judges it again, and tells its caller
+            log.exception("answer_not_judged")
+            return outputs
+        return JudgedOutputs(outputs, self._judge, verdict)
 
     def pass_on(self, call: InferCall, outputs: Sequence[Array]) -> InferCall:
         """Judge an answer; return its call, with the flags that the answer shall carry.
@@ -107,12 +138,15 @@ class QualityGate:
         Raises:
             EngineError: A rule that rejects is broken: the answer is not sent.
         """
-        if not self._judges_outputs:
+        if not self.judges_outputs:
             return call
-        verdict = self._judge.judge_outputs(outputs, call.rows)
+        if isinstance(outputs, JudgedOutputs) and outputs.judge is self._judge:
+            verdict = outputs.verdict
+        else:
+            verdict = self._judge.judge_outputs(outputs, call.rows)
         if verdict is None:
             return call
-        self.recorder.count_answer(verdict, call.id, self._utc_s())
+        self.recorder.count_answer(verdict, call.id, self._utc_s(), call.bad_rows)
         refused = _first(verdict, Action.REJECT)
         if refused is not None:
             self.recorder.withheld_count += 1
@@ -163,6 +197,11 @@ def gate_for(
         spec.contract, served.inputs, served.outputs, is_batched=served.max_batch_rows > 0
     )
     return QualityGate(spec.key, judge, QualityRecorder(spec.contract), served.inputs, utc_s)
+
+
+def look_of(gate: QualityGate | None) -> Look | None:
+    """Return what judges the answers of a version where they are made; None: nobody does."""
+    return gate.look if gate is not None and gate.judges_outputs else None
 
 
 def _array(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer

@@ -128,5 +128,6 @@ def _verdict(found: Findings) -> Verdict | None:
         missing=tuple(found.missing),
         null_rows=found.null_rows,
         violating_row_count=int(np.count_nonzero(found.bad_rows)),
+        bad_rows=found.bad_rows if found.violations else None,
         lag_s=found.lag_s,
     )

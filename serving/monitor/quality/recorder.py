@@ -4,6 +4,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
+from runtimes.contract import Array
 from serving.monitor.quality.report import (
     MAX_SAMPLES,
     MissingCount,
@@ -73,15 +76,32 @@ class QualityRecorder:
         slot = self._slot(now_s)
         slot.rows += rows
         if verdict is not None:
+            self._count_rows(verdict.violating_row_count, slot)
             self._count(verdict, slot, request_id, now_s)
 
-    def count_answer(self, verdict: Verdict, request_id: str, now_s: float) -> None:
-        """Count an answer about which there is something to say."""
-        self._count(verdict, self._slot(now_s), request_id, now_s)
+    def count_answer(
+        self, verdict: Verdict, request_id: str, now_s: float, bad_rows: Array | None = None
+    ) -> None:
+        """Count an answer about which there is something to say.
+
+        Args:
+            verdict: What is said.
+            request_id: Of the call.
+            now_s: When.
+            bad_rows: Marks the rows that broke a rule as they came: they were counted then.
+        """
+        slot = self._slot(now_s)
+        count = verdict.violating_row_count
+        if bad_rows is not None and verdict.bad_rows is not None:
+            count -= int(np.count_nonzero(bad_rows & verdict.bad_rows))
+        self._count_rows(count, slot)
+        self._count(verdict, slot, request_id, now_s)
+
+    def _count_rows(self, violating: int, slot: _Slot) -> None:
+        self._violating_rows += violating
+        slot.violating_rows += violating
 
     def _count(self, verdict: Verdict, slot: _Slot, request_id: str, now_s: float) -> None:
-        self._violating_rows += verdict.violating_row_count
-        slot.violating_rows += verdict.violating_row_count
         if verdict.lag_s is not None:
             self._lag_s = verdict.lag_s
         for one in verdict.missing:

@@ -151,14 +151,13 @@ class QualityReport:
             limit = self.limits.max_violation_rate
             counts["max_violation_rate"] = (self.window.violating_row_count, limit)
         has_enough = rows >= self.limits.min_rows
-        return tuple(
-            WindowRate(
-                rule=rule,
-                rate=count / max(rows, 1),
-                limit=limit,
-                is_alarm=has_enough and count / max(rows, 1) > limit,
-            )
+        shares = {
+            rule: (min(count / max(rows, 1), 1.0), limit)  # rows may leave before their answers
             for rule, (count, limit) in counts.items()
+        }
+        return tuple(
+            WindowRate(rule=rule, rate=rate, limit=limit, is_alarm=has_enough and rate > limit)
+            for rule, (rate, limit) in shares.items()
         )
 
     def alarms(self) -> tuple[WindowRate, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from runtimes.contract import Array
 from serving.registry.data_contract import Action, MissingKind, Rule
 
 SHOWN_ROWS = 10
@@ -43,5 +44,7 @@ class Verdict:
     """Rows with a missing value, by input or feature."""
     violating_row_count: int = 0
     """Rows that break at least one rule."""
+    bad_rows: Array | None = field(default=None, compare=False, repr=False)
+    """Marks them; None: there are none."""
     lag_s: float | None = None
     """Age of the oldest event, where requests say it."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
+from serving.ids import VersionKey
 from serving.monitor.exposition import render
 from serving.monitor.quality.drafting import Column, draft_contract
 from serving.monitor.quality.event_time import seconds_of
@@ -20,6 +21,8 @@ from serving.monitor.quality.samples import quality_samples
 from serving.monitor.statistics import VersionStatistics
 from serving.registry.contract_file import parse_contract
 from serving.registry.data_contract import MissingKind
+from serving.wire.call import InferCall
+from serving.worker.quality_gate import QualityGate
 
 CONTRACT = parse_contract(b"""
 contract: 1
@@ -67,6 +70,41 @@ def test_rates_over_their_limits_are_alarms() -> None:
     alarms = {one.rule: one.rate for one in recorder.report(START_S).alarms()}
     assert alarms == {"x.max_null_rate": 0.25, "max_violation_rate": 0.75}
     assert recorder.report(START_S + 101).alarms() == ()
+
+
+BOTH = parse_contract(b"""
+contract: 1
+inputs: {x: {max: 10, on_violation: count}}
+outputs: {y: {max: 10, on_violation: count}}
+window_policy: {window: 100s, min_rows: 1, max_violation_rate: 0.9}
+""")
+
+
+@given(st.lists(st.tuples(st.integers(9, 12), st.integers(9, 12)), min_size=1, max_size=8))
+def test_a_row_that_breaks_rules_on_both_ways_is_counted_once(pairs: list[tuple[int, int]]) -> None:
+    """As it came and as it was answered: the rate is a share of rows, never more than 1."""
+    y = TensorSpec(name="y", datatype=Datatype.FP32, shape=(-1, 1))
+    judge, recorder = Judge(BOTH, [X], [y], is_batched=True), QualityRecorder(BOTH)
+    gate = QualityGate(VersionKey("m", 1), judge, recorder, [X], lambda: START_S)
+    given_rows, answered = np.array(pairs, np.float32).reshape(-1, 2, 1).swapaxes(0, 1)
+    call = InferCall(
+        id="",
+        rows=len(pairs),
+        shapes=((len(pairs), 1),),
+        stack_key=(),
+        tensors=(given_rows.tobytes(),),
+        outputs=(),
+    )
+
+    gate.pass_on(gate.admit(call), [answered])
+
+    report = gate.report()
+    bad = sum(max(pair) > 10 for pair in pairs)
+    assert report.violating_row_count == report.window.violating_row_count == bad
+    assert report.rates()[0].rate == bad / len(pairs)
+    assert [rule.row_count for rule in report.rules] == [
+        sum(pair[place] > 10 for pair in pairs) for place in (0, 1)
+    ]
 
 
 def test_each_limit_has_its_series_from_the_start() -> None:
