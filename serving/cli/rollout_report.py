@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,10 +17,16 @@ from serving.settings import load_settings
 if TYPE_CHECKING:
     from serving.registry.store import Registry
 
+LARGEST_ID: Final = 2**63 - 1
+"""That a catalog can count to."""
+
 
 def report(
     number: Annotated[
-        int, typer.Argument(metavar="ID", min=1, help="As bascule rollout history shows it.")
+        int,
+        typer.Argument(
+            metavar="ID", min=1, max=LARGEST_ID, help="As bascule rollout history shows it."
+        ),
     ],
     *,
     form: Annotated[

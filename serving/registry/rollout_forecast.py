@@ -137,10 +137,9 @@ def _stages(plan: Plan, missing: int, load_s: float) -> Iterator[Stage]:
     for step in plan.steps:
         yield _canary(plan, step)
     is_instant = plan.strategy is Strategy.RECREATE
-    bake_s = 0.0 if is_instant else plan.bake_s
     old = "is gone" if is_instant else "stays loaded for the way back"
     text = f"all calls go to it; the old version {old}"
-    yield Stage(state=RolloutState.SWITCHED, text=text, at_least_s=bake_s)
+    yield Stage(state=RolloutState.SWITCHED, text=text, at_least_s=plan.baked_s)
     end = "the old version stays loaded" if plan.keep_old else "the old version is unloaded"
     yield Stage(state=RolloutState.COMPLETE, text=end)
 

@@ -99,9 +99,10 @@ class Plan:
     load_limit_s: float = 1800.0
     """Until the candidate is judged, and then until it is READY."""
     verify_limit_s: float = 600.0
-    """Until a candidate that was READY, and is so no more, comes back before it has traffic."""
+    """Until a candidate that was READY, and is so no more, comes back before it has calls, or
+    copies of calls: from then on `traffic_limit_s` counts."""
     traffic_limit_s: float = 86_400.0
-    """Until a shadow or a step whose time is over has seen calls enough."""
+    """Until a shadow or a step whose time is over has seen calls enough, its candidate there."""
     switch_limit_s: float = 1800.0
     """Until every edge obeys a flip whose bake is over, or the way back."""
     is_forced: bool = False
@@ -114,6 +115,12 @@ class Plan:
     def has_shadow(self) -> bool:
         """Whether copies of calls come first."""
         return self.shadow_s > 0 or self.shadow_call_count > 0
+
+    @property
+    def baked_s(self) -> float:
+        """How long it bakes: not at all where the old version is gone, or the wrong one."""
+        is_instant = self.strategy in {Strategy.ROLLBACK, Strategy.RECREATE}
+        return 0.0 if is_instant else self.bake_s
 
     def encoded(self) -> str:
         """Write it as JSON."""

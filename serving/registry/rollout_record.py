@@ -36,6 +36,8 @@ class RolloutState(StrEnum):
 
 
 ENDED: Final = frozenset({RolloutState.COMPLETE, RolloutState.ROLLED_BACK, RolloutState.FAILED})
+HELD: Final = "held: "
+"""How the note of a rollout begins that should go back, and whose version before is away."""
 WITH_CANDIDATE: Final = frozenset(
     {
         RolloutState.PREFLIGHT,
@@ -94,6 +96,17 @@ class Rollout:
         return VersionKey(self.model, self.to_version)
 
     @property
+    def is_held(self) -> bool:
+        """Whether it should go back, and its version before is away."""
+        return self.state is RolloutState.SWITCHED and self.note.startswith(HELD)
+
+    @property
+    def ending_order(self) -> Order:
+        """What ends it: nothing goes back that is on its way already, or has nowhere to go."""
+        is_stuck = self.is_held or self.state is RolloutState.ROLLING_BACK
+        return Order.SKIP if is_stuck else Order.ABORT
+
+    @property
     def share(self) -> int:
         """Ten-thousandths of the calls that the candidate answers now."""
         if self.state is not RolloutState.CANARY or self.step >= len(self.plan.steps):
@@ -118,10 +131,9 @@ def hindrance(rollouts: Iterable[Rollout], model: str, version: int | None = Non
     for one in rollouts:
         if one.model != model or version not in {None, one.from_version, one.to_version}:
             continue
-        order = Order.SKIP if one.state is RolloutState.ROLLING_BACK else Order.ABORT
         return (
             f"rollout {one.id} moves '{model}' to version {one.to_version} ({one.state}): end it "
-            f"first (bascule rollout {order} {model})"
+            f"first (bascule rollout {one.ending_order} {model})"
         )
     return ""
 

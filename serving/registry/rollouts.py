@@ -62,8 +62,8 @@ class RolloutBook:
             for other in rollout_rows.read_active(connection, key.model):
                 raise AlreadyExistsError(
                     f"rollout {other.id} of '{key.model}' to version {other.to_version} is "
-                    f"{other.state}: one at a time; abort it first "
-                    f"(bascule rollout abort {key.model})"
+                    f"{other.state}: one at a time; end it first "
+                    f"(bascule rollout {other.ending_order} {key.model})"
                 )
             _require_live(connection, key.model, from_version)
             rollout = rollout_rows.insert(

@@ -322,7 +322,8 @@ class Registry:
             if catalog.want(connection, name, version):
                 audit.append(connection, self.event(who, "want", name, version))
         missing = approval_rows.missing_count(connection, VersionKey(name, version))
-        if name not in catalog.read_pins(connection) and missing == 0:
+        is_free = name not in catalog.read_pins(connection) and missing == 0
+        if is_free and not rollout_rows.read_active(connection, name):
             # The first version is the live one, and stays so: a later push takes no traffic.
             catalog.set_alias(connection, name, LIVE, version)
             audit.append(connection, self.event(who, "pin_live", name, version))

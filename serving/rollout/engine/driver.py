@@ -319,7 +319,7 @@ class RolloutDriver:
             candidate=state if served or not failure else VersionState.UNAVAILABLE,
             candidate_reason=failure or (record.reason if record is not None else ""),
             is_old_ready=old is None or is_ready(snapshot, VersionKey(rollout.model, old)),
-            is_obeyed=_is_obeyed(snapshot, rollout),
+            is_obeyed=is_obeyed(snapshot, rollout),
             has_sequences=any(
                 _has_sequences(snapshot, VersionKey(rollout.model, number))
                 for number in (rollout.to_version, old or 0)
@@ -365,7 +365,7 @@ def _has_sequences(snapshot: Snapshot, key: VersionKey) -> bool:
     return record is not None and record.served is not None and record.served.has_sequences
 
 
-def _is_obeyed(snapshot: Snapshot, rollout: Rollout) -> bool:
+def is_obeyed(snapshot: Snapshot, rollout: Rollout) -> bool:
     """Whether the table that every edge acknowledged gives all calls to whom the state names."""
     if rollout.live_version is None:
         return True

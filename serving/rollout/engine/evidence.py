@@ -26,8 +26,8 @@ from serving.rollout.engine.kept import (
     Kept,
     Sample,
     arm_of,
-    decoded_kept,
     figures_of,
+    readable_kept,
     with_sample,
 )
 from serving.rollout.ports import WorkerState
@@ -70,12 +70,12 @@ class Evidence:
     """Gathers for one rollout. Belongs to the driver's task."""
 
     def __init__(self, rollout: Rollout, transitions: Sequence[Transition] = ()) -> None:
-        """Go on from what was kept with the last change that kept anything."""
+        """Go on from what was kept with the last change that kept anything that can be read."""
         self._key = rollout.candidate
         old = rollout.from_version
         self._old = None if old is None else VersionKey(rollout.model, old)
         self._rails = rollout.plan.guardrails
-        kept = [decoded_kept(one.evidence) for one in reversed(transitions)]
+        kept = [readable_kept(one.evidence) for one in reversed(transitions)]
         watches = (one.watch for one in kept if one.watch is not None)
         self._watch = next(watches, Watch(seed=rollout.id))
         reports = (one.comparison for one in kept if one.comparison is not None)

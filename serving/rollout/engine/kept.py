@@ -101,6 +101,14 @@ def decoded_kept(text: str) -> Kept:
     return msgspec.json.decode(text, type=Kept) if text else Kept()
 
 
+def readable_kept(text: str) -> Kept:
+    """Read what was kept; what is damaged, or of another release, is nothing and says so."""
+    try:
+        return decoded_kept(text)
+    except ValueError as error:  # msgspec's: to go on with the rest is better than not at all
+        return Kept(verdict=f"what was recorded cannot be read here: {error}")
+
+
 def foreseen(forecast: Forecast) -> str:
     """Write what goes on record with the start of a rollout."""
     return Kept(forecast=forecast).encoded()

@@ -13,7 +13,7 @@ transaction; routes follow from what is recorded. So a controller that is killed
 either the state before, and sees again what it saw, or the state after, and makes the routes obey.
 
 A rollback is guarded, too: while the version before is not ready to take the traffic back, the
-rollout stays where it is and says so.
+rollout stays where it is and says so, without a limit: an operator may end it (`skip-step`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,7 @@ from typing import Final
 from runtimes.errors import InvalidArgumentError
 from serving.registry.approval import waiting
 from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
+from serving.registry.rollout_record import ENDED, HELD, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
 from serving.rollout.engine.limits import overdue
@@ -237,7 +237,7 @@ def _from_canary(rollout: Rollout, sight: Sight, waited_s: float) -> Change | No
 
 
 def _from_switched(rollout: Rollout, sight: Sight, waited_s: float) -> Change | None:
-    is_baked = waited_s >= _bake_s(rollout.plan)
+    is_baked = waited_s >= rollout.plan.baked_s
     is_due = sight.is_obeyed and is_baked and not _has_sequences(rollout.plan, sight, waited_s)
     return _ended(rollout, State.COMPLETE, "") if is_due else None
 
@@ -315,10 +315,13 @@ def _back(rollout: Rollout, sight: Sight, why: str) -> Change | None:
 
 
 def _held(rollout: Rollout, why: str) -> Change | None:
-    held = f"held: version {rollout.from_version} is not ready to take the traffic back"
-    if rollout.note.startswith(held):
+    if rollout.is_held:
         return None
-    note = f"{held}: {why}"
+    note = (
+        f"{HELD}version {rollout.from_version} is not ready to take the traffic back: {why}; to "
+        f"keep version {rollout.to_version} all the same: bascule rollout {Order.SKIP} "
+        f"{rollout.model}"
+    )
     return Change(state=rollout.state, step=rollout.step, reason=note, is_paused=rollout.is_paused)
 
 
@@ -343,7 +346,3 @@ def _has_sequences(plan: Plan, sight: Sight, waited_s: float) -> bool:
     if is_let_go or sight.old_sequence_count is None or waited_s >= plan.sequence_limit_s:
         return False
     return sight.old_sequence_count > 0 or waited_s < SEQUENCES_KNOWN_S
-
-
-def _bake_s(plan: Plan) -> float:
-    return 0.0 if plan.strategy in {Strategy.ROLLBACK, Strategy.RECREATE} else plan.bake_s

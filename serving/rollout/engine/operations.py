@@ -14,7 +14,7 @@ from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Plan, Strategy, require_sound
 from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState, hindrance
 from serving.registry.rollouts import RolloutBook
-from serving.rollout.engine.driver import RolloutDriver, is_ready, live_of
+from serving.rollout.engine.driver import RolloutDriver, is_obeyed, is_ready, live_of
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.engine.machine import no_shares
 from serving.rollout.loop import ControlLoop, Ports
@@ -220,7 +220,18 @@ class RolloutOperations:
         ended = await driver.ended(rollout.id)
         if ended.state is not RolloutState.COMPLETE:
             raise NotReadyError(f"{_way_back(ended)}: {ended.note}")
-        return ended
+        return self._obeyed(ended)
+
+    def _obeyed(self, ended: Rollout) -> Rollout:
+        """Return what has ended, unless it ended by a limit or an order before edges obeyed."""
+        is_untouched = ended.state is RolloutState.FAILED  # it never moved anything
+        if is_untouched or is_obeyed(self._control_loop.snapshot, ended):
+            return ended
+        raise NotReadyError(
+            f"rollback of '{ended.model}': rollout {ended.id} is {ended.state}, and version "
+            f"{ended.live_version} does not have all calls at every edge: {ended.note or '-'} "
+            "(bascule status)"
+        )
 
     async def _aborted(self, driver: RolloutDriver, rollout: Rollout, asked: Asked) -> Rollout:
         """Abort a rollout if it is not on its way back already; return it when it has ended."""
@@ -228,7 +239,7 @@ class RolloutOperations:
             rollout = await driver.order(rollout.model, Order.ABORT, asked)
         if rollout.state not in {RolloutState.ROLLING_BACK, *ENDED}:
             raise NotReadyError(f"rollback of '{rollout.model}': {rollout.note}")
-        return await driver.ended(rollout.id)
+        return self._obeyed(await driver.ended(rollout.id))
 
     async def _known_versions(self, model: str) -> set[int]:
         desired = self._control_loop.desired

@@ -24,7 +24,7 @@ from serving.registry.schema import EVENTS
 from serving.registry.store import Registry
 from serving.registry.trust import judge
 from serving.registry.trust_gate import candidate_of
-from serving.rollout.engine.kept import Kept, decoded_kept
+from serving.rollout.engine.kept import Kept, readable_kept
 
 OF_ROLLOUTS: Final = frozenset({"rollout", "rollout_step"})
 OF_PEOPLE: Final = frozenset({"push", "approve", "require_approvals"})
@@ -116,8 +116,8 @@ def gathered(registry: Registry, number: int, *, now: str = "", seen: str = "") 
     return History(
         made_utc=registry.clock.utc_now(),
         rollout=rollout,
-        stops=tuple(Stop(transition=one, kept=_kept(one.evidence)) for one in transitions),
-        now=_kept(now) if now else None,
+        stops=tuple(Stop(transition=one, kept=readable_kept(one.evidence)) for one in transitions),
+        now=readable_kept(now) if now else None,
         seen=seen,
         old=None if old is None else _side(registry, VersionKey(rollout.model, old)),
         new=new,
@@ -127,14 +127,6 @@ def gathered(registry: Registry, number: int, *, now: str = "", seen: str = "") 
         entries=entries,
         chain=chain,
     )
-
-
-def _kept(text: str) -> Kept:
-    """Read what was kept; what another release wrote otherwise is nothing."""
-    try:
-        return decoded_kept(text)
-    except ValueError as error:  # msgspec's: a report of the rest is better than none
-        return Kept(verdict=f"what was recorded cannot be read here: {error}")
 
 
 def _side(registry: Registry, key: VersionKey) -> Side:

@@ -20,8 +20,8 @@ from serving.rollout.report.words import (
 
 LONGEST_REASON: Final = 4000
 ENDS: Final = {
-    RolloutState.COMPLETE: "It ended well: version {new} answers all calls that name no version.",
-    RolloutState.ROLLED_BACK: "It was taken back: {old} answers as before.",
+    RolloutState.COMPLETE: "It ended well: version {new} then had all calls that name no version.",
+    RolloutState.ROLLED_BACK: "It was taken back: {old} then answered as before.",
     RolloutState.FAILED: "It ended before any call that names no version reached version {new}.",
 }
 
@@ -30,11 +30,25 @@ def lead(history: History) -> str:
     """Say in a sentence what became of it."""
     rollout = history.rollout
     old = "nobody" if rollout.from_version is None else f"version {rollout.from_version}"
+    if _is_cut_short(history):
+        return f"It was taken back, and ended before {old} answered: {_note(history)}"
     if rollout.state in ENDED:
         return ENDS[rollout.state].format(new=rollout.to_version, old=old)
     paused = ", paused" if rollout.is_paused else ""
     where = place(rollout.plan, rollout.state, rollout.step)
     return f"It is under way: {where}{paused} since {moment(rollout.since_utc)}."
+
+
+def _is_cut_short(history: History) -> bool:
+    """Whether a limit or an order ended the way back: its end then has a reason of its own."""
+    ends = [stop.transition for stop in history.stops[-2:]]
+    if tuple(one.state for one in ends) != _WAY_BACK:
+        return False
+    return ends[1].reason.startswith(f"{ends[0].reason}; ")
+
+
+def _note(history: History) -> str:
+    return short(history.rollout.note, LONGEST_REASON)
 
 
 def overview(history: History) -> Section:
@@ -52,7 +66,7 @@ def overview(history: History) -> Section:
                     ("strategy", str(rollout.plan.strategy)),
                     ("plan", _plan(rollout.plan)),
                     ("state", place(rollout.plan, rollout.state, rollout.step)),
-                    ("note", short(rollout.note, LONGEST_REASON)),
+                    ("note", _note(history)),
                     ("now", history.seen),
                     ("started", f"{moment(rollout.created_utc)} by {rollout.who}"),
                     ("reason", rollout.reason or "none was given"),
@@ -117,6 +131,7 @@ def timeline(history: History) -> Section:
     return Section(title="Timeline", blocks=tuple(blocks))
 
 
+_WAY_BACK: Final = (RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK)
 _TOLD: Final = frozenset({RolloutState.ROLLING_BACK, *ENDED})
 
 
@@ -167,7 +182,7 @@ def _plan_parts(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         calls = f", at least {step.call_count:,} calls" if step.call_count else ""
         yield f"{percent(step.share / 10_000)} for {duration(step.hold_s)}{calls}"
-    yield f"bake for {duration(plan.bake_s)}"
+    yield f"bake for {duration(plan.baked_s)}" if plan.baked_s > 0 else "no bake"
     if plan.sticky_by:
         yield f"callers stick to a version by the header {plan.sticky_by}"
     if plan.keep_old:

@@ -26,3 +26,16 @@ def test_a_way_back_to_nothing_leaves_no_promotion(registry: Registry, tmp_path:
     assert book.record(paused, Change(state=RolloutState.ROLLING_BACK), "ann") is not None
     assert registry.pinned_live() == {}
     assert [one.action for one in registry.events("m")].count("unpin_live") == 2
+
+
+def test_a_push_during_a_rollout_makes_nothing_live(registry: Registry, tmp_path: Path) -> None:
+    """Nothing is live, and a rollout is about to change that: a version pushed now is not it."""
+    registry.push(make_bundle(tmp_path / "1", version=1, content=b"1").folder, "ann")
+    registry.unpin_live("m", "ann")
+    book = RolloutBook(registry)
+    rollout = book.begin(VersionKey("m", 1), None, Plan(), Author(who="ann"))
+    registry.push(make_bundle(tmp_path / "2", version=2, content=b"2").folder, "bob")
+    assert registry.pinned_live() == {}
+    assert book.record(rollout, Change(state=RolloutState.FAILED), "engine") is not None
+    registry.push(make_bundle(tmp_path / "3", version=3, content=b"3").folder, "bob")
+    assert registry.pinned_live() == {"m": 3}

@@ -10,14 +10,14 @@ import pytest
 import sqlalchemy as sql
 
 from serving.clock import SystemClock
-from serving.edge.control import Snapshot
+from serving.edge.control import Asked, Snapshot
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives
 from serving.registry import catalog
 from serving.registry.aliases import Author
 from serving.registry.collection import Rules, collect
-from serving.registry.rollout_plan import Plan, Strategy
+from serving.registry.rollout_plan import Plan, Step, Strategy
 from serving.registry.rollout_record import Change, Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
 from serving.registry.schema import ROLLOUTS
@@ -217,6 +217,28 @@ async def test_a_paused_rollback_is_told_to_whoever_asks_again(it: Instance) -> 
         await it.controller.order_rollout("m", Order.RESUME)
         it.cluster.is_automatic = it.cluster.advance()
         assert (await first).state is State.COMPLETE
+
+
+async def test_a_return_that_was_cut_short_is_not_told_as_one(it: Instance) -> None:
+    """Version 1 is away, and somebody lets the rollout end: nobody is told that 1 is live."""
+    async with running(it):
+        steps = (Step(share=100, hold_s=600),)
+        plan = Plan(strategy=Strategy.CANARY, steps=steps)
+        await it.controller.start_rollout("m", 2, plan)
+        await it.until(State.CANARY)
+        loop = it.controller.loop
+        with it.registry.database.changing() as connection:  # as by an instance of before
+            catalog.archive(connection, "m", 1, it.registry.clock.utc_now())
+        await it.controller.sync()
+        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        it.cluster.is_automatic = False
+        back = asyncio.ensure_future(it.controller.rollback("m"))
+        await it.until(State.ROLLING_BACK)
+        await it.controller.order_rollout("m", Order.SKIP, Asked(who="ann", reason="disk is gone"))
+        with pytest.raises(
+            NotReadyError, match=r"version 1 does not have all calls .*disk is gone"
+        ):
+            await back
 
 
 async def test_no_rollback_begins_to_a_version_that_is_gone(it: Instance) -> None:

@@ -49,7 +49,15 @@ def test_every_command_has_help_with_an_example(
     assert "Example" in out
 
 
-@pytest.mark.parametrize("arguments", [("nope",), ("promote", "m"), ("status", "--what")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nope",),
+        ("promote", "m"),
+        ("status", "--what"),
+        ("rollout", "report", "1" + "0" * 20),  # more than a catalog can count to
+    ],
+)
 def test_wrong_usage_is_exit_status_2(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:

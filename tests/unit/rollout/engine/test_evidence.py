@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives, TrafficCounters, TrafficDelta
@@ -88,6 +90,26 @@ def test_a_candidate_that_fails_is_a_breach_and_stays_one() -> None:
         evidence=evidence.kept(RolloutState.CANARY),
     )
     again = Evidence(rollout_in(RolloutState.CANARY), (kept,))
+    assert again.verdict().reason == evidence.verdict().reason
+
+
+@pytest.mark.parametrize("damaged", ['{"watch": {"see', '{"watch": 3}', "\0"])
+def test_what_is_kept_and_damaged_ends_nothing(damaged: str) -> None:
+    """It goes on from what was kept before, as a report does; no step of the rollout fails."""
+    evidence = Evidence(rollout_in(RolloutState.CANARY))
+    evidence.see(Look(at_s=0, lives=lives()))
+    evidence.see(Look(at_s=1, lives=lives(old=100, new=50, new_faults=20)))
+    good = Transition(
+        number=5,
+        at_utc=BEGAN,
+        state=RolloutState.CANARY,
+        step=0,
+        who="engine",
+        reason="",
+        evidence=evidence.kept(RolloutState.CANARY),
+    )
+    bad = replace(good, number=6, evidence=damaged)
+    again = Evidence(rollout_in(RolloutState.CANARY), (good, bad))
     assert again.verdict().reason == evidence.verdict().reason
 
 

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
 from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
+from serving.registry.rollout_record import (
+    ENDED,
+    Change,
+    Order,
+    Rollout,
+    RolloutState,
+    hindrance,
+)
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
 from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
@@ -313,6 +320,20 @@ def test_a_held_rollout_is_told_once_whatever_the_numbers_are() -> None:
     assert held is not None
     later = replace(bad, ruling_reason="grew to 4 GiB")
     assert next_change(taken(baking, held), later, BEGAN) is None
+
+
+def test_a_held_rollout_names_the_order_that_ends_it() -> None:
+    """Aborted again, or in somebody's way: the text leads to an order that is not refused."""
+    baking = rollout_record(state=State.SWITCHED)
+    assert "bascule rollout abort m" in hindrance([baking], "m")
+    away = Readiness(old=False)
+    baking = taken(baking, ordered(baking, Order.ABORT, "it is wrong", away))
+    remedy = "bascule rollout skip-step m"
+    assert remedy in baking.note
+    with pytest.raises(InvalidArgumentError, match=remedy):
+        ordered(baking, Order.ABORT, "", away)
+    assert remedy in hindrance([baking], "m")
+    assert ordered(baking, Order.SKIP, "", away).state is State.COMPLETE
 
 
 def test_nobody_skips_to_a_candidate_that_is_away() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from serving.registry.approval import Approval
+from serving.registry.rollout_plan import Plan, Strategy
 from serving.registry.rollout_record import RolloutState
 from serving.rollout.engine.kept import Arm, Kept, Sample
 from serving.rollout.report.building import page_of
@@ -44,8 +45,8 @@ def plot_named(page: Page, title: str) -> Plot:
 @pytest.mark.parametrize(
     ("state", "lead"),
     [
-        (State.COMPLETE, "It ended well: version 2 answers all calls that name no version."),
-        (State.ROLLED_BACK, "It was taken back: version 1 answers as before."),
+        (State.COMPLETE, "It ended well: version 2 then had all calls that name no version."),
+        (State.ROLLED_BACK, "It was taken back: version 1 then answered as before."),
         (
             State.FAILED,
             "It ended before any call that names no version reached version 2.",
@@ -57,6 +58,31 @@ def plot_named(page: Page, title: str) -> Plot:
 def test_it_begins_with_how_it_ended(state: State, lead: str) -> None:
     """In one sentence, for each state that a rollout can end or stand in."""
     assert page_of(history(state)).lead == lead
+
+
+def test_a_way_back_that_was_cut_short_is_no_return() -> None:
+    """A limit or an order ended it before the old version answered: the reason stands first."""
+    back = history(State.ROLLED_BACK)
+    note = "errors; skipped: its disk is gone"
+    *early, going, end = back.stops
+    stops = (
+        *early,
+        replace(going, transition=replace(going.transition, reason="errors")),
+        replace(end, transition=replace(end.transition, reason=note)),
+    )
+    cut = replace(back, stops=stops, rollout=replace(back.rollout, note=note))
+    assert page_of(cut).lead == (
+        "It was taken back, and ended before version 1 answered: errors; skipped: its disk is gone"
+    )
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ROLLBACK, Strategy.RECREATE])
+def test_what_does_not_bake_is_not_said_to(strategy: Strategy) -> None:
+    """The standard time of the plan is not theirs."""
+    done = history(State.COMPLETE)
+    plan = Plan(strategy=strategy)
+    told = texts(page_of(replace(done, rollout=replace(done.rollout, plan=plan))), "At a glance")
+    assert "plan | no bake" in told
 
 
 @pytest.mark.parametrize("state", list(PATHS))
