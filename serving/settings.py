@@ -158,13 +158,9 @@ class _Environment(BaseSettings):
         values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         for name in ("http", "grpc", "metrics"):
             values[name] = host_port(values[name])
-        values["home"] = self.home.expanduser().absolute()
-        if self.trace_file is not None:
-            values["trace_file"] = self.trace_file.expanduser().absolute()
-        if self.events_file is not None:
-            values["events_file"] = self.events_file.expanduser().absolute()
-        if self.model_repository is not None:
-            values["model_repository"] = self.model_repository.expanduser().absolute()
+        for name in ("home", "trace_file", "events_file", "model_repository"):
+            if values[name] is not None:
+                values[name] = whole_path(values[name], f"BASCULE_{name.upper()}")
         return Settings(**values)
 
 
@@ -262,6 +258,24 @@ def load_settings(**flags: object) -> Settings:
             f"{MAX_SOCKET_PATH_BYTES} bytes): choose a shorter path"
         )
     return settings
+
+
+def whole_path(path: Path, what: str) -> Path:
+    """Return a path from the root on; `~` and `~USER` stand for homes.
+
+    Args:
+        path: As somebody wrote it; a relative one is taken from the current folder.
+        what: Names it in the message.
+
+    Raises:
+        InvalidArgumentError: That user has no home here.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidArgumentError(
+            f"{what} '{path}': no such user here has a home: write the whole path"
+        ) from error
 
 
 def without_password(url: str) -> str:

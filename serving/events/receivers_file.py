@@ -35,6 +35,7 @@ from pydantic import (
 from runtimes.errors import InvalidArgumentError
 from serving.events.address_guard import Network
 from serving.events.receivers import DEFAULT_SOURCE, Receiver, Receivers
+from serving.settings import whole_path
 
 EVENTS_FILE: Final = "events.yaml"
 MAX_FILE_BYTES: Final = 1 << 20
@@ -183,9 +184,5 @@ def _receiver(found: _Receiver, file: Path) -> Receiver:
 def _beside(file: Path, named: Path | None) -> Path | None:
     if named is None:
         return None
-    try:
-        return file.absolute().parent / named.expanduser()
-    except RuntimeError as error:
-        raise InvalidArgumentError(
-            f"{file}: '{named}': no such user here has a home: write the whole path"
-        ) from error
+    is_home = str(named).startswith("~")
+    return file.absolute().parent / (whole_path(named, f"{file}:") if is_home else named)

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from runtimes.errors import InvalidArgumentError
 from serving.predictions.order import LogOrder, encode_order
-from serving.settings import Settings
+from serving.settings import Settings, whole_path
 
 
 def log_order(settings: Settings) -> LogOrder | None:
@@ -19,7 +18,7 @@ def log_order(settings: Settings) -> LogOrder | None:
     is_url = "://" in place and not place.startswith("file://")
     folder = settings.home / "predictions" if is_url else Path(place.removeprefix("file://"))
     return LogOrder(
-        folder=str(_expanded(folder).absolute()),
+        folder=str(whole_path(folder, "BASCULE_PREDICTION_LOG")),
         url=place if is_url else "",
         rate=settings.prediction_log_rate,
         inputs=settings.prediction_log_inputs,
@@ -32,12 +31,3 @@ def log_arguments(settings: Settings) -> tuple[str, ...]:
     """Return what a worker's command line says of the log; nothing where there is none."""
     order = log_order(settings)
     return () if order is None else (f"--prediction-log={encode_order(order)}",)
-
-
-def _expanded(folder: Path) -> Path:
-    try:
-        return folder.expanduser()
-    except RuntimeError as error:
-        raise InvalidArgumentError(
-            f"BASCULE_PREDICTION_LOG '{folder}': no such user here has a home: write the whole path"
-        ) from error

@@ -71,10 +71,23 @@ def test_where_to_write_is_looked_at_first(
     assert f"{target} cannot be written: {why}" in text
 
 
-def test_a_log_in_a_home_of_nobody_is_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("setting", "arguments"),
+    [
+        ("HOME", ["list"]),
+        ("BLOBS", ["list"]),
+        ("EVENTS_FILE", ["events", "receivers"]),
+        ("PREDICTION_LOG", ["log", "list"]),
+    ],
+)
+def test_a_home_of_nobody_is_named(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    arguments: list[str],
 ) -> None:
-    """A folder that leads nowhere is one sentence, as every other setting that is wrong."""
-    monkeypatch.setenv("BASCULE_PREDICTION_LOG", "~nosuchuser/log")
+    """A path that leads nowhere is one sentence, as every other setting that is wrong."""
+    monkeypatch.setenv(f"BASCULE_{setting}", "~nosuchuser/x")
+    text = failed(capsys, 1, *arguments)
 
-    assert "'~nosuchuser/log': no such user here" in failed(capsys, 1, "log", "list")
+    assert f"BASCULE_{setting} '~nosuchuser/x': no such user here" in text
