@@ -15,6 +15,7 @@ import numpy as np
 from runtimes.contract import Array
 from serving.wire.call import InferCall
 from serving.wire.tensors import array_bytes, encode_strings
+from serving.worker.quality_gate import JudgedOutputs
 
 ENTRY_BYTES: Final = 512
 """What an entry costs besides its elements: key, arrays' headers, the place in the order."""
@@ -81,7 +82,10 @@ class ResponseCache:
         while self.size_bytes + size_bytes > self.max_bytes:
             self._remove(next(iter(self._entries)))
         # Outputs of a batch are views of it: kept as they are, they would keep all of it.
-        self._entries[key] = _Entry([_copied(array) for array in outputs], size_bytes)
+        kept: Sequence[Array] = [_copied(array) for array in outputs]
+        if isinstance(outputs, JudgedOutputs):  # what was said of them holds for their copies
+            kept = JudgedOutputs(kept, outputs.judge, outputs.verdict)
+        self._entries[key] = _Entry(kept, size_bytes)
         self.size_bytes += size_bytes
 
     def drop(self, owner: int) -> None:

@@ -28,6 +28,7 @@ from serving.worker.loaded import LoadedVersion
 from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate, look_of
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import FIRST_THREAD_SLOT, FlightRecorder
+from serving.worker.response_cache import CacheKey, ResponseCache
 from serving.worker.stacking import Stacker
 from serving.worker.targets import Targets
 from tests.fakes.batching import DoublingModel, HeldCall, X, Y
@@ -230,6 +231,20 @@ def test_an_answer_is_judged_where_it_was_made(value: float) -> None:
     assert len(judge.output_threads) == 2
     assert threading.get_ident() not in judge.output_threads
     assert gate.report().withheld_answer_count == int(value > 50)
+
+
+def test_an_answer_that_is_kept_is_not_judged_again() -> None:
+    """What was said of it is kept with it, and is said to each caller."""
+    judge, cache, key = NotedJudge(), ResponseCache(1 << 20), CacheKey(1, b"digest")
+    gate = gate_of(judge)
+    cache.put(key, gate.look(1, [np.full((1, 1), 101, np.float32)]))
+    kept = cache.get(key)
+
+    assert kept is not None
+    for _ in range(2):
+        with pytest.raises(EngineError, match="output 'y' row 0 is above the maximum 100"):
+            gate.pass_on(HeldCall(1.0).call, kept)
+    assert len(judge.output_threads) == 1
 
 
 def test_nobody_looks_where_nothing_is_asked_of_answers() -> None:
