@@ -70,7 +70,7 @@ def _meanwhile(wanted: WantedModel, latest: Rollout, told: str) -> Iterator[Diff
     if latest.to_version == wanted.version:
         yield Difference(model=wanted.model, text=moves, follows=latest.id)
     else:
-        blocked = f"{moves}: abort it first (bascule rollout abort {wanted.model})"
+        blocked = f"{moves}: end it first (bascule rollout {latest.ending_order} {wanted.model})"
         yield Difference(model=wanted.model, text=told, blocked=blocked)
 
 

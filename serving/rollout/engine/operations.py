@@ -146,7 +146,13 @@ class RolloutOperations:
                 f"version {before} of '{model}', which was live before, is gone: push its bundle "
                 f"again, or name another with bascule promote {model} --to VERSION"
             )
-        begun = await driver.begin(key, live, Plan(strategy=Strategy.ROLLBACK), asked)
+        try:
+            begun = await driver.begin(key, live, Plan(strategy=Strategy.ROLLBACK), asked)
+        except AlreadyExistsError:
+            faster = await asyncio.to_thread(book.active, model)  # asked for at the same moment
+            if not faster or faster[0].plan.strategy is not Strategy.ROLLBACK:
+                raise
+            begun = faster[0]
         return await self._completed(driver, begun)
 
     async def rollouts(self, model: str | None = None) -> tuple[Rollout, ...]:

@@ -201,6 +201,18 @@ async def test_a_second_rollback_waits_for_the_first(it: Instance) -> None:
         assert loop.snapshot.routes.live["m"].version == 1
 
 
+async def test_two_rollbacks_at_the_same_moment_are_one(it: Instance) -> None:
+    """Neither sees the other before it begins: both wait for the one that was recorded."""
+    async with running(it):
+        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await it.until(State.COMPLETE)
+        both = [asyncio.ensure_future(it.controller.rollback("m")) for _ in range(2)]
+        first, second = [await one for one in both]
+        assert first.id == second.id
+        assert first.state is second.state is State.COMPLETE
+        assert [one.plan.strategy for one in it.book.history("m")].count(Strategy.ROLLBACK) == 1
+
+
 async def test_a_paused_rollback_is_told_to_whoever_asks_again(it: Instance) -> None:
     """Nobody waits for what does not go on."""
     async with running(it):

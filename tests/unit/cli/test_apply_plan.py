@@ -82,7 +82,14 @@ def test_what_differs_is_done() -> None:
     ("seen", "told"),
     [
         (replace(SEEN, versions={"m": frozenset({1})}), "m:2 is not there: it has 1"),
-        (replace(SEEN, latest={"m": rollout_record(to_version=3)}), "abort it first"),
+        (replace(SEEN, latest={"m": rollout_record(to_version=3)}), "rollout abort m"),
+        (
+            replace(
+                SEEN,
+                latest={"m": rollout_record(to_version=3, state=RolloutState.ROLLING_BACK)},
+            ),
+            "rollout skip-step m",
+        ),
         (
             replace(
                 SEEN, latest={"m": rollout_record(state=RolloutState.ROLLED_BACK, note="slow")}
