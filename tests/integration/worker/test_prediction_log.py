@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
+from serving.registry.ensemble import EnsembleStep, TensorLink
 from serving.registry.log_policy import LogPolicy
 from serving.registry.version import VersionSpec
 from tests.fakes import models
@@ -100,6 +102,36 @@ def test_a_model_says_what_is_kept_of_it(tmp_path: Path) -> None:
     ]
     assert (X + 0.5).tobytes() not in written
     assert X.tobytes() not in written
+
+
+def test_what_an_ensemble_withholds_its_steps_withhold(tmp_path: Path) -> None:
+    """Its own record lacks the bytes, and the model of its step logs nothing of such a call."""
+    tiny = version(tmp_path, "tiny", models.tiny())
+    only = EnsembleStep(
+        model="tiny",
+        version=1,
+        inputs=(TensorLink(own="x", shared="secret"),),
+        outputs=(TensorLink(own="y", shared="z"),),
+    )
+    policy = replace(
+        tiny.policy,
+        max_batch_rows=8,
+        inputs=(TensorSpec(name="secret", datatype=Datatype.FP32, shape=(16,)),),
+        outputs=(TensorSpec(name="z", datatype=Datatype.FP32, shape=(4,)),),
+        ensemble=(only,),
+        log=LogPolicy(redacted=("secret",)),
+    )
+    ensemble = replace(tiny, model="both", file="", policy=policy)
+    with logging_worker(tmp_path) as (worker, place), worker.client() as client:
+        worker.apply(tiny, ensemble)
+        withheld = _id_of(client.ask(infer("/v2/models/both/infer", {"secret": X + 0.5})))
+        open_call = _id_of(client.ask(infer(TINY, {"x": X})))
+        found = logged_ids(place, [withheld, open_call])
+        written = b"".join(path.read_bytes() for path in place.glob("*-*"))
+
+    assert found.keys() == {withheld, open_call}
+    assert X.tobytes() in written
+    assert (X + 0.5).tobytes() not in written
 
 
 def test_calls_of_one_batch_are_kept_with_their_places(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError, InvalidArgumentError
 from serving.errors import QueueFullError
 from serving.ids import VersionKey
@@ -30,20 +31,27 @@ FORK = (
 )
 
 
-def described(one: EnsembleStep) -> ServedVersion:
+def described(one: EnsembleStep, datatype: Datatype = Datatype.FP32) -> ServedVersion:
     """A model of sums with as many inputs as a step maps."""
-    return served([tensor(link.own) for link in one.inputs], [tensor("o")])
+    return served([tensor(link.own, datatype=datatype) for link in one.inputs], [tensor("o")])
 
 
 class Stage:
     """An ensemble over models by hand."""
 
-    def __init__(self, *steps: EnsembleStep, output: str = "y", cached: bool = False) -> None:
+    def __init__(
+        self,
+        *steps: EnsembleStep,
+        output: str = "y",
+        cached: bool = False,
+        datatype: Datatype = Datatype.FP32,
+    ) -> None:
         self.loop = HandLoop()
         self.statistics = StatisticsRecorder(VersionKey("e", 1))
         self.models = [SumIntake() for _ in steps]
-        members = [described(one) for one in steps]
-        plan = plan_ensemble(served([tensor("x")], [tensor(output)]), steps, members)
+        members = [described(one, datatype) for one in steps]
+        whole = served([tensor("x", datatype=datatype)], [tensor(output)])
+        plan = plan_ensemble(whole, steps, members)
         cache = ResponseCache(1 << 20)
         recorder = StatisticsRecorder(VersionKey("m", 1))
         intakes = [

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from runtimes.contract import Array
+from runtimes.datatypes import Datatype
 from serving.ids import VersionKey
 from serving.monitor.log_counts import LogTally
 from serving.monitor.statistics import StatisticsRecorder
@@ -117,9 +118,13 @@ def test_texts_count_with_their_length() -> None:
     text = "a" * 1_000_000
     texts = np.array([[text]], object)
     batch = _taken(LogPolicy(), HeldCall(1.0), [texts.reshape(1)])
-    stage = Stage(step("a", {"i0": "x"}, {"o": "y"}))
-    stage.ask(1.0)
+    stage = Stage(step("a", {"i0": "x"}, {"o": "y"}), datatype=Datatype.BYTES)
+    asked = HeldCall(1.0)
+    asked.call = msgspec.structs.replace(asked.call, tensors=(texts,), shapes=((1, 1),))
+    stage.intake.submit(asked)
+    (waiting,) = stage.models[0].waiting
 
+    assert waiting.size_bytes > 1_000_000
     assert batch is not None
     assert batch.held_bytes > 1_000_000
     assert array_bytes(texts) > 1_000_000
