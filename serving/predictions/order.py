@@ -11,8 +11,8 @@ from serving.registry.log_policy import KeptInputs, LogPolicy
 MAX_SEGMENT_BYTES: Final = 64 << 20
 MIN_SEGMENT_BYTES: Final = 64 << 10
 SEGMENTS_OF_ROOM: Final = 16
-"""A segment is so many times smaller than the room of all: what goes to make room is little. Where as
-many processes write at once, their open segments alone may fill the room: that is warned of."""
+"""A segment is so many times smaller than the room of all: what goes to make room is little. As
+many processes that write at once may fill it with open segments alone: that is warned of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
