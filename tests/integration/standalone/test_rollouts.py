@@ -85,8 +85,8 @@ def test_an_abort_during_the_bake_goes_back_at_once(home: Path) -> None:
     """`live` is version 1 at every edge when the abort has returned; the candidate is let go."""
     with serving(home) as server:
         started(server, bake_s=600)
-        until(server, State.SWITCHED)
-        assert server.answer("m")[1] == "2"
+        until(server, State.SWITCHED)  # recorded; edges obey just after
+        server.until(lambda: server.answer("m")[1] == "2", "the flip is obeyed")
         server.admin("POST", "/v1/models/m/rollout/abort", {"reason": "scores look wrong"})
         assert server.answer("m")[1] == "1"
         until(server, State.ROLLED_BACK)
