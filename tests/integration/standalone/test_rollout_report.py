@@ -90,7 +90,7 @@ def kept_after(home: Path, number: int, state: RolloutState) -> Kept:
 def test_a_wrong_candidate_is_shown_with_its_rows(home: Path) -> None:
     """Each output with its share of rows and its largest error, and the row that shows it."""
     page = json.loads(report(home, "1", "--json"))
-    assert page["lead"].startswith("It was taken back: version 1 answers")
+    assert page["lead"].startswith("It was taken back: version 1 then answered")
     outputs, worst = tables(page, "Comparison of answers to equal calls")
     comparison = kept_after(home, 1, RolloutState.SHADOW).comparison
     assert comparison is not None
