@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -104,8 +106,8 @@ class Swapper:
         return AdminClient(self.instance.home / "run" / "admin.sock")
 
 
-def act(swapper: Swapper, options: argparse.Namespace) -> None:
-    """Steady, a block of swaps, steady, …, then rollbacks."""
+def act(swapper: Swapper, options: argparse.Namespace) -> Swapper:
+    """Steady, a block of swaps, steady, …, then rollbacks; return what was recorded."""
     for turn in range(options.count):
         if turn % BLOCK == 0:
             time.sleep(options.steady_s)
@@ -115,6 +117,7 @@ def act(swapper: Swapper, options: argparse.Namespace) -> None:
     for _ in range(options.rollbacks):
         swapper.roll_back()
     time.sleep(SETTLED_S)
+    return swapper
 
 
 def loads(instance: Instance, rate: float) -> tuple[Load, ...]:
@@ -149,19 +152,21 @@ def loads(instance: Instance, rate: float) -> tuple[Load, ...]:
 
 async def under_load(
     instance: Instance, swapper: Swapper, options: argparse.Namespace
-) -> dict[str, Ledger]:
-    """Swap in a thread while the clients ask."""
+) -> tuple[Swapper, dict[str, Ledger]]:
+    """Swap while the clients ask, in another process: a thread's work would be in their times."""
     ledgers = {SWING: Ledger(), COUNTER: Ledger()}
     stop = asyncio.Event()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)  # a collection would be in the clients' latencies
-    async with asyncio.TaskGroup() as group:
-        for load in loads(instance, options.rate):
-            ledger = ledgers[load.asked[0].question.model]
-            group.create_task(record(load, stop, ledger))
-        await asyncio.to_thread(act, swapper, options)
-        stop.set()
-    return ledgers
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(1, get_context("spawn")) as beside:
+        async with asyncio.TaskGroup() as group:
+            for load in loads(instance, options.rate):
+                ledger = ledgers[load.asked[0].question.model]
+                group.create_task(record(load, stop, ledger))
+            swapper = await loop.run_in_executor(beside, act, swapper, options)
+            stop.set()
+    return swapper, ledgers
 
 
 def run(options: argparse.Namespace, folder: Path) -> tuple[Run, ...]:
@@ -171,7 +176,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[Run, ...]:
         push_models(instance, folder)
         swapper = Swapper(instance, options.keep_old)
         head = heading("", time.monotonic())
-        ledgers = asyncio.run(under_load(instance, swapper, options))
+        swapper, ledgers = asyncio.run(under_load(instance, swapper, options))
     return tuple(
         _judged(head, ledgers[model], swapper, reports, options.ledger, model)
         for model, reports in swapper.reports.items()
