@@ -115,7 +115,7 @@ def test_a_rollout_goes_on_whatever_part_is_killed(running: Instance) -> None:
         until(lambda: has_left(running, "CANARY"), "the flip")
         replaced(running, "ControllerReplica")
         until(lambda: stands(running, "SWITCHED"), "the new controller goes on")
-        assert running.predict("plain")["model_version"] == str(other)
+        until(lambda: running.predict("plain")["model_version"] == str(other), "it is obeyed")
         until(lambda: has_left(running, "SWITCHED"), "the end")
         until(lambda: stands(running, "COMPLETE"), "it is complete")
         callers.until_answers(200)

@@ -10,16 +10,25 @@ from tests.fakes.hostile import HttpReply, ask, post
 from tests.fakes.standalone_server import Server
 
 DEPTH = 1_000_000
-DEEP = {
-    "open": b"[" * DEPTH,
-    "closed": b"[" * DEPTH + b"]" * DEPTH,
-    "objects": b'{"a":' * DEPTH,
-    "inside": b'{"parameters":{"a":' + b"[" * DEPTH,
-}
+SMALL_DEPTH = 150_000
+"""In bodies that neither files nor tensors may be in: those end at 1 MiB."""
+
+
+def nested(depth: int) -> dict[str, bytes]:
+    """Write JSON that is nested so deep."""
+    return {
+        "open": b"[" * depth,
+        "closed": b"[" * depth + b"]" * depth,
+        "objects": b'{"a":' * depth,
+        "inside": b'{"parameters":{"a":' + b"[" * depth,
+    }
+
+
+DEEP = nested(DEPTH)
 INFER = "/v2/models/a/infer"
+LOAD = "/v2/repository/models/a/load"
 ADMIN = (
     "/v2/repository/index",
-    "/v2/repository/models/a/load",
     "/v2/repository/models/a/unload",
     "/v2/logging",
     "/v2/trace/setting",
@@ -35,11 +44,26 @@ def infer(server: Server, model: str = "a", **request: object) -> HttpReply:
 
 
 @pytest.mark.parametrize("body", DEEP.values(), ids=DEEP)
-@pytest.mark.parametrize("path", [INFER, *ADMIN])
+@pytest.mark.parametrize("path", [INFER, LOAD])
 def test_a_million_levels_are_refused(server: Server, path: str, body: bytes) -> None:
     """Wherever JSON is read, nesting without end is the client's mistake and names the limit."""
     reply = ask(server.http, post(path, body))
     assert (reply.status, "maximum allowed limit (100)" in reply.error) == (400, True)
+
+
+@pytest.mark.parametrize("form", DEEP)
+@pytest.mark.parametrize("path", ADMIN)
+def test_small_bodies_nested_deep_are_refused(server: Server, path: str, form: str) -> None:
+    """So it is where neither files nor tensors may come."""
+    reply = ask(server.http, post(path, nested(SMALL_DEPTH)[form]))
+    assert (reply.status, "maximum allowed limit (100)" in reply.error) == (400, True)
+
+
+@pytest.mark.parametrize("path", ADMIN)
+def test_a_body_without_files_is_small(server: Server, path: str) -> None:
+    """What is larger is refused for its size, before it is read."""
+    reply = ask(server.http, post(path, DEEP["closed"]))
+    assert (reply.status, "1048576" in reply.error) == (413, True)
 
 
 @pytest.mark.parametrize("body", DEEP.values(), ids=DEEP)

@@ -41,6 +41,7 @@ def test_calls_are_traced_as_clients_ask(home: Path, tmp_path: Path) -> None:
         http.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"], "trace_rate": "2"})
         for _ in range(4):
             server.answer("a")
+        server.until(lambda: len(traces(file)) > 1, "two of four are written, after the replies")
         during = traces(file)
         grpc.update_trace_settings("a", settings={"trace_level": "OFF"})
         for _ in range(4):

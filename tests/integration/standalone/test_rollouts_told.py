@@ -51,7 +51,7 @@ def test_a_receiver_that_was_away_gets_a_rollouts_events_signed_and_in_order(
         body = {"version": 2, "bake_s": 600, "reason": "release of May"}
         server.admin("POST", "/v1/models/m/rollout", body)
         server.until(lambda: state_of(server) == "SWITCHED", "it is switched")
-        assert server.answer("m")[1] == "2"
+        server.until(lambda: server.answer("m")[1] == "2", "the flip is obeyed")
         server.until(
             lambda: 'bascule_events{receiver="ops",state="PENDING"} 5' in server.metrics(),
             "it waits",
