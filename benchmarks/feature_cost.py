@@ -17,7 +17,6 @@ and 0.95. Rounds differed by up to a third, so what is near 1 is no difference; 
 digest and a copy, some 20 µs.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,14 +26,14 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.edge_overhead import RESULTS
-from benchmarks.instance import Instance, InstanceError, running_instance
-from benchmarks.load_tools import LoadError, Measured, http_load, require_tools
+from benchmarks.instance import Instance
+from benchmarks.load_tools import Measured, http_load
 from benchmarks.loads import Request
 from benchmarks.models.graphs import Graph, Port, node
-from benchmarks.models.layout import Config, ModelFolder, Tensor, write_model
+from benchmarks.models.layout import Config, ModelFolder, Tensor
 from benchmarks.models.small import small_models
-from benchmarks.report import Sample, as_facts, markdown, rows, write
+from benchmarks.report import Sample
+from benchmarks.side_by_side import Comparison, compare
 
 PLAIN: Final = "plain"
 MID: Final = Request(model="mid", inputs={"x": np.ones((1, 512), np.float32)})
@@ -87,32 +86,16 @@ class Case:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="what cache, ensembles and priorities cost")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="features-") as scratch:
-        folder = Path(scratch)
-        for model in _models():
-            write_model(folder / "models", model)
-        try:
-            require_tools()
-            with running_instance(folder / "models") as instance:
-                samples = [
-                    sample
-                    for number in range(1, options.rounds + 1)
-                    for connections in options.connections
-                    for sample in _round(number, instance, connections, options.seconds)
-                ]
-        except (InstanceError, LoadError) as error:
-            print(error, file=sys.stderr)
-            return 1
-    table = rows(samples)
-    title = f"What features cost: median of {options.rounds} rounds of {options.seconds:.0f} s"
-    write(options.results, "feature_cost", markdown(title, table, PLAIN), as_facts(table))
-    return 1 if any(row.failures for row in table) else 0
+    return compare(
+        Comparison(
+            name="feature_cost",
+            about="what cache, ensembles and priorities cost",
+            title="What features cost",
+            plain=PLAIN,
+            models=_models,
+            measured=_round,
+        )
+    )
 
 
 def _round(number: int, instance: Instance, connections: int, seconds: float) -> Iterator[Sample]:

@@ -7,7 +7,6 @@ instance that logs, over HTTP with binary tensors through the edge; rounds are o
 what is compared is measured side by side. `off` is a version whose configuration wants no log.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.edge_overhead import RESULTS
-from benchmarks.instance import Instance, InstanceError, running_instance
-from benchmarks.load_tools import LoadError, http_load, require_tools
+from benchmarks.instance import Instance
+from benchmarks.load_tools import http_load
 from benchmarks.loads import Request
-from benchmarks.models.layout import ModelFolder, write_model
+from benchmarks.models.layout import ModelFolder
 from benchmarks.models.small import small_models
-from benchmarks.report import Sample, as_facts, markdown, rows, write
+from benchmarks.report import Sample
+from benchmarks.side_by_side import Comparison, compare
 
 OFF: Final = "off"
 RATES: Final = {OFF: "0", "a tenth": "0.1", "all": "1"}
@@ -33,34 +32,17 @@ RATE: Final = 'parameters {{ key: "prediction_log_rate" value {{ string_value: "
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="what the prediction log costs")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="log-cost-") as scratch:
-        folder = Path(scratch)
-        for model in _models():
-            write_model(folder / "models", model)
-        try:
-            require_tools()
-            with running_instance(
-                folder / "models", prediction_log=str(folder / "log")
-            ) as instance:
-                samples = [
-                    sample
-                    for number in range(1, options.rounds + 1)
-                    for connections in options.connections
-                    for sample in _round(number, instance, connections, options.seconds)
-                ]
-        except (InstanceError, LoadError) as error:
-            print(error, file=sys.stderr)
-            return 1
-    table = rows(samples)
-    title = f"What the log costs: median of {options.rounds} rounds of {options.seconds:.0f} s"
-    write(options.results, "log_cost", markdown(title, table, OFF), as_facts(table))
-    return 1 if any(row.failures for row in table) else 0
+    return compare(
+        Comparison(
+            name="log_cost",
+            about="what the prediction log costs",
+            title="What the log costs",
+            plain=OFF,
+            models=_models,
+            measured=_round,
+            has_prediction_log=True,
+        )
+    )
 
 
 def _round(number: int, instance: Instance, connections: int, seconds: float) -> Iterator[Sample]:
