@@ -146,16 +146,8 @@ def resume(connection: sql.Connection, names: Sequence[str], now_utc: datetime) 
 
 def redeliver(connection: sql.Connection, where: sql.ColumnElement[bool], now_utc: datetime) -> int:
     """Send deliveries again as if never sent; return how many."""
-    now = now_utc.isoformat()
-    values = {
-        "state": DeliveryState.PENDING,
-        "attempt_count": 0,
-        "since_utc": now,
-        "due_utc": now,
-        "ended_utc": None,
-        "told": ON_ITS_WAY,
-    }
-    return connection.execute(sql.update(EVENT_DELIVERIES).where(where).values(values)).rowcount
+    again = sql.update(EVENT_DELIVERIES).where(where).values(_never_sent(now_utc))
+    return connection.execute(again).rowcount
 
 
 def read_deliveries(connection: sql.Connection, events: Sequence[int]) -> tuple[Delivery, ...]:
@@ -204,24 +196,27 @@ def _hand_out_to(
 ) -> None:
     columns = (OUTBOX.c.id, OUTBOX.c.type, OUTBOX.c.subject)
     query = sql.select(*columns).where(OUTBOX.c.id > seen_id).order_by(OUTBOX.c.id)
-    now = now_utc.isoformat()
+    fresh = _never_sent(now_utc)
     rows = [
-        {
-            "event": row.id,
-            "receiver": receiver.name,
-            "subject": row.subject,
-            "state": DeliveryState.PENDING,
-            "attempt_count": 0,
-            "since_utc": now,
-            "due_utc": now,
-            "ended_utc": None,
-            "told": ON_ITS_WAY,
-        }
+        {"event": row.id, "receiver": receiver.name, "subject": row.subject, **fresh}
         for row in connection.execute(query)
         if receiver.wants(row.type, row.subject)
     ]
     if rows:
         connection.execute(sql.insert(EVENT_DELIVERIES), rows)
+
+
+def _never_sent(now_utc: datetime) -> dict[str, object]:
+    """The columns of a delivery that begins now."""
+    now = now_utc.isoformat()
+    return {
+        "state": DeliveryState.PENDING,
+        "attempt_count": 0,
+        "since_utc": now,
+        "due_utc": now,
+        "ended_utc": None,
+        "told": ON_ITS_WAY,
+    }
 
 
 def _note(connection: sql.Connection, claimed: Claim, values: Mapping[str, object]) -> None:
