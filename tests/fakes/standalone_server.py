@@ -84,6 +84,11 @@ class Server:
 
         return asyncio.run(ask())
 
+    def rollout_state(self) -> str:
+        """Where the latest rollout stands."""
+        newest = self.admin("GET", "/v1/rollouts")[0]  # type: ignore[index]  # a list
+        return str(newest["state"])
+
     def worker_pids(self) -> dict[str, int]:
         """Process ids by pool."""
         return {w["pool"]: w["pid"] for w in self.admin("GET", "/v1/status")["workers"]}

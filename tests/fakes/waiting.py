@@ -11,7 +11,7 @@ from serving.clock import SystemClock
 
 PATIENCE_S: Final = 60.0
 """Far more than anything takes on a busy machine of two processors."""
-_PAUSE_S: Final = 0.02
+PAUSE_S: Final = 0.02
 
 
 def until(
@@ -19,6 +19,7 @@ def until(
     what: str,
     *,
     limit_s: float = PATIENCE_S,
+    pause_s: float = PAUSE_S,
     excused: tuple[type[Exception], ...] = (),
 ) -> None:
     """Return when something holds.
@@ -27,6 +28,7 @@ def until(
         holds: Looks once.
         what: Names it in the failure.
         limit_s: For how long it is looked at.
+        pause_s: Between two looks.
         excused: What a look may raise meanwhile; it counts as no.
 
     Raises:
@@ -43,5 +45,5 @@ def until(
         else:
             if found:
                 return
-        pause.wait(_PAUSE_S)
+        pause.wait(pause_s)
     raise AssertionError(f"never came true: {what}; the last look gave {found!r}")

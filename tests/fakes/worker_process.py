@@ -6,7 +6,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 
 from serving.registry.version import ServingPolicy, VersionSpec
 from serving.worker.control import ApplyRequest
+from tests.fakes.waiting import until
 
 PATIENCE_S = 20.0
 
@@ -228,11 +228,8 @@ def apply_request(*versions: VersionSpec) -> bytes:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return when a condition holds."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end_s, f"not in time: {what}"
-        time.sleep(0.005)
+    """Return when a condition holds, which may be for a short time only."""
+    until(condition, what, limit_s=PATIENCE_S, pause_s=0.005)
 
 
 @contextmanager

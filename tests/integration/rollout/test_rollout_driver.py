@@ -25,7 +25,7 @@ from serving.registry.store import Registry
 from serving.registry.version import VersionState
 from serving.rollout.controller import Controller
 from serving.rollout.engine.driver import RolloutDriver
-from serving.rollout.loop import Ports
+from serving.rollout.loop import ControlLoop, Ports
 from serving.rollout.ports import Mirror
 from serving.rollout.sources import Selection, Sources
 from serving.settings import load_settings
@@ -111,6 +111,14 @@ class Instance:
         await self.controller.loop.until(lambda: self.book.history("m")[0].state is state)
         return self.book.history("m")[0]
 
+    async def moved_on(self) -> ControlLoop:
+        """Have all traffic on version 2, and 1 unloaded."""
+        await self.controller.start_rollout("m", 2, Plan(bake_s=0))
+        await self.until(State.COMPLETE)
+        loop = self.controller.loop
+        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        return loop
+
 
 @asynccontextmanager
 async def running(instance: Instance) -> AsyncIterator[Instance]:
@@ -184,10 +192,7 @@ async def test_a_rollback_that_is_held_says_so(it: Instance) -> None:
 async def test_a_second_rollback_waits_for_the_first(it: Instance) -> None:
     """Two people are in a hurry: both are told that version 1 is live, when it is."""
     async with running(it):
-        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
-        await it.until(State.COMPLETE)
-        loop = it.controller.loop
-        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        loop = await it.moved_on()
         it.cluster.is_automatic = False
         first = asyncio.ensure_future(it.controller.rollback("m"))
         await it.until(State.LOADING)
@@ -216,10 +221,7 @@ async def test_two_rollbacks_at_the_same_moment_are_one(it: Instance) -> None:
 async def test_a_paused_rollback_is_told_to_whoever_asks_again(it: Instance) -> None:
     """Nobody waits for what does not go on."""
     async with running(it):
-        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
-        await it.until(State.COMPLETE)
-        loop = it.controller.loop
-        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        await it.moved_on()
         it.cluster.is_automatic = False
         first = asyncio.ensure_future(it.controller.rollback("m"))
         await it.until(State.LOADING)
@@ -256,10 +258,7 @@ async def test_a_return_that_was_cut_short_is_not_told_as_one(it: Instance) -> N
 async def test_no_rollback_begins_to_a_version_that_is_gone(it: Instance) -> None:
     """Its files were collected: that is said at once, with a remedy, and nothing is recorded."""
     async with running(it):
-        await it.controller.start_rollout("m", 2, Plan(bake_s=0))
-        await it.until(State.COMPLETE)
-        loop = it.controller.loop
-        await loop.until(lambda: M1 not in loop.desired.versions and loop.is_settled)
+        await it.moved_on()
         collect(it.registry, Rules(keep_days=0, takes_archived=True), "bob")
         with pytest.raises(NotFoundError, match=r"version 1 of 'm'.* is gone: .*promote m --to"):
             await it.controller.rollback("m")

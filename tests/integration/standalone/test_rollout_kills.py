@@ -6,19 +6,17 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
 from serving.registry.aliases import aliases_of
-from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.rollout_record import RolloutState
 from serving.registry.store import Registry
 from tests.fakes import postgres
 from tests.fakes.callers import calling
-from tests.fakes.models import tiny
+from tests.fakes.pushed import push_versions
 from tests.fakes.standalone_server import Server, serving
 
 State = RolloutState
@@ -31,24 +29,6 @@ PLAN = {
     "guardrails": {"mismatch_share": -1},
 }
 """It moves only when a step is skipped: in none of its states can a test come too late."""
-
-
-def push_versions(home: Path, url: str = "", config: str = "") -> None:
-    """Put versions 1, which is live, and 2 of `m` into a registry."""
-    with Registry(home, url=url) as registry:
-        for version, content in ((1, tiny()), (2, tiny("B"))):
-            source = home / f"source{version}" / "model.onnx"
-            source.parent.mkdir()
-            source.write_bytes(content)
-            order = PackOrder(
-                model_file=source,
-                name="m",
-                version=version,
-                created_utc=datetime.now(UTC),
-                config=config,
-            )
-            pack_bundle(order, home / f"bundle{version}")
-            registry.push(home / f"bundle{version}", "ann")
 
 
 def until(server: Server, state: RolloutState) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ import pytest
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.aliases import Author
-from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.rollout_plan import Guardrails, Plan, Step, Strategy
 from serving.registry.rollout_record import Order, Rollout, RolloutState
 from serving.registry.rollouts import RolloutBook
@@ -19,7 +18,7 @@ from serving.registry.store import Registry
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
 from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
-from tests.fakes.models import tiny
+from tests.fakes.pushed import push_versions
 from tests.fakes.standalone_server import Server, serving
 
 State = RolloutState
@@ -36,28 +35,13 @@ QUICK = Plan(
 def home_with_two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with versions 1 (live) and 2 of `m`."""
     home = tmp_path_factory.mktemp("h")
-    with Registry(home) as registry:
-        for version, content in ((1, tiny()), (2, tiny("B"))):
-            source = home / f"source{version}" / "model.onnx"
-            source.parent.mkdir()
-            source.write_bytes(content)
-            order = PackOrder(
-                model_file=source, name="m", version=version, created_utc=datetime.now(UTC)
-            )
-            pack_bundle(order, home / f"bundle{version}")
-            registry.push(home / f"bundle{version}", "ann")
+    push_versions(home)
     return home
 
 
 def started(server: Server, **body: object) -> dict[str, object]:
     """Begin a rollout to version 2."""
     return server.admin("POST", "/v1/models/m/rollout", {"version": 2, **body})
-
-
-def state_of(server: Server) -> str:
-    """Return where the latest rollout stands."""
-    newest = server.admin("GET", "/v1/rollouts")[0]  # type: ignore[index]  # a list
-    return str(newest["state"])
 
 
 def states(server: Server) -> dict[int, str]:
@@ -68,7 +52,7 @@ def states(server: Server) -> dict[int, str]:
 
 def until(server: Server, state: RolloutState) -> None:
     """Wait for the latest rollout to stand somewhere."""
-    server.until(lambda: state_of(server) == state, f"the rollout is {state}")
+    server.until(lambda: server.rollout_state() == state, f"the rollout is {state}")
 
 
 def test_blue_green_moves_all_calls_and_lets_the_old_version_go(home: Path) -> None:
@@ -151,7 +135,7 @@ def test_an_instance_that_died_goes_on_from_any_state(home: Path, state: Rollout
 
 def is_complete(server: Server) -> bool:
     """Whether it has ended well; steps that wait for calls are skipped."""
-    state = state_of(server)
+    state = server.rollout_state()
     if state in {State.SHADOW, State.CANARY}:
         server.admin("POST", "/v1/models/m/rollout/skip-step", {})
     return state == State.COMPLETE

@@ -1,15 +1,12 @@
 """Events of a real rollout reach a real receiver, whoever was away or died meanwhile."""
 
 import socket
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.store import Registry
-from tests.fakes.models import tiny
-from tests.fakes.standalone_server import Server, free_ports, serving
+from tests.fakes.pushed import push_versions
+from tests.fakes.standalone_server import free_ports, serving
 from tests.fakes.webhook_receiver import SECRET, receiving, verified
 
 WAITING = 'bascule_events{receiver="ops",state="PENDING"} 5'
@@ -18,26 +15,11 @@ TYPES = ["pending", "preflight", "loading", "verifying", "switched", "complete"]
 
 def prepared(home: Path, url: str) -> None:
     """Push two versions of `m`, and name a receiver."""
-    with Registry(home) as registry:
-        for version, content in ((1, tiny()), (2, tiny("B"))):
-            source = home / f"source{version}" / "model.onnx"
-            source.parent.mkdir()
-            source.write_bytes(content)
-            order = PackOrder(
-                model_file=source, name="m", version=version, created_utc=datetime.now(UTC)
-            )
-            pack_bundle(order, home / f"bundle{version}")
-            registry.push(home / f"bundle{version}", "ann")
+    push_versions(home)
     (home / "secret").write_text(SECRET)
     (home / "events.yaml").write_text(
         f"source: /bascule/test\nreceivers: [{{name: ops, url: '{url}', secret_file: secret}}]\n"
     )
-
-
-def state_of(server: Server) -> str:
-    """Return where the latest rollout stands."""
-    newest = server.admin("GET", "/v1/rollouts")[0]  # type: ignore[index]  # a list
-    return str(newest["state"])
 
 
 def test_a_receiver_that_was_away_gets_a_rollouts_events_signed_and_in_order(
@@ -50,7 +32,7 @@ def test_a_receiver_that_was_away_gets_a_rollouts_events_signed_and_in_order(
     with socket.create_server(("127.0.0.1", port)), serving(home) as server:
         body = {"version": 2, "bake_s": 600, "reason": "release of May"}
         server.admin("POST", "/v1/models/m/rollout", body)
-        server.until(lambda: state_of(server) == "SWITCHED", "it is switched")
+        server.until(lambda: server.rollout_state() == "SWITCHED", "it is switched")
         server.until(lambda: server.answer("m")[1] == "2", "the flip is obeyed")
         server.until(
             lambda: 'bascule_events{receiver="ops",state="PENDING"} 5' in server.metrics(),
