@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
+from serving.monitor.sequential import Counted
 from serving.monitor.traffic import bucket_end_s
 from serving.rollout.engine.histograms import Histogram, quantile_key, size
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns
 from serving.rollout.engine.output_shift import OutputShift
-from serving.rollout.engine.sequential import Counted
 
 _MIB = 2**20
 

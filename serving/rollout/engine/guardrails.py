@@ -23,6 +23,14 @@ from typing import Final
 
 import msgspec
 
+from serving.monitor.sequential import (
+    NOTHING,
+    Counted,
+    Evidence,
+    rate_excess,
+    share_above,
+    share_bound,
+)
 from serving.monitor.traffic import TrafficDelta
 from serving.registry.rollout_plan import Guardrails
 from serving.rollout.engine.findings import (
@@ -37,14 +45,6 @@ from serving.rollout.engine.findings import (
 )
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns, closed, waited
 from serving.rollout.engine.output_shift import OutputShift, shifted, stored
-from serving.rollout.engine.sequential import (
-    NOTHING,
-    Counted,
-    Evidence,
-    rate_excess,
-    share_above,
-    share_bound,
-)
 
 MIN_GROWTH_BYTES: Final = 64 * 2**20
 """Memory that a worker may take beyond its level whatever its share."""

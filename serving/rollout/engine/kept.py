@@ -12,6 +12,7 @@ import msgspec
 from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
+from serving.monitor.sequential import Counted
 from serving.monitor.traffic import TrafficDelta, bucket_end_s
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_record import Rollout
@@ -19,7 +20,6 @@ from serving.registry.version import ServedVersion
 from serving.rollout.engine.findings import Finding
 from serving.rollout.engine.guardrails import Watch
 from serving.rollout.engine.histograms import Histogram, quantile_key, size
-from serving.rollout.engine.sequential import Counted
 
 MAX_SAMPLES: Final = 120
 """Of one state; more are joined in pairs."""

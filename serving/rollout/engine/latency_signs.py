@@ -19,9 +19,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from serving.monitor.sequential import Evidence, sign_excess
 from serving.monitor.traffic import BUCKETS_PER_DOUBLING, summed
 from serving.rollout.engine.histograms import Histogram, quantile_key, resampled, size, thinned
-from serving.rollout.engine.sequential import Evidence, sign_excess
 
 MIN_ARM_COUNT: Final = 20
 """Calls of each arm in a window; more for quantiles that so few do not have."""

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Final
 
 from serving.monitor.output_bins import bin_end
+from serving.monitor.sequential import Counted, Evidence, log_average, rate_excess
 from serving.monitor.traffic import summed
 from serving.rollout.engine.histograms import (
     Histogram,
@@ -22,7 +23,6 @@ from serving.rollout.engine.histograms import (
     thinned,
     without,
 )
-from serving.rollout.engine.sequential import Counted, Evidence, log_average, rate_excess
 
 GROUP_COUNT: Final = 8
 MIN_FIRST_COUNT: Final = 100

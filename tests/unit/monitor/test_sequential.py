@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.rollout.engine.sequential import (
+from serving.monitor.sequential import (
     MAX_EXACT_COUNT,
+    ChangeEvidence,
     Counted,
     Evidence,
     log_average,
     rate_excess,
     share_above,
     share_bound,
+    share_risen,
     sign_excess,
 )
 
@@ -189,3 +191,32 @@ def test_a_bound_holds_the_true_share(count: int, data: st.DataObject) -> None:
 def test_nothing_counted_bounds_nothing() -> None:
     """Without a call the share may be anything."""
     assert share_bound(Counted(0, 0), 0.01) == 1
+
+
+@given(limit=st.floats(0.05, 0.9), sizes=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+def test_a_share_that_never_rose_gains_nothing(limit: float, sizes: list[int]) -> None:
+    """Whichever moment a rise is looked for at, the mean of the evidence is at most 1."""
+    mean = 0.0
+    for path in product(*(range(size + 1) for size in sizes)):
+        chance, evidence = 1.0, ChangeEvidence()
+        for count, size in zip(path, sizes, strict=True):
+            chance *= math.comb(size, count) * limit**count * (1 - limit) ** (size - count)
+            evidence = share_risen(evidence, Counted(count, size), limit)
+        mean += chance * math.exp(evidence.log_e)
+
+    assert mean <= 1 + 1e-9
+
+
+def test_good_times_do_not_hide_a_rise() -> None:
+    """After 10,000 good rows a rise from 5 to 20 % over a limit of 8 % is found within 500 rows."""
+    evidence = ChangeEvidence()
+    for _ in range(400):
+        evidence = share_risen(evidence, Counted(1, 25), 0.08)
+    quiet = evidence.log_e
+    rows = 0
+    while evidence.log_e < math.log(40) and rows < 10_000:
+        evidence = share_risen(evidence, Counted(5, 25), 0.08)
+        rows += 25
+
+    assert quiet < math.log(40)
+    assert rows <= 500

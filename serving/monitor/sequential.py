@@ -117,6 +117,42 @@ def sign_excess(evidence: Evidence, *, worse_count: int, better_count: int) -> E
     return evidence.after(_binomial_log_ratios(evidence.grid, counted, 0.5))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeEvidence:
+    """What speaks for a share that has risen above a limit at some moment, whichever that was.
+
+    An average over beginnings: the evidence since window k counts `1 / (k * (k + 1))`, which is 1
+    in all, and one that has not begun stands at 1. An average of such evidence is evidence, so the
+    chance that it ever reaches 1/alpha is at most alpha, and good windows before a change cost no
+    more than the logarithm of their number squared.
+    """
+
+    log_sums: tuple[float, ...] = ()
+    """Of the beginnings so far, for each alternative of the grid; empty before the first window."""
+    window_count: int = 0
+
+    @property
+    def log_e(self) -> float:
+        """The natural logarithm of the e-value."""
+        to_come = -math.log(self.window_count + 1)
+        if not self.log_sums:
+            return to_come
+        mean = _log_sum(np.asarray(self.log_sums)) - math.log(len(self.log_sums))
+        return float(np.logaddexp(mean, to_come))
+
+
+def share_risen(evidence: ChangeEvidence, counted: Counted, limit: float) -> ChangeEvidence:
+    """Add a window of one arm: has the share of events risen above a limit between 0 and 1?
+
+    Rows count as independent given what came before.
+    """
+    count = evidence.window_count + 1
+    before = np.asarray(evidence.log_sums) if evidence.log_sums else np.full(len(_GRID), -math.inf)
+    begun = np.logaddexp(before, -math.log(count * (count + 1)))
+    after = begun + _binomial_log_ratios(_GRID, counted, limit)
+    return ChangeEvidence(log_sums=tuple(float(value) for value in after), window_count=count)
+
+
 def log_average(evidences: tuple[Evidence, ...]) -> float:
     """Return the logarithm of the mean of several e-values, which is one whatever joins them."""
     if not evidences:
