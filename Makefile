@@ -48,9 +48,10 @@ format: $(INSTALLED) ## rewrite the code as `make check` wants it
 protos: $(INSTALLED) ## make the stubs in protos/generated again
 	$(BIN)/python -m protos.generate
 
-docs: $(INSTALLED) ## write the table of settings into the README, and the schema of bundles
+docs: $(INSTALLED) ## write what is made of the code: settings, schemas, metrics
 	$(BIN)/python -m benchmarks.settings_table
 	$(BIN)/python -m benchmarks.bundle_schema
+	$(BIN)/python -m benchmarks.monitoring_files
 
 bench: $(INSTALLED) ## what the edge costs, against peers: needs wrk and h2load
 	$(BIN)/python -m benchmarks.edge_overhead

@@ -70,6 +70,7 @@ WORDS: Final = {
     "status": Word("serving.cli.operate", "Show versions, workers and edges."),
     "contract": Word("serving.cli.contract", "Draft a data contract; test data against one."),
     "quality": Word("serving.cli.quality", "What a model's data contracts have seen."),
+    "metrics": Word("serving.cli.metrics", "What /metrics says, and what is made of it."),
     "predict": Word("serving.cli.predict", "Call a model and print its outputs."),
     "loadtest": Word(
         "serving.cli.loadtest", "Ask a model under load and prove that nothing is lost."

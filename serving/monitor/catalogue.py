@@ -1,99 +1,93 @@
 """Every metric: name, kind, unit, labels, help. Nobody else spells a metric's name.
 
 `nv_*` are Triton's names, units and labels, so its dashboards and `perf_analyzer` work; `bascule_*`
-are ours. HAProxy's own (`haproxy_*`) are passed on as they come.
+are ours. HAProxy's own (`haproxy_*`) are passed on as they come; `haproxy_catalogue` has those that
+rules and boards look at. `METRICS.md` is made of both.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
-GPU: Final = "gpu_uuid"
-"""The label of a GPU's own metrics, and one more of what a model on a GPU does."""
+from serving.monitor.metric_spec import MetricSpec, When, of_gpu, of_version
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricSpec:
-    """One metric as it is exposed."""
-
-    name: str
-    kind: str
-    """`counter` or `gauge`."""
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-def _of_version(name: str, kind: str, help_text: str, *more: str) -> MetricSpec:
-    return MetricSpec(name=name, kind=kind, help=help_text, labels=("model", "version", *more))
-
-
-def _of_gpu(name: str, kind: str, help_text: str) -> MetricSpec:
-    return MetricSpec(name=name, kind=kind, help=help_text, labels=(GPU,))
-
-
-REQUEST_SUCCESS: Final = _of_version(
+REQUEST_SUCCESS: Final = of_version(
     "nv_inference_request_success", "counter", "Number of successful inference requests"
 )
-REQUEST_FAILURE: Final = _of_version(
+REQUEST_FAILURE: Final = of_version(
     "nv_inference_request_failure", "counter", "Number of failed inference requests", "reason"
 )
-INFERENCES: Final = _of_version(
+INFERENCES: Final = of_version(
     "nv_inference_count", "counter", "Number of inferences performed, by rows"
 )
-EXECUTIONS: Final = _of_version(
+EXECUTIONS: Final = of_version(
     "nv_inference_exec_count", "counter", "Number of model executions performed"
 )
-PENDING: Final = _of_version(
+PENDING: Final = of_version(
     "nv_inference_pending_request_count", "gauge", "Requests accepted and not yet executing"
 )
-REQUEST_US: Final = _of_version(
+REQUEST_US: Final = of_version(
     "nv_inference_request_duration_us", "counter", "Cumulative request duration in microseconds"
 )
-QUEUE_US: Final = _of_version(
+QUEUE_US: Final = of_version(
     "nv_inference_queue_duration_us", "counter", "Cumulative queuing duration in microseconds"
 )
-COMPUTE_INPUT_US: Final = _of_version(
+COMPUTE_INPUT_US: Final = of_version(
     "nv_inference_compute_input_duration_us",
     "counter",
     "Cumulative duration of putting inputs together, in microseconds",
 )
-COMPUTE_INFER_US: Final = _of_version(
+COMPUTE_INFER_US: Final = of_version(
     "nv_inference_compute_infer_duration_us",
     "counter",
     "Cumulative duration of running the model, in microseconds",
 )
-COMPUTE_OUTPUT_US: Final = _of_version(
+COMPUTE_OUTPUT_US: Final = of_version(
     "nv_inference_compute_output_duration_us",
     "counter",
     "Cumulative duration of handing outputs over, in microseconds",
 )
-CACHE_HITS: Final = _of_version(
-    "nv_cache_num_hits_per_model", "counter", "Number of requests answered from the response cache"
+CACHE_HITS: Final = of_version(
+    "nv_cache_num_hits_per_model",
+    "counter",
+    "Number of requests answered from the response cache",
+    when=When.CACHE,
 )
-CACHE_MISSES: Final = _of_version(
-    "nv_cache_num_misses_per_model", "counter", "Number of requests that the cache did not know"
+CACHE_MISSES: Final = of_version(
+    "nv_cache_num_misses_per_model",
+    "counter",
+    "Number of requests that the cache did not know",
+    when=When.CACHE,
 )
-CACHE_HIT_US: Final = _of_version(
+CACHE_HIT_US: Final = of_version(
     "nv_cache_hit_duration_per_model",
     "counter",
     "Cumulative duration of finding answers in the cache, in microseconds",
+    when=When.CACHE,
 )
-CACHE_MISS_US: Final = _of_version(
+CACHE_MISS_US: Final = of_version(
     "nv_cache_miss_duration_per_model",
     "counter",
     "Cumulative duration of looking in vain and of keeping answers, in microseconds",
+    when=When.CACHE,
 )
-LOAD_SECONDS: Final = _of_version("nv_model_load_duration_secs", "gauge", "Model load time")
-LOGGED: Final = _of_version(
-    "bascule_prediction_log_records_total", "counter", "Predictions that were written to the log"
+LOAD_SECONDS: Final = of_version("nv_model_load_duration_secs", "gauge", "Model load time")
+LOGGED: Final = of_version(
+    "bascule_prediction_log_records_total",
+    "counter",
+    "Predictions that were written to the log",
+    when=When.PREDICTION_LOG,
 )
-LOGGED_BYTES: Final = _of_version(
-    "bascule_prediction_log_bytes_total", "counter", "Bytes that were written to the log"
+LOGGED_BYTES: Final = of_version(
+    "bascule_prediction_log_bytes_total",
+    "counter",
+    "Bytes that were written to the log",
+    when=When.PREDICTION_LOG,
 )
-LOG_LOST: Final = _of_version(
+LOG_LOST: Final = of_version(
     "bascule_prediction_log_lost_total",
     "counter",
     "Answered predictions that the log was to keep and lost, by reason",
     "reason",
+    when=When.PREDICTION_LOG,
 )
 
 CPU_UTILIZATION: Final = MetricSpec(
@@ -115,89 +109,103 @@ PINNED_USED: Final = MetricSpec(
     kind="gauge",
     help="Pinned memory pool used memory size, in bytes; there is no such pool here",
 )
-GPU_UTILIZATION: Final = _of_gpu("nv_gpu_utilization", "gauge", "GPU utilization rate [0.0 - 1.0]")
-GPU_MEMORY_TOTAL: Final = _of_gpu(
-    "nv_gpu_memory_total_bytes", "gauge", "GPU total memory, in bytes"
-)
-GPU_MEMORY_USED: Final = _of_gpu("nv_gpu_memory_used_bytes", "gauge", "GPU used memory, in bytes")
-GPU_POWER_USAGE: Final = _of_gpu("nv_gpu_power_usage", "gauge", "GPU power usage in watts")
-GPU_POWER_LIMIT: Final = _of_gpu("nv_gpu_power_limit", "gauge", "GPU power limit in watts")
-GPU_ENERGY: Final = _of_gpu(
+GPU_UTILIZATION: Final = of_gpu("nv_gpu_utilization", "gauge", "GPU utilization rate [0.0 - 1.0]")
+GPU_MEMORY_TOTAL: Final = of_gpu("nv_gpu_memory_total_bytes", "gauge", "GPU total memory, in bytes")
+GPU_MEMORY_USED: Final = of_gpu("nv_gpu_memory_used_bytes", "gauge", "GPU used memory, in bytes")
+GPU_POWER_USAGE: Final = of_gpu("nv_gpu_power_usage", "gauge", "GPU power usage in watts")
+GPU_POWER_LIMIT: Final = of_gpu("nv_gpu_power_limit", "gauge", "GPU power limit in watts")
+GPU_ENERGY: Final = of_gpu(
     "nv_energy_consumption", "counter", "GPU energy consumption in joules since the driver started"
 )
 
-VIOLATIONS: Final = _of_version(
+VIOLATIONS: Final = of_version(
     "bascule_contract_violations_total",
     "counter",
     "Rows that broke a rule of the version's data contract",
     "input",
     "rule",
     "action",
+    when=When.CONTRACT,
 )
-CONTRACT_ROWS: Final = _of_version(
-    "bascule_contract_rows_total", "counter", "Rows that a data contract judged"
+CONTRACT_ROWS: Final = of_version(
+    "bascule_contract_rows_total", "counter", "Rows that a data contract judged", when=When.CONTRACT
 )
-CONTRACT_BAD_ROWS: Final = _of_version(
+CONTRACT_BAD_ROWS: Final = of_version(
     "bascule_contract_violating_rows_total",
     "counter",
     "Rows that broke at least one rule of the data contract",
+    when=When.CONTRACT,
 )
-CONTRACT_REJECTED: Final = _of_version(
+CONTRACT_REJECTED: Final = of_version(
     "bascule_contract_rejected_requests_total",
     "counter",
     "Requests that the data contract refused",
+    when=When.CONTRACT,
 )
-CONTRACT_WITHHELD: Final = _of_version(
+CONTRACT_WITHHELD: Final = of_version(
     "bascule_contract_withheld_answers_total",
     "counter",
     "Answers that were not sent because the model's outputs broke the data contract",
+    when=When.CONTRACT,
 )
-MISSING_VALUES: Final = _of_version(
+MISSING_VALUES: Final = of_version(
     "bascule_missing_values_total",
     "counter",
     "Missing values in requests, by how: nan, token, empty, absent",
     "input",
     "kind",
+    when=When.CONTRACT,
 )
-CONTRACT_RATE: Final = _of_version(
+CONTRACT_RATE: Final = of_version(
     "bascule_contract_window_rate",
     "gauge",
     "Share of the window's rows, for each limit that the data contract sets",
     "rule",
+    when=When.CONTRACT_LIMIT,
 )
-CONTRACT_ALARM: Final = _of_version(
+CONTRACT_ALARM: Final = of_version(
     "bascule_contract_alarm",
     "gauge",
     "1 if that share is over its limit and the window has enough rows",
     "rule",
+    when=When.CONTRACT_LIMIT,
 )
-EVENT_LAG: Final = _of_version(
+EVENT_LAG: Final = of_version(
     "bascule_event_lag_seconds",
     "gauge",
     "Age of the oldest event of the latest request that said when it happened",
+    when=When.AGE,
 )
-REFERENCE_AGE: Final = _of_version(
-    "bascule_reference_age_seconds", "gauge", "Time since the end of the reference data"
+REFERENCE_AGE: Final = of_version(
+    "bascule_reference_age_seconds",
+    "gauge",
+    "Time since the end of the reference data",
+    when=When.AGE,
 )
-TRAINING_AGE: Final = _of_version(
-    "bascule_model_training_age_seconds", "gauge", "Time since the end of the training data"
+TRAINING_AGE: Final = of_version(
+    "bascule_model_training_age_seconds",
+    "gauge",
+    "Time since the end of the training data",
+    when=When.AGE,
 )
 
 VERSIONS_BY_STATE: Final = MetricSpec(
     name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
 )
-FINDINGS: Final = _of_version(
+FINDINGS: Final = of_version(
     "bascule_preflight_findings",
     "gauge",
     "What preflight noticed of a version, by code",
     "code",
     "severity",
+    when=When.FINDING,
 )
 EVENTS: Final = MetricSpec(
     name="bascule_events",
     kind="gauge",
     help="Events of the outbox by receiver and state: DELIVERED, PENDING, DEAD",
     labels=("receiver", "state"),
+    when=When.RECEIVER,
 )
 READY: Final = MetricSpec(
     name="bascule_ready", kind="gauge", help="1 if every wanted version can answer"
@@ -213,10 +221,12 @@ WORKER_RESTARTS: Final = MetricSpec(
     kind="counter",
     help="Restarts of a worker process after it ended by itself",
     labels=("pool", "worker"),
+    when=When.WORKER,
 )
 WORKER_RSS: Final = MetricSpec(
     name="bascule_worker_rss_bytes",
     kind="gauge",
     help="Resident memory of a worker process",
     labels=("pool", "worker"),
+    when=When.WORKER,
 )

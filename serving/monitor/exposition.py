@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.monitor import catalogue
-from serving.monitor.catalogue import MetricSpec
 from serving.monitor.log_counts import LogCounts
+from serving.monitor.metric_spec import GPU, MetricSpec
 from serving.monitor.statistics import VersionStatistics
 
 NS_PER_US: Final = 1_000
@@ -96,7 +96,7 @@ def _metric(samples: Sequence[Sample]) -> Iterator[str]:
     for sample in samples:
         labels = [*zip(metric.labels, sample.labels, strict=True)]
         if sample.gpu_uuid:
-            labels.append((catalogue.GPU, sample.gpu_uuid))
+            labels.append((GPU, sample.gpu_uuid))
         pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
         braces = f"{{{pairs}}}" if pairs else ""
         yield f"{metric.name}{braces} {_number(sample.value)}"

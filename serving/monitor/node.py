@@ -11,6 +11,7 @@ import pynvml
 
 from serving.monitor import catalogue
 from serving.monitor.exposition import Sample
+from serving.monitor.metric_spec import MetricSpec
 
 MILLI: Final = 1_000
 PERCENT: Final = 100
@@ -46,7 +47,7 @@ def _gpu(index: int) -> Iterator[Sample]:
     uuid = pynvml.nvmlDeviceGetUUID(handle)
     labels = (uuid.decode() if isinstance(uuid, bytes) else str(uuid),)
     # What a device does not support (MIG, virtual GPUs) is left out.
-    questions: tuple[tuple[catalogue.MetricSpec, Callable[[], float]], ...] = (
+    questions: tuple[tuple[MetricSpec, Callable[[], float]], ...] = (
         (
             catalogue.GPU_UTILIZATION,
             lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / PERCENT,

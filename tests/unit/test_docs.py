@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from benchmarks.bundle_schema import CONTRACT_SCHEMA, SCHEMA, contract_schema_text, schema_text
+from benchmarks.monitoring_files import made_files
 from benchmarks.settings_table import with_table
 from serving.cli.main import WORDS, build_app
 from serving.registry.manifest import Manifest
@@ -42,6 +43,12 @@ def test_the_schema_of_bundles_is_current() -> None:
     """The JSON schemas are those that the code gives: run `make docs`."""
     assert SCHEMA.read_text() == schema_text()
     assert CONTRACT_SCHEMA.read_text() == contract_schema_text()
+
+
+@pytest.mark.parametrize("path", sorted(made_files()), ids=lambda path: path.name)
+def test_what_is_made_of_the_metrics_is_current(path: Path) -> None:
+    """The files are those that the catalogue gives: run `make docs`."""
+    assert path.read_text() == made_files()[path]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 from serving.monitor import catalogue, exposition
-from serving.monitor.catalogue import MetricSpec
 from serving.monitor.exposition import Sample
+from serving.monitor.metric_spec import MetricSpec
 from serving.monitor.statistics import DurationSum, FailureReason, VersionStatistics
 
 SPECS = [value for value in vars(catalogue).values() if isinstance(value, MetricSpec)]
