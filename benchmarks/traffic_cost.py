@@ -21,6 +21,7 @@ from typing import Final
 
 import numpy as np
 
+from serving.monitor.stages import HTTP
 from serving.monitor.traffic_recorder import TrafficRecorder
 
 BATCHES: Final = 1024
@@ -74,9 +75,12 @@ def _summed(instants: Sequence[int], _: int) -> int:
 
 def _counted(instants: Sequence[int], end_ns: int, recorder: TrafficRecorder) -> int:
     enqueued_ns: list[int] = []
+    transports = bytearray()
     for instant in instants:
-        enqueued_ns.append(instant)  # noqa: PERF402  as the batcher does, beside other work
-    recorder.count_answered(enqueued_ns, end_ns)
+        enqueued_ns.append(instant)  # as the batcher does, beside other work
+        transports.append(HTTP)
+    moments = (end_ns - 3_000, end_ns - 2_000, end_ns - 1_000, end_ns)
+    recorder.count_answered(enqueued_ns, transports, moments)
     return sum(enqueued_ns) + len(enqueued_ns)
 
 

@@ -13,7 +13,11 @@ from serving.monitor.metric_list import all_metrics, haproxy_metrics, metrics_pa
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    metrics = typer.Typer(help="What :8002/metrics says.", no_args_is_help=True)
+    metrics = typer.Typer(
+        help="What :8002/metrics says.",
+        no_args_is_help=True,
+        epilog="Example: bascule metrics list",
+    )
     metrics.command("list", epilog="Examples: bascule metrics list · bascule metrics list --json")(
         list_metrics
     )

@@ -7,7 +7,14 @@ rules and boards look at. `METRICS.md` is made of both.
 
 from typing import Final
 
-from serving.monitor.metric_spec import MetricSpec, When, of_gpu, of_version
+from serving.monitor.metric_spec import (
+    MetricSpec,
+    When,
+    histogram_of_version,
+    of_gpu,
+    of_version,
+)
+from serving.monitor.stages import EDGES_S
 
 REQUEST_SUCCESS: Final = of_version(
     "nv_inference_request_success", "counter", "Number of successful inference requests"
@@ -44,6 +51,20 @@ COMPUTE_OUTPUT_US: Final = of_version(
     "nv_inference_compute_output_duration_us",
     "counter",
     "Cumulative duration of handing outputs over, in microseconds",
+)
+REQUEST_SECONDS: Final = histogram_of_version(
+    "bascule_request_duration_seconds",
+    EDGES_S,
+    "Answered calls by how long they took, from receipt in the worker to the reply's handing over",
+    "transport",
+)
+STAGE_SECONDS: Final = histogram_of_version(
+    "bascule_stage_duration_seconds",
+    EDGES_S,
+    "The same calls by what each stage took: queue, batch (putting inputs together), compute, "
+    "encode; a call of a merged batch is charged the whole batch's",
+    "transport",
+    "stage",
 )
 CACHE_HITS: Final = of_version(
     "nv_cache_num_hits_per_model",

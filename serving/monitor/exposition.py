@@ -4,16 +4,20 @@ Written by hand because prometheus_client ends every counter's name with `_total
 names have no such end.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from serving.monitor import catalogue
 from serving.monitor.log_counts import LogCounts
 from serving.monitor.metric_spec import GPU, MetricSpec
+from serving.monitor.stages import REQUEST, StageTimes
 from serving.monitor.statistics import VersionStatistics
 
 NS_PER_US: Final = 1_000
+NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class Sample:
     labels: tuple[str, ...] = ()
     gpu_uuid: str = ""
     """Becomes one more label, for what a model did on a GPU."""
+    counts: tuple[int, ...] = ()
+    """Of a histogram: how many were in each bucket, the one without end among them. Then `value` is
+    the sum of what was observed."""
 
 
 def render(samples: Iterable[Sample]) -> bytes:
@@ -53,6 +60,7 @@ def version_samples(
             yield Sample(metric, value, labels, gpu)
         if item.has_cache:
             yield from (Sample(name, value, labels, gpu) for name, value in _cache_counters(item))
+        yield from _stage_samples(item.stages, labels, gpu)
         if item.log is not None:
             yield from _log_samples(item.log, labels)
     for (model, version), seconds in load_s.items():
@@ -89,6 +97,16 @@ def _log_samples(log: LogCounts, labels: tuple[str, str]) -> Iterator[Sample]:
         yield Sample(catalogue.LOG_LOST, count, (*labels, reason))
 
 
+def _stage_samples(
+    stages: Iterable[StageTimes], labels: tuple[str, str], gpu: str
+) -> Iterator[Sample]:
+    for each in stages:
+        is_whole = each.stage == REQUEST
+        metric = catalogue.REQUEST_SECONDS if is_whole else catalogue.STAGE_SECONDS
+        more = (each.transport,) if is_whole else (each.transport, each.stage)
+        yield Sample(metric, each.sum_ns / NS_PER_S, (*labels, *more), gpu, each.counts)
+
+
 def _metric(samples: Sequence[Sample]) -> Iterator[str]:
     metric = samples[0].metric
     yield f"# HELP {metric.name} {metric.help}"
@@ -97,9 +115,27 @@ def _metric(samples: Sequence[Sample]) -> Iterator[str]:
         labels = [*zip(metric.labels, sample.labels, strict=True)]
         if sample.gpu_uuid:
             labels.append((GPU, sample.gpu_uuid))
-        pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
-        braces = f"{{{pairs}}}" if pairs else ""
-        yield f"{metric.name}{braces} {_number(sample.value)}"
+        if sample.counts:
+            yield from _buckets(metric, sample, labels)
+        else:
+            yield f"{metric.name}{_braces(labels)} {_number(sample.value)}"
+
+
+def _buckets(
+    metric: MetricSpec, sample: Sample, labels: Sequence[tuple[str, str]]
+) -> Iterator[str]:
+    """Write a histogram: how many were at most as large as each edge, their sum and number."""
+    totals = [*accumulate(sample.counts)]
+    for edge, total in zip((*metric.edges, math.inf), totals, strict=True):
+        end = "+Inf" if math.isinf(edge) else f"{edge:g}"
+        yield f"{metric.name}_bucket{_braces([*labels, ('le', end)])} {total}"
+    yield f"{metric.name}_sum{_braces(labels)} {_number(sample.value)}"
+    yield f"{metric.name}_count{_braces(labels)} {totals[-1]}"
+
+
+def _braces(labels: Sequence[tuple[str, str]]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+    return f"{{{pairs}}}" if pairs else ""
 
 
 def _escaped(value: str) -> str:

@@ -66,6 +66,20 @@ def of_version(
     return MetricSpec(name=name, kind=kind, help=help_text, labels=labels, when=when)
 
 
+def histogram_of_version(
+    name: str, edges: tuple[float, ...], help_text: str, *more: str
+) -> MetricSpec:
+    """Describe a histogram of what a version's answered calls took."""
+    return MetricSpec(
+        name=name,
+        kind=Kind.HISTOGRAM,
+        help=help_text,
+        labels=("model", "version", *more),
+        when=When.TRAFFIC,
+        edges=edges,
+    )
+
+
 def of_gpu(name: str, kind: str, help_text: str, *more: str) -> MetricSpec:
     """Describe a metric of a GPU, with the labels that it has besides."""
     return MetricSpec(name=name, kind=kind, help=help_text, labels=(GPU, *more), when=When.GPU)

@@ -16,6 +16,7 @@ from runtimes.errors import BasculeError
 from serving.ids import VersionKey
 from serving.monitor.log_counts import LogCounts, LogTally
 from serving.monitor.quality.report import QualityReport, merged
+from serving.monitor.stages import HTTP, StageTimes, merged_stages
 from serving.monitor.traffic_recorder import TrafficRecorder
 
 
@@ -117,6 +118,8 @@ class VersionStatistics:
     """Of the GPU that all of it ran on; empty: the CPU, or several."""
     quality: QualityReport | None = None
     """What its data contract has seen; None: it has none."""
+    stages: tuple[StageTimes, ...] = ()
+    """How long its answered calls took, by how they came."""
 
     @property
     def key(self) -> VersionKey:
@@ -173,6 +176,7 @@ def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
         log=one.log + other.log if one.log and other.log else one.log or other.log,
         gpu_uuid=one.gpu_uuid,
         quality=merged(one.quality, other.quality),
+        stages=merged_stages(one.stages, other.stages),
     )
 
 
@@ -198,7 +202,7 @@ class StatisticsRecorder:
         """Start at zero."""
         self._key = key
         self.traffic = TrafficRecorder(began_ns)
-        """The same calls, as guardrails look at them."""
+        """The same calls, as guardrails and histograms look at them."""
         self._inference_count = 0
         self._success_count = 0
         self._success_ns = 0
@@ -258,7 +262,7 @@ class StatisticsRecorder:
         self._output_ns += call_count * (end_ns - split_ns)
 
     def count_composed(
-        self, rows: int, end_ns: int, duration_ns: int, phases: Phases, *, is_copy: bool = False
+        self, rows: int, end_ns: int, duration_ns: int, phases: Phases, *, transport: int = HTTP
     ) -> None:
         """Count a call of an ensemble that was answered: one execution, composed of its steps'.
 
@@ -267,7 +271,7 @@ class StatisticsRecorder:
             end_ns: When its reply was handed over.
             duration_ns: From receipt to then.
             phases: The sums over its steps.
-            is_copy: Of another version's call: no client's, and so left out of the traffic.
+            transport: How it came. A copy is no client's, and so left out of the traffic.
         """
         begin_ns = end_ns - phases.input_ns - phases.infer_ns - phases.output_ns
         self.count_execution(
@@ -281,8 +285,7 @@ class StatisticsRecorder:
         self._input_ns += phases.input_ns
         self._infer_ns += phases.infer_ns
         self._output_ns += phases.output_ns
-        if not is_copy:
-            self.traffic.count_one(duration_ns)
+        self.traffic.count_alone(transport, duration_ns, *phases)
 
     def count_failure(
         self,
@@ -298,26 +301,25 @@ class StatisticsRecorder:
             reason: In Triton's words.
             duration_ns: From receipt to the refusal.
             error: What its caller was told; None: a fault of ours, or nobody was told.
-            is_copy: As in `count_composed`.
+            is_copy: Of another version's call: left out of the traffic.
         """
         self._failures[reason] += 1
         self._fail_ns += duration_ns
         if reason is not FailureReason.CANCELED and not is_copy:
             self.traffic.count_failure(error)
 
-    def count_hit(self, lookup_ns: int, duration_ns: int, *, is_copy: bool = False) -> None:
+    def count_hit(self, lookup_ns: int, duration_ns: int, transport: int = HTTP) -> None:
         """Count a call that was answered from the cache: a success that nothing was run for.
 
         Args:
             lookup_ns: How long finding the answer took.
             duration_ns: From receipt to the handing over of the reply.
-            is_copy: As in `count_composed`.
+            transport: As in `count_composed`.
         """
         self._hit_count += 1
         self._hit_ns += lookup_ns
         self._success_ns += duration_ns
-        if not is_copy:
-            self.traffic.count_one(duration_ns)
+        self.traffic.count_alone(transport, duration_ns)
 
     def count_miss(self, duration_ns: int) -> None:
         """Count an answered call that the cache did not know, and what the cache took of it."""
@@ -363,4 +365,5 @@ class StatisticsRecorder:
             ),
             pending_count=pending_count,
             log=None if self.log is None else self.log.counts(),
+            stages=self.traffic.counted_stages(),
         )

@@ -1,6 +1,6 @@
-"""Counts one version's calls for guardrails, in its worker. Fast path: called once per batch.
+"""Counts one version's calls for guardrails and histograms. Fast path: called once per batch.
 
-A batch costs one list append; those of every `FLUSH_BATCHES` are sorted into buckets together
+A batch's instants are only kept; those of every `FLUSH_BATCHES` are sorted into buckets together
 (`benchmarks/traffic_cost.py`). Outputs are looked at only while somebody asks for them, one row a
 batch.
 """
@@ -16,7 +16,13 @@ from runtimes.errors import BasculeError
 from serving.errors import WIRE
 from serving.ids import VersionKey
 from serving.monitor.output_bins import output_bin
-from serving.monitor.traffic import BUCKETS_PER_DOUBLING, TrafficCounters, TrafficDelta
+from serving.monitor.stages import COPY, StageHistograms, StageTimes
+from serving.monitor.traffic import (
+    BUCKETS_PER_DOUBLING,
+    TrafficCounters,
+    TrafficDelta,
+    latency_bucket,
+)
 
 FLUSH_BATCHES: Final = 512
 MAX_ROW_ELEMENTS: Final = 4096
@@ -59,13 +65,16 @@ class TrafficRecorder:
 
     __slots__ = (
         "_answered_count",
-        "_batches",
         "_bins",
         "_buckets",
+        "_came_ns",
         "_fault_count",
+        "_moments_ns",
+        "_sizes",
+        "_transports",
         "began_ns",
-        "has_copies",
         "sampler",
+        "stages",
     )
 
     def __init__(self, began_ns: int = 0) -> None:
@@ -76,31 +85,58 @@ class TrafficRecorder:
                 again counts anew.
         """
         self.began_ns = began_ns
-        self.has_copies = False
-        """Whether some of the calls are copies of another version's: these are left out."""
+        self.stages = StageHistograms()
+        """What the answered calls took; `counted_stages` has all of them."""
         self.sampler: OutputSampler | None = None
         """None: outputs are not looked at."""
         self._answered_count = 0
         self._fault_count = 0
-        self._batches: list[tuple[Sequence[int], int]] = []
+        self._came_ns: list[int] = []
+        self._transports = bytearray()
+        self._sizes: list[int] = []
+        self._moments_ns: list[int] = []
         self._buckets: Counter[int] = Counter()
         self._bins: dict[str, Counter[int]] = {}
 
-    def count_answered(self, enqueued_ns: Sequence[int], end_ns: int) -> None:
-        """Count the calls of one batch.
+    def count_answered(
+        self,
+        enqueued_ns: Sequence[int],
+        transports: bytes | bytearray,
+        moments_ns: tuple[int, int, int, int],
+    ) -> None:
+        """Count the answered calls of one batch.
 
         Args:
-            enqueued_ns: When each was received; kept, so nobody may change it.
-            end_ns: When all had their replies.
+            enqueued_ns: When each was received.
+            transports: How each came: an index of `serving.monitor.stages.TRANSPORTS`.
+            moments_ns: When the batch was taken up, its run began, its run ended, and when all had
+                their replies.
         """
-        batches = self._batches
-        batches.append((enqueued_ns, end_ns))
-        if len(batches) >= FLUSH_BATCHES:
+        self._came_ns.extend(enqueued_ns)
+        self._transports.extend(transports)
+        self._moments_ns.extend(moments_ns)
+        sizes = self._sizes
+        sizes.append(len(enqueued_ns))
+        if len(sizes) >= FLUSH_BATCHES:
             self._flush()
 
-    def count_one(self, duration_ns: int) -> None:
-        """Count an answered call that was in no batch."""
-        self.count_answered((0,), duration_ns)
+    def count_alone(self, transport: int, duration_ns: int, *stages_ns: int) -> None:
+        """Count an answered call that was in no batch.
+
+        Args:
+            transport: How it came.
+            duration_ns: From receipt to reply.
+            stages_ns: What each stage took, if it went through any.
+        """
+        self.stages.add_one(transport, duration_ns, *stages_ns)
+        if transport != COPY:
+            self._answered_count += 1
+            self._buckets[latency_bucket(duration_ns)] += 1
+
+    def counted_stages(self) -> tuple[StageTimes, ...]:
+        """Return the histograms."""
+        self._flush()
+        return self.stages.counted()
 
     def count_failure(self, error: BasculeError | None) -> None:
         """Count a failed call, unless its caller made a mistake."""
@@ -143,15 +179,28 @@ class TrafficRecorder:
         )
 
     def _flush(self) -> None:
-        """Sort the waiting calls into buckets, as `latency_bucket` does one."""
-        durations = np.asarray(
-            [end_ns - at_ns for enqueued_ns, end_ns in self._batches for at_ns in enqueued_ns],
-            np.int64,
-        )
-        self._batches = []
-        logs = np.log2(np.maximum(durations, _US) / _US) * BUCKETS_PER_DOUBLING
+        """Sort the waiting calls into buckets; copies are no clients' calls, guardrails pass them.
+
+        What belongs to a call is a column of `durations`; its rows are the stages.
+        """
+        if not self._sizes:
+            return
+        came = np.asarray(self._came_ns, np.int64)[None]
+        batches = np.asarray(self._moments_ns, np.int64).reshape(-1, 4).T
+        moments = np.repeat(batches, self._sizes, axis=1)
+        transports = np.frombuffer(bytes(self._transports), np.uint8)
+        for waiting in (self._came_ns, self._transports, self._sizes, self._moments_ns):
+            waiting.clear()
+        begins = np.concatenate((came, came, moments[:3]))
+        durations = np.concatenate((moments[3:], moments)) - begins
+        self.stages.add(transports, durations)
+        self._count_latencies(durations[0][transports != COPY])
+
+    def _count_latencies(self, durations_ns: Array) -> None:
+        """Count calls as `latency_bucket` sorts one."""
+        logs = np.log2(np.maximum(durations_ns, _US) / _US) * BUCKETS_PER_DOUBLING
         counts = np.bincount(logs.astype(np.int64))
-        self._answered_count += len(durations)
+        self._answered_count += len(durations_ns)
         self._buckets.update({int(each): int(counts[each]) for each in np.flatnonzero(counts)})
 
     def _collect(self) -> None:

@@ -19,13 +19,14 @@ from runtimes.errors import BasculeError, EngineError
 from serving.errors import DeadlineError, QueueTimeoutError
 from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
 from serving.worker.admission import QueueLimits, crowd_refusal, refusal
+from serving.worker.batch_count import BatchCounter
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
 from serving.worker.queue_levels import LevelQueue
-from serving.worker.queued import QueueBytes, QueuedCall, without_copies
+from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.recorder import LOOP_SLOT
 from serving.worker.tap import Observer
-from serving.worker.tracing import Moments, TraceSlot
+from serving.worker.tracing import TraceSlot
 
 log = structlog.get_logger(__name__)
 
@@ -57,15 +58,13 @@ class Batcher:
         observers: Sequence[Observer] = (),
     ) -> None:
         """Start idle; `levels` is the queue of a version with priorities."""
-        self._trace = trace
-        self._observers = tuple(observers)
+        self._counter = BatchCounter(statistics, now_ns, trace, observers)
         self._runner = runner
         self._batch_limits = batch_limits
         self._queue_limits = queue_limits
         self._queue_bytes = queue_bytes
         self._executor = executor
         self._statistics = statistics
-        self._traffic = statistics.traffic
         self._costs = costs
         self._loop = loop
         self._now_ns = now_ns
@@ -286,6 +285,7 @@ class Batcher:
     def _finish(self, part: Ran) -> None:
         rows = 0
         enqueued_ns: list[int] = []
+        transports = bytearray()
         self._answering = part
         for item, outputs in zip(part.batch, part.outputs, strict=True):
             try:
@@ -299,28 +299,12 @@ class Batcher:
                 continue
             rows += item.rows
             enqueued_ns.append(item.enqueued_ns)
+            transports.append(item.transport)
         self._answering = None
         try:
-            self._count(part, enqueued_ns, rows)
+            self._counter.count(part, enqueued_ns, transports, rows)
         except Exception:  # process edge: the callers have their answers, the next batch waits
             log.exception("batch_not_counted")
-
-    def _count(self, part: Ran, enqueued_ns: list[int], rows: int) -> None:
-        """Count a batch; of the calls that were answered, when they came and their rows."""
-        phases_ns = (part.begin_ns, part.infer_ns, part.split_ns, self._now_ns())
-        self._statistics.count_execution(part.rows, phases_ns)
-        self._statistics.count_successes(len(enqueued_ns), rows, sum(enqueued_ns), phases_ns)
-        if self._traffic.has_copies:
-            enqueued_ns = without_copies(enqueued_ns, part.batch)
-        self._traffic.count_answered(enqueued_ns, phases_ns[3])
-        if self._traffic.sampler is not None:
-            self._traffic.sample(part.outputs[0])
-        trace = self._trace
-        if trace is not None and trace.tracer is not None:
-            trace.tracer.take(trace.key, part.batch, Moments(*phases_ns))
-        if self._observers:
-            for observer in self._observers:
-                observer.take(part, phases_ns[3])
 
     def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
         self._count_failure(item, error, reason)

@@ -44,6 +44,11 @@ class MissedCall(QueuedCall):
         """Whether no client asked."""
         return self.asked.is_copy
 
+    @property
+    def transport(self) -> int:  # type: ignore[override]  # it stands for the other call
+        """How that one came."""
+        return self.asked.transport
+
     def refusal(self) -> BasculeError | None:
         """Return what the caller was told."""
         return self.asked.refusal()
@@ -155,7 +160,7 @@ class CachedIntake:
         end_ns = self._now_ns()
         if is_sent:
             lookup_ns, whole_ns = found_ns - begin_ns, end_ns - begin_ns
-            self._statistics.count_hit(lookup_ns, whole_ns, is_copy=item.is_copy)
+            self._statistics.count_hit(lookup_ns, whole_ns, item.transport)
             for observer in self._observers:
                 observer.take(answered_alone(item, outputs, found_ns), end_ns)
         else:

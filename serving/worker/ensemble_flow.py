@@ -13,6 +13,7 @@ import numpy as np
 from runtimes.contract import Array
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import BasculeError, EngineError
+from serving.monitor.stages import STEP
 from serving.monitor.statistics import NO_PHASES
 from serving.registry.version import ServedVersion
 from serving.wire.call import InferCall
@@ -38,6 +39,8 @@ class StepCall(QueuedCall):
     """A call of an ensemble at one of its steps, as that model's queue sees it."""
 
     __slots__ = ("flow", "step", "submitted_ns")
+
+    transport = STEP
 
     def __init__(self, flow: "Flow", step: BoundStep, call: InferCall, size_bytes: int) -> None:
         """Stand for a call at a step."""

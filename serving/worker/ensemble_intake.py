@@ -131,7 +131,7 @@ class EnsembleIntake:
                 end_ns,
                 end_ns - asked.enqueued_ns,
                 flow.phases,
-                is_copy=asked.is_copy,
+                transport=asked.transport,
             )
             for observer in self._observers:
                 observer.take(answered_alone(asked, outputs, asked.enqueued_ns), end_ns)

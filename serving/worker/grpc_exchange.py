@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
+from serving.monitor.stages import GRPC
 from serving.wire import coding, grpc_frame
 from serving.wire.call import InferCall
 from serving.wire.prediction_id import header, named_proto
@@ -17,6 +18,8 @@ class GrpcExchange(Exchange):
     """A ModelInfer call, as the edge carries gRPC over HTTP/1.1."""
 
     __slots__ = ()
+
+    transport = GRPC
 
     @property
     def request_target(self) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError
+from serving.monitor.stages import HTTP
 from serving.wire.call import InferCall
 
 
@@ -50,6 +51,8 @@ class QueuedCall(ABC):
     the reply was made."""
     is_copy = False
     """Of another version's call, to be compared: no client asked."""
+    transport = HTTP
+    """How it came: an index of `serving.monitor.stages.TRANSPORTS`."""
 
     @property
     def is_routed(self) -> bool:
@@ -97,14 +100,3 @@ class QueueBytes:
         """Start at none."""
         self.count = 0
         self.lock = threading.Lock()
-
-
-def without_copies(enqueued_ns: Sequence[int], batch: Sequence[QueuedCall]) -> list[int]:
-    """Return when the answered calls of clients were received; no two calls are at one instant.
-
-    Args:
-        enqueued_ns: The same of all answered calls.
-        batch: All calls of the batch.
-    """
-    copied_ns = {item.enqueued_ns for item in batch if item.is_copy}
-    return [at_ns for at_ns in enqueued_ns if at_ns not in copied_ns]

@@ -72,6 +72,11 @@ class SequencedCall(QueuedCall):
         """Let the batcher's stamp pass."""
 
     @property
+    def transport(self) -> int:  # type: ignore[override]  # it stands for the other call
+        """How that one came."""
+        return self.asked.transport
+
+    @property
     def state(self) -> Sequence[Array] | None:
         """What the call before left."""
         state: Sequence[Array] | None = None if self.line is None else self.line.state

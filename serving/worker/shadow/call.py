@@ -23,6 +23,7 @@ from runtimes.row_comparison import (
 )
 from runtimes.tolerance import Tolerance
 from serving.monitor.comparison import WORST_ROWS, OutputDifference, WorstRow, worst_rows
+from serving.monitor.stages import COPY
 from serving.wire.call import InferCall
 from serving.wire.tensors import element_bytes
 from serving.worker.loaded import LoadedVersion
@@ -52,6 +53,7 @@ class ShadowCall(QueuedCall):
     __slots__ = ("_loaded", "_wire", "answer")
 
     is_copy = True
+    transport = COPY
 
     def __init__(
         self, copy: ShadowCopy, loaded: LoadedVersion, answer: "asyncio.Future[Outcome]"

@@ -100,7 +100,6 @@ class Comparisons:
             return NotReadyError("this worker does not compare these versions now")
         try:
             call = ShadowCall(copy, loaded, self._desk.loop.create_future())
-            loaded.statistics.traffic.has_copies = True
             call.deadline_ns = self._desk.now_ns() + QUEUE_LIMIT_NS
             loaded.batcher.submit(call)
         except BasculeError as error:

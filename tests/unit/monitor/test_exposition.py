@@ -7,6 +7,7 @@ from serving.monitor import catalogue, exposition
 from serving.monitor.exposition import Sample
 from serving.monitor.metric_spec import MetricSpec
 from serving.monitor.statistics import DurationSum, FailureReason, VersionStatistics
+from serving.monitor.traffic_recorder import TrafficRecorder
 
 SPECS = [value for value in vars(catalogue).values() if isinstance(value, MetricSpec)]
 STATISTICS = VersionStatistics(
@@ -55,7 +56,7 @@ def test_every_reason_of_failure_is_there_from_the_start() -> None:
 def test_a_metric_is_defined_once() -> None:
     """Names are unique, and every metric has a help text and a kind."""
     assert len({spec.name for spec in SPECS}) == len(SPECS)
-    assert all(spec.help and spec.kind in ("counter", "gauge") for spec in SPECS)
+    assert all(spec.help and spec.kind in ("counter", "gauge", "histogram") for spec in SPECS)
 
 
 def test_what_runs_on_a_gpu_says_on_which() -> None:
@@ -68,3 +69,29 @@ def test_what_runs_on_a_gpu_says_on_which() -> None:
     failures = [line for line in lines if 'reason="OTHER"' in line]
     assert failures[1].endswith('{model="m",version="2",reason="OTHER",gpu_uuid="GPU-1"} 0')
     assert 'nv_model_load_duration_secs{model="m",version="2"} 0.5' in lines
+
+
+def test_a_histogram_counts_up_to_each_edge() -> None:
+    """Buckets hold all that was at most their edge, the last one everything; sum and number."""
+    metric = MetricSpec(name="h", kind="histogram", help="H.", labels=("a",), edges=(0.5, 1.0))
+    text = exposition.render([Sample(metric, 2.25, ("x",), "", (1, 0, 2))]).decode()
+    assert text.splitlines()[2:] == [
+        'h_bucket{a="x",le="0.5"} 1',
+        'h_bucket{a="x",le="1"} 1',
+        'h_bucket{a="x",le="+Inf"} 3',
+        'h_sum{a="x"} 2.25',
+        'h_count{a="x"} 3',
+    ]
+
+
+def test_stages_of_a_version_are_exposed() -> None:
+    """The request by itself, and what it consists of by stage, in seconds."""
+    recorder = TrafficRecorder()
+    recorder.count_answered([0], bytes(1), (200_000, 300_000, 400_000, 2_000_000))
+    counted = replace(STATISTICS, model="m", stages=recorder.counted_stages())
+    lines = exposition.render(exposition.version_samples([counted], {})).decode().splitlines()
+    of_version = 'model="m",version="2",transport="http"'
+    assert f"bascule_request_duration_seconds_sum{{{of_version}}} 0.002" in lines
+    assert f'bascule_stage_duration_seconds_count{{{of_version},stage="queue"}} 1' in lines
+    assert f'bascule_request_duration_seconds_bucket{{{of_version},le="0.001"}} 0' in lines
+    assert f'bascule_request_duration_seconds_bucket{{{of_version},le="0.0025"}} 1' in lines

@@ -10,6 +10,7 @@ from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
 from serving.errors import QueueFullError
 from serving.ids import VersionKey
 from serving.monitor.output_bins import NAN_BIN, output_bin
+from serving.monitor.stages import HTTP
 from serving.monitor.statistics import FailureReason, StatisticsRecorder
 from serving.monitor.traffic import TrafficCounters, latency_bucket
 from serving.monitor.traffic_recorder import FLUSH_BATCHES, MAX_UNREAD_ROWS, TrafficRecorder
@@ -23,7 +24,8 @@ def test_each_answered_call_is_in_its_bucket(batches: list[list[int]]) -> None:
     recorder = TrafficRecorder()
     end_ns = 10**12
     for durations in batches:
-        recorder.count_answered([end_ns - duration for duration in durations], end_ns)
+        came_ns = [end_ns - duration for duration in durations]
+        recorder.count_answered(came_ns, bytes(len(durations)), (end_ns,) * 4)
 
     counted = recorder.counters(KEY, 0).counted
 
@@ -37,8 +39,9 @@ def test_each_answered_call_is_in_its_bucket(batches: list[list[int]]) -> None:
 def test_many_calls_are_all_counted() -> None:
     """What is sorted at once when there is much of it, and what waits for that, add up."""
     recorder = TrafficRecorder()
-    for _ in range(FLUSH_BATCHES + 5):
-        recorder.count_one(5_000)
+    for _ in range(FLUSH_BATCHES + 4):
+        recorder.count_answered([0], bytes(1), (1, 2, 3, 5_000))
+    recorder.count_alone(HTTP, 5_000)
 
     assert recorder.counters(KEY, 0).counted.answered_count == FLUSH_BATCHES + 5
     assert recorder.counters(KEY, 0).counted.latency_counts == {
@@ -137,7 +140,7 @@ def test_counters_travel_as_json() -> None:
     recorder = TrafficRecorder(began_ns=5)
     recorder.watch_outputs(["y"], has_rows=False)
     recorder.sample([np.array([-4.0])])
-    recorder.count_one(3_000)
+    recorder.count_alone(HTTP, 3_000)
 
     counters = recorder.counters(KEY, 2_000_000_005)
 
