@@ -6,9 +6,11 @@ from typing import Final
 
 from runtimes.errors import InvalidArgumentError
 
-# No `/` (clients do not escape it), no control characters (they would reach a header), and no
-# leading dot (a path).
-MODEL_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\.|][^\x00-\x1f\x7f/\\|]{0,254}")
+# No `/` (clients do not escape it), no control characters (they would reach a header), no leading
+# dot (a path), and no halves of characters (a folder's bytes that are no UTF-8 are read as these).
+MODEL_NAME: Final = re.compile(
+    r"[^\x00-\x1f\x7f/\\.|\ud800-\udfff][^\x00-\x1f\x7f/\\|\ud800-\udfff]{0,254}"
+)
 RESERVED_MODEL_NAMES: Final = frozenset({"stats"})  # `/v2/models/stats` is a route of its own
 MAX_VERSION: Final = 2**63 - 1
 ALIAS_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -39,8 +41,8 @@ def model_name(text: str) -> str:
         raise InvalidArgumentError(f"model name '{text}' is reserved: choose another name")
     if not MODEL_NAME.fullmatch(text):
         raise InvalidArgumentError(
-            f"invalid model name '{text[:80]}': 1 to 255 characters, none of them a control "
-            "character, '/', '\\' or '|', and no leading '.'"
+            f"invalid model name {text[:80]!r}: 1 to 255 characters, none of them a control "
+            "character, '/', '\\' or '|', and no leading '.', and it is UTF-8"
         )
     return text
 

@@ -20,9 +20,14 @@ What is not said is as in `bascule rollout start`.
 """
 
 import difflib
+import re
+import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Final
 
 import yaml
@@ -35,9 +40,13 @@ from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.registry.approvals import MOST_APPROVALS
 from serving.registry.rollout_plan import Strategy, require_sound
+from serving.registry.yaml_text import read_yaml
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_MODELS: Final = 10_000
+WHOLE_NUMBER: Final = "tag:yaml.org,2002:int"
+PLAIN_NUMBER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+SCALARS: Final = (str, int, float, date, NoneType)
 
 Text = Annotated[str, Field(max_length=2000)]
 
@@ -103,29 +112,40 @@ def parse_models(raw: bytes, source: str) -> tuple[WantedModel, ...]:
         source: What to call it in messages.
     """
     try:
-        found = _File.model_validate(yaml.safe_load(raw))
-        _require_single_keys(raw)
+        said = read_yaml(raw, _require_plain)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(
+            f"{source}: it cannot be read as YAML: {error.message}"
+        ) from error
+    try:
+        found = _File.model_validate(said)
     except ValidationError as error:
         raise InvalidArgumentError(f"{source}: {_problem(error)}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise InvalidArgumentError(f"{source}: it cannot be read as YAML: {told}") from error
     return tuple(_wanted(name, one, source) for name, one in sorted(found.models.items()))
 
 
-def _require_single_keys(raw: bytes) -> None:
-    """Refuse a key that comes twice: YAML would silently take the last one."""
-    pending, known = [yaml.compose(raw, yaml.SafeLoader)], set[int]()
+def _require_plain(root: yaml.Node) -> None:
+    """Refuse a key that comes twice, and numbers that are not what they look like.
+
+    YAML would silently take the last one, and read 010 as 8 and 1:30 as 90.
+    """
+    pending, known = [root], set[yaml.Node]()
     while pending:
         node = pending.pop()
-        if id(node) in known or not isinstance(node, yaml.MappingNode):
+        if node in known:
             continue
-        known.add(id(node))
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ValueError(f"{key!r} comes twice")
-        pending += [value for _, value in node.value]
+        known.add(node)
+        if isinstance(node, yaml.MappingNode):
+            twice = [key for key, count in Counter(_names(node)).items() if count > 1]
+            if twice:
+                raise ValueError(f"{twice[0]!r} comes twice")
+            pending += [value for _, value in node.value]
+        elif node.tag == WHOLE_NUMBER and not PLAIN_NUMBER.fullmatch(node.value):
+            raise ValueError(f"{node.value!r}: write a number in plain digits, and text in quotes")
+
+
+def _names(node: yaml.MappingNode) -> list[str]:
+    return [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
 
 
 def _wanted(name: str, found: _Wanted, source: str) -> WantedModel:
@@ -173,4 +193,10 @@ def _one_problem(found: Mapping[str, Any]) -> str:
         hint = f": did you mean {near[0]}?" if near else ""
         return f"{field} is no field{hint}"
     expected = found["msg"].removeprefix("Input ").removeprefix("should be ")
-    return f"{field}: {str(found['input'])[:80]!r} came, {expected} is expected"
+    hint = ": put it in quotes" if found["type"] == "string_type" else ""
+    return f"{field}: {_shown(found['input'])} came, {expected} is expected{hint}"
+
+
+def _shown(value: object) -> str:
+    """Show what came; of what holds others, only as much as a line takes."""
+    return repr(str(value)[:80]) if isinstance(value, SCALARS) else reprlib.repr(value)[:80]

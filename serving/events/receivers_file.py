@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -35,6 +34,7 @@ from pydantic import (
 from runtimes.errors import InvalidArgumentError
 from serving.events.address_guard import Network
 from serving.events.receivers import DEFAULT_SOURCE, Receiver, Receivers
+from serving.registry.yaml_text import read_yaml
 from serving.settings import whole_path
 
 EVENTS_FILE: Final = "events.yaml"
@@ -146,15 +146,15 @@ def parse_receivers(raw: bytes, file: Path) -> Receivers:
     if len(raw) > MAX_FILE_BYTES:
         raise InvalidArgumentError(f"{file}: it is larger than {MAX_FILE_BYTES} bytes")
     try:
-        said = yaml.safe_load(raw)
+        said = read_yaml(raw)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{file}: it cannot be read as YAML: {error.message}") from error
+    try:
         found = _File.model_validate({} if said is None else said)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InvalidArgumentError(f"{file}: {field}: {first['msg']}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise InvalidArgumentError(f"{file}: it cannot be read as YAML: {told}") from error
     _require_distinct([one.name for one in found.receivers], file)
     return Receivers(
         source=found.source, receivers=tuple(_receiver(one, file) for one in found.receivers)

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from runtimes.datatypes import Datatype
@@ -42,6 +41,7 @@ from serving.registry.data_contract import (
     Watched,
     WindowPolicy,
 )
+from serving.registry.yaml_text import read_yaml
 
 MAX_CONTRACT_BYTES: Final = 1 << 20
 UNIT_S: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -87,9 +87,12 @@ def parse_contract(raw: bytes) -> DataContract:
     if len(raw) > MAX_CONTRACT_BYTES:
         raise InvalidArgumentError(f"it has more than {MAX_CONTRACT_BYTES} bytes")
     try:
-        found = ContractModel.model_validate(yaml.safe_load(raw))
-        return _record(found)
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        said = read_yaml(raw)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"it is no YAML: {error.message}") from error
+    try:
+        return _record(ContractModel.model_validate(said))
+    except (RecursionError, ValueError, OverflowError) as error:
         raise InvalidArgumentError(_problem(error)) from error
 
 
@@ -230,8 +233,6 @@ def _end_of(day: date | None) -> float | None:
 
 
 def _problem(error: Exception) -> str:
-    if isinstance(error, yaml.YAMLError | RecursionError):
-        return f"it is no YAML: {' '.join(str(error).split())[:200]}"
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())[:300]
     first: Any = error.errors(include_url=False)[0]

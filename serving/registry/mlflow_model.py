@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
+from serving.registry.yaml_text import read_yaml
 
 MAX_MLMODEL_BYTES: Final = 256 << 10
 MAX_DEPTH: Final = 32
@@ -137,10 +138,10 @@ def parse_mlmodel(raw: bytes, source: str) -> MlflowModel:
         )
     try:
         _refuse_aliases(raw)
-        found = _MLmodel.model_validate(yaml.safe_load(raw))
+        found = _MLmodel.model_validate(read_yaml(raw))
     except ValidationError as error:
         raise InvalidArgumentError(f"{source}: {_first(error)}") from error
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    except (yaml.YAMLError, InvalidArgumentError, ValueError, RecursionError) as error:
         text = " ".join(str(error).split())[:200]
         raise InvalidArgumentError(f"{source}: no YAML that can be read: {text}") from error
     return _inner(found, source)

@@ -21,7 +21,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -34,6 +33,7 @@ from pydantic import (
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.profile import NEWEST_CAPABILITY, SHIPPED, HardwareProfile, Precision
+from serving.registry.yaml_text import read_yaml
 
 MAX_PROFILES_BYTES: Final = 1 << 20
 UNITS: Final = MappingProxyType(
@@ -188,11 +188,11 @@ def parse_profiles(raw: bytes, source: str) -> dict[str, HardwareProfile]:
             f"{source}: a file of profiles has at most {MAX_PROFILES_BYTES} bytes, this has more"
         )
     try:
-        checked = _PROFILES.validate_python(yaml.safe_load(raw) or {})
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidArgumentError(
-            f"{source} is no YAML: {' '.join(str(error).split())[:200]}"
-        ) from error
+        said = read_yaml(raw)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{source} is no YAML: {error.message}") from error
+    try:
+        checked = _PROFILES.validate_python(said or {})
     except ValidationError as error:
         raise InvalidArgumentError(f"{source}: {_first_problem(error)}") from error
     return {name: profile.to_profile(name) for name, profile in checked.items()}

@@ -260,11 +260,9 @@ class Repository:
 
 def _name_problem(name: str) -> str:
     try:
-        model_name(name).encode()
+        model_name(name)
     except InvalidArgumentError as error:
         return error.message
-    except UnicodeEncodeError:
-        return "its name is not UTF-8"
     return ""
 
 

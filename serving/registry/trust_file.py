@@ -32,6 +32,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.registry.keys import PublicKey
 from serving.registry.trust import TrustedKey, TrustPolicy, Unsigned
+from serving.registry.yaml_text import read_yaml
 
 TRUST_FILE: Final = "trust.yaml"
 MAX_TRUST_BYTES: Final = 1 << 20
@@ -91,11 +92,11 @@ def parse_policy(raw: bytes, source: str) -> TrustPolicy:
     if len(raw) > MAX_TRUST_BYTES:
         raise InvalidArgumentError(f"{source}: more than {MAX_TRUST_BYTES} bytes are no trust file")
     try:
-        found = _Trust.model_validate(yaml.safe_load(raw) or {})
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidArgumentError(
-            f"{source} is no YAML: {' '.join(str(error).split())[:200]}"
-        ) from error
+        said = read_yaml(raw)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{source} is no YAML: {error.message}") from error
+    try:
+        found = _Trust.model_validate(said or {})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "policy"

@@ -52,6 +52,12 @@ def test_a_file_becomes_what_the_command_line_would_say() -> None:
         ("m: {version: 2, limits: {laod: 1m}}", "--limit 'laod': one of approval, load, verify"),
         ("m: [", "it cannot be read as YAML"),
         ("'a/b': {version: 2}", "models.a/b: "),
+        ("m: {version: 010}", "'010': write a number in plain digits"),
+        ("m: {version: 1:30}", "'1:30': write a number in plain digits"),
+        ("m: {version: 2, reason: 2026-01-01}", "a valid string is expected: put it in quotes"),
+        ("on: {version: 2}", "'True' came, a valid string is expected: put it in quotes"),
+        ('"\\ud800": {version: 2}', r": invalid model name '\ud800'"),
+        ("m: {version: [[1, 2], [3]]}", "[[1, 2], [3]] came, a valid integer is expected"),
     ],
 )
 def test_what_cannot_be_is_named(text: str, told: str) -> None:
