@@ -124,6 +124,9 @@ class _Environment(BaseSettings):
     sequence_drain_s: float = Field(
         300.0, ge=0, description="a version whose successor serves stays so long for its sequences"
     )
+    environment_look_s: float = Field(
+        10.0, gt=0, le=3600, description="between two looks at libraries, driver, CPU and load"
+    )
     registry_url: str = Field(
         "", description="the registry's database, as SQLAlchemy's URL; default: SQLite in the home"
     )
@@ -194,6 +197,7 @@ class Settings:
     drain_s: float
     sequence_drain_s: float
     log_level: str
+    environment_look_s: float = 10.0
     trace_file: Path | None = None
     events_file: Path | None = None
     cache_size_bytes: int = 64 << 20

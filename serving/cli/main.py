@@ -78,6 +78,9 @@ WORDS: Final = {
     "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
     "facts": Word("serving.cli.facts", "Measure this node: CPUs, memory, GPUs, engines."),
     "profiles": Word("serving.cli.facts", "Hardware profiles, and which of them fit here."),
+    "environment": Word(
+        "serving.cli.environment", "What a model's versions run in, and how that changed."
+    ),
     "environments": Word("serving.cli.environments", "Environments of versions that pin packages."),
     "config": Word("serving.cli.operate", "Show the settings in force and where each is from."),
 }

@@ -14,6 +14,8 @@ from rich.text import Text
 from runtimes.contract import TensorSpec
 from runtimes.findings import Finding, Severity
 from serving.edge.control import ClusterStatus
+from serving.monitor.environment.records import Issue
+from serving.monitor.environment.telling import sentence
 
 NODE_CHARACTERS: Final = 12  # of Ray's 56, which would fill a line; `--json` has all of them
 COLOURS: Final = {
@@ -72,6 +74,7 @@ def status_view(status: ClusterStatus) -> RenderableType:
         _headline(status),
         _versions(status),
         *_reasons(status),
+        *environment_lines(status.environment),
         _workers(status),
         _edges(status),
     )
@@ -130,6 +133,11 @@ def _reasons(status: ClusterStatus) -> list[Text]:
             if found.severity is Severity.WARNING or found.waiver
         ]
     return lines
+
+
+def environment_lines(issues: Sequence[Issue]) -> list[Text]:
+    """Return what is wrong with the environments of workers, a line each."""
+    return [Text.assemble(("environment", "yellow"), f": {sentence(one)}") for one in issues]
 
 
 def _word(found: Finding) -> str:

@@ -47,6 +47,7 @@ from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller
+from serving.rollout.environment_book import environment_book
 from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
 from serving.rollout.loop import Ports
@@ -205,6 +206,7 @@ class ControllerReplica:
                 clock=SystemClock(),
                 memory=memory,
                 environments=EnvironmentWatch(PlacedFile(self._settings.home / "placed.json")),
+                environment_book=environment_book(self._settings, registry),
                 rollouts=RolloutBook(registry),
                 courier=courier_of(self._settings, registry, SystemClock()),
             )

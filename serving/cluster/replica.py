@@ -31,6 +31,7 @@ from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.monitor.traffic import TrafficCounters
 from serving.rollout.host import WorkerHost
+from serving.rollout.host_watch import HostWatch, senses_for
 from serving.rollout.mirroring import mirror_table
 from serving.rollout.ports import PoolSpec
 from serving.rollout.traffic_asking import ask_traffic
@@ -70,11 +71,18 @@ class PoolReplica:
         self._traffic: tuple[TrafficCounters, ...] = ()
         launch = worker_launch(instance, pool, self._worker, lock_file)
         self._socket = launch.address.socket
-        self._host = WorkerHost(launch, clock=SystemClock(), on_change=self._has_news.set)
+        clock = SystemClock()
+        watch = HostWatch(
+            clock,
+            look_s=instance.settings.environment_look_s,
+            senses=senses_for(launch.devices),
+            on_news=self._has_news.set,
+        )
+        self._host = WorkerHost(launch, clock=clock, on_change=self._has_news.set, watch=watch)
         self._calls = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self._socket))
         self._controller = serve.get_app_handle(CONTROLLER_APP)
         self._background = Background()
-        self._background.start(self._host.run, self._report, self._follow)
+        self._background.start(self._host.run, self._report, self._follow, watch.run)
 
     async def infer(
         self, model: str, inputs: Mapping[str, Array], version: int | None = None

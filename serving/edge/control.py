@@ -14,6 +14,7 @@ from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.events.receivers import Tally
 from serving.ids import VersionKey
+from serving.monitor.environment.records import Issue
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, Transition
@@ -78,6 +79,8 @@ class WorkerStatus:
     """How the process before this one ended: `killed by signal 9`, `exit status 1`, …"""
     rss_bytes: int = 0
     devices: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """`MODEL/VERSION` → fingerprint of all that can change its results here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,10 @@ class ClusterStatus:
     metrics: str
     events: Mapping[str, Tally] = field(default_factory=dict)
     """How many events each receiver has, waits for, and lacks for good."""
+    environment: tuple[Issue, ...] = ()
+    """What is wrong with the environments of workers now."""
+    environment_counts: Mapping[str, int] = field(default_factory=dict)
+    """How many issues of each kind were told of since the controller started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

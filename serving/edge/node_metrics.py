@@ -14,7 +14,8 @@ from serving.edge.control import ClusterStatus, EdgeStatus
 from serving.edge.desk import Desk
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
-from serving.monitor import catalogue, exposition, node
+from serving.monitor import catalogue, exposition, node, node_catalogue
+from serving.monitor.environment.records import IssueKind
 from serving.monitor.exposition import Sample
 from serving.monitor.quality.samples import quality_samples
 
@@ -59,6 +60,7 @@ class NodeMetrics:
             *self._own_samples(),
             *_worker_samples(status.result()),
             *_event_samples(status.result()),
+            *_environment_samples(status.result()),
         ]
         return exposition.render(samples) + haproxy.result()
 
@@ -98,7 +100,7 @@ def _by_code(findings: Iterable[Finding]) -> Counter[tuple[str, str]]:
 
 
 def _machine_samples() -> list[Sample]:
-    return [*node.cpu_samples(), *node.gpu_samples()]
+    return [*node.cpu_samples(), *node.load_samples(), *node.gpu_samples()]
 
 
 def _worker_samples(status: ClusterStatus | None) -> Iterator[Sample]:
@@ -113,3 +115,17 @@ def _event_samples(status: ClusterStatus | None) -> Iterator[Sample]:
         yield Sample(catalogue.EVENTS, tally.delivered, (receiver, "DELIVERED"))
         yield Sample(catalogue.EVENTS, tally.pending, (receiver, "PENDING"))
         yield Sample(catalogue.EVENTS, tally.dead, (receiver, "DEAD"))
+
+
+def _environment_samples(status: ClusterStatus | None) -> Iterator[Sample]:
+    if status is None:
+        return
+    for worker in status.workers:
+        for version, fingerprint in worker.fingerprints.items():
+            model, _, number = version.rpartition("/")
+            labels = (model, number, worker.worker, fingerprint)
+            yield Sample(node_catalogue.ENVIRONMENT, 1, labels)
+    standing = Counter(one.kind for one in status.environment)
+    for kind, count in status.environment_counts.items():
+        yield Sample(node_catalogue.ENVIRONMENT_CHANGES, count, (kind,))
+        yield Sample(node_catalogue.ENVIRONMENT_ISSUES, standing[IssueKind(kind)], (kind,))

@@ -56,6 +56,12 @@ class OutboxBook:
         with self._registry.database.noting() as connection:
             return announce(connection, told, self._registry.clock.utc_now())
 
+    def tell_all(self, told: Sequence[Announcement]) -> None:
+        """Record events that go with no other change: all of them, or none."""
+        with self._registry.database.noting() as connection:
+            for one in told:
+                announce(connection, one, self._registry.clock.utc_now())
+
     def claim(self, receivers: Sequence[Receiver], room: Mapping[str, int]) -> tuple[Claim, ...]:
         """Hand new events out, and take those that are due.
 

@@ -2,7 +2,7 @@
 
 `nv_*` are Triton's names, units and labels, so its dashboards and `perf_analyzer` work; `bascule_*`
 are ours. HAProxy's own (`haproxy_*`) are passed on as they come; `haproxy_catalogue` has those that
-rules and boards look at. `METRICS.md` is made of both.
+rules and boards look at, `node_catalogue` our own of nodes. `METRICS.md` is made of all.
 """
 
 from typing import Final

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from serving.monitor import catalogue, haproxy_catalogue
+from serving.monitor import catalogue, haproxy_catalogue, node_catalogue
 from serving.monitor.metric_spec import Kind, MetricSpec
 
 HEAD: Final = """# Metrics
@@ -24,7 +24,8 @@ It says more than these, under its own names; rules and boards look at:
 
 def all_metrics() -> tuple[MetricSpec, ...]:
     """Return every metric of ours and Triton's, in the catalogue's order."""
-    return tuple(value for value in vars(catalogue).values() if isinstance(value, MetricSpec))
+    found = (*vars(catalogue).values(), *vars(node_catalogue).values())
+    return tuple(value for value in found if isinstance(value, MetricSpec))
 
 
 def haproxy_metrics() -> tuple[MetricSpec, ...]:

@@ -32,6 +32,7 @@ class When(StrEnum):
     LABELS = "where labels have come for a version's predictions"
     FINDING = "where preflight noticed something of a version"
     RECEIVER = "where receivers of events are named"
+    KERNEL = "where the kernel counts it"
     GPU = "where there is an NVIDIA GPU that says it"
 
 

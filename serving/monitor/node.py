@@ -3,16 +3,20 @@
 Every function blocks for milliseconds: call it in a thread.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import psutil
 import pynvml
 
-from serving.monitor import catalogue
+from runtimes.node_load import read_load
+from serving.monitor import catalogue, node_catalogue
 from serving.monitor.exposition import Sample
 from serving.monitor.metric_spec import MetricSpec
 
+US_PER_S: Final = 1e6
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 MILLI: Final = 1_000
 PERCENT: Final = 100
 
@@ -25,6 +29,21 @@ def cpu_samples() -> Iterator[Sample]:
     yield Sample(catalogue.CPU_MEMORY_USED, memory.total - memory.available)
     yield Sample(catalogue.PINNED_TOTAL, 0)
     yield Sample(catalogue.PINNED_USED, 0)
+
+
+def load_samples() -> Iterator[Sample]:
+    """Give what the kernel counts of stalls, stolen time and throttling; what it does not, not."""
+    counted = read_load()
+    for resource, stalled_us in counted.stalled_us.items():
+        yield Sample(node_catalogue.STALLED, stalled_us / US_PER_S, (resource,))
+    found = (
+        (node_catalogue.STOLEN, counted.steal_ticks, TICKS_PER_S),
+        (node_catalogue.THROTTLED, counted.throttled_periods, 1),
+        (node_catalogue.THERMAL, counted.thermal_count, 1),
+    )
+    for metric, count, unit in found:
+        if count is not None:
+            yield Sample(metric, count / unit)
 
 
 def gpu_samples() -> list[Sample]:

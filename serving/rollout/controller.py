@@ -53,10 +53,15 @@ class Controller(RolloutOperations):
             group.create_task(self.run_rollouts())
             if self._ports.courier is not None:
                 group.create_task(self._ports.courier.run())
+            if self._ports.environment_book is not None:
+                observe = self._ports.cluster.observe
+                group.create_task(
+                    self._ports.environment_book.run(lambda: self.loop.desired, observe)
+                )
 
     async def status(self) -> ClusterStatus:
         """Everything that `bascule status` shows."""
-        snapshot = self.loop.snapshot
+        snapshot, book = self.loop.snapshot, self._ports.environment_book
         pools = self._ports.cluster.observe().values()
         return ClusterStatus(
             mode=self._mode,
@@ -72,6 +77,8 @@ class Controller(RolloutOperations):
             http=str(self._settings.http),
             grpc=str(self._settings.grpc),
             metrics=str(self._settings.metrics),
+            environment=() if book is None else book.standing,
+            environment_counts={} if book is None else book.counts,
             events={} if self._ports.courier is None else dict(self._ports.courier.tallies),
         )
 
@@ -238,6 +245,11 @@ def worker_status(worker: WorkerState) -> WorkerStatus:
         last_exit=worker.last_exit,
         rss_bytes=worker.rss_bytes,
         devices=worker.devices,
+        fingerprints={
+            f"{key.model}/{key.version}": said.served.fingerprint
+            for key, said in worker.versions.items()
+            if said.served is not None and said.served.fingerprint
+        },
     )
 
 

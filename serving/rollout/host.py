@@ -31,6 +31,7 @@ from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.host_watch import HostWatch, WorkerView
 from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
@@ -97,6 +98,7 @@ class WorkerHost:
         clock: Clock,
         on_change: Callable[[], None],
         patience: Patience | None = None,
+        watch: HostWatch | None = None,
     ) -> None:
         """Remember what to start; `run` starts it.
 
@@ -105,6 +107,7 @@ class WorkerHost:
             clock: Tells quick ends from late ones.
             on_change: Called on the loop whenever `observe` would give something new.
             patience: Limits; the defaults if None.
+            watch: Knows what changes around the worker; None: nobody does.
         """
         self._launch = launch
         self._clock = clock
@@ -121,6 +124,7 @@ class WorkerHost:
         self._drain_s = 0.0
         self._quick_end_count = 0
         self._refusal = ""
+        self._view = WorkerView(watch)
         self.mirrors = MirrorLink()
         """What the worker copies and compares."""
         self._state = WorkerState(
@@ -142,6 +146,7 @@ class WorkerHost:
             self._state,
             versions=dict(self._hosted),
             rss_bytes=self._rss_bytes(),
+            surroundings=self._view.around(self._launch.child.argv[0], self._state.facts),
             comparisons=self.mirrors.comparisons,
         )
 

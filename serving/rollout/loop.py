@@ -28,6 +28,7 @@ from serving.registry.rollouts import RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.ensembles import linked
+from serving.rollout.environment_book import EnvironmentBook
 from serving.rollout.environment_watch import EnvironmentWatch, Look
 from serving.rollout.learning import without_failures
 from serving.rollout.memory import Limits, Memory, Observed
@@ -62,6 +63,8 @@ class Ports:
     """What a controller that was killed has left behind; None where nothing runs yet."""
     environments: EnvironmentWatch | None = None
     """Compares what versions run in; None: nobody does."""
+    environment_book: EnvironmentBook | None = None
+    """Tells of environments that change; None: nobody does."""
     rollouts: RolloutBook | None = None
     """Where rollouts are kept; None: there are none."""
     courier: Courier | None = None

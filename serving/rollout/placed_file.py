@@ -60,6 +60,16 @@ class PlacedFile:
             self._is_saved = False
         return known.environment
 
+    def known(self, key: VersionKey, digest: str) -> Environment | None:
+        """Return what is kept of a version; None: nothing of this form of it."""
+        known = self._first.get(key)
+        return None if known is None or known.digest != digest else known.environment
+
+    def put(self, key: VersionKey, digest: str, environment: Environment) -> None:
+        """Keep another environment of a version."""
+        self._first[key] = _First(digest, environment)
+        self._is_saved = False
+
     def keep(self, keys: Collection[VersionKey]) -> None:
         """Forget all other versions."""
         for key in self._first.keys() - set(keys):

@@ -14,6 +14,7 @@ from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import SHARE_SCALE, WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
+from serving.monitor.environment.records import Surroundings
 from serving.monitor.traffic import Lives, TrafficCounters
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 
@@ -71,6 +72,8 @@ class WorkerState:
     devices: str = ""
     facts: NodeFacts | None = None
     """What it computes with, as it sees the node; None before it has loaded a version."""
+    surroundings: Surroundings | None = None
+    """What its supervisor sees around it; None: nobody looks."""
     comparisons: tuple[ComparisonReport, ...] = ()
     """Its part of every comparison that it takes part in, a few seconds old at most; what workers
     before it have counted in the same place is in it."""

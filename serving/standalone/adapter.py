@@ -12,6 +12,7 @@ from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.monitor.traffic import Lives
 from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order
+from serving.rollout.host_watch import HostWatch
 from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 from serving.rollout.traffic_asking import ask_all
@@ -28,7 +29,7 @@ NEWS_LIMIT_S = 10.0
 class LocalCluster:
     """Pools on this machine. All calls are made from one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of the process, built in one place
         self,
         settings: Settings,
         instance: str,
@@ -37,6 +38,7 @@ class LocalCluster:
         clock: Clock,
         node: str,
         gpus: Sequence[str] = (),
+        watch: HostWatch | None = None,
     ) -> None:
         """Begin without pools.
 
@@ -47,12 +49,14 @@ class LocalCluster:
             clock: Tells quick ends of workers from late ones.
             node: This machine's name in addresses: the edge's.
             gpus: What is handed to workers that need a GPU, in turn.
+            watch: Knows what changes around workers; None: nobody does.
         """
         self._settings = settings
         self._instance = instance
         self._group = group
         self._clock = clock
         self._gpus = tuple(gpus)
+        self._watch = watch
         self._node = node
         self._pools: dict[str, list[WorkerHost]] = {}
         self._versions: dict[str, frozenset[VersionKey]] = {}
@@ -171,7 +175,7 @@ class LocalCluster:
             devices=devices,
             environment=environment_order(self._settings, spec.lock_file, child),
         )
-        host = WorkerHost(launch, clock=self._clock, on_change=self._news.set)
+        host = WorkerHost(launch, clock=self._clock, on_change=self._news.set, watch=self._watch)
         self._group.create_task(host.run())
         log.info("worker_started", worker=worker, pool=spec.pool, devices=devices)
         return host

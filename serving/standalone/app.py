@@ -25,8 +25,10 @@ from serving.registry.profiles import read_profiles
 from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
+from serving.rollout.environment_book import EnvironmentBook, environment_book
 from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
+from serving.rollout.host_watch import HostWatch, senses_for
 from serving.rollout.loop import Ports
 from serving.rollout.nodes import KnownNodes
 from serving.rollout.overrides import repository_of
@@ -84,6 +86,7 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
                         sources=sources,
                         rollouts=RolloutBook(registry),
                         courier=courier_of(settings, registry, SystemClock()),
+                        environment_book=environment_book(settings, registry),
                     ),
                     group,
                 ) as parts,
@@ -110,14 +113,23 @@ class _Plan:
     sources: Sources
     rollouts: RolloutBook
     courier: Courier
+    environment_book: EnvironmentBook
 
 
 @asynccontextmanager
 async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Parts]:
     """Build and start the parts; end them in order, whatever happens."""
     settings, clock = plan.settings, SystemClock()
+    look_s = settings.environment_look_s
+    watch = HostWatch(clock, look_s=look_s, senses=senses_for(",".join(plan.gpus)))
     cluster = LocalCluster(
-        settings, plan.instance, group=group, clock=clock, node=LOCAL_NODE, gpus=plan.gpus
+        settings,
+        plan.instance,
+        group=group,
+        clock=clock,
+        node=LOCAL_NODE,
+        gpus=plan.gpus,
+        watch=watch,
     )
     edges = OneEdge()
     ports = Ports(
@@ -126,6 +138,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         sources=plan.sources,
         clock=clock,
         environments=EnvironmentWatch(PlacedFile(settings.home / "placed.json")),
+        environment_book=plan.environment_book,
         rollouts=plan.rollouts,
         courier=plan.courier,
         free_room=free_room(plan.gpus),
@@ -140,12 +153,14 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         gpus=plan.gpus,
     )
     await controller.loop.start()
+    looking = group.create_task(watch.run())
     try:
         await edge.start()
         edges.attach(edge)
         yield _Parts(controller=controller, cluster=cluster)
     finally:
         log.info("instance_stopping", instance=plan.instance)
+        looking.cancel()
         await edge.stop()
         await cluster.close(settings.drain_s)
 
