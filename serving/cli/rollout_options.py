@@ -1,14 +1,14 @@
 """The words of `bascule rollout start`, read into the body of the admin call."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Final
 
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.rollout_plan import Guardrails, Strategy
+from serving.registry.rollout_plan import Guardrails, QualityTest, Strategy
 
 DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
 UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -17,6 +17,10 @@ GUARDRAILS: Final = {field.name: field.type for field in fields(Guardrails)}
 LIMITS: Final = ("approval", "load", "verify", "traffic", "switch")
 STANDARD_BAKE: Final = "5m"
 STANDARD_SEQUENCE_LIMIT: Final = "5m"
+EXPECTED: Final[Mapping[object, str]] = {
+    bool: "on or off",
+    QualityTest: f"one of {', '.join(QualityTest)}",
+}
 SWITCHES: Final = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 To = Annotated[str, typer.Option("--to", metavar="VERSION", help="Its number, or @ALIAS.")]
@@ -142,10 +146,13 @@ def _guard(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     if name not in GUARDRAILS:
         raise InvalidArgumentError(f"--guard {name!r}: one of {', '.join(GUARDRAILS)} is expected")
+    kind = GUARDRAILS[name]
     try:
-        return name, SWITCHES[value.lower()] if GUARDRAILS[name] is bool else _number(value)
+        if kind is QualityTest:
+            return name, str(QualityTest(value.lower()))
+        return name, SWITCHES[value.lower()] if kind is bool else _number(value)
     except (KeyError, ValueError) as error:
-        expected = "on or off" if GUARDRAILS[name] is bool else "a number"
+        expected = EXPECTED.get(kind, "a number")
         raise InvalidArgumentError(f"--guard {name}={value!r}: {expected} is expected") from error
 
 

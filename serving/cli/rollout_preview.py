@@ -32,13 +32,17 @@ from serving.cli.targets import named_number
 from serving.ids import model_name
 from serving.registry.approval import waiting
 from serving.registry.rollout_forecast import Forecast, Need
-from serving.registry.rollout_plan import Strategy
+from serving.registry.rollout_plan import QualityTest, Strategy
 from serving.settings import load_settings
 
 if TYPE_CHECKING:
     from serving.registry.difference import Comparison
 
 UNKNOWN = "not known: both versions must be in the registry"
+QUALITY = {
+    QualityTest.COMPARED: "both versions' data contracts are compared (--guard data_quality=off)",
+    QualityTest.LIMITED: "the new version's data contract has a limit (--guard violation_share=…)",
+}
 
 
 def plan(  # noqa: PLR0913  one option each
@@ -146,6 +150,8 @@ def _lines(found: Forecast, changed: "Comparison | None") -> Iterator[str]:
         yield f"it does not fit: {found.misfit}{'' if is_last else '; use --strategy recreate'}"
     if found.downtime:
         yield f"nobody answers: {found.downtime}"
+    if found.data_quality in QUALITY:
+        yield f"data quality: {QUALITY[found.data_quality]}"
     if found.missing_approval_count:
         key = f"{found.model}:{found.to_version}"
         yield f"approvals: it {waiting(key, found.missing_approval_count)}"

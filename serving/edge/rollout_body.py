@@ -1,13 +1,17 @@
 """A request to start a rollout, as JSON: checked here, a `Plan` from here on."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serving.ids import MAX_VERSION
 from serving.registry.rollout_plan import (
     LEAST_ALPHA,
+    LEAST_SHARE,
     WHOLE_SHARE,
     Guardrails,
     Plan,
+    QualityTest,
     Step,
     Strategy,
 )
@@ -18,6 +22,13 @@ LONGEST_S = 90 * 86_400.0
 MOST_CALLS = 10**9
 DEFAULT = Guardrails()
 STANDARD = Plan()
+
+
+def _quality_word(value: object) -> object:
+    """Take a switch for the word: YAML reads `off` as one."""
+    if isinstance(value, bool):
+        return QualityTest.AUTO if value else QualityTest.OFF
+    return value
 
 
 class StepBody(BaseModel):
@@ -41,6 +52,9 @@ class GuardrailsBody(BaseModel):
     latency_ratio: float = Field(default=DEFAULT.latency_ratio, ge=0, le=1000)
     mismatch_share: float = Field(default=DEFAULT.mismatch_share, ge=-1, lt=1)
     output_shift: bool = DEFAULT.output_shift
+    data_quality: Annotated[QualityTest, BeforeValidator(_quality_word)] = DEFAULT.data_quality
+    violation_share: float = Field(default=DEFAULT.violation_share, ge=LEAST_SHARE, lt=1)
+    quality_call_count: int = Field(default=DEFAULT.quality_call_count, ge=0, le=MOST_CALLS)
     restart_count: int = Field(default=DEFAULT.restart_count, ge=0, le=1000)
     memory_growth_share: float = Field(default=DEFAULT.memory_growth_share, ge=0, le=1000)
     min_call_count: int = Field(default=DEFAULT.min_call_count, ge=0, le=MOST_CALLS)

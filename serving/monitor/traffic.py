@@ -27,6 +27,41 @@ def bucket_end_s(bucket: int) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualityCounts:
+    """What a version's data contract said of its calls: requests, not rows."""
+
+    judged_count: int = 0
+    """Requests whose inputs were judged."""
+    refused_count: int = 0
+    """Of these, refused."""
+    answer_count: int = 0
+    """Answers that were judged."""
+    broken_count: int = 0
+    """Of these, with a row that breaks a rule, sent or not."""
+
+    def __add__(self, other: "QualityCounts") -> "QualityCounts":
+        """Add another time's or another worker's."""
+        return QualityCounts(
+            judged_count=self.judged_count + other.judged_count,
+            refused_count=self.refused_count + other.refused_count,
+            answer_count=self.answer_count + other.answer_count,
+            broken_count=self.broken_count + other.broken_count,
+        )
+
+    def __sub__(self, before: "QualityCounts") -> "QualityCounts":
+        """Return what came since."""
+        return QualityCounts(
+            judged_count=self.judged_count - before.judged_count,
+            refused_count=self.refused_count - before.refused_count,
+            answer_count=self.answer_count - before.answer_count,
+            broken_count=self.broken_count - before.broken_count,
+        )
+
+
+NOT_JUDGED: Final = QualityCounts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficDelta:
     """What became of a version's calls in some time, on all its workers."""
 
@@ -37,6 +72,8 @@ class TrafficDelta:
     """Answered calls by bucket."""
     outputs: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     """By output, sampled rows by bin."""
+    quality: QualityCounts = NOT_JUDGED
+    """By its data contract; nothing where it has none."""
 
     @property
     def call_count(self) -> int:
@@ -54,6 +91,7 @@ class TrafficDelta:
                 name: summed(self.outputs.get(name, {}), other.outputs.get(name, {}))
                 for name in names
             },
+            quality=self.quality + other.quality,
         )
 
 
@@ -131,6 +169,7 @@ def _difference(now: TrafficDelta, before: TrafficDelta) -> TrafficDelta:
             for name, bins in now.outputs.items()
             if (left := _less(bins, before.outputs.get(name, {})))
         },
+        quality=now.quality - before.quality,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from serving.registry.rollout_plan import WHOLE_SHARE, Plan, Step, Strategy
+from serving.registry.rollout_plan import WHOLE_SHARE, Plan, QualityTest, Step, Strategy
 from serving.registry.rollout_record import RolloutState
 
 HOST_FACTOR: Final = 2.0
@@ -67,6 +67,8 @@ class Forecast:
     """Why both versions do not fit; empty: they do, or it is not known."""
     downtime: str
     """Of a recreate, in words."""
+    data_quality: QualityTest = QualityTest.AUTO
+    """How the guardrail of data contracts is settled for these versions."""
 
 
 def need_of(

@@ -14,6 +14,7 @@ from runtimes.errors import InvalidArgumentError
 WHOLE_SHARE: Final = 10_000
 """All calls."""
 LEAST_QUANTILE: Final = 1e-3
+LEAST_SHARE: Final = 1e-6
 LEAST_ALPHA: Final = 1e-9
 """A smaller chance of a false alarm would hardly let a test find anything."""
 
@@ -46,6 +47,18 @@ class Step:
     """Calls that the candidate has answered in this step."""
 
 
+class QualityTest(StrEnum):
+    """By what the data quality of a candidate's calls is judged."""
+
+    AUTO = "auto"
+    """Settled when the rollout begins, by the versions' data contracts; not before."""
+    OFF = "off"
+    COMPARED = "compared"
+    """With what the live version's contract says of its calls."""
+    LIMITED = "limited"
+    """By a limit, whatever the live version's says."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrails:
     """What ends a rollout. Each comparison is a sequential test; together they err at `alpha`."""
@@ -62,6 +75,14 @@ class Guardrails:
     compared."""
     output_shift: bool = False
     """The candidate's outputs are distributed otherwise. Off: a better model moves them, too."""
+    data_quality: QualityTest = QualityTest.AUTO
+    """Its data contract refuses more calls, or more of its answers break a rule of it. Two
+    comparisons. Where nobody settled it (a plan of an older Bascule), it is off."""
+    violation_share: float = 0.01
+    """Of the calls, so many may be refused, and of the answers break a rule, where it is limited.
+    """
+    quality_call_count: int = 20
+    """Judged calls, or answers, of the candidate before they can end the rollout."""
     restart_count: int = 2
     """So often may its workers end by themselves: at this many it is rolled back; 0: not looked
     at."""
@@ -156,6 +177,7 @@ def require_sound(plan: Plan) -> None:
     for name, value, least in (
         ("alpha", rails.alpha, LEAST_ALPHA),
         ("latency_quantile", rails.latency_quantile, LEAST_QUANTILE),
+        ("violation_share", rails.violation_share, LEAST_SHARE),
     ):
         if not least <= value < 1:
             raise InvalidArgumentError(

@@ -13,6 +13,9 @@ from serving.ids import LIVE, VersionKey
 from serving.registry import approval_rows, audit, catalog, rollout_rows
 from serving.registry.aliases import Author
 from serving.registry.catalog import RegisteredVersion
+from serving.registry.data_contract import DataContract
+from serving.registry.kept_contract import stored_contract
+from serving.registry.manifest import parse_manifest
 from serving.registry.rollout_events import Move, announce_begin, announce_move
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Change, Rollout, RolloutState, Transition
@@ -127,6 +130,20 @@ class RolloutBook:
         """Return a version that was pushed."""
         with self._registry.database.reading() as connection:
             return catalog.read_version(connection, key.model, key.version)
+
+    def contract(self, key: VersionKey) -> DataContract | None:
+        """Return the data contract of a version that was pushed; None: it has none.
+
+        Raises:
+            NotReadyError: Its bundle is in a store that does not answer.
+        """
+        row = self.registered(key)
+        if row is None or not row.manifest_json or row.collected_utc is not None:
+            return None
+        manifest = parse_manifest(row.manifest_json.encode(), f"manifest of {key}")
+        if not manifest.contract_file:
+            return None
+        return stored_contract(self._registry.blobs.folder(row.digest), manifest)
 
     def missing_approval_count(self, key: VersionKey) -> int:
         """Return how many approvals a version waits for."""

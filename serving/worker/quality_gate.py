@@ -144,6 +144,7 @@ class QualityGate:
             verdict = outputs.verdict
         else:
             verdict = self._judge.judge_outputs(outputs, call.rows)
+        self.recorder.answer_count += 1
         if verdict is None:
             return call
         self.recorder.count_answer(verdict, call.id, self._utc_s(), call.bad_rows)

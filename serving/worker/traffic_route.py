@@ -5,6 +5,7 @@ not, or until nobody has asked for a long time (`serving.monitor.traffic_recorde
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from serving.monitor.traffic import TrafficCounters
 from serving.worker.control import TrafficQuestion
@@ -26,5 +27,13 @@ def answer_traffic(
             traffic.watch_outputs(names, has_rows=served.max_batch_rows > 0)
         elif traffic.sampler is not None:
             traffic.forget_outputs()
-        found.append(traffic.counters(loaded.spec.key, now_ns))
+        found.append(_with_quality(traffic.counters(loaded.spec.key, now_ns), loaded))
     return found
+
+
+def _with_quality(counters: TrafficCounters, loaded: LoadedVersion) -> TrafficCounters:
+    """Add what the version's data contract has counted."""
+    if loaded.quality is None:
+        return counters
+    quality = loaded.quality.recorder.counts()
+    return replace(counters, counted=replace(counters.counted, quality=quality))

@@ -17,6 +17,7 @@ from serving.monitor.quality.report import (
     WindowLimits,
 )
 from serving.monitor.quality.verdict import Verdict, Violation
+from serving.monitor.traffic import QualityCounts
 from serving.registry.data_contract import DataContract, MissingKind, action_in
 
 SLOTS: Final = 20
@@ -65,6 +66,9 @@ class QualityRecorder:
         self._requests = self._row_count = self._violating_rows = 0
         self.rejected_count = 0
         self.withheld_count = 0
+        self.answer_count = 0
+        """Answers that were judged; whoever judges them counts."""
+        self._broken_answer_count = 0
         self._lag_s: float | None = None
 
     def count_request(
@@ -90,6 +94,7 @@ class QualityRecorder:
             now_s: When.
             bad_rows: Marks the rows that broke a rule as they came: they were counted then.
         """
+        self._broken_answer_count += bool(verdict.violations)
         slot = self._slot(now_s)
         count = verdict.violating_row_count
         if bad_rows is not None and verdict.bad_rows is not None:
@@ -129,6 +134,15 @@ class QualityRecorder:
             return latest
         self._slots.append(_Slot(number))
         return self._slots[-1]
+
+    def counts(self) -> QualityCounts:
+        """Return what guardrails compare: requests, not rows."""
+        return QualityCounts(
+            judged_count=self._requests,
+            refused_count=self.rejected_count,
+            answer_count=self.answer_count,
+            broken_count=self._broken_answer_count,
+        )
 
     def report(self, now_s: float) -> QualityReport:
         """Return what was counted."""

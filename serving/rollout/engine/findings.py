@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from serving.monitor.sequential import Counted
 from serving.monitor.traffic import bucket_end_s
+from serving.registry.rollout_plan import Guardrails, QualityTest
 from serving.rollout.engine.histograms import Histogram, quantile_key, size
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns
 from serving.rollout.engine.output_shift import OutputShift
+from serving.rollout.engine.quality_signs import QualitySide
 
 _MIB = 2**20
 
@@ -98,6 +100,34 @@ def shift_finding(shift: OutputShift, odds: Odds) -> Finding:
         name, most = max(shift.series.items(), key=lambda item: item[1].log_e)
         text = f"{name} differs most among {len(shift.series)} outputs: {most.text} ({odds.text})"
     return Finding(guardrail="output_shift", text=text, is_breach=odds.is_over, evidence=odds)
+
+
+def quality_finding(
+    side: QualitySide, guardrails: Guardrails, log_limit: float, *, is_before: bool
+) -> Finding:
+    """Say what data contracts said of both versions' calls."""
+    odds, text = _quality(side, guardrails, log_limit, is_before=is_before)
+    is_enough = side.candidate.all_count >= guardrails.quality_call_count
+    return Finding(
+        guardrail=side.guardrail,
+        text=f"{text} ({odds.text})",
+        is_breach=is_enough and odds.is_over,
+        evidence=odds,
+    )
+
+
+def _quality(
+    side: QualitySide, guardrails: Guardrails, log_limit: float, *, is_before: bool
+) -> tuple[Odds, str]:
+    log_e = side.evidence.log_e
+    ours = f"by the candidate's data contract {_of(side.candidate, side.what)}"
+    if guardrails.data_quality is QualityTest.LIMITED:
+        text = f"{ours}, {guardrails.violation_share:.3%} may be"
+        return Odds(log_e=log_e, log_limit=log_limit), text
+    # Half of its chance is kept for the bound on the live version's rate.
+    odds = Odds(log_e=log_e, log_limit=log_limit + math.log(2))
+    when = _when(is_before=is_before)
+    return odds, f"{ours}, by the live version's {_of(side.live, side.what)} {when}"
 
 
 def restart_finding(restart_count: int, limit: int) -> Finding:

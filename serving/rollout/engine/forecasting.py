@@ -16,7 +16,7 @@ from serving.registry.rollout_forecast import (
     need_of,
     stages,
 )
-from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_plan import Plan, QualityTest
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.interface_break import broken_by
 
@@ -29,6 +29,7 @@ class Known:
     new: Need | None
     room: Room | None
     missing: int
+    data_quality: QualityTest = QualityTest.OFF
 
 
 def forecast(
@@ -63,6 +64,7 @@ def forecast(
         room=known.room,
         misfit=misfit(plan, new, known.old, known.room),
         downtime=downtime(plan, load_s),
+        data_quality=known.data_quality,
     )
 
 

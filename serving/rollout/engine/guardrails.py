@@ -8,8 +8,8 @@ stays one. Restarts and memory have plain limits.
 During a canary both arms are compared in the same time. At a flip the caller hands in the live
 version's traffic from before it (`baking`); from then on the candidate is compared with that. That
 is before against after and not randomised: what changed for both in between counts against the
-candidate. For the error rate, half of the test's chance is kept for the bound on the live version's
-true rate, from the start.
+candidate. For the error rate and data quality, half of each test's chance is kept for the bound on
+the live version's true rate, from the start.
 
 Callers that stick to an arm by a header are the units of chance, not their calls: a caller all of
 whose calls fail weighs more than the stated rate allows for.
@@ -40,11 +40,20 @@ from serving.rollout.engine.findings import (
     latency_finding,
     memory_finding,
     mismatch_finding,
+    quality_finding,
     restart_finding,
     shift_finding,
 )
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns, closed, waited
 from serving.rollout.engine.output_shift import OutputShift, shifted, stored
+from serving.rollout.engine.quality_signs import (
+    TEST_COUNT,
+    TESTS,
+    QualitySigns,
+    sides,
+    since_flip,
+    weighed,
+)
 
 MIN_GROWTH_BYTES: Final = 64 * 2**20
 """Memory that a worker may take beyond its level whatever its share."""
@@ -91,6 +100,7 @@ class Watch:
     mismatches: Evidence = field(default_factory=Evidence)
     largest_error: str = ""
     shift: OutputShift = field(default_factory=OutputShift)
+    quality: QualitySigns = field(default_factory=QualitySigns)
     restart_count: int = 0
     first_rss_bytes: int = 0
     """Memory after the candidate's first `min_call_count` calls; 0: not yet."""
@@ -147,6 +157,7 @@ def baking(watch: Watch, baseline: TrafficDelta) -> Watch:
         step_call_count=0,
         latency=LatencySigns(evidence=watch.latency.evidence, live=baseline.latency_counts),
         shift=stored(watch.shift, baseline.outputs),
+        quality=since_flip(watch.quality, baseline.quality),
     )
 
 
@@ -167,6 +178,7 @@ def observe(watch: Watch, window: Window, guardrails: Guardrails) -> Watch:
         mismatches=_mismatches(watch.mismatches, window, guardrails),
         largest_error=window.largest_error or watch.largest_error,
         shift=_shift(watch, candidate, live, guardrails),
+        quality=_quality(watch, candidate, live, guardrails),
         restart_count=window.restart_count,
         rss_bytes=window.rss_bytes or watch.rss_bytes,
         live_rss_bytes=window.live_rss_bytes or watch.live_rss_bytes,
@@ -219,16 +231,26 @@ def findings(watch: Watch, guardrails: Guardrails) -> tuple[Finding, ...]:
         )
     if guardrails.output_shift:
         found.append(shift_finding(watch.shift, Odds(log_e=watch.shift.log_e, log_limit=limit)))
+    if guardrails.data_quality in TESTS:
+        found += [
+            quality_finding(side, guardrails, limit, is_before=is_before)
+            for side in sides(watch.quality)
+        ]
     return (*found, *_plain_findings(watch, guardrails))
 
 
 def comparison_count(guardrails: Guardrails) -> int:
-    """Count the comparisons among which the chance of a false alarm is divided."""
+    """Count the comparisons among which the chance of a false alarm is divided.
+
+    It follows from what was recorded when the rollout began: a comparison that a later Bascule
+    adds must be off in a plan that does not name it, so that no chance is added under way.
+    """
     return (
         guardrails.error_rate
         + (guardrails.latency_ratio > 0)
         + (guardrails.mismatch_share > 0)
         + guardrails.output_shift
+        + (guardrails.data_quality in TESTS) * TEST_COUNT
     )
 
 
@@ -288,6 +310,19 @@ def _shift(
         return watch.shift
     is_stored = watch.baseline is not None
     return shifted(watch.shift, candidate.outputs, live.outputs, is_stored=is_stored)
+
+
+def _quality(
+    watch: Watch, candidate: TrafficDelta, live: TrafficDelta, guardrails: Guardrails
+) -> QualitySigns:
+    before = watch.baseline
+    return weighed(
+        watch.quality,
+        candidate.quality,
+        live.quality,
+        guardrails,
+        before=None if before is None else (before.quality, alpha_each(guardrails) / 2),
+    )
 
 
 def _limit(guardrails: Guardrails) -> LatencyLimit:

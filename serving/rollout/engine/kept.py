@@ -13,7 +13,7 @@ from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
 from serving.monitor.sequential import Counted
-from serving.monitor.traffic import TrafficDelta, bucket_end_s
+from serving.monitor.traffic import NOT_JUDGED, QualityCounts, TrafficDelta, bucket_end_s
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_record import Rollout
 from serving.registry.version import ServedVersion
@@ -68,6 +68,8 @@ class Figures:
     first_rss_bytes: int
     """Memory of the candidate's worker when calls began; 0: not known, or not its own."""
     rss_bytes: int
+    candidate_quality: QualityCounts = NOT_JUDGED
+    live_quality: QualityCounts = NOT_JUDGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,8 @@ def figures_of(watch: Watch, quantile: float) -> Figures:
         restart_count=watch.restart_count,
         first_rss_bytes=watch.first_rss_bytes,
         rss_bytes=watch.rss_bytes,
+        candidate_quality=watch.quality.candidate,
+        live_quality=watch.quality.live,
     )
 
 

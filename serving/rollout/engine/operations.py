@@ -10,6 +10,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.edge.control import ANONYMOUS, Asked, PageForm, RolloutReport
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
+from serving.registry.data_contract import DataContract
 from serving.registry.rollout_forecast import Forecast, Need
 from serving.registry.rollout_plan import Plan, Strategy, require_sound
 from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState, hindrance
@@ -17,6 +18,7 @@ from serving.registry.rollouts import RolloutBook
 from serving.rollout.engine.driver import RolloutDriver, is_obeyed, is_ready, live_of
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.engine.machine import no_shares
+from serving.rollout.engine.settling import quality_test, settled
 from serving.rollout.loop import ControlLoop, Ports
 from serving.rollout.report.writing import written
 
@@ -66,7 +68,11 @@ class RolloutOperations:
         if found.misfit and not plan.is_forced:
             raise InvalidArgumentError(_refusal(found))
         return await self._driving().begin(
-            VersionKey(model, version), found.from_version, plan, asked, found
+            VersionKey(model, version),
+            found.from_version,
+            settled(plan, found.data_quality),
+            asked,
+            found,
         )
 
     async def plan_rollout(self, model: str, version: int, plan: Plan) -> Forecast:
@@ -78,7 +84,7 @@ class RolloutOperations:
         """
         live = await self._start_of(model, version, plan)
         key = VersionKey(model, version)
-        known = await asyncio.to_thread(self._known, key, live)
+        known = await asyncio.to_thread(self._known, key, live, plan)
         return forecast(key, live, plan, self._control_loop.snapshot, known)
 
     async def _start_of(self, model: str, version: int, plan: Plan) -> int | None:
@@ -196,14 +202,25 @@ class RolloutOperations:
         if hindered:
             raise AlreadyExistsError(hindered)
 
-    def _known(self, key: VersionKey, live: int | None) -> Known:
+    def _known(self, key: VersionKey, live: int | None, plan: Plan) -> Known:
         old = None if live is None else self._need(VersionKey(key.model, live))
+        test = quality_test(
+            plan.guardrails,
+            None if live is None else self._contract(VersionKey(key.model, live)),
+            self._contract(key),
+            has_live=live is not None,
+        )
         return Known(
             old=old,
             new=self._need(key),
             room=None if self._free_room is None else self._free_room(),
             missing=self._kept().missing_approval_count(key),
+            data_quality=test,
         )
+
+    def _contract(self, key: VersionKey) -> DataContract | None:
+        spec = self._control_loop.desired.versions.get(key)
+        return self._kept().contract(key) if spec is None else spec.contract
 
     def _need(self, key: VersionKey) -> Need | None:
         row = self._kept().registered(key)

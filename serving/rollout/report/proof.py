@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from serving.registry.rollout_forecast import Need
-from serving.registry.rollout_plan import Strategy
+from serving.registry.rollout_plan import Guardrails, Strategy
 from serving.registry.rollout_record import ENDED, RolloutState
+from serving.rollout.engine.quality_signs import TESTS
 from serving.rollout.report.history import History, Side, Signature
 from serving.rollout.report.judgement import golden_text, newest_comparison
 from serving.rollout.report.page import Block, Items, Paragraph, Section, Table, facts
@@ -98,14 +99,13 @@ def unmeasured(history: History) -> Section:
 
 
 def _gaps(history: History) -> Iterator[str]:
-    rollout, rails = history.rollout, history.rollout.plan.guardrails
+    rollout = history.rollout
     golden = golden_text(history)
     if golden.startswith("Not"):
         yield f"Golden samples: {golden.partition(': ')[2]}"
     if newest_comparison(history) is None:
         yield "Answers to equal calls: no live call was copied (no shadow, no canary share)."
-    if not rails.output_shift:
-        yield "Distribution of outputs: that guardrail was off."
+    yield from _off(rollout.plan.guardrails)
     if rollout.plan.strategy is Strategy.ROLLBACK:
         yield "A rollback compares nothing: the version served before."
     if not samples_of(history):
@@ -121,7 +121,17 @@ def _gaps(history: History) -> Iterator[str]:
         "Traffic that a controller saw between the last recorded change and its own end: the next "
         "one begins anew."
     )
-    yield "Quality of the inputs, and labels that come later: no guardrail here looks at them."
+    yield "Labels that come later: no guardrail here looks at them."
+
+
+def _off(rails: Guardrails) -> Iterator[str]:
+    if not rails.output_shift:
+        yield "Distribution of outputs: that guardrail was off."
+    if rails.data_quality not in TESTS:
+        yield (
+            "Data quality: that guardrail was off, as it is where the live version has no data "
+            "contract and the candidate none that is in force."
+        )
 
 
 def _signature_row(side: Side) -> tuple[str, ...]:

@@ -1,28 +1,24 @@
 """By which numbers each change of a rollout was decided, and how often that errs. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from serving.registry.rollout_plan import Guardrails
 from serving.rollout.engine.evidence import COMPARED_STATES
-from serving.rollout.engine.findings import Finding
 from serving.rollout.engine.guardrails import alpha_each, comparison_count
 from serving.rollout.engine.kept import Arm, Figures, Kept, Sample
+from serving.rollout.report.guardrail_rows import COLUMNS, rows
 from serving.rollout.report.history import History
 from serving.rollout.report.page import Block, Paragraph, Plot, Point, Section, Series, Table
 from serving.rollout.report.words import (
-    NOTHING,
-    count_of,
     latency,
     moment,
     percent,
     place,
     short,
-    size,
 )
 
 LONGEST_TEXT: Final = 2000
-COLUMNS: Final = ("guardrail", "candidate", "live version", "statistic", "limit", "verdict")
 
 
 def guardrails(history: History) -> Section:
@@ -31,9 +27,7 @@ def guardrails(history: History) -> Section:
     blocks: list[Block] = [Paragraph(text=_odds_text(rails))]
     for title, kept in _decisions(history):
         blocks.append(Paragraph(text=f"{title}: {short(kept.verdict, LONGEST_TEXT)}"))
-        blocks.append(
-            Table(columns=COLUMNS, rows=tuple(_rows(kept, rails)), caption=_caption(kept))
-        )
+        blocks.append(Table(columns=COLUMNS, rows=tuple(rows(kept, rails)), caption=_caption(kept)))
     if len(blocks) == 1:
         text = "Nothing was compared: it stood in no state in which guardrails look."
         blocks.append(Paragraph(text=text))
@@ -72,7 +66,7 @@ def _odds_text(rails: Guardrails) -> str:
     return (
         f"A candidate that is as good as the live version is taken back by chance with at most "
         f"{percent(rails.alpha)} (alpha), however often one looks: {percent(alpha_each(rails))} "
-        f"for each of the {count} sequential tests that are on, of which the error rate keeps half "
+        f"for each of the {count} sequential tests that are on, of which those of rates keep half "
         "for the bound on the live version's rate. An e-value that reaches its limit ends the "
         "rollout. For plain limits (restarts, memory, no row off) no such chance is stated."
     )
@@ -98,109 +92,6 @@ def _arm_text(arm: Arm) -> str:
         f"{arm.call_count:,} calls, p50 {latency(arm.p50_s)}, p95 {latency(arm.p95_s)}, "
         f"p99 {latency(arm.p99_s)}"
     )
-
-
-def _rows(kept: Kept, rails: Guardrails) -> Iterator[tuple[str, ...]]:
-    found = {one.guardrail: one for one in kept.findings}
-    for name, (is_on, limit, written) in _table(rails).items():
-        one = found.get(name)
-        if not is_on:
-            yield (name, *(NOTHING,) * 4, "off: not compared")
-        elif one is None:
-            yield (name, *(NOTHING,) * 3, limit, "not measured: nothing to compare came")
-        else:
-            sides = written(kept.figures) if kept.figures else (short(one.text, LONGEST_TEXT), "")
-            yield (name, *sides, _statistic(one), _limit(one, limit), _verdict(one, kept.figures))
-
-
-Written = Callable[[Figures], tuple[str, str]]
-
-
-def _table(rails: Guardrails) -> dict[str, tuple[bool, str, Written]]:
-    """Each guardrail: whether it is on, its limit in words, and who writes its numbers."""
-    quantile = f"p{100 * rails.latency_quantile:g}"
-    return {
-        "error_rate": (rails.error_rate, "no more than the live version", _errors),
-        "latency": (
-            rails.latency_ratio > 0,
-            f"{quantile} at most {rails.latency_ratio:g} times the live version's",
-            lambda figures: _latencies(figures, quantile),
-        ),
-        "mismatch": (
-            rails.mismatch_share >= 0,
-            f"{percent(max(0.0, rails.mismatch_share))} of the rows",
-            lambda figures: (
-                count_of(figures.rows.event_count, figures.rows.all_count, "rows", "are off"),
-                "what is compared with",
-            ),
-        ),
-        "output_shift": (rails.output_shift, "the same distribution", _shift),
-        "restarts": (
-            rails.restart_count > 0,
-            f"fewer than {rails.restart_count}",
-            lambda figures: (f"{figures.restart_count} ends of workers", NOTHING),
-        ),
-        "memory": (
-            rails.memory_growth_share > 0,
-            f"{percent(rails.memory_growth_share)} or 64 MiB of growth",
-            _memory,
-        ),
-    }
-
-
-def _errors(figures: Figures) -> tuple[str, str]:
-    one, other = figures.candidate, figures.live
-    return (
-        count_of(one.fault_count, one.call_count, "calls", "failed"),
-        count_of(other.fault_count, other.call_count, "calls", "failed"),
-    )
-
-
-def _latencies(figures: Figures, quantile: str) -> tuple[str, str]:
-    count = figures.worse_windows + figures.better_windows + figures.tie_windows
-    windows = f"over the ratio in {figures.worse_windows} of {count} windows of both"
-    return (
-        f"{quantile} {latency(figures.candidate_quantile_s)}; {windows}",
-        f"{quantile} {latency(figures.live_quantile_s)}",
-    )
-
-
-def _shift(_: Figures) -> tuple[str, str]:
-    return "see the verdict above", NOTHING
-
-
-def _memory(figures: Figures) -> tuple[str, str]:
-    if not figures.first_rss_bytes:
-        return "its worker hosts other versions, or too few calls came", NOTHING
-    return f"{size(figures.first_rss_bytes)} → {size(figures.rss_bytes)}", NOTHING
-
-
-def _statistic(found: Finding) -> str:
-    return NOTHING if found.evidence is None else found.evidence.text.partition(", limit")[0]
-
-
-def _limit(found: Finding, words: str) -> str:
-    if found.evidence is None:
-        return words
-    return f"{words}; e-value {found.evidence.text.rpartition('limit ')[2]}"
-
-
-def _verdict(found: Finding, figures: Figures | None) -> str:
-    if found.is_breach:
-        return "BREACHED"
-    is_blank = figures is not None and found.guardrail in BLANK and BLANK[found.guardrail](figures)
-    return "not measured" if is_blank else "held"
-
-
-BLANK: Final[Mapping[str, Callable[[Figures], bool]]] = {
-    "error_rate": lambda figures: not figures.candidate.call_count,
-    "latency": lambda figures: (
-        not figures.worse_windows + figures.better_windows + figures.tie_windows
-    ),
-    "output_shift": lambda figures: not figures.candidate.call_count,
-    "memory": lambda figures: not figures.first_rss_bytes,
-}
-"""Guardrail → whether it had nothing to look at, though nothing was found either."""
 
 
 def _plots(history: History) -> Iterator[Block]:

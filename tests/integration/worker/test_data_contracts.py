@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import tritonclient.grpc as over_grpc
@@ -13,9 +14,12 @@ import tritonclient.http as over_http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from runtimes.contract import Array
+from serving.ids import VersionKey
+from serving.monitor.traffic import QualityCounts, TrafficCounters
 from serving.registry.contract_file import parse_contract
 from serving.registry.data_contract import Action
 from serving.registry.version import VersionSpec
+from serving.worker.control import TrafficQuestion
 from tests.fakes import models
 from tests.fakes.contracts import CASES, RuleCase, about, numbers
 from tests.fakes.grpc_stand_in import grpc_in_front_of
@@ -82,6 +86,14 @@ class Bench:
         with self.worker.local() as client:
             counted = client.ask(request("/worker/statistics", method="GET")).json()
         return next(each["quality"] for each in counted if each["model"] == model)
+
+    def counted(self, model: str) -> QualityCounts:
+        """What guardrails are told."""
+        question = msgspec.json.encode(TrafficQuestion(keys=(VersionKey(model, 1),)))
+        with self.worker.local() as client:
+            reply = client.ask(request("/worker/traffic", question))
+        (found,) = msgspec.json.decode(reply.body, type=list[TrafficCounters])
+        return found.counted.quality
 
 
 def contracted(folder: Path, model: str, case: RuleCase, text: str) -> VersionSpec:
@@ -242,3 +254,28 @@ def test_a_contract_for_another_model_keeps_it_from_loading(tmp_path: Path) -> N
 
     assert lines[-1]["state"] == "UNAVAILABLE"
     assert "BP-D01 contract: INPUT0: the model has no input 'INPUT0'" in lines[-1]["reason"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("max", (2, 1, 0, 0)), ("answer max", (2, 0, 2, 1))],
+    ids=["input", "answer"],
+)
+def test_guardrails_are_told_of_requests(
+    bench: Bench, name: str, expected: tuple[int, ...], transport: str
+) -> None:
+    """Judged and refused ones, and judged and broken answers where rules look at answers."""
+    case, model = CASES[name], f"{NAMES[name]}-reject"
+    before = bench.counted(model)
+    bench.ask(transport, model, case.good, case.good_parameters)
+    bench.ask(transport, model, case.bad, case.bad_parameters)
+
+    found = bench.counted(model) - before
+
+    assert expected == (
+        found.judged_count,
+        found.refused_count,
+        found.answer_count,
+        found.broken_count,
+    )
