@@ -6,22 +6,26 @@ Simulated traffic, one window a second, looked at after every window; seeds are 
 cause, both versions answer alike: steadily, in bursts of slowness and faults that both share, in
 bursts of each for itself (its latencies follow an AR(1) of their own), and after a flip, compared
 with the live version's calls from before it. In one more the candidate is exactly as bad as the
-limits allow: slower by the limit, as many rows off, both failing 5 %. Latencies are lognormal
-(sigma 0.5) around 10 ms.
+limits allow: slower by the limit, as many rows off, both failing 5 %; in another one so by its own
+data contract. Contracts refuse 2 % of the calls and find as many answers broken. Latencies are
+lognormal (sigma 0.5) around 10 ms.
 
 Recorded on 2026-11-27 with --windows 20 --repeats 20, 800 calls of the candidate in each rollout:
-of 1,000 each, 2 were rolled back where the candidate was as bad as allowed, none of the others; 1 %
-is allowed. Median calls of the candidate until a cause was found, in brackets the most of 20:
+of 8 times 1,000, 2 were rolled back (bursts that both share; data contracts alike); 1 % is allowed.
+Median calls of the candidate until a cause was found, in brackets the most of 20:
 
     cause                                 share 10 %      share 50 %      after a flip
-    twice as slow (p95, limit 1.5)        724 (1,569)     868 (2,993)     720 (1,960)
-    1 % of rows off (limit 0.1 %)         586 (1,278)     612 (1,241)     620 (880)
-    errors 0 -> 1 %                       406 (818)       1,290 (2,106)   2,000 (4,800)
-    errors 0.1 -> 2 %                     334 (679)       776 (1,218)     580 (1,480)
-    outputs moved by 0.5 sd               1,084 (1,559)   1,349 (2,112)   1,200 (1,760)
+    twice as slow (p95, limit 1.5)        830 (1,637)     916 (1,857)     800 (1,760)
+    1 % of rows off (limit 0.1 %)         480 (1,135)     554 (1,601)     440 (1,760)
+    errors 0 -> 1 %                       412 (699)       1,202 (2,024)   1,900 (5,360)
+    errors 0.1 -> 2 %                     286 (839)       680 (1,350)     560 (2,040)
+    outputs moved by 0.5 sd               855 (1,500)     1,202 (2,352)   1,280 (1,680)
+    requests refused 0 -> 2 %             236 (393)       542 (1,017)     480 (1,000)
+    answers broken 0.1 -> 2 %             228 (696)       932 (1,894)     600 (2,120)
+    requests refused 3 % (limit 1 %)      514 (1,349)     664 (1,822)     680 (1,920)
 
 A flip's baseline is of 2,000 calls; of outputs, one row in four calls is sampled. With the defaults
-it takes a minute of CPU.
+it takes two minutes of CPU.
 """
 
 import argparse
@@ -37,12 +41,14 @@ from rich.console import Console
 from rich.table import Table
 
 from serving.monitor.output_bins import output_bin
-from serving.monitor.traffic import BUCKETS_PER_DOUBLING, TrafficDelta
-from serving.registry.rollout_plan import Guardrails
+from serving.monitor.traffic import BUCKETS_PER_DOUBLING, QualityCounts, TrafficDelta
+from serving.registry.rollout_plan import Guardrails, QualityTest
 from serving.rollout.engine.guardrails import Watch, Window, baking, observe
 
 MIDDLE_US: Final = 10_000.0
 DEFAULT: Final = Guardrails()
+COMPARED: Final = Guardrails(data_quality=QualityTest.COMPARED)
+LIMITED: Final = Guardrails(data_quality=QualityTest.LIMITED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,9 @@ class Arm:
     fault_rate: float = 0.002
     output_mean: float = 0.0
     mismatch_share: float = 0.0005
+    refused_share: float = 0.02
+    broken_share: float = 0.02
+    """Of the calls, by a data contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,18 @@ WITHOUT_CAUSE: Final = (
         live=Arm(fault_rate=0.05),
     ),
     Scenario(name="after a flip", shared_sd=0.05, is_after_flip=True, calls_per_window=40),
+    Scenario(name="data contracts alike", guardrails=COMPARED),
+    Scenario(
+        name="data contracts alike, after a flip",
+        is_after_flip=True,
+        calls_per_window=40,
+        guardrails=COMPARED,
+    ),
+    Scenario(
+        name="a contract as bad as allowed",
+        candidate=Arm(refused_share=0.01, broken_share=0.01),
+        guardrails=LIMITED,
+    ),
 )
 CAUSES: Final = (
     Scenario(name="twice as slow (p95, limit 1.5)", candidate=Arm(slowness=2.0)),
@@ -94,6 +115,21 @@ CAUSES: Final = (
         name="outputs moved by 0.5 sd",
         candidate=Arm(output_mean=0.5),
         guardrails=Guardrails(output_shift=True),
+    ),
+    Scenario(
+        name="requests refused 0 -> 2 %",
+        live=Arm(refused_share=0.0),
+        guardrails=COMPARED,
+    ),
+    Scenario(
+        name="answers broken 0.1 -> 2 %",
+        live=Arm(broken_share=0.001),
+        guardrails=COMPARED,
+    ),
+    Scenario(
+        name="requests refused 3 % (limit 1 %)",
+        candidate=Arm(refused_share=0.03, broken_share=0.0),
+        guardrails=LIMITED,
     ),
 )
 
@@ -202,6 +238,15 @@ def _traffic(
         fault_count=faults,
         latency_counts=dict(zip(buckets.tolist(), counts.tolist(), strict=True)),
         outputs={"y": bins} if bins else {},
+        quality=_quality(rng, arm, count, max(0, count - faults)),
+    )
+
+
+def _quality(rng: np.random.Generator, arm: Arm, count: int, answered: int) -> QualityCounts:
+    refused = int(rng.binomial(count, arm.refused_share))
+    broken = int(rng.binomial(answered, arm.broken_share))
+    return QualityCounts(
+        judged_count=count, refused_count=refused, answer_count=answered, broken_count=broken
     )
 
 

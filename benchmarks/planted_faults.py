@@ -42,6 +42,7 @@ BESIDE_S: Final = 1.0
 ENDED: Final = frozenset({"COMPLETE", "ROLLED_BACK", "FAILED"})
 GUARDS: Final[Mapping[str, Mapping[str, object]]] = {
     "drifting": {"output_shift": True, "mismatch_share": -1},
+    "breaking": {"mismatch_share": -1},
 }
 COLUMNS: Final = (
     "candidate",

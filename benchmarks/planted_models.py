@@ -2,10 +2,12 @@
 
     x FP32 [N,16] → y FP32 [N,16]: y = x + 1
 
-`healthy` is right, and takes about a millisecond a run, as `live` does. Importing this module
+`healthy` is right, and takes about a millisecond a run, as `live` does; its data contract, of both
+versions, is broken by 2 % of the calls. Importing this module
 imports neither torch nor an engine; writing TorchScript does.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,23 +42,50 @@ CONFIG: Final = (
     'output [ { name: "y" data_type: TYPE_FP32 dims: [16] } ]\n'
 )
 
-FAULTS: Final = ("healthy", "slower", "wrong", "crashing", "leaking", "golden", "drifting")
+FAULTS: Final = (
+    "healthy",
+    "slower",
+    "wrong",
+    "crashing",
+    "leaking",
+    "golden",
+    "drifting",
+    "breaking",
+    "refusing",
+)
+REFUSED_OVER: Final = 3.417
+"""A value above is refused by the contract of `refusing`: 2 % of requests of 4 rows have one."""
+OF_ANSWERS: Final = "contract: 1\noutputs: {y: {max: 4.417, on_violation: count}}\n"
+"""2 % of requests have an answer that breaks it."""
+OF_REQUESTS: Final = "contract: 1\ninputs: {{x: {{max: {limit}, on_violation: reject}}}}\n"
+CONTRACTS: Final[Mapping[str, tuple[str, str]]] = {
+    "healthy": (OF_ANSWERS, OF_ANSWERS),
+    "breaking": (OF_ANSWERS, OF_ANSWERS),
+    "refusing": (OF_REQUESTS.format(limit=100), OF_REQUESTS.format(limit=REFUSED_OVER)),
+}
+"""Model → the data contract of its first version and of the others."""
+BROKEN_BY: Final = 10.0
+"""Added to each hundredth row of `breaking`, which then breaks its contract."""
 
 
 def write_bundles(folder: Path, fault: str, versions: tuple[int, ...] = (1, 2)) -> list[Path]:
     """Pack a model of a fault's name: its first version is right, the others have the fault."""
     return [
-        _packed(folder, fault, version, "live" if version == versions[0] else fault)
-        for version in versions
+        _packed(folder, fault, version, is_first=version == versions[0]) for version in versions
     ]
 
 
-def _packed(folder: Path, name: str, version: int, kind: str) -> Path:
+def _packed(folder: Path, name: str, version: int, *, is_first: bool) -> Path:
+    kind = "live" if is_first else name
     content = _content(name, kind)
     is_torch = name in {"crashing", "leaking"}
     source = folder / f"{name}-{version}-source" / ("model.pt" if is_torch else "model.onnx")
     source.parent.mkdir(parents=True)
     source.write_bytes(content)
+    contract = CONTRACTS.get(name, ("", ""))[not is_first]
+    contract_file = source.parent / "contract.yaml" if contract else None
+    if contract_file is not None:
+        contract_file.write_text(contract)
     order = PackOrder(
         model_file=source,
         name=name,
@@ -64,6 +93,7 @@ def _packed(folder: Path, name: str, version: int, kind: str) -> Path:
         created_utc=datetime.now(UTC),
         config=CONFIG if is_torch else "",
         notes=f"{kind} {version}",
+        contract_file=contract_file,
     )
     bundle = folder / f"{name}-{version}"
     pack_bundle(order, bundle, _of_another_model if kind == "golden" else _complete)
@@ -93,11 +123,15 @@ def _content(name: str, kind: str) -> bytes:
         return _onnx_model(SLOW_STEPS)
     if kind == "wrong":
         return _onnx_model(STEPS, wrong_over=WRONG_OVER)
+    if kind == "breaking":
+        return _onnx_model(STEPS, wrong_over=WRONG_OVER, wrong_by=BROKEN_BY)
     return _onnx_model(STEPS, offset=1 + DRIFT if kind == "drifting" else 1.0)
 
 
-def _onnx_model(steps: int, *, offset: float = 1.0, wrong_over: float | None = None) -> bytes:
-    """Add `offset`, after so many products; rows over the limit are wrong by 0.5."""
+def _onnx_model(
+    steps: int, *, offset: float = 1.0, wrong_over: float | None = None, wrong_by: float = 0.5
+) -> bytes:
+    """Add `offset`, after so many products; rows over the limit are wrong by so much."""
     nodes = [
         helper.make_node("Loop", ["steps", "", "start"], ["end"], body=_product()),
         helper.make_node("ReduceSum", ["end"], ["sum"], keepdims=0),  # 128 after any number
@@ -112,7 +146,7 @@ def _onnx_model(steps: int, *, offset: float = 1.0, wrong_over: float | None = N
         "least": np.array(128.0 - offset, np.float32),
         "first": np.array([0], np.int64),
         "limit": np.array(wrong_over or 0.0, np.float32),
-        "by": np.array(0.5, np.float32),
+        "by": np.array(wrong_by, np.float32),
     }
     used = {name for node in (*nodes, *_product().node) for name in node.input}
     graph = helper.make_graph(
