@@ -151,6 +151,9 @@ class _Environment(BaseSettings):
     prediction_log_retention_s: float = Field(
         30 * 86_400.0, gt=0, description="older records of the log are removed"
     )
+    drift_rows_per_s: float = Field(
+        1000.0, ge=0, description="rows of each version, and worker, watched for drift; 0: none"
+    )
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
@@ -206,6 +209,7 @@ class Settings:
     prediction_log_inputs: Literal["full", "hash", "none"] = "full"
     prediction_log_bytes: int = 1 << 30
     prediction_log_retention_s: float = 30 * 86_400.0
+    drift_rows_per_s: float = 1000.0
     blobs: str = ""
     """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")

@@ -18,6 +18,7 @@ from serving.registry.rollout_record import Order, Rollout
 if TYPE_CHECKING:
     from serving.edge.control import ClusterStatus, RolloutReport
     from serving.edge.quality_call import VersionQuality
+    from serving.monitor.drift.view import DriftAlarm, VersionDrift
 
 STATUS_LIMIT_S: Final = 10.0
 CHANGE_LIMIT_S: Final = 900.0
@@ -169,6 +170,34 @@ class AdminClient:
 
         reply = self._call("GET", f"{_model(model)}/quality", None, STATUS_LIMIT_S)
         return msgspec.json.decode(reply, type=tuple[VersionQuality, ...])
+
+    def drift(self, model: str, version: int | None = None) -> "tuple[VersionDrift, ...]":
+        """Return how far the rows of a model's versions are from their references.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: No version of the model is watched.
+        """
+        from serving.monitor.drift.view import VersionDrift  # noqa: PLC0415  as for a status
+
+        query = "" if version is None else f"?version={version}"
+        reply = self._call("GET", f"{_model(model)}/drift{query}", None, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=tuple[VersionDrift, ...])
+
+    def acknowledge_drift(
+        self, model: str, version: int | None, alarm: str, reason: str
+    ) -> "tuple[DriftAlarm, ...]":
+        """Say that somebody has seen alarms of a model; return which.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: There is no such alarm that is open and was not seen.
+        """
+        from serving.monitor.drift.view import DriftAlarm  # noqa: PLC0415  as for a status
+
+        body = {"version": version, "alarm": alarm, "reason": reason}
+        reply = self._call("POST", f"{_model(model)}/drift/ack", body, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=tuple[DriftAlarm, ...])
 
     def rollout_page(self, number: int, form: str) -> str:
         """Return one page about a rollout, as text.

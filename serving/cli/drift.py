@@ -9,6 +9,7 @@ from rich.table import Table
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import SUFFIXES, Columns, read_columns
+from serving.cli.drift_live import ShownByDefault, ack, show
 from serving.cli.render import console, print_json
 from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.calibration import FalseAlarms
@@ -28,9 +29,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     drift = typer.Typer(
-        help="Say whether rows are still as those of a reference.",
-        epilog="Example: bascule drift check m-1 today.csv",
+        cls=ShownByDefault,
+        help="Say whether rows are still as those of a reference: those of a model that is served "
+        "(bascule drift MODEL), or of a file.",
+        epilog="Examples: bascule drift fraud · bascule drift check m-1 today.csv",
     )
+    drift.command("show", epilog="Examples: bascule drift fraud · bascule drift fraud --json")(show)
+    drift.command("ack", epilog="Example: bascule drift ack fraud --reason 'campaign began'")(ack)
     drift.command(
         "learn",
         epilog="Example: bascule drift learn training.csv --in-order -o m.drift, then "

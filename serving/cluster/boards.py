@@ -253,7 +253,7 @@ class PoolBoard:
 
 def _steady(state: WorkerState) -> WorkerState:
     """The report without what always changes: memory and counters alone are no news."""
-    return replace(state, rss_bytes=0, comparisons=(), traffic=())
+    return replace(state, rss_bytes=0, comparisons=(), traffic=(), drift=())
 
 
 class EdgeBoard:

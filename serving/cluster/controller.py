@@ -38,7 +38,9 @@ from serving.edge.control import (
 )
 from serving.errors import NotReadyError
 from serving.events.courier import courier_of
+from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.registry.dependencies import Policy
+from serving.registry.drift_book import DriftBook
 from serving.registry.profiles import read_profiles
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
@@ -168,6 +170,16 @@ class ControllerReplica:
         """Write one page about a rollout."""
         return await (await self._started()).rollout_page(number, form)
 
+    async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
+        """Describe the versions that are watched for drift, of a model or all."""
+        return await (await self._started()).drift(model)
+
+    async def acknowledge_drift(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        """Note that somebody has seen alarms of a model; return which."""
+        return await (await self._started()).acknowledge_drift(model, version, alarm, asked)
+
     async def check_health(self) -> None:
         """Serve replaces this actor when it raises."""
         self._background.raise_if_failed()
@@ -209,6 +221,7 @@ class ControllerReplica:
                 environment_book=environment_book(self._settings, registry),
                 rollouts=RolloutBook(registry),
                 courier=courier_of(self._settings, registry, SystemClock()),
+                drift=DriftBook(registry),
             )
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()

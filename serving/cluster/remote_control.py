@@ -24,6 +24,7 @@ from serving.edge.control import (
     RolloutReport,
 )
 from serving.errors import NotReadyError
+from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout
@@ -103,6 +104,17 @@ class RemoteControl:
         """Write one page about a rollout."""
         call = self._controller().rollout_page.remote(number, form)
         return await answered(call, STATUS_LIMIT_S)
+
+    async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
+        """Describe the versions that are watched for drift, of a model or all."""
+        return await answered(self._controller().drift.remote(model), STATUS_LIMIT_S)
+
+    async def acknowledge_drift(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        """Note that somebody has seen alarms of a model; return which."""
+        call = self._controller().acknowledge_drift.remote(model, version, alarm, asked)
+        return await answered(call, CHANGE_LIMIT_S)
 
     def _controller(self) -> serve.handle.DeploymentHandle:
         if self._handle is None:

@@ -25,6 +25,9 @@
     GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollout_record)]
     GET  /v1/rollouts/{number}                  → 200 {"rollout": Rollout, "transitions": […]}
     GET  /v1/models/{model}/quality             → 200 [VersionQuality (serving.edge.quality_call)]
+    GET  /v1/models/{model}/drift?version=N     → 200 [VersionDrift (serving.monitor.drift.view)]
+    POST /v1/models/{model}/drift/ack {"version": n | null, "alarm": "", "reason": ""}
+                                                → 200 [DriftAlarm]: those that it was said of
     GET  /v1/rollouts/{number}/report?format=md|html|json   → 200 one page, as text
     GET  /openapi.json                          → 200 all of the above as OpenAPI 3.1
 
@@ -140,13 +143,13 @@ def _general_calls(operations: "_Operations") -> tuple[AdminCall, ...]:
             operations.sync,
             Words("instance", "Read registry and repository again; return when all has settled"),
         ),
-        _told(
+        call_with_body(
             f"{OF_MODEL}/promote",
             PromoteBody,
             operations.promote,
             Words("models", "Make a version the live one, at once", Promoted),
         ),
-        _told(
+        call_with_body(
             f"{OF_MODEL}/retire",
             RetireBody,
             operations.retire,
@@ -163,25 +166,25 @@ def _general_calls(operations: "_Operations") -> tuple[AdminCall, ...]:
 
 def _rollout_calls(operations: "_RolloutOperations") -> tuple[AdminCall, ...]:
     return (
-        _told(
+        call_with_body(
             f"{OF_MODEL}/rollout",
             RolloutBody,
             operations.start,
             Words("rollouts", "Begin to move traffic to a version", Rollout),
         ),
-        _told(
+        call_with_body(
             f"{OF_MODEL}/rollout/plan",
             RolloutBody,
             operations.plan,
             Words("rollouts", "What a rollout would do; nothing is changed", Forecast),
         ),
-        _told(
+        call_with_body(
             f"{OF_MODEL}/rollout/{{order}}",
             OrderBody,
             operations.order,
             Words("rollouts", "Pause, resume, abort, or skip a step", Rollout),
         ),
-        _told(
+        call_with_body(
             f"{OF_MODEL}/rollback",
             OrderBody,
             operations.rollback,
@@ -211,7 +214,7 @@ def _rollout_calls(operations: "_RolloutOperations") -> tuple[AdminCall, ...]:
     )
 
 
-def _told(
+def call_with_body(
     path: str,
     shape: type[Body],
     operation: Callable[[Request, Body], Awaitable[object]],
@@ -242,11 +245,11 @@ class _Operations:
     async def promote(self, request: Request, body: PromoteBody) -> object:
         if body.force and not body.reason.strip():
             raise InvalidArgumentError("a forced promotion needs a reason: say why, with --reason")
-        asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
+        asked = Asked(who=who_asked(request), reason=body.reason.strip(), is_forced=body.force)
         return Promoted(await self._control.promote(_model(request), body.version, asked))
 
     async def retire(self, request: Request, body: RetireBody) -> object:
-        asked = Asked(who=_who(request))
+        asked = Asked(who=who_asked(request))
         await self._control.retire(_model(request), body.version, asked)
         return {}
 
@@ -264,7 +267,7 @@ class _RolloutOperations:
     async def start(self, request: Request, body: RolloutBody) -> object:
         if body.force and not body.reason.strip():
             raise InvalidArgumentError("a forced rollout needs a reason: say why, with --reason")
-        asked = Asked(who=_who(request), reason=body.reason.strip(), is_forced=body.force)
+        asked = Asked(who=who_asked(request), reason=body.reason.strip(), is_forced=body.force)
         return await self._control.start_rollout(_model(request), body.version, body.plan(), asked)
 
     async def plan(self, request: Request, body: RolloutBody) -> object:
@@ -276,11 +279,11 @@ class _RolloutOperations:
             raise InvalidArgumentError(
                 f"order: one of {', '.join(Order)} is expected, got {text!r}"
             )
-        asked = Asked(who=_who(request), reason=body.reason.strip())
+        asked = Asked(who=who_asked(request), reason=body.reason.strip())
         return await self._control.order_rollout(_model(request), Order(text), asked)
 
     async def rollback(self, request: Request, body: OrderBody) -> object:
-        asked = Asked(who=_who(request), reason=body.reason.strip())
+        asked = Asked(who=who_asked(request), reason=body.reason.strip())
         return await self._control.rollback(_model(request), asked)
 
     async def history(self, request: Request) -> object:
@@ -300,7 +303,7 @@ class _RolloutOperations:
         return Response(written, media_type=PAGE_MEDIA[form])
 
 
-def _who(request: Request) -> str:
+def who_asked(request: Request) -> str:
     """Return who is at the other end: `serving.edge.local_server` asked the kernel."""
     return OPERATOR if request.client is None else request.client.host
 

@@ -14,6 +14,7 @@ from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.events.receivers import Tally
 from serving.ids import VersionKey
+from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.environment.records import Issue
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
@@ -216,7 +217,23 @@ class RolloutControl(Protocol):
         """
 
 
-class Control(RolloutControl, Protocol):
+class DriftControl(Protocol):
+    """What may be asked of who watches for drift."""
+
+    async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
+        """Describe the versions that are watched for drift, of a model or all."""
+
+    async def acknowledge_drift(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        """Note that somebody has seen alarms of a model; return which.
+
+        Raises:
+            NotFoundError: It has no open alarm that nobody has seen, or none of that name.
+        """
+
+
+class Control(RolloutControl, DriftControl, Protocol):
     """The controller, as the front desk and the admin API see it.
 
     Every method returns when the change is done and acknowledged by every living edge, or raises.

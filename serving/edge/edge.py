@@ -19,6 +19,7 @@ from serving.edge import haproxy_process, snapshot_file
 from serving.edge.admin_api import admin_app
 from serving.edge.control import Control, EdgeStatus, Snapshot
 from serving.edge.desk import Desk
+from serving.edge.drift_call import drift_calls
 from serving.edge.front_desk import front_desk_app
 from serving.edge.front_desk_grpc import FrontDeskGrpc
 from serving.edge.generate_relay import GenerateRelay
@@ -229,7 +230,10 @@ class Edge:
                 run / FRONT_DESK_SOCKET,
             ),
             LocalServer(
-                admin_app(self._desk.control, quality_calls(self._desk)),
+                admin_app(
+                    self._desk.control,
+                    (*quality_calls(self._desk), *drift_calls(self._desk.control)),
+                ),
                 self._settings.admin_socket,
             ),
         ]

@@ -33,6 +33,7 @@ from serving.registry.formats import (
 from serving.registry.kept_contract import CONTRACT_FILE, KnownContracts
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
 from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
+from serving.registry.stored_version import REFERENCE_FILE
 from serving.registry.version import WARMUP_FOLDER, VersionSpec
 
 CONFIG_FILE = "config.pbtxt"
@@ -244,6 +245,7 @@ class Repository:
             policy=config.policy,
             config_text=config.text,
             contract=self._contract(folder, (*files, *shared)),
+            reference=_reference(folder, (*files, *shared)),
         )
 
     def _contract(self, folder: Path, files: tuple[_File, ...]) -> DataContract | None:
@@ -303,7 +305,7 @@ def _files(folder: Path, prefix: str = "") -> Iterator[_File]:
 
 def _shared_files(folder: Path, config: ModelConfiguration) -> Iterator[_File]:
     """What the versions of a model read besides their own folders, as far as it is there."""
-    named = [CONTRACT_FILE, *(one.file for one in config.policy.labels)]
+    named = [CONTRACT_FILE, REFERENCE_FILE, *(one.file for one in config.policy.labels)]
     named += [
         f"{WARMUP_FOLDER}/{one.file}"
         for sample in config.policy.warmups
@@ -317,6 +319,15 @@ def _shared_files(folder: Path, config: ModelConfiguration) -> Iterator[_File]:
         except OSError:
             continue  # its worker says so
         yield _File(f"../{path}", status.st_size, status.st_mtime_ns)
+
+
+def _reference(folder: Path, files: tuple[_File, ...]) -> str:
+    """Return where drift's reference lies: in the version's folder, else beside it."""
+    there = {item.path for item in files}
+    for path in (REFERENCE_FILE, f"../{REFERENCE_FILE}"):
+        if path in there:
+            return str((folder / path).resolve())
+    return ""
 
 
 def _model_file(

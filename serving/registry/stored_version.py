@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from runtimes.errors import InvalidArgumentError
 from serving.registry.bundle import read_head
@@ -15,6 +16,10 @@ from serving.registry.model_config.parsing import parse_config
 from serving.registry.trust import Candidate
 from serving.registry.trust_gate import Stamp, TrustGate, candidate_of, head_stamp
 from serving.registry.version import ServingPolicy, VersionSpec
+
+PROFILE_SUFFIX: Final = ".drift"
+REFERENCE_FILE: Final = "reference.drift"
+"""What drift is measured against, in a model's folder of a repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +118,14 @@ def stored_spec(
         warning=decision.warning,
         golden=golden_spec(manifest),
         contract=stored_contract(folder, manifest),
+        reference=_profile_file(folder, manifest),
     )
+
+
+def _profile_file(folder: Path, manifest: Manifest) -> str:
+    """Return where the learnt profile of the training data lies; rows of it are none."""
+    name = manifest.reference_file
+    return str(folder / name) if name.endswith(PROFILE_SUFFIX) else ""
 
 
 def policy_of(configured: ServingPolicy, manifest: Manifest) -> ServingPolicy:

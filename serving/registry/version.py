@@ -238,6 +238,8 @@ class VersionSpec:
     """Replayed on the real device before the version takes a call."""
     contract: DataContract | None = None
     """What its inputs and outputs must look like; None: nobody said."""
+    reference: str = ""
+    """Absolute path of the profile that drift is measured against; empty: there is none."""
 
     @property
     def key(self) -> VersionKey:

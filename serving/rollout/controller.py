@@ -16,8 +16,11 @@ from serving.edge.control import (
 )
 from serving.errors import IncompatibleError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
+from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.registry.repository import ModelScan
 from serving.registry.version import VersionState
+from serving.rollout.drift.alarm_file import AlarmFile
+from serving.rollout.drift.watch import DriftWatch
 from serving.rollout.engine.operations import RolloutOperations
 from serving.rollout.interface_break import broken_by
 from serving.rollout.loop import ControlLoop, Ports
@@ -45,12 +48,21 @@ class Controller(RolloutOperations):
         self._settings = settings
         self._mode = mode
         self.loop = loop
+        self._drift = DriftWatch(
+            ports.cluster,
+            lambda: loop.desired.versions,
+            AlarmFile(settings.home / "drift.json"),
+            ports.drift,
+            ports.clock,
+        )
 
     async def run(self) -> None:
         """Work until cancelled: the loop, the rollouts that it carries out, the events of them."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.loop.run())
             group.create_task(self.run_rollouts())
+            if self._settings.drift_rows_per_s:
+                group.create_task(self._drift.run())
             if self._ports.courier is not None:
                 group.create_task(self._ports.courier.run())
             if self._ports.environment_book is not None:
@@ -81,6 +93,20 @@ class Controller(RolloutOperations):
             environment_counts={} if book is None else book.counts,
             events={} if self._ports.courier is None else dict(self._ports.courier.tallies),
         )
+
+    async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
+        """Describe the versions that are watched for drift, of a model or all."""
+        return await self._drift.view(model)
+
+    async def acknowledge_drift(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        """Note that somebody has seen alarms of a model; return which.
+
+        Raises:
+            NotFoundError: It has no open alarm that nobody has seen, or none of that name.
+        """
+        return await self._drift.acknowledge(model, version, alarm, asked)
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load a model of the repository, or reload it when its files changed.

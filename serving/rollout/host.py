@@ -31,6 +31,7 @@ from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
+from serving.rollout.drift.link import DriftLink
 from serving.rollout.host_watch import HostWatch, WorkerView
 from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
@@ -127,6 +128,7 @@ class WorkerHost:
         self._view = WorkerView(watch)
         self.mirrors = MirrorLink()
         """What the worker copies and compares."""
+        self.drift = DriftLink()
         self._state = WorkerState(
             address=launch.address,
             pool=launch.pool,
@@ -148,6 +150,7 @@ class WorkerHost:
             rss_bytes=self._rss_bytes(),
             surroundings=self._view.around(self._launch.child.argv[0], self._state.facts),
             comparisons=self.mirrors.comparisons,
+            drift=self.drift.reports,
         )
 
     def set_versions(self, specs: Sequence[VersionSpec]) -> None:
@@ -237,6 +240,7 @@ class WorkerHost:
             tasks = [
                 group.create_task(self._apply_always(http)),
                 group.create_task(self.mirrors.run(http)),
+                group.create_task(self.drift.run(http)),
                 group.create_task(self._watch_health(http, child)),
                 group.create_task(self._stop_when_wanted(child)),
             ]

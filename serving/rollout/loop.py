@@ -23,6 +23,7 @@ from serving.edge.routes import RouteTable
 from serving.errors import DrainingError
 from serving.events.courier import Courier
 from serving.ids import VersionKey
+from serving.registry.drift_book import DriftBook
 from serving.registry.rollout_forecast import Room
 from serving.registry.rollouts import RolloutBook
 from serving.registry.version import VersionState
@@ -69,6 +70,8 @@ class Ports:
     """Where rollouts are kept; None: there are none."""
     courier: Courier | None = None
     """Tells receivers outside of what is recorded; None: nobody does."""
+    drift: DriftBook | None = None
+    """Tells receivers of drift; None: nobody does."""
     free_room: Callable[[], Room] | None = None
     """Measures what is free; None: it is not known, and nothing is refused for it."""
 

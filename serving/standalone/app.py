@@ -20,6 +20,7 @@ from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
 from serving.events.courier import Courier, courier_of
 from serving.registry.dependencies import Policy
+from serving.registry.drift_book import DriftBook
 from serving.registry.node_facts import measure_node
 from serving.registry.profiles import read_profiles
 from serving.registry.rollouts import RolloutBook
@@ -87,6 +88,7 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
                         rollouts=RolloutBook(registry),
                         courier=courier_of(settings, registry, SystemClock()),
                         environment_book=environment_book(settings, registry),
+                        drift=DriftBook(registry),
                     ),
                     group,
                 ) as parts,
@@ -114,6 +116,7 @@ class _Plan:
     rollouts: RolloutBook
     courier: Courier
     environment_book: EnvironmentBook
+    drift: DriftBook
 
 
 @asynccontextmanager
@@ -141,6 +144,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         environment_book=plan.environment_book,
         rollouts=plan.rollouts,
         courier=plan.courier,
+        drift=plan.drift,
         free_room=free_room(plan.gpus),
     )
     controller = Controller(ports, settings, mode="standalone")

@@ -121,6 +121,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         front=front,
         shadows=shadows,
         regions=regions,
+        drift=watchers.drift,
     )
     stop = stop_events(loop, watch_stdin=arguments.parent is not None)
     await front.open(app.asgi(), arguments)
@@ -130,7 +131,6 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         work = group.create_task(_work(hosting, shadows))
         if arguments.versions:
             hosting.want(arguments.versions)
-        _collect_seldom()
         log.info("worker_listening", worker=arguments.worker, addresses=front.addresses)
         await stop.wait()
         log.info("worker_stopping", worker=arguments.worker)
@@ -152,6 +152,7 @@ def _collect_seldom() -> None:
 
 async def _work(hosting: Hosting, shadows: Shadows) -> None:
     """Host versions and send copies of their calls, for ever."""
+    _collect_seldom()
     async with asyncio.TaskGroup() as group:
         group.create_task(hosting.run())
         group.create_task(shadows.run())

@@ -29,6 +29,8 @@ from serving.wire.peer_table import PeerTable
 from serving.wire.region_table import RegionTable
 from serving.worker.admission import draining_error
 from serving.worker.control import ApplyRequest, HostedLine, TrafficQuestion, WorkerReport
+from serving.worker.drift.monitor import DriftMonitor
+from serving.worker.drift.route import drift_routes
 from serving.worker.exchange import Desk
 from serving.worker.front import Front
 from serving.worker.handover import Begun
@@ -79,6 +81,7 @@ class WorkerApp:
         front: Front,
         shadows: Shadows,
         regions: OpenRegions | None = None,
+        drift: DriftMonitor | None = None,
     ) -> None:
         """Take the parts: who we are, what we host, and the sockets that calls come in by."""
         self._identity = identity
@@ -89,6 +92,7 @@ class WorkerApp:
         self._front = front
         self._shadows = shadows
         self._regions = regions
+        self._drift = drift
 
     def asgi(self) -> Starlette:
         """Return the application."""
@@ -117,6 +121,7 @@ class WorkerApp:
                 Route("/worker/begun", self._end_begun, methods=["POST"]),
                 Route("/worker/drain", _local(self._drain_worker), methods=["POST"]),
                 *self._shadows.routes(_local),
+                *drift_routes(self._drift, _local),
             ],
             exception_handlers={HTTPException: _http_error, BasculeError: _bascule_error},
         )

@@ -47,6 +47,8 @@ class Arguments:
     cache_size_bytes: int
     prediction_log: LogOrder | None
     """Where answered calls are kept; None: nowhere."""
+    drift_rows_per_s: float
+    """Rows of each version that are watched for drift in a second; 0: none."""
     drain_s: float
     log_level: str
     server_id: str
@@ -99,6 +101,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         max_queue_bytes=given.max_queue_bytes,
         cache_size_bytes=given.cache_size_bytes,
         prediction_log=given.prediction_log,
+        drift_rows_per_s=given.drift_rows_per_s,
         drain_s=given.drain_s,
         log_level=given.log_level,
         server_id=given.server_id,
@@ -136,6 +139,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-inflated-bytes", type=int, default=64 << 20, help="largest decompressed body")
     add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
     add("--prediction-log", type=_log_order, help="LogOrder as JSON; without it nothing is logged")
+    add("--drift-rows-per-s", type=float, default=0.0, help="rows that are watched; 0: none")
     add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
 
 

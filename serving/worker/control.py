@@ -14,6 +14,8 @@
     POST /worker/shadow  copies of calls (`serving.worker.shadow.message`) → ShadowReply; also by
                          TCP, for whoever knows the key of the table
     POST /worker/peers   `serving.wire.peer_table.PeerTable`: who else has sequences of its models
+    POST /worker/drift   `serving.worker.drift.route.DriftQuestion` → list of
+                         `serving.monitor.drift.stream.DriftReport`: sums over rows, if it watches
     POST /worker/drain   refuse new calls, finish what waits and runs, then answer 200
 
 Workers tell each other, on the sockets for calls, for they may be on different nodes::

@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from serving import clock
 from serving.predictions.ids import PredictionIds
 from serving.registry.version import VersionSpec
 from serving.worker.arguments import Arguments
+from serving.worker.drift.monitor import DriftMonitor
 from serving.worker.loaded import nameless, public
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.prediction_log import PredictionLog
 from serving.worker.tap import Tap
 
+DRIFT_END_S = 0.2
 LOG_END_S = 2.0
 """For answered calls that are not written to the log yet, at a worker's end."""
 
@@ -25,16 +28,21 @@ class Watchers:
     name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
     is_private: Callable[[VersionSpec], bool] = public
     log: PredictionLog | None = None
+    drift: DriftMonitor | None = None
 
     def close(self) -> bool:
         """Write what waits, as far as time allows; say whether all threads have ended."""
-        return self.log is None or self.log.close(LOG_END_S)
+        has_counted = self.drift is None or self.drift.close(DRIFT_END_S)
+        return (self.log is None or self.log.close(LOG_END_S)) and has_counted
 
 
 def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
     """Begin to look where the arguments say so."""
+    rate = arguments.drift_rows_per_s
+    drift = DriftMonitor(rate, clock.utc_s) if rate else None
+    watching = () if drift is None else (drift.tap,)
     if arguments.prediction_log is None:
-        return Watchers()
+        return Watchers(taps=watching, drift=drift)
     kept = PredictionLog(
         arguments.prediction_log,
         arguments.worker,
@@ -44,5 +52,9 @@ def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
         unix_ns=time.time_ns,
     )
     return Watchers(
-        taps=(kept.tap,), name_predictions=kept.ids_for, is_private=kept.is_private, log=kept
+        taps=(kept.tap, *watching),
+        name_predictions=kept.ids_for,
+        is_private=kept.is_private,
+        log=kept,
+        drift=drift,
     )

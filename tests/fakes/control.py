@@ -12,6 +12,7 @@ from serving.edge.control import (
     RolloutReport,
     WorkerStatus,
 )
+from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, RolloutState
@@ -28,6 +29,7 @@ class FakeControl:
     who: list[str] = field(default_factory=list)
     """Who asked for promotions and retirements."""
     workers: tuple[WorkerStatus, ...] = ()
+    watched: tuple[VersionDrift, ...] = ()
 
     async def status(self) -> ClusterStatus:
         """An empty cluster with the given workers."""
@@ -46,6 +48,18 @@ class FakeControl:
             grpc="127.0.0.1:8001",
             metrics="127.0.0.1:8002",
         )
+
+    async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
+        """Describe what was given."""
+        return tuple(one for one in self.watched if model in {None, one.model})
+
+    async def acknowledge_drift(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        """Remember it; there is no alarm."""
+        self._ask("acknowledge_drift", model, version, alarm, asked.reason)
+        self.who.append(asked.who)
+        return ()
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Remember it."""

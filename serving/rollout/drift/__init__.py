@@ -1,0 +1,1 @@
+"""Decides on drift, once for each version: workers' sums come in, alarms go out."""

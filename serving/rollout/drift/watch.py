@@ -1,0 +1,248 @@
+"""The controller's part in watching for drift: gathers, decides once a version, tells.
+
+::
+
+    workers' sums ──► merged ──► decided ──► alarms ──► outbox (receivers), file (next controller)
+
+The work is done in a thread, one look at a time, so the controller's loop stays free.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.clock import Clock
+from serving.edge.control import Asked
+from serving.errors import NotFoundError
+from serving.ids import VersionKey
+from serving.monitor.drift.alarm_book import AlarmBook
+from serving.monitor.drift.storage import from_bytes
+from serving.monitor.drift.stream import DriftReport
+from serving.monitor.drift.view import Acknowledgement, DriftAlarm, VersionDrift, WatchState
+from serving.monitor.drift.watched import WatchedVersion
+from serving.registry.aliases import Author
+from serving.registry.drift_book import DriftBook
+from serving.registry.version import VersionSpec
+from serving.rollout.drift.alarm_file import AlarmFile, KeptAlarms
+from serving.rollout.ports import Cluster
+
+LOOK_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One version that has a reference."""
+
+    spec: VersionSpec
+    watched: WatchedVersion | None = None
+    trouble: str = ""
+    """Why it cannot be watched."""
+
+
+class DriftWatch:
+    """Watches every wanted version that has a reference."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        wanted: Callable[[], Mapping[VersionKey, VersionSpec]],
+        file: AlarmFile,
+        book: DriftBook | None,
+        clock: Clock,
+    ) -> None:
+        """Have seen nothing yet.
+
+        Args:
+            cluster: Whose workers report.
+            wanted: Which versions there are.
+            file: Where alarms outlive this process.
+            book: Tells receivers, and the audit log; None: nobody is told.
+            clock: Dates what is noticed.
+        """
+        self._cluster = cluster
+        self._wanted = wanted
+        self._file = file
+        self._book = book
+        self._clock = clock
+        self._entries: dict[VersionKey, _Entry] = {}
+        self._untold: list[tuple[VersionKey, DriftAlarm]] = []
+        self._alone = asyncio.Lock()
+        self._fault = ""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
+                self._tell_fault(error)
+            else:
+                self._fault = ""
+
+    async def look(self) -> None:
+        """Take in what workers report now, and tell what is news."""
+        reports: dict[VersionKey, list[DriftReport]] = {}
+        for workers in self._cluster.observe().values():
+            for worker in workers:
+                for report in worker.drift:
+                    key = VersionKey(report.model, report.version)
+                    reports.setdefault(key, []).append(report)
+        wanted = {key: spec for key, spec in self._wanted().items() if spec.reference}
+        async with self._alone:
+            await asyncio.to_thread(self._judge, wanted, reports)
+
+    async def view(self, model: str | None = None) -> tuple[VersionDrift, ...]:
+        """Describe the versions that are watched, of a model or all."""
+        async with self._alone:
+            return await asyncio.to_thread(self._views, model)
+
+    async def acknowledge(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        """Note that somebody has seen alarms of a model; return which.
+
+        Raises:
+            NotFoundError: It has no open alarm that nobody has seen, or none of that name.
+        """
+        async with self._alone:
+            return await asyncio.to_thread(self._acknowledge, model, version, alarm, asked)
+
+    def _judge(
+        self,
+        wanted: Mapping[VersionKey, VersionSpec],
+        reports: Mapping[VersionKey, Sequence[DriftReport]],
+    ) -> None:
+        self._follow(wanted)
+        now_s = self._now_s()
+        for key, entry in self._entries.items():
+            if entry.watched is not None:
+                news = entry.watched.take(reports.get(key, ()), now_s)
+                self._untold.extend((key, alarm) for alarm in news)
+        self._save()
+        self._tell()
+
+    def _follow(self, wanted: Mapping[VersionKey, VersionSpec]) -> None:
+        """Read the references of new versions; forget those that are not wanted any more."""
+        for key in self._entries.keys() - wanted.keys():
+            del self._entries[key]
+        for key, spec in wanted.items():
+            entry = self._entries.get(key)
+            if entry is None or entry.spec.digest != spec.digest:
+                self._entries[key] = self._opened(spec)
+
+    def _opened(self, spec: VersionSpec) -> _Entry:
+        try:
+            profile = from_bytes(Path(spec.reference).read_bytes())
+        except (BasculeError, OSError) as error:
+            log.warning("drift_reference_not_read", version=str(spec.key), error=str(error))
+            return _Entry(spec=spec, trouble=str(error))
+        kept = self._file.of(spec.key, profile.digest)
+        subject = f"{spec.model} v{spec.version}"
+        book = AlarmBook(subject, alarms=kept.alarms, counts=kept.counts)
+        return _Entry(spec=spec, watched=WatchedVersion(profile, book))
+
+    def _save(self) -> None:
+        changed = {
+            key: entry.watched
+            for key, entry in self._entries.items()
+            if entry.watched is not None and entry.watched.book.has_changed
+        }
+        if not changed:
+            return
+        self._file.save({key: _kept(key, watched) for key, watched in changed.items()})
+        for watched in changed.values():
+            watched.book.has_changed = False
+
+    def _tell(self) -> None:
+        """Tell receivers; what cannot be told now is told at the next look."""
+        while self._untold:
+            key, alarm = self._untold[0]
+            log.warning("drift_alarm", version=str(key), feature=alarm.feature, text=alarm.text)
+            if self._book is not None:
+                self._book.tell(key, event_data(alarm))
+            del self._untold[0]
+
+    def _views(self, model: str | None) -> tuple[VersionDrift, ...]:
+        now_s = self._now_s()
+        found: list[VersionDrift] = []
+        for key, entry in sorted(self._entries.items()):
+            if model not in {None, key.model}:
+                continue
+            if entry.watched is None:
+                failed = VersionDrift(
+                    model=key.model,
+                    version=key.version,
+                    state=WatchState.FAILED,
+                    reason=entry.trouble,
+                    reference=entry.spec.reference,
+                )
+                found.append(failed)
+            else:
+                reference = Path(entry.spec.reference).name
+                found.append(entry.watched.view(key.model, key.version, reference, now_s))
+        return tuple(found)
+
+    def _acknowledge(
+        self, model: str, version: int | None, alarm: str, asked: Asked
+    ) -> tuple[DriftAlarm, ...]:
+        said = Acknowledgement(who=asked.who, reason=asked.reason, at_s=self._now_s())
+        found: list[DriftAlarm] = []
+        for key, entry in sorted(self._entries.items()):
+            if key.model != model or version not in {None, key.version} or entry.watched is None:
+                continue
+            seen = entry.watched.book.acknowledge(said, alarm)
+            if seen and self._book is not None:
+                named = ", ".join(f"{one.id} {one.feature}" for one in seen)
+                self._book.acknowledged(key, named, Author(who=asked.who, reason=asked.reason))
+            found.extend(seen)
+        if not found:
+            raise NotFoundError(
+                f"'{model}' has no open alarm {f'{alarm!r} ' if alarm else ''}that nobody has "
+                f"acknowledged: see bascule drift {model}"
+            )
+        self._save()
+        return tuple(found)
+
+    def _now_s(self) -> float:
+        return self._clock.utc_now().timestamp()
+
+    def _tell_fault(self, error: Exception) -> None:
+        """Log a fault once, until all is well or something else is wrong."""
+        told = repr(error)
+        if told != self._fault:
+            is_known = isinstance(error, BasculeError)
+            log.warning("drift_not_watched", error=told, exc_info=not is_known)
+        self._fault = told
+
+
+def event_data(alarm: DriftAlarm) -> dict[str, object]:
+    """Write an alarm as the data of an event."""
+    return {
+        "alarm": alarm.id,
+        "severity": alarm.severity,
+        "kind": alarm.kind,
+        "feature": alarm.feature,
+        "text": alarm.text,
+        "first_row_time": alarm.since_s,
+        "detected_time": alarm.at_s,
+        "count": alarm.count,
+        **{name: value for name, value in alarm.evidence.items() if name != "severity"},
+    }
+
+
+def _kept(key: VersionKey, watched: WatchedVersion) -> KeptAlarms:
+    return KeptAlarms(
+        model=key.model,
+        version=key.version,
+        monitor_digest=watched.profile.digest,
+        alarms=watched.book.alarms,
+        counts=dict(watched.book.counts),
+    )

@@ -1,0 +1,1 @@
+"""Watches rows of answered calls for drift: the loop copies, a thread counts, others decide."""

@@ -1,0 +1,70 @@
+"""Which calls are watched: a share of them, uniformly and whole, that keeps to a rate and a cost.
+
+The distance from one chosen call to the next is drawn from the geometric distribution, so each call
+is chosen with the same probability, whatever came before. Twice a second the share is set anew:
+from how many calls came, and from how long copying one took.
+"""
+
+from collections.abc import Callable
+from math import log, log1p
+from typing import Final
+
+ADAPT_NS: Final = 500_000_000
+MAX_LOOP_SHARE: Final = 0.01
+"""Of the loop's time, copying takes so much at most."""
+MIN_SHARE: Final = 1e-6
+_NS_PER_S: Final = 1_000_000_000
+
+
+class RowSampler:
+    """Draws distances between chosen calls."""
+
+    __slots__ = ("_begin_ns", "_chosen", "_cost_ns", "_draw", "_rate", "_share")
+
+    def __init__(self, rate_per_s: float, draw: Callable[[], float]) -> None:
+        """Choose every call at first.
+
+        Args:
+            rate_per_s: Calls that are chosen in a second, at most.
+            draw: Gives random numbers from 0 to 1.
+        """
+        self._rate = rate_per_s
+        self._draw = draw
+        self._share = 1.0
+        self._begin_ns = 0
+        self._chosen = 0
+        self._cost_ns = 0
+
+    @property
+    def share(self) -> float:
+        """The share of calls that is chosen now."""
+        return self._share
+
+    def distance(self) -> int:
+        """Draw how far it is to the next chosen call: 1 is the next one."""
+        share = self._share
+        if share >= 1.0:
+            return 1
+        return 1 + int(log(1.0 - self._draw()) / log1p(-share))
+
+    def note(self, chosen: int, begin_ns: int, end_ns: int) -> None:
+        """Take in that calls were chosen and copied, and for how long that took."""
+        self._chosen += chosen
+        self._cost_ns += end_ns - begin_ns
+        elapsed_ns = end_ns - self._begin_ns
+        is_early = self._chosen * _NS_PER_S > self._rate * ADAPT_NS
+        if elapsed_ns >= ADAPT_NS or is_early:
+            self._adapt(elapsed_ns)
+            self._begin_ns = end_ns
+
+    def _adapt(self, elapsed_ns: int) -> None:
+        """Set the share so that as many calls as came would have kept to rate and cost."""
+        chosen, cost_ns = self._chosen, self._cost_ns
+        self._chosen = self._cost_ns = 0
+        if not chosen:
+            return
+        allowed = self._rate
+        if cost_ns:
+            allowed = min(allowed, MAX_LOOP_SHARE * _NS_PER_S * chosen / cost_ns)
+        arrived_per_s = chosen / self._share * _NS_PER_S / max(elapsed_ns, 1)
+        self._share = min(1.0, max(MIN_SHARE, allowed / arrived_per_s))

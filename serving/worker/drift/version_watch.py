@@ -1,0 +1,169 @@
+"""Watches one version's answered calls: the loop's half copies, the thread's half counts.
+
+Fast path: a batch of which no call is chosen costs one subtraction and one comparison.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runtimes.contract import Array
+from serving.monitor.drift.columns import Role
+from serving.monitor.drift.encoding import Encoder
+from serving.monitor.drift.profile import Profile
+from serving.monitor.drift.stream import RunningTotal
+from serving.registry.version import VersionSpec
+from serving.worker.drift.binding import Binding
+from serving.worker.drift.ring import RowRing
+from serving.worker.drift.sampler import RowSampler
+from serving.worker.executor import Ran
+from serving.worker.queued import QueuedCall
+
+UNREADY_CALLS: Final = 16
+"""While there is no plan yet, it is looked for after so many calls."""
+ENCODED_ROWS: Final = 1024
+"""Rows that are encoded at once, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """What a version's rows are encoded with."""
+
+    profile: Profile
+    encoder: Encoder
+    binding: Binding
+    ring: RowRing
+    total: RunningTotal
+
+
+class VersionWatch:
+    """The observer of one version (`serving.worker.tap`)."""
+
+    def __init__(
+        self,
+        spec: VersionSpec,
+        rate_per_s: float,
+        *,
+        draw: Callable[[], float] = random.random,
+        now_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        """Watch nothing before there is a plan."""
+        self.spec = spec
+        self._gap = 0
+        self._sampler = RowSampler(rate_per_s, draw)
+        self._draw = draw
+        self._now_ns = now_ns
+        self._plan: Plan | None = None
+        self.skipped_rows = 0
+        """For which the ring had no room; the loop counts them."""
+        self.failed_rows = 0
+        """Which could not be encoded; the thread counts them."""
+        self.trouble = ""
+
+    @property
+    def plan(self) -> Plan | None:
+        """What rows are encoded with; None: they are not watched, or not yet."""
+        return self._plan
+
+    def follow(self, plan: Plan) -> None:
+        """Watch by a plan from now on; another thread may say so."""
+        self._plan = plan
+
+    def take(self, ran: Ran, end_ns: int) -> None:
+        """Copy what was chosen of a batch."""
+        del end_ns
+        self._gap -= len(ran.batch)
+        if self._gap < 0:
+            self._choose(ran)
+
+    def _choose(self, ran: Ran) -> None:
+        batch, plan = ran.batch, self._plan
+        if plan is None:
+            self._gap = UNREADY_CALLS
+            return
+        begin_ns, chosen = self._now_ns(), 0
+        place = self._gap + len(batch)
+        while place < len(batch):
+            if not batch[place].asked.is_copy:
+                self._copy(plan, batch[place], ran.outputs[place])
+                chosen += 1
+            place += self._sampler.distance()
+        self._gap = place - len(batch)
+        self._sampler.note(chosen, begin_ns, self._now_ns())
+
+    def _copy(self, plan: Plan, item: QueuedCall, outputs: Sequence[Array]) -> None:
+        """Copy one row of a call, chosen by chance: a large request counts no more than others."""
+        ring, rows = plan.ring, item.rows
+        if ring.put_count - ring.taken_count >= ring.capacity:
+            self.skipped_rows += 1
+            return
+        row = int(self._draw() * rows) if rows > 1 else 0
+        at = ring.put_count % ring.capacity
+        tensors = item.call.tensors
+        first_mark = at * len(ring.slots)
+        for place, bound in enumerate(plan.binding.bound):
+            if bound.role is Role.INPUT:
+                is_there = _put_input(ring, place, at, tensors[bound.index], (row, rows))
+            else:
+                is_there = _put_output(ring, place, at, outputs[bound.index], (row, rows))
+            ring.is_there[first_mark + place] = is_there
+        ring.put_count += 1
+
+    def count_waiting(self, unix_s: Callable[[], float]) -> bool:
+        """Encode rows that wait, in the thread; say whether there were any."""
+        plan = self._plan
+        if plan is None or not plan.ring.waiting:
+            return False
+        values, is_there, rows = plan.ring.take(ENCODED_ROWS)
+        try:
+            columns = plan.profile.columns_of(plan.binding.tensors(values, is_there))
+            blocks = plan.encoder.blocks(plan.encoder.encode(columns), plan.profile.digest)
+        except BaseException:
+            self.failed_rows += rows
+            raise
+        at_s = unix_s()
+        for block in blocks:
+            plan.total.add(block, at_s)
+        return True
+
+
+def _put_input(ring: RowRing, place: int, at: int, tensor: Any, part: tuple[int, int]) -> bool:  # noqa: ANN401  any buffer
+    """Copy a row of an input, which is bytes or an array of texts."""
+    row, rows = part
+    slot = ring.slots[place]
+    size = slot.size_bytes
+    if tensor is None:
+        return False
+    if not size:
+        return _put_texts(ring, place, at, tensor, part)
+    if len(tensor) != size * rows:
+        return False
+    begin = at * ring.row_bytes + ring.starts[place]
+    ring.bytes[begin : begin + size] = tensor[row * size : row * size + size]
+    return True
+
+
+def _put_output(ring: RowRing, place: int, at: int, output: Array, part: tuple[int, int]) -> bool:
+    """Copy a row of an output."""
+    row, rows = part
+    slot = ring.slots[place]
+    size = slot.size_bytes
+    if not size:
+        return _put_texts(ring, place, at, output, part)
+    if output.nbytes != size * rows or output.dtype != slot.dtype:
+        return False
+    begin = at * ring.row_bytes + ring.starts[place]
+    chosen = output if rows == 1 else output[row]
+    ring.bytes[begin : begin + size] = chosen.tobytes()
+    return True
+
+
+def _put_texts(ring: RowRing, place: int, at: int, texts: Array, part: tuple[int, int]) -> bool:
+    row, rows = part
+    count = ring.slots[place].count
+    if texts.size != count * rows:
+        return False
+    ring.texts[place][at] = texts.reshape(-1)[row * count : row * count + count].tolist()
+    return True
