@@ -154,6 +154,12 @@ class _Environment(BaseSettings):
     drift_rows_per_s: float = Field(
         1000.0, ge=0, description="rows of each version, and worker, watched for drift; 0: none"
     )
+    label_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="bound of the labels beside the log: the oldest go first"
+    )
+    label_grace_s: float = Field(
+        7 * 86_400.0, gt=0, description="a label waits so long for its prediction to be logged"
+    )
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
@@ -210,6 +216,8 @@ class Settings:
     prediction_log_bytes: int = 1 << 30
     prediction_log_retention_s: float = 30 * 86_400.0
     drift_rows_per_s: float = 1000.0
+    label_bytes: int = 256 << 20
+    label_grace_s: float = 7 * 86_400.0
     blobs: str = ""
     """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")

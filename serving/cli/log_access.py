@@ -33,15 +33,24 @@ def opened_log(place: str = "") -> PredictionReader:
     Raises:
         NotFoundError: This instance has none.
     """
+    return PredictionReader(*log_places(place))
+
+
+def log_places(place: str = "") -> tuple[str, ...]:
+    """Return where the log of a place, or of this instance, lies.
+
+    Raises:
+        NotFoundError: This instance has none.
+    """
     if place:
-        return PredictionReader(place)
+        return (place,)
     order = log_order(load_settings())
     if order is None:
         raise NotFoundError(
             "no predictions are logged here: set BASCULE_PREDICTION_LOG to a folder or an fsspec "
             "URL and start again, or name a log with --log"
         )
-    return PredictionReader(order.folder, order.url)
+    return order.folder, order.url
 
 
 def log_filter(target: str, since: str, until: str) -> Filter:

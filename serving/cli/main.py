@@ -58,6 +58,7 @@ WORDS: Final = {
     "reproduce": Word("serving.cli.reproduce", "Replay a version's golden samples here."),
     "drift": Word("serving.cli.drift", "Say whether rows are still as those of a reference."),
     "log": Word("serving.cli.prediction_log", "The predictions that were kept: list, export."),
+    "labels": Word("serving.cli.labels", "What was true: post labels, judge versions by them."),
     "env": Word("serving.cli.env", "What results depend on; what differs between two places."),
     "promote": Word("serving.cli.operate", "Make a version the one that answers by default."),
     "approve": Word("serving.cli.approvals", "Vouch for a version before it gets traffic."),

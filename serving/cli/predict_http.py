@@ -84,6 +84,17 @@ class HttpClient:
         reply = self._ask("POST", path, asked.content, infer_headers(asked))
         return read_prediction(reply)
 
+    def post_labels(self, model: str, version: int | None, labels: bytes) -> int:
+        """Post labels; return how many outputs of rows were labelled by them.
+
+        Raises:
+            NotReadyError: Nobody answers at the address, or not in time.
+            RefusedPredictionError: The server refused them.
+        """
+        path = f"{model_path(model, version)}/labels"
+        reply = self._ask("POST", path, labels, {"Content-Type": "application/json"})
+        return msgspec.json.decode(reply.content, type=dict[str, int])["labels"]
+
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> "Body":
         try:
             self._connection.request(method, path, body, headers)

@@ -49,10 +49,11 @@ from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller
+from serving.rollout.driven import Ports
 from serving.rollout.environment_book import environment_book
 from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
-from serving.rollout.loop import Ports
+from serving.rollout.label_watch import label_watch
 from serving.rollout.nodes import KnownNodes
 from serving.rollout.overrides import repository_of
 from serving.rollout.placed_file import PlacedFile
@@ -222,6 +223,7 @@ class ControllerReplica:
                 rollouts=RolloutBook(registry),
                 courier=courier_of(self._settings, registry, SystemClock()),
                 drift=DriftBook(registry),
+                labels=label_watch(self._settings, registry, SystemClock()),
             )
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()

@@ -16,6 +16,7 @@ from serving.events.receivers import Tally
 from serving.ids import VersionKey
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.environment.records import Issue
+from serving.monitor.labels.summary import LabelSummary
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, Transition
@@ -118,6 +119,8 @@ class ClusterStatus:
     """What is wrong with the environments of workers now."""
     environment_counts: Mapping[str, int] = field(default_factory=dict)
     """How many issues of each kind were told of since the controller started."""
+    labels: tuple[LabelSummary, ...] = ()
+    """What labels say of versions, as far as the controller's node can read them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

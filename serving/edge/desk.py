@@ -28,6 +28,7 @@ from serving.monitor.statistics import (
     merge_by_gpu,
     merge_statistics,
 )
+from serving.predictions.labels.store import LabelStore
 from serving.wire import refusals
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,8 @@ class Desk:
         self.server_id = server_id
         self.snapshot = Snapshot()
         self.draining = False
+        self.labels: LabelStore | None = None
+        """Where labels are kept; None: no prediction is logged, so there is nothing to label."""
         self.protocol_settings = settings or ProtocolSettings()
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
         self._node = node

@@ -28,6 +28,8 @@ from serving.edge.haproxy_commands import HaproxyState, assign_slots, pools_of, 
 from serving.edge.haproxy_config import EXPORTER_SOCKET, HTTP_SOCKET, RELAY_SOCKET, EdgeLayout
 from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
 from serving.edge.haproxy_process import HaproxySpec
+from serving.edge.label_calls import label_calls
+from serving.edge.label_keeper import LabelKeeper
 from serving.edge.local_server import LocalServer
 from serving.edge.node_metrics import NodeMetrics
 from serving.edge.protocol_settings import ProtocolSettings
@@ -110,6 +112,8 @@ class Edge:
             node=node,
             settings=_protocol_settings(settings),
         )
+        self._labels = LabelKeeper(settings, node)
+        self._desk.labels = self._labels.store
         self._peers = PeerTeller(node)
         self._tellers: list[asyncio.Task[None]] = []
         self._keeper = HaproxyKeeper(self._haproxy_spec(), self._clock, spawn)
@@ -194,6 +198,7 @@ class Edge:
             await self._grpc.stop(grace_s=1.0)
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self._labels.close()
         if self._lock_file >= 0:  # a start that failed has closed everything before
             os.close(self._lock_file)
             self._lock_file = -1
@@ -232,7 +237,11 @@ class Edge:
             LocalServer(
                 admin_app(
                     self._desk.control,
-                    (*quality_calls(self._desk), *drift_calls(self._desk.control)),
+                    (
+                        *quality_calls(self._desk),
+                        *drift_calls(self._desk.control),
+                        *label_calls(self._desk, self._settings),
+                    ),
                 ),
                 self._settings.admin_socket,
             ),
@@ -241,6 +250,7 @@ class Edge:
         self._tellers = [
             self._spawn(self._desk.worker_settings.keep_telling()),
             self._spawn(self._peers.keep_telling()),
+            self._spawn(self._labels.keep()),
         ]
         self._grpc = FrontDeskGrpc(
             self._desk,

@@ -23,6 +23,7 @@ from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
 from serving.edge.json_body import MAX_BODY_BYTES, BodyRoom, json_object
+from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
@@ -77,6 +78,7 @@ def front_desk_app(
         ("POST", "/v2/repository/{repository}/models/{model}/unload", http.other_repository),
     ]
     table += region_routes(desk.regions, http.room)
+    table += label_routes(desk, http.room)
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         table += [
             ("GET", model, http.model_metadata),

@@ -14,9 +14,10 @@ from serving.edge.control import ClusterStatus, EdgeStatus
 from serving.edge.desk import Desk
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
-from serving.monitor import catalogue, exposition, node, node_catalogue
+from serving.monitor import catalogue, exposition, label_catalogue, node, node_catalogue
 from serving.monitor.environment.records import IssueKind
 from serving.monitor.exposition import Sample
+from serving.monitor.labels.samples import label_samples
 from serving.monitor.quality.samples import quality_samples
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class NodeMetrics:
             *_worker_samples(status.result()),
             *_event_samples(status.result()),
             *_environment_samples(status.result()),
+            *_label_samples(status.result(), self._desk),
         ]
         return exposition.render(samples) + haproxy.result()
 
@@ -129,3 +131,9 @@ def _environment_samples(status: ClusterStatus | None) -> Iterator[Sample]:
     for kind, count in status.environment_counts.items():
         yield Sample(node_catalogue.ENVIRONMENT_CHANGES, count, (kind,))
         yield Sample(node_catalogue.ENVIRONMENT_ISSUES, standing[IssueKind(kind)], (kind,))
+
+
+def _label_samples(status: ClusterStatus | None, desk: Desk) -> Iterator[Sample]:
+    if desk.labels is not None:
+        yield Sample(label_catalogue.LABELS_POSTED, desk.labels.posted_count)
+    yield from label_samples(status.labels if status is not None else ())

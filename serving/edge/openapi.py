@@ -44,6 +44,7 @@ _MODEL: Final = MappingProxyType(
         "POST /generate_stream": Said(
             "inference", "Predict with flat JSON, as server-sent events", "Events", "Generate"
         ),
+        "POST /labels": Said("labels", "Say what was true of predictions", "LabelsKept", "Labels"),
         "GET /trace/setting": Said("trace", "Trace settings of a model", "TraceSettings"),
         "POST /trace/setting": Said(
             "trace", "Change trace settings of a model", "TraceSettings", "TraceChanges"

@@ -14,7 +14,8 @@ BOOLEAN: Final = "boolean"
 def schemas() -> Json:
     """Return every schema by its name."""
     inference = {**_asked(), **_answered(), **_flat()}
-    return {**_server(), **_model(), **inference, **_repository(), **_settings(), **_regions()}
+    others = {**_repository(), **_settings(), **_regions(), **_labels()}
+    return {**_server(), **_model(), **inference, **others}
 
 
 def _server() -> Json:
@@ -219,6 +220,26 @@ def _regions() -> Json:
             {"name": _type(STRING), "device_id": _count(), "byte_size": _count()}
         ),
         "CudaRegions": _list(_reference("CudaRegionStatus")),
+    }
+
+
+def _labels() -> Json:
+    value = {"type": [STRING, "number", BOOLEAN]}
+    return {
+        "Label": _object(
+            {
+                "prediction_id": {"type": STRING, "format": "uuid"},
+                "label": {"type": [STRING, "number", BOOLEAN, "object"]}
+                | {"additionalProperties": value, "description": "A value, or one per output."},
+                "row": _count(),
+                "label_time": {"type": STRING, "format": "date-time"},
+                "source": _type(STRING),
+                "weight": {"type": "number", "exclusiveMinimum": 0},
+            },
+            required=("prediction_id", "label"),
+        ),
+        "Labels": _list(_reference("Label")),
+        "LabelsKept": _object({"labels": _count()}),
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from serving.monitor import catalogue, haproxy_catalogue, node_catalogue
+from serving.monitor import catalogue, haproxy_catalogue, label_catalogue, node_catalogue
 from serving.monitor.metric_spec import Kind, MetricSpec
 
 HEAD: Final = """# Metrics
@@ -24,7 +24,8 @@ It says more than these, under its own names; rules and boards look at:
 
 def all_metrics() -> tuple[MetricSpec, ...]:
     """Return every metric of ours and Triton's, in the catalogue's order."""
-    found = (*vars(catalogue).values(), *vars(node_catalogue).values())
+    catalogues = (catalogue, node_catalogue, label_catalogue)
+    found = (value for each in catalogues for value in vars(each).values())
     return tuple(value for value in found if isinstance(value, MetricSpec))
 
 

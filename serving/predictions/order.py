@@ -28,6 +28,8 @@ class LogOrder:
     max_bytes: int = 1 << 30
     """Bound of all segments in the place, and of those in the folder."""
     retention_s: float = 30 * 86_400.0
+    label_bytes: int = 256 << 20
+    """Bound of all labels, which are kept as long as predictions."""
 
     @property
     def segment_bytes(self) -> int:

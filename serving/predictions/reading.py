@@ -88,7 +88,7 @@ class PredictionReader:
             is_before = segment.created_ms > at_ms + SLACK_MS
             if is_before or 0 < segment.changed_ms < at_ms - SLACK_MS:
                 continue
-            content = _content(segment)
+            content = content_of(segment)
             if needle not in content:
                 continue
             records = list(read_predictions(content, segment.name))
@@ -103,7 +103,7 @@ class PredictionReader:
             if not _may_have(segment, wanted):
                 continue
             batches: dict[tuple[int, int], list[Prediction]] = {}
-            records = list(read_predictions(_content(segment), segment.name))
+            records = list(read_predictions(content_of(segment), segment.name))
             for record in records:
                 batches.setdefault(_batch_of(record), []).append(record)
             for record in filter(wanted.takes, records):
@@ -115,14 +115,14 @@ class PredictionReader:
         """Yield the wanted records, segment by segment, the newest first."""
         for segment in reversed(self.segments()):
             if _may_have(segment, wanted):
-                found = list(read_predictions(_content(segment), segment.name))
+                found = list(read_predictions(content_of(segment), segment.name))
                 yield from (record for record in reversed(found) if wanted.takes(record))
 
     def oldest(self, wanted: Filter) -> Iterator[Prediction]:
         """Yield the wanted records, segment by segment, the oldest first."""
         for segment in self.segments():
             if _may_have(segment, wanted):
-                found = read_predictions(_content(segment), segment.name)
+                found = read_predictions(content_of(segment), segment.name)
                 yield from (record for record in found if wanted.takes(record))
 
     def segments(self) -> list[Segment]:
@@ -202,8 +202,12 @@ def _local_segments(folder: Path) -> Iterator[Segment]:
         )
 
 
-def _content(segment: Segment) -> bytes:
-    """Read a segment; one that was finished since it was listed has its other name now."""
+def content_of(segment: Segment) -> bytes:
+    """Read a segment; one that was finished since it was listed has its other name now.
+
+    Raises:
+        InvalidArgumentError: It cannot be read.
+    """
     try:
         return _bytes_of(segment.place)
     except FileNotFoundError:

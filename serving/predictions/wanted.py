@@ -24,6 +24,7 @@ def log_order(settings: Settings) -> LogOrder | None:
         inputs=settings.prediction_log_inputs,
         max_bytes=settings.prediction_log_bytes,
         retention_s=settings.prediction_log_retention_s,
+        label_bytes=settings.label_bytes,
     )
 
 

@@ -2,7 +2,8 @@
 
 A batch is written whole or not at all: what a full disk cut off is taken back at once. What a dying
 process or machine cut off, readers leave out (`segment`). Nothing is synchronised to the disk
-itself: the log survives the death of its process, and loses seconds with the machine's power.
+itself unless `sync` is called: what is written survives the death of its process, and the machine's
+power may take seconds of it.
 """
 
 import os
@@ -77,6 +78,15 @@ class SegmentWriter:
                 raise
             # What this process has written is finished now, and may go.
             return self._put(source, records)
+
+    def sync(self) -> None:
+        """Return when what was written survives the machine's power, too.
+
+        Raises:
+            OSError: The disk says that it does not.
+        """
+        if self._path is not None:
+            os.fsync(self._descriptor)
 
     def seal_if_old(self) -> Path | None:
         """Finish a segment that is old; returns it."""

@@ -21,6 +21,7 @@ from serving.ids import VersionKey
 from serving.registry.data_contract import DataContract
 from serving.registry.ensemble import EnsembleStep
 from serving.registry.file_digests import FileDigest
+from serving.registry.label_policy import NOTHING_SAID, LabelPolicy
 from serving.registry.log_policy import UNSAID, LogPolicy
 from serving.registry.sequence_policy import SequencePolicy
 
@@ -172,6 +173,8 @@ class ServingPolicy:
     options: EngineOptions = DEFAULT_OPTIONS
     log: LogPolicy = UNSAID
     """What is kept of its predictions, where the server keeps any."""
+    labelled: LabelPolicy = NOTHING_SAID
+    """What its outputs mean beside labels."""
     ignored: tuple[str, ...] = ()
     """What the configuration says and nothing acts on, for people."""
 

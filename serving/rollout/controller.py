@@ -21,9 +21,10 @@ from serving.registry.repository import ModelScan
 from serving.registry.version import VersionState
 from serving.rollout.drift.alarm_file import AlarmFile
 from serving.rollout.drift.watch import DriftWatch
+from serving.rollout.driven import Ports
 from serving.rollout.engine.operations import RolloutOperations
 from serving.rollout.interface_break import broken_by
-from serving.rollout.loop import ControlLoop, Ports
+from serving.rollout.loop import ControlLoop
 from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
 from serving.settings import Settings
@@ -70,6 +71,8 @@ class Controller(RolloutOperations):
                 group.create_task(
                     self._ports.environment_book.run(lambda: self.loop.desired, observe)
                 )
+            if self._ports.labels is not None:
+                group.create_task(self._ports.labels.run())
 
     async def status(self) -> ClusterStatus:
         """Everything that `bascule status` shows."""
@@ -91,6 +94,7 @@ class Controller(RolloutOperations):
             metrics=str(self._settings.metrics),
             environment=() if book is None else book.standing,
             environment_counts={} if book is None else book.counts,
+            labels=() if self._ports.labels is None else self._ports.labels.summaries,
             events={} if self._ports.courier is None else dict(self._ports.courier.tallies),
         )
 

@@ -11,32 +11,25 @@ pass that may be under way.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import structlog
 
 from runtimes.errors import BasculeError
-from serving.clock import Clock
 from serving.edge.control import Snapshot
 from serving.edge.routes import RouteTable
 from serving.errors import DrainingError
-from serving.events.courier import Courier
 from serving.ids import VersionKey
-from serving.registry.drift_book import DriftBook
-from serving.registry.rollout_forecast import Room
-from serving.registry.rollouts import RolloutBook
 from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
+from serving.rollout.driven import Ports
 from serving.rollout.ensembles import linked
-from serving.rollout.environment_book import EnvironmentBook
 from serving.rollout.environment_watch import EnvironmentWatch, Look
 from serving.rollout.learning import without_failures
 from serving.rollout.memory import Limits, Memory, Observed
-from serving.rollout.ports import Cluster, Edges
 from serving.rollout.reconcile import Actions, reconcile
 from serving.rollout.sequence_hold import SequenceHold
-from serving.rollout.sources import Sources
 from serving.rollout.succession import with_predecessors
 
 log = structlog.get_logger(__name__)
@@ -50,30 +43,6 @@ GATHER_PASSES: Final = 3.0
 REGISTRY_POLL_S: Final = 1.0
 AFTER_ERROR_S: Final = 1.0
 STOPPING: Final = "the instance is stopping: ask again when it runs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """What the controller drives and reads."""
-
-    cluster: Cluster
-    edges: Edges
-    sources: Sources
-    clock: Clock
-    memory: Memory | None = None
-    """What a controller that was killed has left behind; None where nothing runs yet."""
-    environments: EnvironmentWatch | None = None
-    """Compares what versions run in; None: nobody does."""
-    environment_book: EnvironmentBook | None = None
-    """Tells of environments that change; None: nobody does."""
-    rollouts: RolloutBook | None = None
-    """Where rollouts are kept; None: there are none."""
-    courier: Courier | None = None
-    """Tells receivers outside of what is recorded; None: nobody does."""
-    drift: DriftBook | None = None
-    """Tells receivers of drift; None: nobody does."""
-    free_room: Callable[[], Room] | None = None
-    """Measures what is free; None: it is not known, and nothing is refused for it."""
 
 
 class ControlLoop:

@@ -26,11 +26,12 @@ from serving.registry.profiles import read_profiles
 from serving.registry.rollouts import RolloutBook
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
+from serving.rollout.driven import Ports
 from serving.rollout.environment_book import EnvironmentBook, environment_book
 from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.gate import Gate
 from serving.rollout.host_watch import HostWatch, senses_for
-from serving.rollout.loop import Ports
+from serving.rollout.label_watch import LabelWatch, label_watch
 from serving.rollout.nodes import KnownNodes
 from serving.rollout.overrides import repository_of
 from serving.rollout.placed_file import PlacedFile
@@ -89,6 +90,7 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
                         courier=courier_of(settings, registry, SystemClock()),
                         environment_book=environment_book(settings, registry),
                         drift=DriftBook(registry),
+                        labels=label_watch(settings, registry, SystemClock()),
                     ),
                     group,
                 ) as parts,
@@ -117,6 +119,7 @@ class _Plan:
     courier: Courier
     environment_book: EnvironmentBook
     drift: DriftBook
+    labels: LabelWatch | None
 
 
 @asynccontextmanager
@@ -145,6 +148,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         rollouts=plan.rollouts,
         courier=plan.courier,
         drift=plan.drift,
+        labels=plan.labels,
         free_room=free_room(plan.gpus),
     )
     controller = Controller(ports, settings, mode="standalone")

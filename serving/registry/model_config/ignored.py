@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry import log_policy
+from serving.registry import label_policy, log_policy
 
 ACTING_FIELDS: Final = frozenset(
     {
@@ -46,6 +46,7 @@ ACTING_PARAMETERS: Final = frozenset(
         "isolation",
         "hardware_profiles",
         *log_policy.PARAMETERS,
+        *label_policy.PARAMETERS,
     }
 )
 SILENT_BATCHING: Final = ("preserve_ordering",)

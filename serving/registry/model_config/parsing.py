@@ -15,6 +15,7 @@ from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.registry.formats import format_of_backend
+from serving.registry.label_policy import label_policy
 from serving.registry.log_policy import log_policy
 from serving.registry.model_config.details import (
     MAX_THREADS,
@@ -140,6 +141,7 @@ def _configuration(
     inputs, outputs = _specs(message.input, "input"), _specs(message.output, "output")
     if on_gpu:
         refuse_files_by_gpu(message)
+    parameters = {name: value.string_value for name, value in message.parameters.items()}
     policy = ServingPolicy(
         max_batch_rows=rows,
         inputs=inputs,
@@ -158,7 +160,8 @@ def _configuration(
         labels=labels_of(message.output),
         warmups=warmups_of(message),
         options=options_of(message),
-        log=log_policy({name: value.string_value for name, value in message.parameters.items()}),
+        log=log_policy(parameters),
+        labelled=label_policy(parameters),
         ignored=tuple(ignored_fields(message)),
     )
     policy = _in_sequences(policy, message)

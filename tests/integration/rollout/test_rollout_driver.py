@@ -24,8 +24,9 @@ from serving.registry.schema import ROLLOUTS
 from serving.registry.store import Registry
 from serving.registry.version import VersionState
 from serving.rollout.controller import Controller
+from serving.rollout.driven import Ports
 from serving.rollout.engine.driver import RolloutDriver
-from serving.rollout.loop import ControlLoop, Ports
+from serving.rollout.loop import ControlLoop
 from serving.rollout.ports import Mirror
 from serving.rollout.sources import Selection, Sources
 from serving.settings import load_settings

@@ -18,7 +18,7 @@ from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan
 from serving.registry.version import ServingPolicy, VersionSpec, VersionState
 from serving.rollout.controller import Controller
-from serving.rollout.loop import Ports
+from serving.rollout.driven import Ports
 from serving.rollout.sources import Selection, Sources
 from serving.settings import load_settings
 from tests.fakes.cluster import FakeCluster, FakeEdges, version_spec

@@ -1,0 +1,113 @@
+"""`bascule labels`: say what was true of predictions, and see how good versions were."""
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from serving.cli.json_flag import Json
+from serving.cli.label_files import read_label_posts
+from serving.cli.label_views import performance_view, status_view
+from serving.cli.log_access import Place, Since, Until, log_filter, log_places
+from serving.cli.predict_http import HttpClient
+from serving.cli.render import console, print_json
+from serving.cli.targets import named_target
+from serving.clock import utc_s
+from serving.predictions.labels.book import LabelBook, cut_of
+from serving.predictions.labels.joining import MAX_PREDICTIONS, Wanted
+from serving.settings import host_port, load_settings
+
+Target = Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="Or MODEL@ALIAS.")]
+Source = Annotated[str | None, typer.Option(help="Only labels of this source; default: of all.")]
+Most = Annotated[int, typer.Option("--limit", min=1, help="The newest so many predictions.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    labels = typer.Typer(
+        no_args_is_help=True, help="What was true of predictions, and what that says."
+    )
+    labels.command(epilog="Examples: bascule labels post fraud labels.csv · … labels.json")(post)
+    labels.command(epilog="Example: bascule labels status fraud")(status)
+    labels.command(
+        epilog="Examples: bascule labels performance fraud · … fraud:3 --window 1d · "
+        "… fraud --window 500 --json"
+    )(performance)
+    app.add_typer(labels, name="labels", epilog="Example: bascule labels performance fraud")
+
+
+def post(
+    target: Target,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Labels: .json (a list), .jsonl or .csv.")
+    ],
+    *,
+    url: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Another server's HTTP listener.")
+    ] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.001, help="Longest wait, seconds.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Post labels; posting them again changes nothing.
+
+    Each has a prediction_id (the reply's bascule-prediction-id), a label, and perhaps row,
+    label_time, source and weight.
+    """
+    model, version = named_target(target)
+    address = host_port(url) if url else load_settings().http
+    with closing(HttpClient(address, timeout_s)) as client:
+        count = sum(client.post_labels(model, version, body) for body in read_label_posts(file))
+    if as_json:
+        print_json({"labels": count})
+    else:
+        typer.echo(f"{count} labels of {target} are kept (bascule labels status {model})")
+
+
+def status(  # noqa: PLR0913  one parameter for each flag
+    target: Target,
+    *,
+    source: Source = None,
+    since: Since = "",
+    until: Until = "",
+    most: Most = MAX_PREDICTIONS,
+    place: Place = "",
+    as_json: Json = False,
+) -> None:
+    """Show how many labels came, how late, and which answers have none."""
+    wanted = _wanted(target, source, since, until, most)
+    found = LabelBook(*log_places(place)).status(wanted, utc_s())
+    if as_json:
+        print_json(found)
+    else:
+        console().print(status_view(found))
+
+
+def performance(  # noqa: PLR0913  one parameter for each flag
+    target: Target,
+    *,
+    window: Annotated[str, typer.Option(help="Cut by time (30m, 1h, 1d) or by rows (500).")] = "",
+    source: Source = None,
+    since: Since = "",
+    until: Until = "",
+    most: Most = MAX_PREDICTIONS,
+    place: Place = "",
+    as_json: Json = False,
+) -> None:
+    """Show how good versions were, with intervals, and whether one has become worse."""
+    wanted = _wanted(target, source, since, until, most)
+    found = LabelBook(*log_places(place)).performance(wanted, cut_of(window), utc_s())
+    if as_json:
+        print_json(found)
+    else:
+        console().print(performance_view(found))
+
+
+def _wanted(target: str, source: str | None, since: str, until: str, most: int) -> Wanted:
+    model, version = named_target(target)
+    text = model if version is None else f"{model}:{version}"
+    return Wanted(
+        predictions=log_filter(text, since, until),
+        source=source,
+        most=most,
+        grace_s=load_settings().label_grace_s,
+    )

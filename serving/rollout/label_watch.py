@@ -1,0 +1,159 @@
+"""Watches how good versions are by their labels, and tells when one has become worse.
+
+Belongs to the controller's event loop; reading and reckoning are done in a thread, and no more than
+a twentieth of the time. It sees the labels that the controller's node can read: where an instance
+has several nodes, the log is in a folder that they share or at a URL.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from serving.clock import Clock
+from serving.ids import VersionKey
+from serving.monitor.labels.drop import DropState
+from serving.monitor.labels.performance import Cut
+from serving.monitor.labels.summary import LabelSummary
+from serving.predictions.labels.book import (
+    LabelBook,
+    VersionPerformance,
+    performance_of,
+    status_of,
+)
+from serving.predictions.labels.joining import ModelLabels, Wanted
+from serving.predictions.reading import Filter
+from serving.predictions.wanted import log_order
+from serving.registry.label_events import announce_drop
+from serving.registry.store import Registry
+from serving.settings import Settings
+
+LOOK_S: Final = 5.0
+REST_RATIO: Final = 19.0
+"""It rests so many times as long as it has worked."""
+MOST_PREDICTIONS: Final = 20_000
+
+log = structlog.get_logger(__name__)
+
+
+class LabelWatch:
+    """One for each instance."""
+
+    def __init__(self, book: LabelBook, registry: Registry, clock: Clock, grace_s: float) -> None:
+        """Know nothing yet.
+
+        Args:
+            book: The log, and the labels beside it.
+            registry: Whose outbox is told.
+            clock: What events are dated by.
+            grace_s: How long a label waits for its prediction.
+        """
+        self._book = book
+        self._registry = registry
+        self._clock = clock
+        self._grace_s = grace_s
+        self._seen: list[tuple[str, int]] = []
+        self._waiting_rows = 0
+        self._told: set[VersionKey] = set()
+        self.summaries: tuple[LabelSummary, ...] = ()
+        """What was found last."""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            began_s = self._clock.monotonic_s()
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
+                log.warning("labels_not_judged", reason=str(error)[:200])
+            worked_s = self._clock.monotonic_s() - began_s
+            await asyncio.sleep(max(LOOK_S, REST_RATIO * worked_s))
+
+    def look(self) -> None:
+        """Judge all versions that have labels, if there are new ones; tell of those that dropped.
+
+        Raises:
+            BasculeError: A log or the catalog cannot be read.
+        """
+        there = [(one.name, one.changed_ms) for one in self._book.labels.segments()]
+        if not there or (there == self._seen and not self._waiting_rows):
+            return
+        self._seen, self._waiting_rows = there, 0
+        now_s = self._clock.utc_now().timestamp()
+        summaries: list[LabelSummary] = []
+        for model in sorted(self._book.labels.models()):
+            wanted = Wanted(
+                predictions=Filter(model=model), most=MOST_PREDICTIONS, grace_s=self._grace_s
+            )
+            found = self._book.joined(wanted, now_s)
+            self._waiting_rows += found.unjoined.waiting
+            summaries += self._judged(found)
+        self.summaries = tuple(summaries)
+
+    def _judged(self, found: ModelLabels) -> list[LabelSummary]:
+        status = status_of(found)
+        performance = performance_of(found, Cut())
+        summaries: list[LabelSummary] = []
+        for counted, judged in zip(status.versions, performance.versions, strict=True):
+            summaries.append(_summary(judged, counted.delay_p50_s))
+            if judged.drop.state is DropState.DROPPED:
+                self._tell(judged)
+        return summaries
+
+    def _tell(self, judged: VersionPerformance) -> None:
+        key = VersionKey(judged.model, judged.version)
+        if key in self._told:
+            return
+        data = drop_data(judged)
+        with self._registry.database.noting() as connection:
+            is_new = announce_drop(connection, key, data, self._clock.utc_now())
+        self._told.add(key)
+        if is_new:
+            log.warning("label_drop", **data)
+
+
+def drop_data(judged: VersionPerformance) -> dict[str, object]:
+    """Say what a drop is, for receivers."""
+    drop = judged.drop
+    return {
+        "model": judged.model,
+        "version": judged.version,
+        "output": judged.output,
+        "severity": "warning",
+        "bad_row": drop.bad,
+        "reference_share": drop.reference.value if drop.reference else None,
+        "reference_rows": drop.reference_rows,
+        "limit": drop.limit,
+        "recent_share": drop.recent.value if drop.recent else None,
+        "recent_rows": drop.recent.rows if drop.recent else 0,
+        "false_alarm_chance": drop.alpha,
+        "since": drop.since.isoformat() if drop.since else None,
+        "prediction_id": drop.prediction_id,
+        "labelled_rows": judged.labelled_rows,
+        "command": f"bascule labels performance {judged.model}:{judged.version}",
+    }
+
+
+def label_watch(settings: Settings, registry: Registry, clock: Clock) -> LabelWatch | None:
+    """Build what the settings ask for; None: no prediction is logged."""
+    order = log_order(settings)
+    if order is None:
+        return None
+    book = LabelBook(order.folder, order.url)
+    return LabelWatch(book, registry, clock, settings.label_grace_s)
+
+
+def _summary(judged: VersionPerformance, delay_p50_s: float | None) -> LabelSummary:
+    figures, drop = judged.figures, judged.drop
+    return LabelSummary(
+        model=judged.model,
+        version=judged.version,
+        output=judged.output,
+        rows=judged.rows,
+        labelled_rows=judged.labelled_rows,
+        accuracy=figures.accuracy.value if figures.accuracy else None,
+        mae=figures.mae.value if figures.mae else None,
+        delay_p50_s=delay_p50_s,
+        drop_score=max(drop.log_evidence, 0.0) / drop.log_needed if drop.log_needed else 0.0,
+        is_dropped=drop.state is DropState.DROPPED,
+    )
