@@ -112,9 +112,9 @@ def _everything(nvml: Nvml) -> Gpus:
 
 def _gpu(nvml: Nvml, handle: object, index: int) -> GpuFacts:
     major, minor = nvml.ask("DeviceGetCudaComputeCapability", handle)
-    memory = _if_told(nvml, "DeviceGetMemoryInfo", handle)
-    mode = _if_told(nvml, "DeviceGetComputeMode", handle) or 0
-    mig = _if_told(nvml, "DeviceGetMigMode", handle) or (0, 0)
+    memory = if_told(nvml, "DeviceGetMemoryInfo", handle)
+    mode = if_told(nvml, "DeviceGetComputeMode", handle) or 0
+    mig = if_told(nvml, "DeviceGetMigMode", handle) or (0, 0)
     return GpuFacts(
         index=index,
         uuid=str(nvml.ask("DeviceGetUUID", handle)),
@@ -151,14 +151,14 @@ def _instances(nvml: Nvml, handle: object, parent: GpuFacts) -> Iterator[GpuFact
 
 def _others_bytes(nvml: Nvml, handle: object) -> int:
     """Return the memory that other processes hold; 0 where NVML does not show them."""
-    processes = _if_told(nvml, "DeviceGetComputeRunningProcesses", handle) or ()
+    processes = if_told(nvml, "DeviceGetComputeRunningProcesses", handle) or ()
     own = os.getpid()
     return sum(int(item.usedGpuMemory or 0) for item in processes if item.pid != own)
 
 
-def _if_told(nvml: Nvml, function: str, handle: object) -> Any:  # noqa: ANN401  NVML's structs
+def if_told(nvml: Nvml, function: str, *arguments: object) -> Any:  # noqa: ANN401  NVML's structs
     """Ask what not every GPU knows; None where this one does not, or may not tell."""
     try:
-        return nvml.ask(function, handle)
+        return nvml.ask(function, *arguments)
     except NvmlRefusalError:
         return None

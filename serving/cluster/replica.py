@@ -75,7 +75,7 @@ class PoolReplica:
         watch = HostWatch(
             clock,
             look_s=instance.settings.environment_look_s,
-            senses=senses_for(launch.devices),
+            senses=senses_for(launch.devices, instance.instance),
             on_news=self._has_news.set,
         )
         self._host = WorkerHost(launch, clock=clock, on_change=self._has_news.set, watch=watch)

@@ -7,8 +7,9 @@ import ray
 from serving.cluster.names import Instance
 from serving.edge.node_gpus import seen_devices, shared_gpus
 from serving.edge.routes import WorkerAddress
-from serving.rollout.host import WorkerLaunch, environment_order
+from serving.rollout.host import WorkerLaunch
 from serving.rollout.worker_argv import worker_argv
+from serving.rollout.worker_environment import environment_order
 from serving.supervise import ChildSpec, child_environment
 
 

@@ -15,7 +15,7 @@ from serving.edge.routes import RouteTable
 from serving.events.receivers import Tally
 from serving.ids import VersionKey
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
-from serving.monitor.environment.records import Issue
+from serving.monitor.environment.records import GpuError, Issue
 from serving.monitor.labels.summary import LabelSummary
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
@@ -83,6 +83,8 @@ class WorkerStatus:
     devices: str = ""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """`MODEL/VERSION` → fingerprint of all that can change its results here."""
+    gpu_errors: tuple[GpuError, ...] = ()
+    """What the GPUs of its node have reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

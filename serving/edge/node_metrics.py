@@ -10,6 +10,8 @@ import structlog
 
 from runtimes.errors import BasculeError
 from runtimes.findings import Finding
+from runtimes.gpu_probe import SystemNvml
+from runtimes.gpu_reading import read_gpus
 from serving.edge.control import ClusterStatus, EdgeStatus
 from serving.edge.desk import Desk
 from serving.errors import NotReadyError
@@ -17,6 +19,7 @@ from serving.local_http import LocalHttp
 from serving.monitor import catalogue, exposition, label_catalogue, node, node_catalogue
 from serving.monitor.environment.records import IssueKind
 from serving.monitor.exposition import Sample
+from serving.monitor.gpu_samples import gpu_samples, xid_samples
 from serving.monitor.labels.samples import label_samples
 from serving.monitor.quality.samples import quality_samples
 
@@ -41,6 +44,7 @@ class NodeMetrics:
         self._desk = desk
         self._edge = edge
         self._exporter = exporter
+        self._nvml = SystemNvml()
 
     async def render(self) -> bytes:
         """Return the text of a scrape."""
@@ -48,6 +52,7 @@ class NodeMetrics:
             statistics = group.create_task(self._desk.statistics_by_gpu())
             status = group.create_task(self._cluster_status())
             machine = group.create_task(asyncio.to_thread(_machine_samples))
+            gpus = group.create_task(asyncio.to_thread(read_gpus, self._nvml))
             haproxy = group.create_task(self._haproxy())
         load_s = {
             (key.model, key.version): record.served.load_s
@@ -58,6 +63,7 @@ class NodeMetrics:
             *exposition.version_samples(statistics.result(), load_s),
             *quality_samples(statistics.result()),
             *machine.result(),
+            *gpu_samples(gpus.result(), _pids(status.result(), self._edge().node)),
             *self._own_samples(),
             *_worker_samples(status.result()),
             *_event_samples(status.result()),
@@ -102,7 +108,7 @@ def _by_code(findings: Iterable[Finding]) -> Counter[tuple[str, str]]:
 
 
 def _machine_samples() -> list[Sample]:
-    return [*node.cpu_samples(), *node.load_samples(), *node.gpu_samples()]
+    return [*node.cpu_samples(), *node.load_samples()]
 
 
 def _worker_samples(status: ClusterStatus | None) -> Iterator[Sample]:
@@ -119,6 +125,12 @@ def _event_samples(status: ClusterStatus | None) -> Iterator[Sample]:
         yield Sample(catalogue.EVENTS, tally.dead, (receiver, "DEAD"))
 
 
+def _pids(status: ClusterStatus | None, node: str) -> dict[int, str]:
+    """Return the workers of a node by the ids of their processes."""
+    workers = status.workers if status is not None else ()
+    return {one.pid: one.worker for one in workers if one.node == node}
+
+
 def _environment_samples(status: ClusterStatus | None) -> Iterator[Sample]:
     if status is None:
         return
@@ -127,6 +139,7 @@ def _environment_samples(status: ClusterStatus | None) -> Iterator[Sample]:
             model, _, number = version.rpartition("/")
             labels = (model, number, worker.worker, fingerprint)
             yield Sample(node_catalogue.ENVIRONMENT, 1, labels)
+    yield from xid_samples(error for one in status.workers for error in one.gpu_errors)
     standing = Counter(one.kind for one in status.environment)
     for kind, count in status.environment_counts.items():
         yield Sample(node_catalogue.ENVIRONMENT_CHANGES, count, (kind,))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from serving.monitor.metric_spec import MetricSpec, When, of_version
+from serving.monitor.metric_spec import MetricSpec, When, of_gpu, of_version
 
 ENVIRONMENT: Final = of_version(
     "bascule_environment_info",
@@ -50,4 +50,36 @@ THERMAL: Final = MetricSpec(
     kind="counter",
     help="How often a CPU was slowed down because it was hot",
     when=When.KERNEL,
+)
+
+GPU_MEMORY_BUSY: Final = of_gpu(
+    "bascule_gpu_memory_busy_ratio", "gauge", "Share of the time in which GPU memory was used"
+)
+GPU_TEMPERATURE: Final = of_gpu(
+    "bascule_gpu_temperature_celsius", "gauge", "Temperature of the GPU's core"
+)
+GPU_CLOCK: Final = of_gpu("bascule_gpu_clock_hertz", "gauge", "A clock of the GPU now", "clock")
+GPU_MAX_CLOCK: Final = of_gpu(
+    "bascule_gpu_max_clock_hertz", "gauge", "The most that a clock of the GPU can be", "clock"
+)
+GPU_THROTTLED: Final = of_gpu(
+    "bascule_gpu_throttled", "gauge", "1 for each reason why its clocks are lower now", "reason"
+)
+GPU_ECC: Final = of_gpu(
+    "bascule_gpu_ecc_errors_total",
+    "counter",
+    "Memory errors since the driver started: corrected, uncorrected",
+    "kind",
+)
+GPU_PROCESS_MEMORY: Final = of_gpu(
+    "bascule_gpu_process_memory_bytes",
+    "gauge",
+    "GPU memory that a worker holds; worker 'other': processes that are none of ours",
+    "worker",
+)
+GPU_XIDS: Final = of_gpu(
+    "bascule_gpu_xid_errors_total",
+    "counter",
+    "Xid errors that were heard of since workers' supervisors started, by number",
+    "xid",
 )

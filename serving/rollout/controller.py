@@ -275,6 +275,7 @@ def worker_status(worker: WorkerState) -> WorkerStatus:
         last_exit=worker.last_exit,
         rss_bytes=worker.rss_bytes,
         devices=worker.devices,
+        gpu_errors=() if worker.surroundings is None else worker.surroundings.gpu_errors,
         fingerprints={
             f"{key.model}/{key.version}": said.served.fingerprint
             for key, said in worker.versions.items()

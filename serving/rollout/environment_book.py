@@ -22,6 +22,7 @@ from serving.rollout.environment_issues import (
     Moved,
     Running,
     between_starts,
+    gpu_errors,
     most_common,
     moved,
     running_versions,
@@ -55,6 +56,7 @@ class EnvironmentBook:
         self._seen = seen
         self._look_s = look_s
         self._standing: dict[tuple[object, ...], Issue] = {}
+        self._errors: dict[tuple[str, str, int], int] = {}
         self._counts = Counter[IssueKind]()
 
     @property
@@ -92,7 +94,8 @@ class EnvironmentBook:
         begun = [one for key, one in now.items() if key not in self._standing]
         ended = [one for key, one in self._standing.items() if key not in now]
         left = self._left(running)
-        noted = between_starts(left)
+        errors, failed = gpu_errors(observed, self._errors)
+        noted = (*between_starts(left), *failed)
         told = (
             *(announcement(one, State.NOTED) for one in noted),
             *(announcement(one, State.BEGUN) for one in begun),
@@ -102,6 +105,7 @@ class EnvironmentBook:
             self._outbox.tell_all(told)
         self._counts.update(one.kind for one in (*noted, *begun))
         self._standing = now
+        self._errors = errors
         self._note_seen(running, left, desired.versions.keys() | desired.failed.keys())
 
     def _left(self, running: Iterable[Running]) -> list[Moved]:

@@ -113,6 +113,53 @@ def between_starts(found: Iterable[Moved]) -> tuple[Issue, ...]:
     return tuple(merged.values())
 
 
+def gpu_errors(
+    observed: Observed, known: Mapping[tuple[str, str, int], int]
+) -> tuple[dict[tuple[str, str, int], int], tuple[Issue, ...]]:
+    """Return how often each error was heard of, and what is new of it.
+
+    Args:
+        observed: What supervisors have heard; several on one node have heard the same.
+        known: The counts before, by node, UUID and number.
+    """
+    counts = dict(known)
+    texts: dict[tuple[str, str, int], str] = {}
+    workers = [one for some in observed.values() for one in some]
+    for worker in workers:
+        around = worker.surroundings
+        for error in around.gpu_errors if around is not None else ():
+            key = (worker.address.node, error.uuid, error.xid)
+            texts[key] = error.text
+            counts[key] = max(counts.get(key, 0), error.count)
+    found = [
+        _gpu_issue(key, text, (known.get(key, 0), counts[key]), workers)
+        for key, text in texts.items()
+        if counts[key] > known.get(key, 0)
+    ]
+    return counts, tuple(found)
+
+
+def _gpu_issue(
+    key: tuple[str, str, int], text: str, counts: tuple[int, int], workers: list[WorkerState]
+) -> Issue:
+    node, uuid, _ = key
+    hit = [one for one in workers if one.address.node == node and _computes_on(one, uuid)]
+    change = Change(field=text, before=str(counts[0]), after=str(counts[1]), matters=False)
+    return Issue(
+        kind=IssueKind.GPU_ERROR,
+        node=node,
+        subject=uuid,
+        changes=(change,),
+        workers=tuple(sorted(one.address.worker for one in hit)),
+        versions=tuple(sorted({_name(key) for one in hit for key in one.versions})),
+    )
+
+
+def _computes_on(worker: WorkerState, uuid: str) -> bool:
+    gpus = worker.facts.gpus if worker.facts is not None else ()
+    return any(gpu.uuid == uuid for gpu in gpus)
+
+
 def _of_worker(
     worker: WorkerState, facts: NodeFacts, wanted: Mapping[VersionKey, VersionSpec]
 ) -> Iterator[Running]:
@@ -186,8 +233,7 @@ def _conditions(observed: Observed, running: Iterable[Running]) -> Iterator[Issu
 
 def _concerns(condition: Condition, worker: WorkerState) -> bool:
     """Whether a worker suffers: a GPU's condition is of those that compute on it."""
-    gpus = worker.facts.gpus if worker.facts is not None else ()
-    return not condition.subject or any(gpu.uuid == condition.subject for gpu in gpus)
+    return not condition.subject or _computes_on(worker, condition.subject)
 
 
 def _change(condition: Condition) -> Change:

@@ -38,7 +38,6 @@ from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
 from serving.rollout.sequence_counts import counted_sequences
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
-from serving.settings import Settings
 from serving.supervise import Child, ChildSpec, RestartPolicy
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
 from serving.worker.recorder import suspects
@@ -61,6 +60,8 @@ class WorkerLaunch:
     recorder: Path
     """The worker's flight recorder: names what was at work when it died."""
     devices: str = ""
+    relocated: "Callable[[], WorkerLaunch] | None" = None
+    """Gives the same worker on a GPU that works; None: it starts again where it was."""
     environment: EnvironmentOrder | None = None
     """What its interpreter comes from; None: it runs in our environment."""
 
@@ -78,15 +79,6 @@ class Patience:
     quick_end_count: int = 5
     """A worker that ends so often without having been stable has failed."""
     restart: RestartPolicy = field(default_factory=lambda: RestartPolicy(longest_pause_s=30.0))
-
-
-def environment_order(
-    settings: Settings, lock_file: str, child: ChildSpec
-) -> EnvironmentOrder | None:
-    """Say which environment a worker needs; None for a pool without a lock."""
-    if not lock_file:
-        return None
-    return EnvironmentOrder(home=settings.home, lock_file=Path(lock_file), child=child)
 
 
 class WorkerHost:
@@ -122,6 +114,7 @@ class WorkerHost:
         self._child: Child | None = None
         self._is_applying = False
         self._hung_s = 0.0
+        self._trouble = ""
         self._drain_s = 0.0
         self._quick_end_count = 0
         self._refusal = ""
@@ -234,6 +227,8 @@ class WorkerHost:
             self._note_end(started_s, error.message)
             return
         self._hung_s = 0.0
+        self._trouble = ""
+        self._view.begin()
         self._change(pid=child.pid, facts=None)
         channel = self._launch.address.control
         async with LocalHttp(channel) as http, asyncio.TaskGroup() as group:
@@ -242,12 +237,14 @@ class WorkerHost:
                 group.create_task(self.mirrors.run(http)),
                 group.create_task(self.drift.run(http)),
                 group.create_task(self._watch_health(http, child)),
+                group.create_task(self._watch_gpus(child)),
                 group.create_task(self._stop_when_wanted(child)),
             ]
             ending = await child.wait()
             for task in tasks:
                 task.cancel()
         hung = f" (no answer for {self._hung_s:g} s)" if self._hung_s else ""
+        hung = f" ({self._trouble})" if self._trouble else hung
         log_name = self._launch.child.log_file.name
         told = f", see its log {log_name}" if ending.returncode and ending.returncode > 0 else ""
         self._note_end(started_s, ending.text + hung + told)
@@ -277,6 +274,9 @@ class WorkerHost:
             crashed_on=culprits[0] if culprits else None,
             restart_count=self._state.restart_count + 1,
         )
+        if self._trouble and self._launch.relocated is not None:
+            self._launch = self._launch.relocated()
+            self._change(devices=self._launch.devices)
         log.warning(
             "worker_ended",
             worker=self._launch.address.worker,
@@ -365,6 +365,13 @@ class WorkerHost:
                 if silent_s >= limit_s:
                     self._hung_s = silent_s
                     await child.stop(0)
+
+    async def _watch_gpus(self, child: Child) -> None:
+        """Kill a worker whose GPU cannot be relied upon any more; it may start on another one."""
+        while not self._trouble:
+            await asyncio.sleep(self._patience.look_s)
+            self._trouble = self._view.trouble(self._launch.devices)
+        await child.stop(0)
 
     async def _stop_when_wanted(self, child: Child) -> None:
         await self._stop_wanted.wait()

@@ -19,10 +19,18 @@ from runtimes.place import Place, now_of, read_place
 from serving.clock import Clock
 from serving.monitor.environment.limits import Latches, load_figures, next_latches, standing
 from serving.monitor.environment.records import Condition, Surroundings
+from serving.rollout.gpu_watch import GpuWatch, IsOurs, marked_with
 
 DEFAULT_LOOK_S: Final = 10.0
+HEAR_S: Final = 1.0
+"""Between two questions for errors of GPUs."""
 
 log = structlog.get_logger(__name__)
+
+
+def _unknown(pid: int) -> None:
+    """Know no process; for senses without GPUs."""
+    del pid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +41,18 @@ class Senses:
     place: Callable[[str, Nvml | None], Place] = read_place
     nvml: Nvml | None = None
     """Where GPUs are asked for; None: there are none that a worker uses."""
+    is_ours: IsOurs = _unknown
+    """Tells the processes of this instance among those that a GPU names."""
 
 
-def senses_for(gpus: str) -> Senses:
+def senses_for(gpus: str, instance: str) -> Senses:
     """Return this node's own senses, with NVML where a worker may use a GPU.
 
     Args:
         gpus: As CUDA_VISIBLE_DEVICES lists them; empty: none.
+        instance: The instance's id.
     """
-    return Senses(nvml=SystemNvml() if gpus else None)
+    return Senses(nvml=SystemNvml() if gpus else None, is_ours=marked_with(instance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,9 @@ class HostWatch:
         """
         self._clock = clock
         self._look_s = look_s
-        self._senses = senses or Senses()
+        self._senses = found = senses or Senses()
+        self.gpus = None if found.nvml is None else GpuWatch(found.nvml, found.is_ours)
+        """None: no worker uses any."""
         self._on_news = on_news
         self._places: dict[str, Place | None] = {}
         self._latches: Latches = MappingProxyType({})
@@ -81,15 +94,19 @@ class HostWatch:
 
     async def run(self) -> None:
         """Look for ever; a look that fails is logged, and the next one is made all the same."""
+        next_s = self._clock.monotonic_s()
         while True:
-            before = self.conditions, dict(self._places)
             try:
-                await asyncio.to_thread(self.look)
+                is_due = self._clock.monotonic_s() >= next_s
+                is_news = self.gpus is not None and await asyncio.to_thread(self.gpus.hear)
+                if is_due:
+                    next_s += self._look_s
+                    is_news = await asyncio.to_thread(self._has_changed) or is_news
+                if is_news:
+                    self._on_news()
             except Exception:  # process edge: supervision must not end for it
                 log.exception("host_not_looked_at")
-            if (self.conditions, self._places) != before:
-                self._on_news()
-            await asyncio.sleep(self._look_s)
+            await asyncio.sleep(min(HEAR_S, self._look_s) if self.gpus else self._look_s)
 
     def look(self) -> None:
         """Look once. Blocking."""
@@ -99,9 +116,15 @@ class HostWatch:
         if self._last is not None:
             elapsed_s = now.at_s - self._last.at_s
             figures = _figures(self._last, now, elapsed_s)
-            self._latches = next_latches(self._latches, figures, elapsed_s)
+            of_gpus = {} if self.gpus is None else self.gpus.look()
+            self._latches = next_latches(self._latches, figures | dict(of_gpus), elapsed_s)
             self.conditions = standing(self._latches)
         self._last = now
+
+    def _has_changed(self) -> bool:
+        before = self.conditions, dict(self._places)
+        self.look()
+        return (self.conditions, self._places) != before
 
     def place_of(self, python: str) -> Place | None:
         """Return what an interpreter found at the latest look; it is looked at from now on."""
@@ -116,6 +139,17 @@ class WorkerView:
         self._watch = watch
         self._facts: NodeFacts | None = None
         self._first: Place | None = None
+        self._heard_count = 0
+
+    def begin(self) -> None:
+        """Let a new life of the worker begin: what its GPU did to the one before does not count."""
+        gpus = None if self._watch is None else self._watch.gpus
+        self._heard_count = 0 if gpus is None else gpus.heard_count
+
+    def trouble(self, devices: str) -> str:
+        """Say why this life of the worker cannot rely upon its GPUs; empty: it can."""
+        gpus = None if self._watch is None else self._watch.gpus
+        return "" if gpus is None else gpus.trouble(devices, self._heard_count)
 
     def around(self, python: str, facts: NodeFacts | None) -> Surroundings | None:
         """Say what is around the worker; None: nobody looks.
@@ -131,10 +165,14 @@ class WorkerView:
             self._facts, self._first = facts, None
         if self._first is None:
             self._first = now
-        if facts is None or self._first is None or now is None:
-            return Surroundings(conditions=self._watch.conditions)
-        changed = now_of(facts, self._first, now)
-        return Surroundings(facts=changed, conditions=self._watch.conditions)
+        changed = None
+        if facts is not None and self._first is not None and now is not None:
+            changed = now_of(facts, self._first, now)
+        return Surroundings(
+            facts=changed,
+            conditions=self._watch.conditions,
+            gpu_errors=() if self._watch.gpus is None else self._watch.gpus.errors,
+        )
 
 
 def _figures(before: _Look, now: _Look, elapsed_s: float) -> dict[tuple[str, str], float]:

@@ -16,6 +16,7 @@ from runtimes.errors import ModelLoadError
 from serving.environments.store import Environments, environment_key
 from serving.registry.pins import read_pins
 from serving.rollout.loading_priority import LOADING_NICENESS
+from serving.settings import Settings
 from serving.supervise import Child, ChildSpec
 
 LOOK_S: Final = 0.5
@@ -30,6 +31,15 @@ class EnvironmentOrder:
     lock_file: Path
     child: ChildSpec
     """The worker's: the builder gets its environment variables and the folder of its log."""
+
+
+def environment_order(
+    settings: Settings, lock_file: str, child: ChildSpec
+) -> EnvironmentOrder | None:
+    """Say which environment a worker needs; None for a pool without a lock."""
+    if not lock_file:
+        return None
+    return EnvironmentOrder(home=settings.home, lock_file=Path(lock_file), child=child)
 
 
 async def worker_python(

@@ -11,12 +11,13 @@ from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.monitor.traffic import Lives
-from serving.rollout.host import WorkerHost, WorkerLaunch, environment_order
+from serving.rollout.host import WorkerHost, WorkerLaunch
 from serving.rollout.host_watch import HostWatch
 from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 from serving.rollout.traffic_asking import ask_all
 from serving.rollout.worker_argv import worker_argv
+from serving.rollout.worker_environment import environment_order
 from serving.settings import Settings
 from serving.supervise import ChildSpec, child_environment
 from serving.worker.control import TrafficQuestion
@@ -153,10 +154,21 @@ class LocalCluster:
         number = self._worker_count.get(spec.pool, 0)
         self._worker_count[spec.pool] = number + 1
         worker = f"{spec.pool}-{number}"
+        devices = self._devices(spec)
+        host = WorkerHost(
+            self._launch(spec, worker, devices),
+            clock=self._clock,
+            on_change=self._news.set,
+            watch=self._watch,
+        )
+        self._group.create_task(host.run())
+        log.info("worker_started", worker=worker, pool=spec.pool, devices=devices)
+        return host
+
+    def _launch(self, spec: PoolSpec, worker: str, devices: str) -> WorkerLaunch:
         folder = self._settings.run_dir / "w"
         address = WorkerAddress(worker, self._node, str(folder / f"{worker}.sock"))
         recorder = folder / f"{worker}.recorder"
-        devices = self._devices(spec)
         child = ChildSpec(
             name=f"worker {worker}",
             argv=worker_argv(self._settings, address, recorder, devices, self._gpus),
@@ -167,23 +179,25 @@ class LocalCluster:
             ),
             log_file=self._settings.log_dir / f"{worker}.log",
         )
-        launch = WorkerLaunch(
+        return WorkerLaunch(
             address=address,
             pool=spec.pool,
             child=child,
             recorder=recorder,
             devices=devices,
             environment=environment_order(self._settings, spec.lock_file, child),
+            relocated=lambda: self._launch(spec, worker, self._devices(spec)),
         )
-        host = WorkerHost(launch, clock=self._clock, on_change=self._news.set, watch=self._watch)
-        self._group.create_task(host.run())
-        log.info("worker_started", worker=worker, pool=spec.pool, devices=devices)
-        return host
 
     def _devices(self, spec: PoolSpec) -> str:
-        """Choose what a worker sees: nothing without a GPU's need, else the GPUs in turn."""
+        """Choose what a worker sees: nothing without a GPU's need, else the GPUs in turn.
+
+        One that has failed is left out, as long as another one has not.
+        """
         if spec.gpu_count == 0 or not self._gpus:
             return ""
-        chosen = self._gpus[self._gpu_worker_count % len(self._gpus)]
+        watch = None if self._watch is None else self._watch.gpus
+        sound = [gpu for gpu in self._gpus if watch is None or not watch.trouble(gpu)]
+        chosen = (sound or self._gpus)[self._gpu_worker_count % len(sound or self._gpus)]
         self._gpu_worker_count += 1
         return chosen

@@ -127,7 +127,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
     """Build and start the parts; end them in order, whatever happens."""
     settings, clock = plan.settings, SystemClock()
     look_s = settings.environment_look_s
-    watch = HostWatch(clock, look_s=look_s, senses=senses_for(",".join(plan.gpus)))
+    watch = HostWatch(clock, look_s=look_s, senses=senses_for(",".join(plan.gpus), plan.instance))
     cluster = LocalCluster(
         settings,
         plan.instance,

@@ -8,6 +8,8 @@ from typing import Any, Final
 from runtimes.gpu_probe import NOT_FOUND, NvmlRefusalError
 
 NOT_SUPPORTED: Final = 3
+TIMEOUT: Final = 10
+GPU_IS_LOST: Final = 15
 LIBRARY_NOT_FOUND: Final = 12
 MIB: Final = 1 << 20
 
@@ -30,7 +32,10 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeGpu:
-    """A device by what its functions answer; a function that is not listed is not supported."""
+    """A device by what its functions answer; a function that is not listed is not supported.
+
+    An answer that is a dictionary depends on the arguments after the device.
+    """
 
     answers: Mapping[str, object]
     instances: Sequence["FakeGpu"] = ()
@@ -53,6 +58,22 @@ def fake_gpu(**changes: object) -> FakeGpu:
     return FakeGpu(answers=answers | changes, instances=instances)
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """NVML's struct of an event."""
+
+    device: FakeGpu
+    eventData: int  # noqa: N815  NVML's name
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """NVML's struct of use, in percent."""
+
+    gpu: int
+    memory: int
+
+
 @dataclass(slots=True)
 class FakeNvml:
     """Answers for a node; with `problem` its library refuses to start."""
@@ -62,6 +83,12 @@ class FakeNvml:
     cuda: int = 13000
     problem: tuple[int, str] | None = None
     open_count: int = field(default=0, init=False)
+    xids: list[tuple[FakeGpu | None, int]] = field(default_factory=list)
+    """Errors that nobody has heard of yet; of no GPU: one that is lost."""
+    heard: set[str] = field(default_factory=set, init=False)
+    """UUIDs of the GPUs whose errors somebody wants to hear."""
+    set_count: int = field(default=0, init=False)
+    """Event sets that were made and not freed."""
 
     def ask(self, function: str, *arguments: object) -> Any:  # noqa: ANN401  as the real one
         """Answer; see `runtimes.gpu_probe.Nvml`."""
@@ -85,17 +112,35 @@ class FakeNvml:
         }
         if function in of_node:
             return of_node[function]
+        if function.startswith("EventSet"):
+            return self._of_events(function)
         first = arguments[0]
-        if function == "DeviceGetHandleByUUID":
-            return _by_uuid(self.gpus, first)
-        if function == "DeviceGetHandleByIndex" and isinstance(first, int):
-            return self.gpus[first]
+        if function.startswith("DeviceGetHandleBy"):
+            return self.gpus[first] if isinstance(first, int) else _by_uuid(self.gpus, first)
         assert isinstance(first, FakeGpu)
-        if function == "DeviceGetMigDeviceHandleByIndex":
-            return _instance(first, arguments[1])
-        if function not in first.answers:
-            raise NvmlRefusalError(NOT_SUPPORTED, "Not Supported")
-        return first.answers[function]
+        if function == "DeviceRegisterEvents":
+            return self.heard.add(str(first.answers.get("DeviceGetUUID", "")))
+        return _of_gpu(first, function, arguments[1:])
+
+    def _of_events(self, function: str) -> object:
+        if function != "EventSetWait_v2":
+            self.set_count += 1 if function == "EventSetCreate" else -1
+            return object()
+        if not self.xids:
+            raise NvmlRefusalError(TIMEOUT, "Timeout")
+        gpu, number = self.xids.pop(0)
+        if gpu is None:
+            raise NvmlRefusalError(GPU_IS_LOST, "GPU is lost")
+        return Event(gpu, number)
+
+
+def _of_gpu(gpu: FakeGpu, function: str, arguments: tuple[object, ...]) -> object:
+    if function == "DeviceGetMigDeviceHandleByIndex":
+        return _instance(gpu, arguments[0])
+    if function not in gpu.answers:
+        raise NvmlRefusalError(NOT_SUPPORTED, "Not Supported")
+    found = gpu.answers[function]
+    return found[arguments] if isinstance(found, dict) else found
 
 
 def _by_uuid(gpus: Sequence[FakeGpu], uuid: object) -> FakeGpu:

@@ -22,6 +22,19 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuError:
+    """An error of a GPU, as its driver numbers it, and how often it was heard of."""
+
+    uuid: str
+    xid: int
+    text: str
+    """For people: `Xid 79 (GPU has fallen off the bus)`."""
+    is_fatal: bool
+    """Nothing that runs on the GPU can be relied upon."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a worker's supervisor sees of the place that it runs in, some seconds old."""
 
@@ -29,6 +42,8 @@ class Surroundings:
     """The worker's own facts as it would measure them now; None: nothing has changed."""
     conditions: tuple[Condition, ...] = ()
     """Those of its node."""
+    gpu_errors: tuple[GpuError, ...] = ()
+    """All that its node's GPUs have reported since its supervisor started."""
 
 
 class IssueKind(StrEnum):
@@ -40,6 +55,8 @@ class IssueKind(StrEnum):
     """A version runs in another environment than before; told once, it does not stand."""
     REPLICAS_DIFFER = "replicas_differ"
     """Two replicas of a version run in environments that can give other results."""
+    GPU_ERROR = "gpu_error"
+    """A GPU has reported an error; told once, it does not stand."""
     CONDITION = "condition"
     """A node's models are slowed down, by whom or what else there is."""
 
@@ -52,7 +69,7 @@ class Issue:
     node: str
     """Where; of replicas that differ, the node of the one that differs from the most."""
     subject: str = ""
-    """The GPU's UUID, of a condition."""
+    """The GPU's UUID, of a condition or an error."""
     changes: tuple[Change, ...]
     workers: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()

@@ -1,10 +1,11 @@
 """Pure: an issue of an environment in words, as an event, and back from one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from serving.monitor.environment.records import Issue, IssueKind
@@ -45,7 +46,8 @@ def announcement(issue: Issue, state: State) -> Announcement:
 
     It is about the version that it concerns; about the node, if it concerns several.
     """
-    is_of_one = len(issue.versions) == 1 and issue.kind is not IssueKind.CONDITION
+    is_of_node = issue.kind in {IssueKind.CONDITION, IssueKind.GPU_ERROR}
+    is_of_one = len(issue.versions) == 1 and not is_of_node
     return Announcement(
         kind=KIND,
         subject=issue.versions[0] if is_of_one else f"node:{issue.node}",
@@ -70,23 +72,9 @@ def announcement(issue: Issue, state: State) -> Announcement:
 def sentence(issue: Issue, state: State = State.BEGUN) -> str:
     """Say what happened and what to do, in one sentence."""
     changes = ", ".join(map(str, issue.changes))
-    workers = _names(issue.workers)
     if state is State.ENDED:
         return f"over on {issue.node}: {_ended(issue, changes)}"
-    if issue.kind is IssueKind.UNDER_WORKER:
-        return (
-            f"{changes} on {issue.node}, under {workers}: a worker that starts now computes with "
-            "it; restart the instance, or put it back"
-        )
-    if issue.kind is IssueKind.BETWEEN_STARTS:
-        return f"{changes} on {issue.node} since {_names(issue.versions)} ran last"
-    if issue.kind is IssueKind.REPLICAS_DIFFER:
-        return (
-            f"replicas of {_names(issue.versions)} differ: {changes} in {workers} on "
-            f"{issue.node}: answers may depend on who gives them"
-        )
-    gpu = f" of {issue.subject}" if issue.subject else ""
-    return f"{changes}{gpu} on {issue.node}: {workers} are slowed down"
+    return _BEGUN[issue.kind](issue, changes)
 
 
 def entry_of(event: OutboxEvent, model: str | None = None) -> Entry | None:
@@ -111,6 +99,45 @@ def _concerns(data: Mapping[str, object], subject: str, model: str | None) -> bo
     if model is None or not isinstance(versions, list):  # a list that was too long concerns all
         return True
     return any(str(one).rpartition("/")[0] == model for one in (*versions, subject))
+
+
+def _under_worker(issue: Issue, changes: str) -> str:
+    return (
+        f"{changes} on {issue.node}, under {_names(issue.workers)}: a worker that starts now "
+        "computes with it; restart the instance, or put it back"
+    )
+
+
+def _between_starts(issue: Issue, changes: str) -> str:
+    return f"{changes} on {issue.node} since {_names(issue.versions)} ran last"
+
+
+def _replicas_differ(issue: Issue, changes: str) -> str:
+    return (
+        f"replicas of {_names(issue.versions)} differ: {changes} in {_names(issue.workers)} on "
+        f"{issue.node}: answers may depend on who gives them"
+    )
+
+
+def _condition(issue: Issue, changes: str) -> str:
+    gpu = f" of {issue.subject}" if issue.subject else ""
+    return f"{changes}{gpu} on {issue.node}: {_names(issue.workers)} are slowed down"
+
+
+def _gpu_error(issue: Issue, changes: str) -> str:
+    hit = f": {_names(issue.workers)} computed on it" if issue.workers else ""
+    return f"{issue.subject} on {issue.node} reported {changes}{hit}"
+
+
+_BEGUN: Final[Mapping[IssueKind, Callable[[Issue, str], str]]] = MappingProxyType(
+    {
+        IssueKind.UNDER_WORKER: _under_worker,
+        IssueKind.BETWEEN_STARTS: _between_starts,
+        IssueKind.REPLICAS_DIFFER: _replicas_differ,
+        IssueKind.CONDITION: _condition,
+        IssueKind.GPU_ERROR: _gpu_error,
+    }
+)
 
 
 def _ended(issue: Issue, changes: str) -> str:

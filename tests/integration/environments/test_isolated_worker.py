@@ -14,9 +14,10 @@ import pytest
 from serving.clock import SystemClock
 from serving.edge.routes import WorkerAddress
 from serving.environments.store import Environments
-from serving.rollout.host import Patience, WorkerHost, WorkerLaunch, environment_order
+from serving.rollout.host import Patience, WorkerHost, WorkerLaunch
 from serving.rollout.ports import WorkerState
 from serving.rollout.worker_argv import worker_argv
+from serving.rollout.worker_environment import environment_order
 from serving.settings import load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import ChildSpec, RestartPolicy, child_environment

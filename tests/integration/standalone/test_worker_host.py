@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.host import Patience, WorkerHost, WorkerLaunch
+from serving.rollout.host_watch import HostWatch, Senses
 from serving.rollout.loading_priority import LOADING_NICENESS, first_start
 from serving.rollout.ports import WorkerState
 from serving.rollout.worker_argv import worker_argv
@@ -23,6 +25,7 @@ from serving.settings import load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import ChildSpec, RestartPolicy, child_environment
 from tests.fakes.models import tiny
+from tests.fakes.nvml import FakeNvml, fake_gpu
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +42,9 @@ QUICK = Patience(
 class Watched:
     """A host, and a way to wait for what it observes."""
 
-    def __init__(self, home: Path, argv: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, home: Path, argv: tuple[str, ...] = (), watch: HostWatch | None = None
+    ) -> None:
         """Prepare a worker in a home; another program in its place if `argv` names one."""
         settings = load_settings(home=home)
         address = WorkerAddress("s1-0", "here", str(home / "w.sock"))
@@ -50,10 +55,13 @@ class Watched:
             env=child_environment(home, "test"),
             log_file=home / "w.log",
         )
-        launch = WorkerLaunch(address=address, pool="s1", child=child, recorder=recorder)
+        launch = WorkerLaunch(
+            address=address, pool="s1", child=child, recorder=recorder, devices="0"
+        )
+        launch = replace(launch, relocated=lambda: replace(launch, devices="1"))
         self._news = asyncio.Event()
         self.host = WorkerHost(
-            launch, clock=SystemClock(), on_change=self._news.set, patience=QUICK
+            launch, clock=SystemClock(), on_change=self._news.set, patience=QUICK, watch=watch
         )
 
     async def until(self, is_so: Callable[[WorkerState], bool]) -> WorkerState:
@@ -131,6 +139,29 @@ async def test_a_silent_worker_is_killed_and_replaced(home: Path, spec: VersionS
         worker = await it.until(lambda worker: is_ready(worker) and worker.pid != first.pid)
         assert worker.last_exit.startswith("killed by signal 9 (no answer for ")
         assert worker.versions[KEY].state is VersionState.READY
+
+
+async def test_a_worker_whose_gpu_fails_is_started_on_another(
+    home: Path, spec: VersionSpec
+) -> None:
+    """It is killed, its end names the error, and the next one stays: its GPU works."""
+    gpus = [fake_gpu(DeviceGetUUID=f"GPU-{number}") for number in range(2)]
+    nvml = FakeNvml(gpus)
+    watch = HostWatch(SystemClock(), senses=Senses(nvml=nvml))
+    watch.look()
+    watch.look()
+    assert watch.gpus is not None
+    async with running(Watched(home, watch=watch), spec) as it:
+        first = await it.until(is_ready)
+        nvml.xids.append((gpus[0], 79))
+        watch.gpus.hear()
+        worker = await it.until(lambda worker: is_ready(worker) and worker.pid != first.pid)
+    assert (first.devices, worker.devices) == ("0", "1")
+    assert worker.last_exit == (
+        "killed by signal 9 (GPU-0 reported Xid 79 (GPU has fallen off the bus))"
+    )
+    assert worker.surroundings is not None
+    assert [error.xid for error in worker.surroundings.gpu_errors] == [79]
 
 
 async def test_a_program_that_cannot_run_fails(home: Path, spec: VersionSpec) -> None:

@@ -10,7 +10,7 @@ from runtimes.facts import NodeFacts
 from serving.edge.routes import WorkerAddress
 from serving.events.outbox_book import OutboxBook
 from serving.ids import VersionKey
-from serving.monitor.environment.records import Condition, IssueKind, Surroundings
+from serving.monitor.environment.records import Condition, GpuError, IssueKind, Surroundings
 from serving.monitor.environment.telling import Entry, State, entry_of
 from serving.registry.environment import environment_of, fingerprint
 from serving.registry.environment_history import environment_events
@@ -177,6 +177,26 @@ def test_a_gpus_condition_is_of_those_who_compute_on_it(told: Told) -> None:
 
     assert begun.workers == ("w1",)
     assert slow.subject in begun.reason
+
+
+def test_an_error_of_a_gpu_is_told_once_for_each_time(told: Told) -> None:
+    """However many supervisors have heard it; with those who compute there."""
+    uuid = T4_NODE.gpus[0].uuid
+    error = GpuError(uuid=uuid, xid=79, text="Xid 79 (gone)", is_fatal=True, count=1)
+    around = Surroundings(gpu_errors=(error,))
+    again = Surroundings(gpu_errors=(replace(error, count=3),))
+
+    (first,) = told.look(worker("w0", around=around), worker("w1", T4_NODE, B1, around=around))
+    nothing = told.look(worker("w0", around=around))
+    (more,) = told.look(worker("w0", around=again))
+
+    assert (first.kind, first.state, first.workers) == (
+        IssueKind.GPU_ERROR,
+        State.NOTED,
+        ("w1",),
+    )
+    assert first.reason == f"{uuid} on here reported Xid 79 (gone) 0 → 1: w1 computed on it"
+    assert (nothing, more.changes[0].before, more.changes[0].after) == ([], "1", "3")
 
 
 def test_a_worker_that_says_nothing_yet_has_no_environment(told: Told) -> None:

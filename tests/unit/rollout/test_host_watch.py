@@ -119,5 +119,5 @@ def test_pressure_that_lasts_is_around_every_worker() -> None:
 def test_without_a_watch_nobody_looks() -> None:
     """And a worker without GPUs has nobody ask for a driver."""
     assert WorkerView(None).around(PYTHON, CPU_NODE) is None
-    assert senses_for("").nvml is None
-    assert senses_for("0").nvml is not None
+    assert senses_for("", "i").nvml is None
+    assert senses_for("0", "i").nvml is not None
