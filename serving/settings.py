@@ -160,6 +160,9 @@ class _Environment(BaseSettings):
     label_grace_s: float = Field(
         7 * 86_400.0, gt=0, description="a label waits so long for its prediction to be logged"
     )
+    drift_learn_rows: int = Field(
+        0, ge=0, le=20_000, description="rows that a version without a reference learns one from"
+    )
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
@@ -218,6 +221,7 @@ class Settings:
     drift_rows_per_s: float = 1000.0
     label_bytes: int = 256 << 20
     label_grace_s: float = 7 * 86_400.0
+    drift_learn_rows: int = 0
     blobs: str = ""
     """Empty: in `home`."""
     registry_url: str = field(repr=False, default="")

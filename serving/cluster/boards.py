@@ -19,6 +19,7 @@ from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
+from serving.monitor.drift.stream import DriftReport, joined
 from serving.registry.version import VersionSpec
 from serving.rollout.mirroring import MirrorOrder, PoolPlace, mirror_orders
 from serving.rollout.ports import Mirror, WorkerState
@@ -210,6 +211,9 @@ class PoolBoard:
         if entry is None:
             return
         before = entry.workers.get(state.address.worker)
+        if before is not None:  # of drift a report has only what is new
+            known = (one for one in before[0].drift if _key(one) in state.versions)
+            state = replace(state, drift=joined(tuple(known), state.drift))
         entry.workers[state.address.worker] = (state, self._clock.monotonic_s())
         if before is None:
             self._place_mirrors()
@@ -249,6 +253,10 @@ class PoolBoard:
             question=None if entry.order is None else entry.order.question,
         )
         self._news_for_pools.ring()
+
+
+def _key(report: DriftReport) -> VersionKey:
+    return VersionKey(report.model, report.version)
 
 
 def _steady(state: WorkerState) -> WorkerState:

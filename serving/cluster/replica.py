@@ -29,6 +29,7 @@ from serving.cluster.worker_calls import call_worker
 from serving.cluster.worker_launch import worker_launch
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
+from serving.monitor.drift.stream import latest, unheard
 from serving.monitor.traffic import TrafficCounters
 from serving.rollout.host import WorkerHost
 from serving.rollout.host_watch import HostWatch, senses_for
@@ -69,6 +70,7 @@ class PoolReplica:
         self._is_stopping = False
         self._question: TrafficQuestion | None = None
         self._traffic: tuple[TrafficCounters, ...] = ()
+        self._heard_drift: dict[str, int] = {}
         launch = worker_launch(instance, pool, self._worker, lock_file)
         self._socket = launch.address.socket
         clock = SystemClock()
@@ -138,7 +140,7 @@ class PoolReplica:
         while True:
             self._has_news.clear()
             await self._look_at_traffic()
-            await self._exchange(0.0)
+            await self._exchange(0.0, with_drift=True)
             await asyncio.sleep(REPORT_PAUSE_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_S):
@@ -156,11 +158,15 @@ class PoolReplica:
         while True:
             await self._exchange(POLL_S)
 
-    async def _exchange(self, wait_s: float) -> None:
+    async def _exchange(self, wait_s: float, *, with_drift: bool = False) -> None:
+        """Report and hear; of drift only what no answered report had yet."""
         if self._is_stopping:
             await asyncio.sleep(RETRY_S)  # the controller has been told to forget this worker
             return
         state = replace(portable_worker(self._host.observe()), traffic=self._traffic)
+        told = latest(state.drift)
+        drift = unheard(state.drift, self._heard_drift) if with_drift else ()
+        state = replace(state, drift=drift)
         try:
             order: PoolOrder | None = await answered(
                 self._controller.pool_exchange.remote(
@@ -170,8 +176,11 @@ class PoolReplica:
             )
         except NotReadyError as error:
             log.debug("controller_away", reason=error.message)
+            self._heard_drift = {}  # another one needs what this one knew
             await asyncio.sleep(RETRY_S)
             return
+        if with_drift:
+            self._heard_drift = told
         if order is not None and order.revision != self._known_revision:
             self._known_revision = order.revision
             self._question = order.question

@@ -17,6 +17,8 @@ from serving.edge.desk import Desk
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.monitor import catalogue, exposition, label_catalogue, node, node_catalogue
+from serving.monitor.drift.samples import drift_samples
+from serving.monitor.drift.view import VersionDrift
 from serving.monitor.environment.records import IssueKind
 from serving.monitor.exposition import Sample
 from serving.monitor.gpu_samples import gpu_samples, xid_samples
@@ -51,6 +53,7 @@ class NodeMetrics:
         async with asyncio.TaskGroup() as group:
             statistics = group.create_task(self._desk.statistics_by_gpu())
             status = group.create_task(self._cluster_status())
+            drift = group.create_task(self._drift())
             machine = group.create_task(asyncio.to_thread(_machine_samples))
             gpus = group.create_task(asyncio.to_thread(read_gpus, self._nvml))
             haproxy = group.create_task(self._haproxy())
@@ -67,6 +70,7 @@ class NodeMetrics:
             *self._own_samples(),
             *_worker_samples(status.result()),
             *_event_samples(status.result()),
+            *drift_samples(drift.result()),
             *_environment_samples(status.result()),
             *_label_samples(status.result(), self._desk),
         ]
@@ -92,6 +96,14 @@ class NodeMetrics:
         except (BasculeError, TimeoutError) as error:
             log.info("metrics_without_controller", error=str(error))
             return None
+
+    async def _drift(self) -> tuple[VersionDrift, ...]:
+        try:
+            async with asyncio.timeout(ASK_CONTROLLER_S):
+                return await self._desk.control.drift()
+        except (BasculeError, TimeoutError) as error:
+            log.info("metrics_without_drift", error=str(error))
+            return ()
 
     async def _haproxy(self) -> bytes:
         async with LocalHttp(str(self._exporter)) as client:

@@ -210,6 +210,53 @@ TRAINING_AGE: Final = of_version(
     when=When.AGE,
 )
 
+DRIFT_SCORE: Final = of_version(
+    "bascule_drift_score",
+    "gauge",
+    "How far a column's rows are from the reference, over the threshold: 1 is an alarm",
+    "feature",
+    when=When.DRIFT,
+)
+DRIFT_EFFECT: Final = of_version(
+    "bascule_drift_effect",
+    "gauge",
+    "How far a column moved: distance in standard deviations, or change of a share",
+    "feature",
+    when=When.DRIFT,
+)
+DRIFT_ROWS: Final = of_version(
+    "bascule_drift_rows_total",
+    "counter",
+    "Rows that were watched for drift, by all workers",
+    when=When.DRIFT,
+)
+DRIFT_UPDATE: Final = of_version(
+    "bascule_drift_last_update_timestamp_seconds",
+    "gauge",
+    "When the newest watched rows came",
+    when=When.DRIFT,
+)
+DRIFT_ALARMS: Final = of_version(
+    "bascule_drift_alarms_total",
+    "counter",
+    "Alarms of drift that were told",
+    "severity",
+    when=When.DRIFT,
+)
+DRIFT_OPEN: Final = of_version(
+    "bascule_drift_open_alarms",
+    "gauge",
+    "Alarms of drift that are open, seen or not",
+    "severity",
+    when=When.DRIFT,
+)
+MONITOR_SKIPPED: Final = of_version(
+    "bascule_monitor_rows_skipped_total",
+    "counter",
+    "Rows that were chosen to be watched for drift and not counted: the monitor was too slow",
+    when=When.DRIFT,
+)
+
 VERSIONS_BY_STATE: Final = MetricSpec(
     name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
 )

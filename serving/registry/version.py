@@ -19,6 +19,7 @@ from runtimes.signature import Configured
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
 from serving.registry.data_contract import DataContract
+from serving.registry.drift_policy import DEFAULT_DRIFT, DriftPolicy
 from serving.registry.ensemble import EnsembleStep
 from serving.registry.file_digests import FileDigest
 from serving.registry.label_policy import NOTHING_SAID, LabelPolicy
@@ -175,6 +176,8 @@ class ServingPolicy:
     """What is kept of its predictions, where the server keeps any."""
     labelled: LabelPolicy = NOTHING_SAID
     """What its outputs mean beside labels."""
+    drift: DriftPolicy = DEFAULT_DRIFT
+    """How its rows are watched for drift."""
     ignored: tuple[str, ...] = ()
     """What the configuration says and nothing acts on, for people."""
 

@@ -19,7 +19,7 @@ from serving.ids import VersionKey
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.registry.repository import ModelScan
 from serving.registry.version import VersionState
-from serving.rollout.drift.alarm_file import AlarmFile
+from serving.rollout.drift.wanted import drift_order
 from serving.rollout.drift.watch import DriftWatch
 from serving.rollout.driven import Ports
 from serving.rollout.engine.operations import RolloutOperations
@@ -49,12 +49,13 @@ class Controller(RolloutOperations):
         self._settings = settings
         self._mode = mode
         self.loop = loop
-        self._drift = DriftWatch(
-            ports.cluster,
-            lambda: loop.desired.versions,
-            AlarmFile(settings.home / "drift.json"),
-            ports.drift,
-            ports.clock,
+        order = drift_order(settings)
+        self._drift = (
+            None
+            if order is None
+            else DriftWatch(
+                ports.cluster, lambda: loop.desired.versions, order, ports.drift, ports.clock
+            )
         )
 
     async def run(self) -> None:
@@ -62,7 +63,7 @@ class Controller(RolloutOperations):
         async with asyncio.TaskGroup() as group:
             group.create_task(self.loop.run())
             group.create_task(self.run_rollouts())
-            if self._settings.drift_rows_per_s:
+            if self._drift is not None:
                 group.create_task(self._drift.run())
             if self._ports.courier is not None:
                 group.create_task(self._ports.courier.run())
@@ -100,7 +101,7 @@ class Controller(RolloutOperations):
 
     async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
         """Describe the versions that are watched for drift, of a model or all."""
-        return await self._drift.view(model)
+        return () if self._drift is None else await self._drift.view(model)
 
     async def acknowledge_drift(
         self, model: str, version: int | None, alarm: str, asked: Asked
@@ -110,6 +111,8 @@ class Controller(RolloutOperations):
         Raises:
             NotFoundError: It has no open alarm that nobody has seen, or none of that name.
         """
+        if self._drift is None:
+            raise NotFoundError("nothing is watched for drift here: BASCULE_DRIFT_ROWS_PER_S is 0")
         return await self._drift.acknowledge(model, version, alarm, asked)
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:

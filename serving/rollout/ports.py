@@ -14,7 +14,7 @@ from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import SHARE_SCALE, WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
-from serving.monitor.drift.stream import DriftReport
+from serving.monitor.drift.stream import Reports
 from serving.monitor.environment.records import Surroundings
 from serving.monitor.traffic import Lives, TrafficCounters
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
@@ -80,7 +80,7 @@ class WorkerState:
     before it have counted in the same place is in it."""
     traffic: tuple[TrafficCounters, ...] = ()
     """Where counters travel with the report: of the versions that somebody asked for."""
-    drift: tuple[DriftReport, ...] = ()
+    drift: Reports = ()
     """Sums over the rows of every version that is watched for drift."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serving.edge.routes import WorkerAddress
 from serving.predictions.wanted import log_arguments
+from serving.rollout.drift.wanted import drift_arguments
 from serving.settings import Settings
 
 
@@ -28,7 +29,7 @@ def worker_argv(
         *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
         *(("--regions", str(settings.regions_file)) if settings.shares_memory else ()),
         *((f"--cuda-gpus={','.join(gpus)}",) if settings.cuda_shared_memory else ()),
-        *("--drift-rows-per-s", str(settings.drift_rows_per_s)),
+        *drift_arguments(settings),
         *log_arguments(settings),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
         *("--server-id", settings.server_id, f"--gpus={devices}"),

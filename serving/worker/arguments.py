@@ -8,6 +8,8 @@ from pathlib import Path
 
 from runtimes.catalogue import format_of
 from runtimes.errors import BasculeError
+from serving.monitor.drift.order import DriftOrder
+from serving.monitor.drift.order import decode_order as decode_drift
 from serving.predictions.order import LogOrder, decode_order
 from serving.registry.version import ServingPolicy, VersionSpec
 
@@ -47,8 +49,8 @@ class Arguments:
     cache_size_bytes: int
     prediction_log: LogOrder | None
     """Where answered calls are kept; None: nowhere."""
-    drift_rows_per_s: float
-    """Rows of each version that are watched for drift in a second; 0: none."""
+    drift: DriftOrder | None
+    """How rows are watched for drift; None: they are not."""
     drain_s: float
     log_level: str
     server_id: str
@@ -101,7 +103,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         max_queue_bytes=given.max_queue_bytes,
         cache_size_bytes=given.cache_size_bytes,
         prediction_log=given.prediction_log,
-        drift_rows_per_s=given.drift_rows_per_s,
+        drift=given.drift,
         drain_s=given.drain_s,
         log_level=given.log_level,
         server_id=given.server_id,
@@ -139,7 +141,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-inflated-bytes", type=int, default=64 << 20, help="largest decompressed body")
     add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
     add("--prediction-log", type=_log_order, help="LogOrder as JSON; without it nothing is logged")
-    add("--drift-rows-per-s", type=float, default=0.0, help="rows that are watched; 0: none")
+    add("--drift", type=_drift_order, help="DriftOrder as JSON; without it nothing is watched")
     add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
 
 
@@ -169,6 +171,13 @@ def _address(text: str) -> Address:
 def _log_order(text: str) -> LogOrder:
     try:
         return decode_order(text)
+    except BasculeError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+
+
+def _drift_order(text: str) -> DriftOrder:
+    try:
+        return decode_drift(text)
     except BasculeError as error:
         raise argparse.ArgumentTypeError(error.message) from error
 

@@ -38,8 +38,8 @@ class Watchers:
 
 def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
     """Begin to look where the arguments say so."""
-    rate = arguments.drift_rows_per_s
-    drift = DriftMonitor(rate, clock.utc_s) if rate else None
+    order = arguments.drift
+    drift = None if order is None else DriftMonitor(order, clock.utc_s)
     watching = () if drift is None else (drift.tap,)
     if arguments.prediction_log is None:
         return Watchers(taps=watching, drift=drift)

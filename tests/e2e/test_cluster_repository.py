@@ -9,6 +9,10 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
+from serving.monitor.drift.calibration import FalseAlarms
+from serving.monitor.drift.columns import Role
+from serving.monitor.drift.learning import Tensor, learn_tensors
+from serving.monitor.drift.storage import to_bytes
 from tests.e2e.ray_instance import ANSWER, ROW, Instance, instance, until
 from tests.fakes import models
 from tests.fakes.ensemble_folders import AGAIN, PAIR, SUM_AND_DIFFERENCE, ensemble, pair
@@ -34,6 +38,7 @@ def running() -> Iterator[Instance]:
             (repository / name / "config.pbtxt").write_text(PAIR)
         ensemble(repository, "e", pair(SUM_AND_DIFFERENCE, AGAIN))
         (repository / "e" / "contract.yaml").write_text(CONTRACT)
+        (repository / "e" / "reference.drift").write_bytes(reference_of_e())
         explicit = (
             "--model-control-mode",
             "explicit",
@@ -45,6 +50,17 @@ def running() -> Iterator[Instance]:
         started = made.up("--no-dashboard", "--system-shared-memory", *explicit)
         assert started.returncode == 0, started.stderr
         yield made
+
+
+def reference_of_e() -> bytes:
+    """A profile of rows that are spread around those that the tests ask with."""
+    rows = np.random.default_rng(1).integers(-40, 40, (600, 16), dtype=np.int32)
+    tensors = [
+        Tensor(name=name, role=Role.INPUT, values=values + rows)
+        for name, values in (("x", X[:1]), ("y", Y[:1]))
+    ]
+    allowed = FalseAlarms(replicates=10, horizon_rows=1_000)
+    return to_bytes(learn_tensors(tensors, is_ordered=True, allowed=allowed))
 
 
 @WIRES
@@ -140,6 +156,24 @@ def test_tensors_travel_in_shared_memory_on_ray(running: Instance, library: Any)
                 until(lambda: running.predict()["model_version"] == "2", "the next worker")
         finally:
             client.unregister_system_shared_memory("region")
+
+
+def test_drift_is_noticed_and_outlives_the_controller(running: Instance) -> None:
+    """Rows that never vary raise alarms; the controller that comes next knows them, and counts."""
+
+    def watched() -> Any:  # noqa: ANN401  JSON
+        return running.admin("GET", "/v1/models/e/drift")[0]  # type: ignore[index]  # a list
+
+    with client_of(running, triton_http) as client:
+        for _ in range(200):
+            asked_of_e(client, triton_http)
+    until(lambda: watched()["alarms"], "an alarm")
+    known = {alarm["id"] for alarm in watched()["alarms"]}
+    killed_controller(running)
+    until(lambda: watched()["rows"] > 0, "rows were heard of again")
+
+    assert {alarm["id"] for alarm in watched()["alarms"]} >= known
+    assert watched()["worker_count"] == 1
 
 
 def test_loads_and_unloads_outlive_the_controller(running: Instance) -> None:

@@ -127,7 +127,7 @@ def test_a_changed_file_is_refused(profile: Profile) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"format": 2}, {"columns": []}, {"pairs": [[0, 99]]}, {"assumption": "none"}, {"rows": "x"}],
+    [{"format": 1}, {"columns": []}, {"pairs": [[0, 99]]}, {"assumption": "none"}, {"rows": "x"}],
     ids=["format", "columns", "pairs", "assumption", "rows"],
 )
 def test_parts_that_do_not_fit_are_refused(profile: Profile, changes: dict[str, object]) -> None:

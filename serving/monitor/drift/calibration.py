@@ -27,6 +27,8 @@ LONG_WINDOW: Final = 512
 """Of longer windows a stream has too few for their rarest deviations: their unit is normal."""
 MIN_EFFECTIVE_ROWS: Final = 32
 """Windows that are worth fewer independent rows are not looked at."""
+MIN_ROWS_BETWEEN: Final = 1_000
+"""More false alarms than one in so many rows are of no use to anybody."""
 _CELLS: Final = 400
 _CELL: Final = 0.05
 _EULER: Final = 0.5772156649
@@ -67,6 +69,8 @@ class Calibration:
     """Of deviations; infinite for windows that are not looked at. Shape (windows, components)."""
     threshold: float
     """Of the score."""
+    scale: float = 0.0
+    """By so much it rises for alarms that are e times rarer; 0: not known."""
 
     def without(self, components: IntArray) -> "Calibration":
         """Return it with some components not looked at."""
@@ -91,7 +95,22 @@ def calibrate(
     for place in range(half):
         seen, _ = _seen(worlds.draw(rng, blocks * BLOCK_ROWS), baseline)
         largest[place] = (seen / units).max()
-    return Calibration(units=units, threshold=_gumbel_quantile(largest, 1 - allowed.probability))
+    middle, scale = _gumbel(largest)
+    threshold = middle - scale * float(np.log(-np.log1p(-allowed.probability)))
+    return Calibration(units=units, threshold=threshold, scale=scale)
+
+
+def threshold_for(
+    calibration: Calibration, allowed: FalseAlarms, rows_between: float
+) -> float | None:
+    """Return the threshold at which false alarms are so many rows apart; None: not known.
+
+    In the tail of a Gumbel distribution rarity grows exponentially with the score.
+    """
+    if not calibration.scale:
+        return None
+    rarity = max(rows_between, MIN_ROWS_BETWEEN) / allowed.mean_rows_between
+    return calibration.threshold + calibration.scale * float(np.log(rarity))
 
 
 def _seen(world: World, baseline: Baseline) -> tuple[FloatArray, IntArray]:
@@ -139,10 +158,10 @@ class _Tally:
         return np.maximum(units, MIN_UNIT)
 
 
-def _gumbel_quantile(largest: FloatArray, share: float) -> float:
-    """Return a quantile of the Gumbel distribution that has the sample's L-moments."""
+def _gumbel(largest: FloatArray) -> tuple[float, float]:
+    """Return place and scale of the Gumbel distribution that has the sample's L-moments."""
     ordered = np.sort(largest)
     count = len(ordered)
     weighted = float((np.arange(count) * ordered).sum()) / (count * (count - 1))
     scale = (2 * weighted - float(ordered.mean())) / float(np.log(2))
-    return float(ordered.mean()) - _EULER * scale - scale * float(np.log(-np.log(share)))
+    return float(ordered.mean()) - _EULER * scale, scale

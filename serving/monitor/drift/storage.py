@@ -24,7 +24,7 @@ from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.reduction import Kind, Reduction
 from serving.monitor.drift.windows import WINDOWS
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FACTS: Final = "profile"
 """The array that has JSON, in bytes."""
 
@@ -80,6 +80,7 @@ def _facts(profile: Profile) -> dict[str, Any]:
         "rows": profile.baseline.rows,
         "assumption": profile.assumption.value,
         "threshold": profile.calibration.threshold,
+        "threshold_scale": profile.calibration.scale,
         "autocorrelation_time": profile.autocorrelation_time,
         "false_alarms": {
             "probability": allowed.probability,
@@ -138,7 +139,11 @@ def _profile(text: dict[str, Any], arrays: Mapping[str, AnyArray]) -> Profile:
             rows=int(text["rows"]), means=arrays["means"], sds=arrays["sds"], flags=flags
         ),
         bins=arrays["bins"],
-        calibration=Calibration(units=arrays["units"], threshold=float(text["threshold"])),
+        calibration=Calibration(
+            units=arrays["units"],
+            threshold=float(text["threshold"]),
+            scale=float(text["threshold_scale"]),
+        ),
         assumption=Assumption(text["assumption"]),
         autocorrelation_time=float(text["autocorrelation_time"]),
         allowed=FalseAlarms(**text["false_alarms"]),

@@ -4,7 +4,8 @@ Each record has the sums over all rows up to the end of a block, so what was los
 the next one, and a record that comes twice or late changes nothing. The sums are whole numbers.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -44,6 +45,8 @@ class DriftReport:
     records: tuple[SumsRecord, ...] = ()
     skipped_rows: int = 0
     """Rows that were chosen and not counted: the monitor could not keep up."""
+    learnt_rows: int = 0
+    """Rows that were kept so far to learn a reference from."""
     trouble: str = ""
     """Why its rows cannot be watched."""
 
@@ -85,3 +88,43 @@ class RunningTotal:
     def after(self, seq: int) -> tuple[SumsRecord, ...]:
         """Return the records that came after one; from 0 on, all that are kept."""
         return tuple(record for record in self._records if record.seq > seq)
+
+
+Reports = tuple[DriftReport, ...]
+
+
+def joined(before: Reports, told: Reports) -> Reports:
+    """Add what was told to what was known; both are one worker's.
+
+    A version's sums that have another beginning replace those before. Blocks that are known are not
+    added twice, and of too many the oldest go.
+    """
+    known = {(report.model, report.version): report for report in before}
+    for report in told:
+        key = (report.model, report.version)
+        known[key] = _continued(known.get(key), report)
+    return tuple(known.values())
+
+
+def unheard(reports: Reports, heard: Mapping[str, int]) -> Reports:
+    """Leave out the records that were heard: epoch → the latest one of it."""
+    return tuple(
+        replace(
+            report,
+            records=tuple(one for one in report.records if one.seq > heard.get(report.epoch, 0)),
+        )
+        for report in reports
+    )
+
+
+def latest(reports: Reports) -> dict[str, int]:
+    """Return the latest record of each beginning."""
+    return {report.epoch: report.records[-1].seq for report in reports if report.records}
+
+
+def _continued(before: DriftReport | None, told: DriftReport) -> DriftReport:
+    if before is None or before.epoch != told.epoch or not before.records:
+        return told
+    last = before.records[-1].seq
+    news = tuple(record for record in told.records if record.seq > last)
+    return replace(told, records=(*before.records, *news)[-KEPT_RECORDS:])

@@ -63,6 +63,8 @@ class FeatureDrift:
     """One column of the reference now."""
 
     feature: str
+    place: int
+    """In the reference."""
     role: str
     score: float
     """Over the threshold: 1 is an alarm."""

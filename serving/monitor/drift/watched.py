@@ -6,22 +6,23 @@ whichever workers they are from.
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from serving.monitor.drift.alarm_book import AlarmBook
-from serving.monitor.drift.alert import alert_of
+from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.block_sums import total
 from serving.monitor.drift.columns import IntArray
 from serving.monitor.drift.detector import Detector
 from serving.monitor.drift.encoding import ColumnReference
 from serving.monitor.drift.merging import MergedStream, TimedBlock
 from serving.monitor.drift.number_codec import NumberReference
+from serving.monitor.drift.pace import Pace
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.score_history import ScoreHistory
-from serving.monitor.drift.severity import cap_of
+from serving.monitor.drift.severity import Severity, cap_of
 from serving.monitor.drift.stream import DriftReport
 from serving.monitor.drift.summaries import (
     largest_share_change,
@@ -31,32 +32,59 @@ from serving.monitor.drift.summaries import (
 )
 from serving.monitor.drift.view import DriftAlarm, FeatureDrift, VersionDrift, WatchState, plain
 from serving.monitor.drift.windows import WINDOWS
+from serving.registry.drift_policy import DEFAULT_DRIFT, DriftPolicy
 
 SHOWN_ROWS: Final = WINDOWS[-1]
 """What columns are now is said of so many latest rows."""
 SHOWN_PAIRS: Final = 5
+LEARNT_CAP: Final = Severity.WARNING
 RATE_S: Final = 60.0
 """The rate of rows is that of so many last seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a reference is from."""
+
+    name: str = "reference"
+    is_learnt: bool = False
+    """From the version's own traffic: nobody has vouched for it."""
+
+
+def learnt_words(rows: int) -> str:
+    """Name a reference that was learnt from traffic."""
+    return f"first {rows} requests"
 
 
 class WatchedVersion:
     """Belongs to one thread at a time."""
 
-    def __init__(self, profile: Profile, book: AlarmBook) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        book: AlarmBook,
+        origin: Origin = Origin(),
+        policy: DriftPolicy = DEFAULT_DRIFT,
+    ) -> None:
         """Begin with nothing seen.
 
         Args:
             profile: Its reference.
             book: The alarms so far.
+            origin: Where the reference is from.
+            policy: What the model's configuration says.
         """
-        self.profile = profile
         self.book = book
+        self._origin = origin
+        self._pace = Pace(profile, policy)
+        self.profile = self._pace.profile
         self._encoder = profile.encoder
         self._detector = Detector(profile)
         self._stream = MergedStream(profile.digest)
         self._latest: deque[TimedBlock] = deque()
         self._latest_rows = 0
         self._history = ScoreHistory()
+        self._earlier_rows = 0
         self._skipped: dict[str, int] = {}
         self._workers = 0
         self._trouble = ""
@@ -80,8 +108,27 @@ class WatchedVersion:
         news: list[DriftAlarm] = []
         for block in self._stream.take(told):
             news.extend(self._decide(block, now_s))
-        self.book.close_settled(self._detector.rows)
+        self.book.close_settled(self._rows)
+        self._keep_pace(now_s)
         return news
+
+    @property
+    def _rows(self) -> int:
+        return self._earlier_rows + self._detector.rows
+
+    def _keep_pace(self, now_s: float) -> None:
+        """Judge by another threshold if the rate of rows wants it; windows begin anew then."""
+        changed = self._pace.follow(self.rows_per_s(now_s), now_s)
+        if changed is not None:
+            self._earlier_rows = self._rows
+            self.profile, self._detector = changed, Detector(changed)
+
+    def _capped(self, alert: DriftAlert) -> DriftAlert:
+        """Let no alarm by a learnt reference page anybody."""
+        if not self._origin.is_learnt or alert.severity <= LEARNT_CAP:
+            return alert
+        reason = f"the reference is the {self._origin.name}, which nobody has vouched for"
+        return replace(alert, severity=LEARNT_CAP, cap_reason=reason)
 
     def _decide(self, block: TimedBlock, now_s: float) -> Iterable[DriftAlarm]:
         """Judge one block."""
@@ -89,9 +136,11 @@ class WatchedVersion:
         alarms = self._detector.push([block.sums])
         threshold = self.profile.calibration.threshold
         scores = alarms[0].component_scores if alarms else self._detector.component_scores
-        self._history.note(block.at_s, self._detector.rows, *self._largest(scores / threshold))
+        self._history.note(block.at_s, self._rows, *self._largest(scores / threshold))
         for alarm in alarms:
-            alert = alert_of(self.profile, self._encoder, alarm)
+            alert = self._capped(alert_of(self.profile, self._encoder, alarm))
+            between = self._pace.rows_between
+            alert = replace(alert, at_row=self._rows, mean_rows_between=between)
             since_s = self._time_of(alarm.window_rows)
             new = self.book.note(alert, since_s=since_s, at_s=block.at_s, now_s=now_s)
             if new is not None:
@@ -124,29 +173,31 @@ class WatchedVersion:
         span_s = max(now_s - min(block.at_s for block in recent), 1.0)
         return sum(block.sums.rows for block in recent) / span_s
 
-    def view(self, model: str, version: int, reference: str, now_s: float) -> VersionDrift:
+    def view(self, model: str, version: int, now_s: float) -> VersionDrift:
         """Describe it."""
         profile, threshold = self.profile, self.profile.calibration.threshold
         cap, reason = cap_of(profile)
+        if self._origin.is_learnt and cap > LEARNT_CAP:
+            cap, reason = LEARNT_CAP, "the reference was learnt from traffic"
         ratios = self._detector.component_scores / threshold
         rate = self.rows_per_s(now_s)
-        between = profile.allowed.mean_rows_between
+        between = self._pace.rows_between
         is_alarmed = any(alarm.is_open for alarm in self.book.alarms)
-        state = WatchState.WATCHING if self._detector.rows else WatchState.WAITING
+        state = WatchState.WATCHING if self._rows else WatchState.WAITING
         return VersionDrift(
             model=model,
             version=version,
             state=WatchState.ALARM if is_alarmed else state,
             reason=self._trouble or reason,
             monitor_digest=profile.digest,
-            reference=reference,
+            reference=self._origin.name,
             reference_rows=profile.baseline.rows,
             calibration=profile.assumption.value,
             most_severe=cap.word,
             threshold=threshold,
             rows_between_false_alarms=between,
             seconds_between_false_alarms=between / rate if rate else None,
-            rows=self._detector.rows,
+            rows=self._rows,
             rows_per_s=rate,
             skipped_rows=sum(self._skipped.values()),
             worker_count=self._workers,
@@ -172,7 +223,8 @@ class WatchedVersion:
                 int(self._encoder.bin_starts[place]), int(self._encoder.bin_starts[place + 1])
             )
             after = None if bins is None else bins[chosen]
-            found.append(_feature(column, self.profile.bins[chosen], after, largest[column.name]))
+            known = (self.profile.bins[chosen], after)
+            found.append(_feature(place, column, known, largest[column.name]))
         return tuple(sorted(found, key=lambda one: -one.score))
 
     def _pairs(
@@ -187,8 +239,9 @@ class WatchedVersion:
 
 
 def _feature(
-    column: ColumnReference, before: IntArray, after: IntArray | None, score: float
+    place: int, column: ColumnReference, bins: tuple[IntArray, IntArray | None], score: float
 ) -> FeatureDrift:
+    before, after = bins
     is_number = isinstance(column, NumberReference)
     effect = None
     if after is not None and isinstance(column, NumberReference):
@@ -197,6 +250,7 @@ def _feature(
         effect = largest_share_change(before, after)
     return FeatureDrift(
         feature=column.name,
+        place=place,
         role=column.role.value,
         score=score,
         effect_name="Wasserstein/std" if is_number else "share",
@@ -210,8 +264,3 @@ def _summary(column: ColumnReference, bins: IntArray) -> Mapping[str, Any]:
     if isinstance(column, NumberReference):
         return {**plain(asdict(summarise_numbers(column, bins)))}
     return {**plain(asdict(summarise_levels(column, bins)))}
-
-
-def with_threshold(profile: Profile, threshold: float) -> Profile:
-    """Return a profile that alarms at another score; its sums stay comparable."""
-    return replace(profile, calibration=replace(profile.calibration, threshold=threshold))

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry import label_policy, log_policy
+from serving.registry import drift_policy, label_policy, log_policy
 
 ACTING_FIELDS: Final = frozenset(
     {
@@ -45,6 +45,7 @@ ACTING_PARAMETERS: Final = frozenset(
         "enable_mem_pattern",
         "isolation",
         "hardware_profiles",
+        *drift_policy.PARAMETERS,
         *log_policy.PARAMETERS,
         *label_policy.PARAMETERS,
     }

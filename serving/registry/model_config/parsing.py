@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.registry.drift_policy import drift_policy
 from serving.registry.formats import format_of_backend
 from serving.registry.label_policy import label_policy
 from serving.registry.log_policy import log_policy
@@ -162,6 +163,7 @@ def _configuration(
         options=options_of(message),
         log=log_policy(parameters),
         labelled=label_policy(parameters),
+        drift=drift_policy(parameters),
         ignored=tuple(ignored_fields(message)),
     )
     policy = _in_sequences(policy, message)

@@ -48,6 +48,7 @@ class AlarmFile:
         """
         self._kept = {**self._kept, **kept}
         fresh = self._path.with_suffix(".new")
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh.write_bytes(msgspec.json.encode(tuple(self._kept.values())))
         fresh.replace(self._path)
 

@@ -5,7 +5,6 @@ it late has it all: at most `KEPT_RECORDS` blocks a version.
 """
 
 import asyncio
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -13,11 +12,11 @@ import structlog
 
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
-from serving.monitor.drift.stream import KEPT_RECORDS, DriftReport
+from serving.monitor.drift.stream import Reports, joined, latest
 from serving.worker.drift.route import DriftQuestion
 
 LOOK_S: Final = 1.0
-IDLE_LOOK_S: Final = 5.0
+IDLE_LOOK_S: Final = 2.0
 """While the worker watches nothing."""
 OK: Final = 200
 NOT_FOUND: Final = 404
@@ -30,16 +29,16 @@ class DriftLink:
 
     def __init__(self) -> None:
         """Know nothing."""
-        self._reports: dict[tuple[str, int], DriftReport] = {}
+        self._reports: Reports = ()
 
     @property
-    def reports(self) -> tuple[DriftReport, ...]:
+    def reports(self) -> Reports:
         """What the worker has told of every version that it watches."""
-        return tuple(self._reports.values())
+        return self._reports
 
     async def run(self, http: LocalHttp) -> None:
         """Ask one life of the worker, by its control channel, until cancelled."""
-        self._reports = {}
+        self._reports = ()
         while True:
             try:
                 is_off = not await self._ask(http)
@@ -48,28 +47,18 @@ class DriftLink:
                 is_off = False
             if is_off:
                 return
-            await asyncio.sleep(LOOK_S if self._reports else IDLE_LOOK_S)
+            await asyncio.sleep(LOOK_S if self.reports else IDLE_LOOK_S)
 
     async def _ask(self, http: LocalHttp) -> bool:
         """Take in what is new; False: this worker watches nothing, ever."""
-        known = {
-            report.epoch: report.records[-1].seq
-            for report in self._reports.values()
-            if report.records
-        }
-        body = msgspec.json.encode(DriftQuestion(known=known))
+        body = msgspec.json.encode(DriftQuestion(known=latest(self._reports)))
         reply = await http.ask("POST", "/worker/drift", body)
         if reply.status == NOT_FOUND:
             return False
         if reply.status != OK:
             raise NotReadyError(f"status {reply.status}")
-        told = msgspec.json.decode(reply.body, type=tuple[DriftReport, ...])
-        self._reports = {(one.model, one.version): self._completed(one) for one in told}
+        told = msgspec.json.decode(reply.body, type=Reports)
+        hosted = {(report.model, report.version) for report in told}
+        known = joined(self._reports, told)
+        self._reports = tuple(one for one in known if (one.model, one.version) in hosted)
         return True
-
-    def _completed(self, told: DriftReport) -> DriftReport:
-        before = self._reports.get((told.model, told.version))
-        if before is None or before.epoch != told.epoch:
-            return told
-        records = (*before.records, *told.records)[-KEPT_RECORDS:]
-        return replace(told, records=records)

@@ -21,10 +21,12 @@ from serving.edge.control import Asked
 from serving.errors import NotFoundError
 from serving.ids import VersionKey
 from serving.monitor.drift.alarm_book import AlarmBook
+from serving.monitor.drift.latch import RENOTIFY_S
+from serving.monitor.drift.order import DriftOrder
 from serving.monitor.drift.storage import from_bytes
 from serving.monitor.drift.stream import DriftReport
 from serving.monitor.drift.view import Acknowledgement, DriftAlarm, VersionDrift, WatchState
-from serving.monitor.drift.watched import WatchedVersion
+from serving.monitor.drift.watched import Origin, WatchedVersion, learnt_words
 from serving.registry.aliases import Author
 from serving.registry.drift_book import DriftBook
 from serving.registry.version import VersionSpec
@@ -32,18 +34,22 @@ from serving.rollout.drift.alarm_file import AlarmFile, KeptAlarms
 from serving.rollout.ports import Cluster
 
 LOOK_S: Final = 1.0
+ALARMS: Final = "alarms.json"
+"""Where alarms outlive this process, beside learnt references."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One version that has a reference."""
+    """One version that is watched."""
 
     spec: VersionSpec
     watched: WatchedVersion | None = None
+    """None: it has no reference yet."""
     trouble: str = ""
     """Why it cannot be watched."""
+    learnt_rows: int = 0
 
 
 class DriftWatch:
@@ -53,7 +59,7 @@ class DriftWatch:
         self,
         cluster: Cluster,
         wanted: Callable[[], Mapping[VersionKey, VersionSpec]],
-        file: AlarmFile,
+        order: DriftOrder,
         book: DriftBook | None,
         clock: Clock,
     ) -> None:
@@ -62,13 +68,14 @@ class DriftWatch:
         Args:
             cluster: Whose workers report.
             wanted: Which versions there are.
-            file: Where alarms outlive this process.
+            order: What is watched.
             book: Tells receivers, and the audit log; None: nobody is told.
             clock: Dates what is noticed.
         """
         self._cluster = cluster
         self._wanted = wanted
-        self._file = file
+        self._order = order
+        self._file = AlarmFile(Path(order.folder) / ALARMS)
         self._book = book
         self._clock = clock
         self._entries: dict[VersionKey, _Entry] = {}
@@ -95,7 +102,7 @@ class DriftWatch:
                 for report in worker.drift:
                     key = VersionKey(report.model, report.version)
                     reports.setdefault(key, []).append(report)
-        wanted = {key: spec for key, spec in self._wanted().items() if spec.reference}
+        wanted = {k: spec for k, spec in self._wanted().items() if self._order.is_watched(spec)}
         async with self._alone:
             await asyncio.to_thread(self._judge, wanted, reports)
 
@@ -123,9 +130,13 @@ class DriftWatch:
         self._follow(wanted)
         now_s = self._now_s()
         for key, entry in self._entries.items():
+            told = reports.get(key, ())
             if entry.watched is not None:
-                news = entry.watched.take(reports.get(key, ()), now_s)
+                news = entry.watched.take(told, now_s)
                 self._untold.extend((key, alarm) for alarm in news)
+            else:
+                entry.learnt_rows = max((one.learnt_rows for one in told), default=0)
+                entry.trouble = next((one.trouble for one in told if one.trouble), entry.trouble)
         self._save()
         self._tell()
 
@@ -135,19 +146,33 @@ class DriftWatch:
             del self._entries[key]
         for key, spec in wanted.items():
             entry = self._entries.get(key)
-            if entry is None or entry.spec.digest != spec.digest:
+            is_new = entry is None or entry.spec.digest != spec.digest
+            if is_new or (entry is not None and entry.watched is None and not entry.trouble):
                 self._entries[key] = self._opened(spec)
 
     def _opened(self, spec: VersionSpec) -> _Entry:
+        reference = self._order.reference_of(spec)
+        if reference is None:
+            return _Entry(spec=spec)
         try:
-            profile = from_bytes(Path(spec.reference).read_bytes())
+            profile = from_bytes(reference.read_bytes())
         except (BasculeError, OSError) as error:
             log.warning("drift_reference_not_read", version=str(spec.key), error=str(error))
             return _Entry(spec=spec, trouble=str(error))
         kept = self._file.of(spec.key, profile.digest)
         subject = f"{spec.model} v{spec.version}"
-        book = AlarmBook(subject, alarms=kept.alarms, counts=kept.counts)
-        return _Entry(spec=spec, watched=WatchedVersion(profile, book))
+        said_s = spec.policy.drift.renotify_s
+        book = AlarmBook(
+            subject,
+            renotify_s=RENOTIFY_S if said_s is None else said_s,
+            alarms=kept.alarms,
+            counts=kept.counts,
+        )
+        origin = Origin(
+            name=reference.name if spec.reference else learnt_words(profile.baseline.rows),
+            is_learnt=not spec.reference,
+        )
+        return _Entry(spec=spec, watched=WatchedVersion(profile, book, origin, spec.policy.drift))
 
     def _save(self) -> None:
         changed = {
@@ -177,18 +202,22 @@ class DriftWatch:
             if model not in {None, key.model}:
                 continue
             if entry.watched is None:
-                failed = VersionDrift(
-                    model=key.model,
-                    version=key.version,
-                    state=WatchState.FAILED,
-                    reason=entry.trouble,
-                    reference=entry.spec.reference,
-                )
-                found.append(failed)
+                found.append(self._without_reference(key, entry))
             else:
-                reference = Path(entry.spec.reference).name
-                found.append(entry.watched.view(key.model, key.version, reference, now_s))
+                found.append(entry.watched.view(key.model, key.version, now_s))
         return tuple(found)
+
+    def _without_reference(self, key: VersionKey, entry: _Entry) -> VersionDrift:
+        wanted = self._order.rows_to_learn(entry.spec)
+        learns = f"{entry.learnt_rows:,} of the first {wanted:,} rows for a reference"
+        return VersionDrift(
+            model=key.model,
+            version=key.version,
+            state=WatchState.FAILED if entry.trouble else WatchState.LEARNING,
+            reason=entry.trouble or learns,
+            reference=Path(entry.spec.reference).name or learnt_words(wanted),
+            rows=entry.learnt_rows,
+        )
 
     def _acknowledge(
         self, model: str, version: int | None, alarm: str, asked: Asked

@@ -41,8 +41,36 @@ class _Source:
     element: int | None = None
 
 
+class Slots:
+    """What is copied of each row."""
+
+    def __init__(self, served: ServedVersion) -> None:
+        """Begin with nothing."""
+        self._served = served
+        self.bound: list[Bound] = []
+        self.slots: list[Slot] = []
+
+    def add(self, role: Role, index: int, size: int | None) -> int:
+        """Return where a tensor is copied to; a size of None: as the version declares it."""
+        bound = Bound(role=role, index=index)
+        if bound in self.bound:
+            return self.bound.index(bound)
+        specs = self._served.outputs if role is Role.OUTPUT else self._served.inputs
+        spec = specs[index]
+        count = _row_size(spec, self._served) if size is None else size
+        is_text = spec.datatype is Datatype.BYTES
+        dtype = np.dtype(object) if is_text else np.dtype(DTYPES[spec.datatype])
+        self.bound.append(bound)
+        self.slots.append(Slot(dtype=dtype, count=count))
+        return len(self.slots) - 1
+
+    def ring(self) -> RowRing:
+        """Make the memory for rows on their way."""
+        return RowRing(self.slots)
+
+
 class Binding:
-    """What is copied of each row, and how it becomes the reference's tensors."""
+    """How copied rows become the reference's tensors."""
 
     def __init__(
         self, profile: Profile, served: ServedVersion, contract: DataContract | None
@@ -52,16 +80,11 @@ class Binding:
         Raises:
             InvalidArgumentError: The version has not all of them.
         """
-        self.bound: list[Bound] = []
-        self._slots: list[Slot] = []
+        self.slots = Slots(served)
         self._served = served
         self._contract = contract
         self._reductions = tuple(profile.reductions)
         self._sources = self._find()
-
-    def ring(self) -> RowRing:
-        """Make the memory for rows on their way."""
-        return RowRing(self._slots)
 
     def tensors(self, values: Sequence[Array], is_there: Sequence[Array]) -> dict[str, Array]:
         """Return rows that were copied as the reference's tensors. Shape (rows, elements)."""
@@ -70,7 +93,9 @@ class Binding:
             array = values[source.slot]
             if source.element is not None:
                 array = array[:, source.element : source.element + 1]
-            found[reduction.tensor] = _without(array, is_there[source.slot], reduction.kind)
+            found[reduction.tensor] = marked_missing(
+                array, is_there[source.slot], is_text=reduction.kind in _TEXTS
+            )
         return found
 
     def _find(self) -> list[_Source]:
@@ -83,10 +108,10 @@ class Binding:
             name, size = reduction.tensor, prod(reduction.shape)
             by_name = outputs if reduction.role is Role.OUTPUT else inputs
             if name in by_name:
-                sources.append(_Source(slot=self._slot(reduction.role, by_name[name], size)))
+                sources.append(_Source(slot=self.slots.add(reduction.role, by_name[name], size)))
             elif name in features:
                 tensor, column = features[name]
-                slot = self._slot(Role.INPUT, inputs[tensor], None)
+                slot = self.slots.add(Role.INPUT, inputs[tensor], None)
                 sources.append(_Source(slot=slot, element=column))
             else:
                 sources.append(None)
@@ -98,7 +123,7 @@ class Binding:
         if missing and not self._is_matrix(missing):
             raise InvalidArgumentError(self._refusal(self._reductions[missing[0]]))
         columns = {place: column for column, place in enumerate(missing)}
-        slot = self._slot(Role.INPUT, 0, None) if missing else 0
+        slot = self.slots.add(Role.INPUT, 0, None) if missing else 0
         return [
             _Source(slot=slot, element=columns[place]) if source is None else source
             for place, source in enumerate(sources)
@@ -121,20 +146,6 @@ class Binding:
             if one.column is not None and one.tensor in known
         }
 
-    def _slot(self, role: Role, index: int, size: int | None) -> int:
-        """Return where a tensor is copied to; a size of None: as the version declares it."""
-        bound = Bound(role=role, index=index)
-        if bound in self.bound:
-            return self.bound.index(bound)
-        specs = self._served.outputs if role is Role.OUTPUT else self._served.inputs
-        spec = specs[index]
-        count = _row_size(spec, self._served) if size is None else size
-        is_text = spec.datatype is Datatype.BYTES
-        dtype = np.dtype(object) if is_text else np.dtype(DTYPES[spec.datatype])
-        self.bound.append(bound)
-        self._slots.append(Slot(dtype=dtype, count=count))
-        return len(self._slots) - 1
-
     def _refusal(self, reduction: Reduction) -> str:
         served = self._served
         specs = served.outputs if reduction.role is Role.OUTPUT else served.inputs
@@ -151,11 +162,11 @@ def _row_size(spec: TensorSpec, served: ServedVersion) -> int:
     return prod(max(side, 1) for side in shape)
 
 
-def _without(array: Array, is_there: Array, kind: Kind) -> Array:
-    """Mark the rows that lack a tensor as missing."""
+def marked_missing(array: Array, is_there: Array, *, is_text: bool) -> Array:
+    """Mark the rows that lack a tensor as missing: levels as nothing, numbers as NaN."""
     if is_there.all():
         return array
-    if kind in _TEXTS:
+    if is_text:
         found = array.astype(object)
         found[~is_there] = None
         return found

@@ -6,6 +6,7 @@
                                                full: skipped, counted
 
 The sums are asked for by the worker's host; the controller adds those of all workers and decides.
+A version without a reference learns one from its first rows, if it is asked to.
 """
 
 import random
@@ -13,25 +14,24 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from runtimes.errors import BasculeError
 from serving.ids import VersionKey
-from serving.monitor.drift.storage import from_bytes
-from serving.monitor.drift.stream import DriftReport, RunningTotal
-from serving.registry.version import ServedVersion
-from serving.worker.drift.binding import Binding
-from serving.worker.drift.version_watch import Plan, VersionWatch
+from serving.monitor.drift.order import DriftOrder
+from serving.monitor.drift.stream import DriftReport
+from serving.worker.drift.preparing import Preparing
+from serving.worker.drift.sinks import Collected, Sums
+from serving.worker.drift.version_watch import VersionWatch
 from serving.worker.tap import Observer, TappedVersion
 
 LOOK_S: Final = 0.25
 FULL_ROWS: Final = 256
 """So many rows are encoded at once: a row of a few costs many times more."""
 LOOKS_BETWEEN: Final = 4
-"""Fewer rows wait for so many looks."""
+"""Fewer rows wait for so many looks; so does a look for references."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,17 +39,17 @@ log = structlog.get_logger(__name__)
 class DriftMonitor:
     """The monitor of one worker process."""
 
-    def __init__(self, rate_per_s: float, unix_s: Callable[[], float]) -> None:
+    def __init__(self, order: DriftOrder, unix_s: Callable[[], float]) -> None:
         """Start the thread.
 
         Args:
-            rate_per_s: Rows of each version that are watched in a second, at most.
+            order: What is watched.
             unix_s: Seconds since 1970.
         """
-        self._rate_per_s = rate_per_s
+        self._order = order
         self._unix_s = unix_s
         self._watches: dict[VersionKey, weakref.ref[VersionWatch]] = {}
-        self._unprepared: list[tuple[weakref.ref[VersionWatch], ServedVersion]] = []
+        self._preparing: dict[VersionKey, Preparing] = {}
         self._lock = threading.Lock()
         self._is_closing = threading.Event()
         # A daemon: what it has not counted at the process's end is lost, and nobody misses it.
@@ -57,15 +57,14 @@ class DriftMonitor:
         self._thread.start()
 
     def tap(self, version: TappedVersion) -> Observer | None:
-        """Return the observer of a version that was loaded; None: it has no reference."""
+        """Return the observer of a version that was loaded; None: it is not watched."""
         spec = version.spec
-        if not spec.reference:
+        if not self._order.is_watched(spec):
             return None
-        watch = VersionWatch(spec, self._rate_per_s, draw=random.random)
-        reference = weakref.ref(watch)
+        watch = VersionWatch(spec, self._order.rows_per_s, draw=random.random)
         with self._lock:
-            self._watches[spec.key] = reference
-            self._unprepared.append((reference, version.served))
+            self._watches[spec.key] = weakref.ref(watch)
+            self._preparing[spec.key] = Preparing(self._order, version.served)
         return watch
 
     def reports(self, known: Mapping[str, int]) -> list[DriftReport]:
@@ -87,35 +86,39 @@ class DriftMonitor:
             found = {key: reference() for key, reference in self._watches.items()}
             for key in [key for key, watch in found.items() if watch is None]:
                 del self._watches[key]
+                self._preparing.pop(key, None)
         return [watch for watch in found.values() if watch is not None]
 
     def _count_always(self) -> None:
         look = 0
         while not self._is_closing.wait(LOOK_S):
+            is_thorough = look % LOOKS_BETWEEN == 0
             look += 1
-            self._prepare()
             for watch in self._living():
-                self._count(watch, least=1 if look % LOOKS_BETWEEN == 0 else FULL_ROWS)
+                if is_thorough:
+                    self._prepare(watch)
+                self._count(watch, least=1 if is_thorough else FULL_ROWS)
 
-    def _prepare(self) -> None:
-        """Read the references of versions that were loaded, away from the loop."""
-        while True:
-            with self._lock:
-                if not self._unprepared:
-                    return
-                reference, served = self._unprepared.pop(0)
-            watch = reference()
-            if watch is None:
-                continue
-            spec = watch.spec
-            try:
-                watch.follow(_plan(spec.reference, served, watch))
-            except (BasculeError, OSError) as error:
-                watch.trouble = str(error)
-                log.warning("drift_not_watched", version=str(spec.key), reason=str(error))
-            except Exception as error:  # process edge: others are watched all the same
-                watch.trouble = f"internal error: {type(error).__name__}"
-                log.exception("drift_not_watched", version=str(spec.key))
+    def _prepare(self, watch: VersionWatch) -> None:
+        """Find the reference of a version that has none yet, away from the loop."""
+        preparing = self._preparing.get(watch.spec.key)
+        if preparing is None:
+            return
+        try:
+            is_done = preparing.look(watch, uuid.uuid4().hex[:16])
+        except (BasculeError, OSError) as error:
+            self._fail(watch, str(error))
+        except Exception as error:  # process edge: others are watched all the same
+            self._fail(watch, f"internal error: {type(error).__name__}")
+            log.exception("drift_not_watched", version=str(watch.spec.key))
+        else:
+            if is_done:
+                self._preparing.pop(watch.spec.key, None)
+
+    def _fail(self, watch: VersionWatch, trouble: str) -> None:
+        watch.trouble = trouble
+        self._preparing.pop(watch.spec.key, None)
+        log.warning("drift_not_watched", version=str(watch.spec.key), reason=trouble)
 
     def _count(self, watch: VersionWatch, least: int) -> None:
         plan = watch.plan
@@ -131,29 +134,24 @@ class DriftMonitor:
             watch.trouble = f"rows that cannot be encoded: {type(error).__name__}: {error}"
 
 
-def _plan(file: str, served: ServedVersion, watch: VersionWatch) -> Plan:
-    profile = from_bytes(Path(file).read_bytes())
-    binding = Binding(profile, served, watch.spec.contract)
-    return Plan(
-        profile=profile,
-        encoder=profile.encoder,
-        binding=binding,
-        ring=binding.ring(),
-        total=RunningTotal(uuid.uuid4().hex[:16]),
-    )
-
-
 def _report(watch: VersionWatch, known: Mapping[str, int]) -> DriftReport:
-    spec, plan = watch.spec, watch.plan
-    if plan is None:
-        return DriftReport(model=spec.model, version=spec.version, trouble=watch.trouble)
-    epoch = plan.total.epoch
+    spec, sink = watch.spec, watch.plan.sink if watch.plan else None
+    skipped = watch.skipped_rows + watch.failed_rows
+    if not isinstance(sink, Sums):
+        return DriftReport(
+            model=spec.model,
+            version=spec.version,
+            skipped_rows=skipped,
+            learnt_rows=sink.rows if isinstance(sink, Collected) else 0,
+            trouble=watch.trouble,
+        )
+    epoch = sink.total.epoch
     return DriftReport(
         model=spec.model,
         version=spec.version,
-        digest=plan.profile.digest,
+        digest=sink.profile.digest,
         epoch=epoch,
-        records=plan.total.after(known.get(epoch, 0)),
-        skipped_rows=watch.skipped_rows + watch.failed_rows,
+        records=sink.total.after(known.get(epoch, 0)),
+        skipped_rows=skipped,
         trouble=watch.trouble,
     )

@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from runtimes.contract import Array
 from serving.monitor.drift.columns import Role
-from serving.monitor.drift.encoding import Encoder
-from serving.monitor.drift.profile import Profile
-from serving.monitor.drift.stream import RunningTotal
 from serving.registry.version import VersionSpec
-from serving.worker.drift.binding import Binding
+from serving.worker.drift.binding import Bound
 from serving.worker.drift.ring import RowRing
 from serving.worker.drift.sampler import RowSampler
+from serving.worker.drift.sinks import Sink
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
 
@@ -29,13 +27,16 @@ ENCODED_ROWS: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What a version's rows are encoded with."""
+    """Where a version's rows go."""
 
-    profile: Profile
-    encoder: Encoder
-    binding: Binding
+    sink: Sink
+    bound: Sequence[Bound]
     ring: RowRing
-    total: RunningTotal
+
+
+def plan_for(sink: Sink) -> Plan:
+    """Lay out the way to a sink."""
+    return Plan(sink=sink, bound=tuple(sink.slots.bound), ring=sink.slots.ring())
 
 
 class VersionWatch:
@@ -103,7 +104,7 @@ class VersionWatch:
         at = ring.put_count % ring.capacity
         tensors = item.call.tensors
         first_mark = at * len(ring.slots)
-        for place, bound in enumerate(plan.binding.bound):
+        for place, bound in enumerate(plan.bound):
             if bound.role is Role.INPUT:
                 is_there = _put_input(ring, place, at, tensors[bound.index], (row, rows))
             else:
@@ -118,14 +119,10 @@ class VersionWatch:
             return False
         values, is_there, rows = plan.ring.take(ENCODED_ROWS)
         try:
-            columns = plan.profile.columns_of(plan.binding.tensors(values, is_there))
-            blocks = plan.encoder.blocks(plan.encoder.encode(columns), plan.profile.digest)
+            plan.sink.take(values, is_there, unix_s())
         except BaseException:
             self.failed_rows += rows
             raise
-        at_s = unix_s()
-        for block in blocks:
-            plan.total.add(block, at_s)
         return True
 
 

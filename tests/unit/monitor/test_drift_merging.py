@@ -154,7 +154,7 @@ def test_another_references_sums_are_left_aside_and_said() -> None:
     watched = WatchedVersion(_profile(), AlarmBook("m v1"))
     watched.take([_report("w0", own), _report("w1", strange, digest="f" * 64)], 4.0)
 
-    view = watched.view("m", 1, "reference.drift", 4.0)
+    view = watched.view("m", 1, 4.0)
     assert (view.rows, view.worker_count, view.state) == (256, 1, WatchState.WATCHING)
     assert "ffffffffffff" in view.reason
 

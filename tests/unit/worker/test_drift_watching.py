@@ -17,17 +17,19 @@ from serving.monitor.drift.block_sums import total
 from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Role
 from serving.monitor.drift.learning import Tensor, learn_tensors
+from serving.monitor.drift.order import DriftOrder
 from serving.monitor.drift.profile import Profile
-from serving.monitor.drift.storage import to_bytes
-from serving.monitor.drift.stream import RunningTotal, read
+from serving.monitor.drift.storage import from_bytes, to_bytes
+from serving.monitor.drift.stream import read
 from serving.monitor.statistics import StatisticsRecorder
 from serving.registry.data_contract import DataContract, Watched
-from serving.registry.version import ServedVersion, VersionSpec
+from serving.registry.version import VersionSpec
 from serving.wire.call import InferCall
 from serving.worker.drift.binding import Binding
 from serving.worker.drift.monitor import DriftMonitor
 from serving.worker.drift.sampler import RowSampler
-from serving.worker.drift.version_watch import Plan, VersionWatch
+from serving.worker.drift.sinks import Collected, Sums
+from serving.worker.drift.version_watch import Plan, VersionWatch, plan_for
 from serving.worker.executor import Ran
 from serving.worker.tap import TappedVersion
 from tests.fakes.batching import HeldCall
@@ -63,16 +65,8 @@ def _profile() -> Profile:
     return learn_tensors(tensors, is_ordered=True, allowed=allowed)
 
 
-def _plan(served_version: ServedVersion = SERVED) -> Plan:
-    profile = _profile()
-    binding = Binding(profile, served_version, None)
-    return Plan(
-        profile=profile,
-        encoder=profile.encoder,
-        binding=binding,
-        ring=binding.ring(),
-        total=RunningTotal("e"),
-    )
+def _plan() -> Plan:
+    return plan_for(Sums(_profile(), SERVED, None, "e"))
 
 
 def _watch(plan: Plan, rate_per_s: float = 1e9) -> VersionWatch:
@@ -122,9 +116,11 @@ def test_rows_are_counted_as_they_were_asked_and_answered() -> None:
     known = extra.astype(np.float64)
     known[::3] = np.nan
     tensors = {"x": x, "word": np.array(words, object)[:, None], "extra": known, "y": y}
-    encoded = plan.encoder.encode(plan.profile.columns_of(tensors))
-    expected = total(plan.encoder.blocks(encoded, plan.profile.digest))
-    record = plan.total.after(0)[-1]
+    encoder = _profile().encoder
+    encoded = encoder.encode(_profile().columns_of(tensors))
+    expected = total(encoder.blocks(encoded, _profile().digest))
+    assert isinstance(plan.sink, Sums)
+    record = plan.sink.total.after(0)[-1]
     assert (record.rows, record.at_s) == (200, 5.0)
     np.testing.assert_array_equal(read(record.components), expected.components)
     np.testing.assert_array_equal(read(record.bins), expected.bins)
@@ -261,7 +257,8 @@ def test_a_worker_reads_references_and_reports_sums(tmp_path: Path) -> None:
     file = tmp_path / "reference.drift"
     file.write_bytes(to_bytes(_profile()))
     (tmp_path / "broken.drift").write_bytes(b"nothing")
-    monitor = DriftMonitor(1e9, lambda: 9.0)
+    order = DriftOrder(rows_per_s=1e9, folder=str(tmp_path / "learnt"))
+    monitor = DriftMonitor(order, lambda: 9.0)
     good, bad = (
         monitor.tap(
             TappedVersion(
@@ -292,3 +289,41 @@ def test_a_worker_reads_references_and_reports_sums(tmp_path: Path) -> None:
         )
         is None
     )
+
+
+def test_a_version_without_a_reference_learns_one_from_its_first_rows(tmp_path: Path) -> None:
+    """In a process of its own; rows after that are counted by what was learnt, texts too."""
+    order = DriftOrder(rows_per_s=1e9, folder=str(tmp_path), learn_rows=500)
+    monitor = DriftMonitor(order, lambda: 9.0)
+    watch = monitor.tap(
+        TappedVersion(spec=SPEC, served=SERVED, statistics=StatisticsRecorder(SPEC.key))
+    )
+    assert isinstance(watch, VersionWatch)
+    until(lambda: watch.plan, "rows are collected")
+    rng = np.random.default_rng(4)
+    for row in range(520):
+        x = rng.standard_normal((1, 2)).astype(np.float32)
+        call = _call(x, [WORDS[row % 2]], None)
+        watch.take(_ran([call], [x[:, :1]]), 0)
+    until(lambda: monitor.reports({})[0].digest or watch.trouble, "it was learnt")
+    profile = from_bytes(order.learnt_file(SPEC).read_bytes())
+
+    assert watch.trouble == ""
+    assert monitor.reports({})[0].digest == profile.digest
+    assert [column.name for column in profile.columns] == ["x[0]", "x[1]", "word", "y"]
+    assert profile.baseline.rows == 500
+    assert [path.suffix for path in tmp_path.iterdir()] == [".drift"]
+    assert monitor.close(10.0)
+
+
+def test_what_is_learnt_from_has_every_tensor_of_a_fixed_size() -> None:
+    """A free dimension has no row of one size; an optional input that never came has no values."""
+    free = served([tensor("x", -1, -1), tensor("z", -1, 3), tensor("o", -1, 1)], [])
+    kept = Collected(free, 10)
+    rows = np.arange(12.0, dtype=np.float32).reshape(4, 3)
+    absent = np.zeros((4, 1), np.float32)
+    kept.take([rows, absent], [np.ones(4, bool), np.zeros(4, bool)], 0.0)
+
+    (found,) = kept.tensors()
+    assert (found.name, found.values.tolist()) == ("z", rows.tolist())
+    assert (kept.rows, kept.is_full) == (4, False)
