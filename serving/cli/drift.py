@@ -34,7 +34,11 @@ def register(app: typer.Typer) -> None:
         "(bascule drift MODEL), or of a file.",
         epilog="Examples: bascule drift fraud · bascule drift check m-1 today.csv",
     )
-    drift.command("show", epilog="Examples: bascule drift fraud · bascule drift fraud --json")(show)
+    drift.command(
+        "show",
+        epilog="Examples: bascule drift fraud · bascule drift fraud --watch · "
+        "bascule drift fraud --html drift.html",
+    )(show)
     drift.command("ack", epilog="Example: bascule drift ack fraud --reason 'campaign began'")(ack)
     drift.command(
         "learn",

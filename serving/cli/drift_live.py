@@ -1,16 +1,28 @@
 """`bascule drift MODEL`: how far a served model's rows are from their reference, as of now."""
 
-from typing import Annotated, Any
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
+from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
+from serving.cli.drift_page import drift_page
+from serving.cli.drift_words import alarm_text, effect_text, head, summary_text
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
 from serving.monitor.drift.view import VersionDrift
+from serving.rollout.report.html import html
 from serving.settings import load_settings
+
+SHOWN_COLUMNS: Final = 12
+LOOK_S: Final = 2.0
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model that is served.")]
 OneVersion = Annotated[int | None, typer.Option("--version", min=1, help="Only this version.")]
@@ -26,14 +38,40 @@ class ShownByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def show(model: Model, *, version: OneVersion = None, as_json: Json = False) -> None:
-    """Show how far the rows of a served model are from its reference, column by column."""
-    found = AdminClient(load_settings().admin_socket).drift(model, version)
+def show(
+    model: Model,
+    *,
+    version: OneVersion = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every 2 s.")] = False,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with plots into this file.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help=f"All columns, not the first {SHOWN_COLUMNS}.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far the rows of a served model are from its reference, column by column.
+
+    All workers' rows are judged together. A score of 1 is an alarm.
+    """
+    client = AdminClient(load_settings().admin_socket)
+    found = client.drift(model, version)
+    if page is not None:
+        _write(page, html(drift_page(model, found)))
     if as_json:
         print_json(found)
         return
-    for each in found:
-        _show(each)
+    out = console()
+    with suppress(KeyboardInterrupt):
+        while True:
+            for each in found:
+                _show(out, each, None if every else SHOWN_COLUMNS)
+            if not watch:
+                return
+            time.sleep(LOOK_S)
+            found = client.drift(model, version)
+            out.clear()
 
 
 def ack(
@@ -51,17 +89,31 @@ def ack(
         print_json(seen)
         return
     for one in seen:
-        console().print(f"acknowledged {one.id}: {one.severity}, {one.feature}")
+        console().print(f"acknowledged {one.id}: {one.severity}, {escape(one.feature)}")
 
 
-def _show(each: VersionDrift) -> None:
-    out = console()
-    out.print(f"{each.model}:{each.version} {each.state}, {each.rows:,} rows")
-    table = Table(box=None, pad_edge=False)
-    for column in ("feature", "score", "effect"):
-        table.add_column(column)
-    for one in each.features:
-        table.add_row(one.feature, f"{one.score:.2f}", f"{one.effect or 0:.2f}")
-    out.print(table)
+def _show(out: Console, each: VersionDrift, most: int | None) -> None:
+    for line in head(each):
+        out.print(line, markup=False)
+    if each.features:
+        table = Table(box=None, pad_edge=False)
+        for column in ("column", "score", "moved", "reference", f"last {min(each.rows, 4096):,}"):
+            table.add_column(column)
+        for one in each.features[:most]:
+            table.add_row(
+                escape(one.feature),
+                f"{one.score:.2f}",
+                effect_text(one),
+                escape(summary_text(one.before)),
+                escape(summary_text(one.after)),
+            )
+        out.print(table)
     for alarm in each.alarms:
-        out.print(alarm.text)
+        out.print(alarm_text(alarm), markup=False)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise InvalidArgumentError(f"{file} cannot be written: {error.strerror}") from error

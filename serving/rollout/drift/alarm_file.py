@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import structlog
 
 from serving.ids import VersionKey
 from serving.monitor.drift.view import DriftAlarm
+
+MAX_VERSIONS: Final = 1_000
+"""So many versions that nothing is new of are kept, the latest ones."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +50,8 @@ class AlarmFile:
         Raises:
             OSError: It cannot be written.
         """
-        self._kept = {**self._kept, **kept}
+        known = [(key, one) for key, one in self._kept.items() if key not in kept]
+        self._kept = {**dict(known[-MAX_VERSIONS:]), **kept}
         fresh = self._path.with_suffix(".new")
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh.write_bytes(msgspec.json.encode(tuple(self._kept.values())))

@@ -137,8 +137,8 @@ class DriftWatch:
             else:
                 entry.learnt_rows = max((one.learnt_rows for one in told), default=0)
                 entry.trouble = next((one.trouble for one in told if one.trouble), entry.trouble)
-        self._save()
         self._tell()
+        self._save()  # after it: an alarm may be told twice, but never be lost
 
     def _follow(self, wanted: Mapping[VersionKey, VersionSpec]) -> None:
         """Read the references of new versions; forget those that are not wanted any more."""
