@@ -8,8 +8,8 @@ from pathlib import Path
 
 from runtimes.catalogue import format_of
 from runtimes.errors import BasculeError
-from serving.monitor.drift.order import DriftOrder
-from serving.monitor.drift.order import decode_order as decode_drift
+from serving.monitor.drift_order import DriftOrder
+from serving.monitor.drift_order import decode_order as decode_drift
 from serving.predictions.order import LogOrder, decode_order
 from serving.registry.version import ServingPolicy, VersionSpec
 

@@ -1,6 +1,6 @@
 """From the settings to what workers are told of watching for drift."""
 
-from serving.monitor.drift.order import DriftOrder, encode_order
+from serving.monitor.drift_order import DriftOrder, encode_order
 from serving.settings import Settings
 
 

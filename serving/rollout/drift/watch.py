@@ -22,11 +22,11 @@ from serving.errors import NotFoundError
 from serving.ids import VersionKey
 from serving.monitor.drift.alarm_book import AlarmBook
 from serving.monitor.drift.latch import RENOTIFY_S
-from serving.monitor.drift.order import DriftOrder
 from serving.monitor.drift.storage import from_bytes
 from serving.monitor.drift.stream import DriftReport
 from serving.monitor.drift.view import Acknowledgement, DriftAlarm, VersionDrift, WatchState
 from serving.monitor.drift.watched import Origin, WatchedVersion, learnt_words
+from serving.monitor.drift_order import DriftOrder
 from serving.registry.aliases import Author
 from serving.registry.drift_book import DriftBook
 from serving.registry.version import VersionSpec

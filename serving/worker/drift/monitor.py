@@ -20,8 +20,8 @@ import structlog
 
 from runtimes.errors import BasculeError
 from serving.ids import VersionKey
-from serving.monitor.drift.order import DriftOrder
 from serving.monitor.drift.stream import DriftReport
+from serving.monitor.drift_order import DriftOrder
 from serving.worker.drift.preparing import Preparing
 from serving.worker.drift.sinks import Collected, Sums
 from serving.worker.drift.version_watch import VersionWatch

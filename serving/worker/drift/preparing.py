@@ -10,8 +10,8 @@
 import subprocess
 
 from runtimes.errors import InvalidArgumentError
-from serving.monitor.drift.order import DriftOrder
 from serving.monitor.drift.storage import from_bytes
+from serving.monitor.drift_order import DriftOrder
 from serving.registry.version import ServedVersion
 from serving.worker.drift.learning_process import start
 from serving.worker.drift.sinks import Collected, Sums

@@ -17,10 +17,10 @@ from serving.monitor.drift.block_sums import total
 from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Role
 from serving.monitor.drift.learning import Tensor, learn_tensors
-from serving.monitor.drift.order import DriftOrder
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.storage import from_bytes, to_bytes
 from serving.monitor.drift.stream import read
+from serving.monitor.drift_order import DriftOrder
 from serving.monitor.statistics import StatisticsRecorder
 from serving.registry.data_contract import DataContract, Watched
 from serving.registry.version import VersionSpec
