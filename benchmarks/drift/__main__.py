@@ -140,6 +140,7 @@ def main() -> int:
     parser.add_argument("--clean", type=int, default=100, help="clean streams")
     parser.add_argument("--changed", type=int, default=20, help="streams of each change")
     parser.add_argument("--correlated", type=int, default=30, help="clean correlated streams")
+    parser.add_argument("--peer-share", type=float, default=0.4, help="of the streams for others")
     parser.add_argument("--replicates", type=int, default=200, help="worlds of a calibration")
     parser.add_argument("--out", type=Path, default=Path("benchmark-drift"))
     parser.add_argument("--peers", type=Path, default=Path("benchmark-drift/peers"))
@@ -184,8 +185,10 @@ def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dic
         few = max(options.replicates // 2, 40)
         wanted = [(str(folder / f"{name}.npz"), s, few) for name in TABLES for s in splits]
         real = judged(pool, judge_real, wanted, folder / "real.jsonl")
-    numbers = {n: str(getattr(options, n)) for n in ("clean", "changed", "correlated", "jobs")}
-    asked = [part for name, value in numbers.items() for part in (f"--{name}", value)]
+    counts = {n: getattr(options, n) for n in ("clean", "changed", "correlated")}
+    few = {name: max(round(count * options.peer_share), 2) for name, count in counts.items()}
+    numbers = {**few, "jobs": options.jobs}
+    asked = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
     file = folder / "peers.jsonl"
     if peers.start(python, "peer_rules", *asked, "--out", str(file)).wait():
         raise SystemExit("the other tools' process ended with an error")

@@ -43,9 +43,10 @@ ALPHA: Final = 0.05
 DECILES: Final = 10
 FEW_ROWS: Final = 2_500
 """Evidently is asked about so many rows after a change."""
-SLOW_PART: Final = 25
+SLOW_PART: Final = 10
+"""The slow rules get a tenth of the streams."""
 Alarms = Iterator[int]
-SLOW: Final = frozenset({"evidently any", "evidently half"})
+SLOW: Final = frozenset({"evidently any", "evidently half", "river KSWIN"})
 
 
 def windows(stream: Stream) -> Iterator[tuple[int, Table]]:
@@ -135,6 +136,7 @@ RULES: Final[dict[str, Callable[[Stream], Alarms]]] = {
     "KS, chi2 + Bonferroni": ks_alarms,
     "river ADWIN": river_alarms(drift.ADWIN),
     "river Page-Hinkley": river_alarms(drift.PageHinkley),
+    "river KSWIN": river_alarms(lambda: drift.KSWIN(seed=1)),
     "evidently any": evidently_alarms(1 / 9),
     "evidently half": evidently_alarms(0.5),
 }
@@ -172,7 +174,7 @@ def tasks(clean: int, changed: int, correlated: int) -> Iterator[tuple[str, str,
         part = SLOW_PART if rule in SLOW else 1
         yield from ((rule, "clean", seed, 0.0) for seed in range(max(clean // part, 1)))
         for name in CHANGES:
-            yield from ((rule, name, seed, 0.0) for seed in range(max(changed // part, 1)))
+            yield from ((rule, name, seed, 0.0) for seed in range(max(changed // part, 2)))
         yield from ((rule, "clean", seed, 0.9) for seed in range(max(correlated // part, 1)))
 
 

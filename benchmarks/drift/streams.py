@@ -141,9 +141,9 @@ def _kept_whole(rng: np.random.Generator, place: int, values: FloatArray) -> str
 
 
 def _other_shares(rng: np.random.Generator, after: Table, _: float) -> str:
-    """Let 20 of 100 rows have the second level instead of the first."""
+    """Let 15 of 100 rows have the second level instead of the first: the two change places."""
     is_first = after.levels == 0
-    after.levels[is_first & (rng.random(len(after)) < 0.20 / SHARES[0])] = 1
+    after.levels[is_first & (rng.random(len(after)) < 1 - SHARES[1] / SHARES[0])] = 1
     return CATEGORY
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.drift.columns import IntArray
 
@@ -54,10 +52,3 @@ def total(blocks: Iterable[BlockSums]) -> BlockSums:
     for other in others:
         first = first + other
     return first
-
-
-def stacked(blocks: Iterable[BlockSums]) -> tuple[IntArray, IntArray]:
-    """Return rows, shape (blocks,), and components with bins, shape (blocks, components + bins)."""
-    kept = list(blocks)
-    rows = np.array([block.rows for block in kept], dtype=np.int64)
-    return rows, np.stack([np.concatenate((b.components, b.bins)) for b in kept])

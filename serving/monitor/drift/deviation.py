@@ -15,6 +15,9 @@ from serving.monitor.drift.columns import FloatArray, IntArray
 MIN_SD: Final = 0.05
 """What varies less in the reference is taken for constant, and compared as if its sd were 1."""
 
+ROUNDING: Final = 1e-9
+"""Limits are so much narrower: what is near one is computed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Baseline:
@@ -59,3 +62,34 @@ def deviations(means: FloatArray, rows: IntArray, baseline: Baseline) -> FloatAr
         expected = np.arcsin(np.sqrt(np.clip(baseline.means[flags], 0.0, 1.0)))
         result[..., flags] = 2.0 * root * (angles - expected)
     return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Limits:
+    """Sums within which no deviation of a window is over a bound."""
+
+    low: FloatArray
+    """Shape (windows, components)."""
+    high: FloatArray
+
+
+def limits(rows: IntArray, bounds: FloatArray, scales: FloatArray, baseline: Baseline) -> Limits:
+    """Say what sums windows may have, so that most blocks need no more than a comparison.
+
+    Args:
+        rows: Of each window. Shape (windows,).
+        bounds: Of absolute deviations. Shape (windows, components).
+        scales: The whole numbers that stand for 1. Shape (components,).
+        baseline: The reference.
+    """
+    root = np.sqrt(1.0 / (1.0 / rows + 1.0 / baseline.rows))[:, None]
+    margin = bounds * baseline.sds / root
+    low, high = baseline.means - margin, baseline.means + margin
+    flags = baseline.flags
+    angles = np.arcsin(np.sqrt(np.clip(baseline.means[flags], 0.0, 1.0)))
+    turn = bounds[:, flags] / (2.0 * root)
+    least, most = angles - turn, angles + turn
+    low[:, flags] = np.where(least < 0.0, -np.inf, np.sin(np.maximum(least, 0.0)) ** 2)
+    high[:, flags] = np.where(most > np.pi / 2, np.inf, np.sin(np.minimum(most, np.pi / 2)) ** 2)
+    whole = rows[:, None] * scales
+    return Limits(low=(low + ROUNDING) * whole, high=(high - ROUNDING) * whole)

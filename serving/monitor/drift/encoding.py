@@ -14,9 +14,16 @@ import numpy as np
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.drift import level_codec, number_codec
 from serving.monitor.drift.block_sums import BLOCK_ROWS, BlockSums
-from serving.monitor.drift.columns import Column, IntArray, LevelColumn, NumberColumn, SingleArray
+from serving.monitor.drift.columns import (
+    Column,
+    FloatArray,
+    LevelColumn,
+    NumberColumn,
+    SingleArray,
+)
 from serving.monitor.drift.level_codec import LevelCodec, LevelReference
 from serving.monitor.drift.number_codec import SCALE, SCORE_SCALE, NumberCodec, NumberReference
+from serving.monitor.drift.slot_tables import Encoded, SlotTables, Sums
 
 MAX_PAIRS: Final = 66
 
@@ -38,21 +45,6 @@ class Component:
     def is_pair(self) -> bool:
         """Whether it tells of a relation."""
         return len(self.features) > 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """Rows as components and bins."""
-
-    components: SingleArray
-    """Whole numbers. Shape (components, rows)."""
-    bins: IntArray
-    """Which bin each column's value is in, counted over all columns. Shape (columns, rows)."""
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        return int(self.components.shape[1])
 
 
 def choose_pairs(columns: Sequence[ColumnReference], seed: int) -> tuple[tuple[int, int], ...]:
@@ -88,67 +80,44 @@ class Encoder:
             else LevelCodec(column, self.hidden.get(column.name, frozenset()))
             for column in columns
         )
-        self._left = np.array([left for left, _ in pairs], dtype=np.int64)
-        self._right = np.array([right for _, right in pairs], dtype=np.int64)
         self.components = (
             *(c for codec in self.codecs for c in _components(codec)),
-            *(
-                Component(
-                    features=(columns[left].name, columns[right].name),
-                    statistic="relation",
-                    is_flag=False,
-                    scale=SCORE_SCALE**2,
-                )
-                for left, right in pairs
-            ),
+            *(_relation(columns[left].name, columns[right].name) for left, right in pairs),
         )
-        sizes = [_bin_count(codec) for codec in self.codecs]
-        self.bin_starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        self._tables = SlotTables(self.codecs, pairs)
+        self.bin_starts = self._tables.bin_starts
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode rows; the columns are those of the reference, in its order."""
-        rows = len(columns[0].values) if columns else 0
-        out = np.empty((len(self.components), rows), dtype=np.float32)
-        scores = np.zeros((len(self.codecs), rows), dtype=np.float32)
-        bins = np.empty((len(self.codecs), rows), dtype=np.int64)
-        end = 0
-        for place, (codec, column) in enumerate(zip(self.codecs, columns, strict=True)):
-            part = out[end : end + codec.component_count]
-            end += codec.component_count
+        numbers: list[FloatArray] = []
+        levels: list[Sequence[bytes]] = []
+        for codec, column in zip(self.codecs, columns, strict=True):
             if isinstance(codec, NumberCodec) and isinstance(column, NumberColumn):
-                places = codec.encode(column.values, part)
-                scores[place] = codec.scores(places)
-                bins[place] = codec.bins(places)
+                numbers.append(column.values)
             elif isinstance(codec, LevelCodec) and isinstance(column, LevelColumn):
-                bins[place] = codec.encode(column.values, part)
+                levels.append(column.values)
             else:
                 raise InvalidArgumentError(_other_kind(column, codec))
-        if len(self._left):
-            np.multiply(scores[self._left], scores[self._right], out=out[end:])
-        bins += self.bin_starts[:-1, None]
-        return Encoded(components=out, bins=bins)
+        return self._tables.encode(numbers, levels)
+
+    def row_components(self, encoded: Encoded) -> SingleArray:
+        """Return the components of each row, whole numbers. Shape (rows, components)."""
+        return self._tables.row_components(encoded)
+
+    def sums(self, encoded: Encoded) -> Sums:
+        """Add up rows by 64; the last block may have fewer."""
+        return self._tables.sums(encoded)
 
     def blocks(self, encoded: Encoded, digest: str) -> list[BlockSums]:
         """Add up rows by 64; the last block may have fewer."""
-        whole = encoded.rows // BLOCK_ROWS * BLOCK_ROWS
-        parts = [(0, whole, BLOCK_ROWS), (whole, encoded.rows, encoded.rows - whole)]
-        return [
-            block
-            for begin, end, rows in parts
-            if end > begin
-            for block in self._sums(encoded, slice(begin, end), rows, digest)
-        ]
-
-    def _sums(self, encoded: Encoded, chosen: slice, rows: int, digest: str) -> Iterator[BlockSums]:
-        components = encoded.components[:, chosen]
-        bins = encoded.bins[:, chosen]
-        count = components.shape[1] // rows
-        sums = components.reshape(len(components), count, rows).sum(axis=2).T.astype(np.int64)
-        width = int(self.bin_starts[-1])
-        shifted = bins + np.repeat(np.arange(count) * width, rows)
-        filled = np.bincount(shifted.reshape(-1), minlength=count * width).reshape(count, width)
-        for block in range(count):
-            yield BlockSums(digest=digest, rows=rows, components=sums[block], bins=filled[block])
+        sums = self.sums(encoded)
+        left = encoded.rows
+        blocks: list[BlockSums] = []
+        for components, bins in zip(sums.components, sums.bins, strict=True):
+            rows = min(left, BLOCK_ROWS)
+            left -= rows
+            blocks.append(BlockSums(digest=digest, rows=rows, components=components, bins=bins))
+        return blocks
 
 
 def _other_kind(column: Column, codec: NumberCodec | LevelCodec) -> str:
@@ -160,20 +129,24 @@ def _other_kind(column: Column, codec: NumberCodec | LevelCodec) -> str:
     )
 
 
-def _bin_count(codec: NumberCodec | LevelCodec) -> int:
-    """Return how many bins a column has, that of missing values included."""
-    return codec.bin_count + 1 if isinstance(codec, NumberCodec) else codec.component_count
+def _relation(left: str, right: str) -> Component:
+    return Component(
+        features=(left, right), statistic="relation", is_flag=False, scale=SCORE_SCALE**2
+    )
 
 
 def _components(codec: NumberCodec | LevelCodec) -> Iterator[Component]:
-    """Name a column's components, in the order in which its codec fills them."""
+    """Name a column's components, in the order in which its codec's table has them."""
     features = (codec.reference.name,)
     if isinstance(codec, NumberCodec):
         for shape in number_codec.SHAPES:
             yield Component(features=features, statistic=shape, is_flag=False, scale=SCALE)
-        flags: Sequence[str] = number_codec.FLAGS
-    else:
-        levels = [level_codec.shown(level) for level in codec.reference.top]
-        flags = [*(f"share of {level!r}" for level in levels), *level_codec.FLAGS]
-    for flag in flags:
+        for flag in number_codec.FLAGS:
+            yield Component(features=features, statistic=flag, is_flag=True, scale=1)
+        return
+    levels = [level_codec.shown(level) for level in codec.reference.top]
+    for flag in (*(f"share of {level!r}" for level in levels), *level_codec.FLAGS):
         yield Component(features=features, statistic=flag, is_flag=True, scale=1)
+    for one, another in codec.contrasts:
+        statistic = f"share of {levels[one]!r} against {levels[another]!r}"
+        yield Component(features=features, statistic=statistic, is_flag=False, scale=1)

@@ -17,7 +17,6 @@ from serving.monitor.drift.columns import (
     LevelColumn,
     NumberColumn,
     Role,
-    SingleArray,
 )
 from serving.monitor.drift.deviation import baseline_of
 from serving.monitor.drift.encoding import ColumnReference, Encoder, choose_pairs
@@ -97,7 +96,7 @@ def learn_profile(
     encoder = Encoder(known, pairs, hidden)
     scales = np.array([c.scale for c in encoder.components], dtype=np.float32)
     encoded = encoder.encode(columns)
-    components = np.ascontiguousarray(encoded.components.T / scales)
+    components = encoder.row_components(encoded) / scales
     is_flag = np.array([c.is_flag for c in encoder.components])
     baseline = baseline_of(components.astype(np.float64), is_flag)
     times = [_time_of(encoder, place, column) for place, column in enumerate(columns)]
@@ -155,14 +154,13 @@ def _time_of(encoder: Encoder, place: int, column: Column) -> float:
     """Return a column's autocorrelation time: of its normal scores, or of its levels' flags."""
     codec = encoder.codecs[place]
     if isinstance(codec, NumberCodec) and isinstance(column, NumberColumn):
-        scores = codec.scores(codec.places(column.values)).astype(np.float64)
+        scores = codec.scores[codec.slots(column.values)].astype(np.float64)
         missing = np.isnan(column.values).astype(np.float64)
         return max(autocorrelation_time(scores[:, None]), autocorrelation_time(missing[:, None]))
     if isinstance(codec, LevelCodec) and isinstance(column, LevelColumn):
-        flags: SingleArray = np.zeros((codec.component_count, len(column.values)), np.float32)
-        codec.encode(column.values, flags)
-        common = flags[flags.mean(axis=1) > COMMON_SHARE].astype(np.float64)
-        together = autocorrelation_time(flags.T.astype(np.float64))
+        flags = codec.table[codec.slots(column.values), : codec.flag_count].astype(np.float64)
+        common = flags.T[flags.mean(axis=0) > COMMON_SHARE]
+        together = autocorrelation_time(flags)
         return max(together, *(autocorrelation_time(one[:, None]) for one in common))
     return 1.0
 

@@ -1,6 +1,6 @@
 """Numbers as components: where a value lies in its reference, and three flags.
 
-A value becomes its mid-rank `u` in (at most) 512 quantiles of the reference, and this the first
+A value becomes its mid-rank `u` in (at most) 256 quantiles of the reference, and this the first
 four Legendre polynomials of `2u - 1`: they see location, scale, skew and tails. So components are
 bounded, have no unit, and no outlier can move them far. What is missing counts 0 there.
 
@@ -19,7 +19,7 @@ from serving.monitor.drift.columns import FloatArray, IntArray, Role, SingleArra
 
 SCALE: Final = 1024
 SCORE_SCALE: Final = 64
-MAX_CUTS: Final = 512
+MAX_CUTS: Final = 256
 MAX_BINS: Final = 64
 SHAPES: Final = ("location", "scale", "skew", "tails")
 FLAGS: Final = ("missing", "infinite", "outside")
@@ -70,58 +70,50 @@ def learn_numbers(name: str, role: Role, values: FloatArray) -> NumberReference:
 
 
 class NumberCodec:
-    """Turns values into components, bins and normal scores, all by tables."""
+    """Turns values into slots of tables, which have all that is said of a value.
+
+    There is a slot for each point of a grid (the cuts, where the reference's range ends, and the
+    infinities), one before each, and a last one for what is missing.
+    """
 
     def __init__(self, reference: NumberReference) -> None:
-        """Build the tables; their last entry is that of a missing value."""
+        """Build the tables."""
         self.reference = reference
-        count = len(reference.cuts)
-        self._missing = 2 * count + 1
-        self._cuts = np.concatenate((reference.cuts, [np.inf]))
-        right = reference.cuts.searchsorted(self._cuts, "right")
-        self._ties = reference.cuts.searchsorted(self._cuts) + right
-        ranks = np.arange(2 * count + 1) / max(2 * count, 1)
-        self._table = np.zeros((len(SHAPES), 2 * count + 2), dtype=np.float32)
-        self._table[:, :-1] = np.rint(SCALE * _legendre(2 * ranks - 1))
-        self._scores = np.zeros(2 * count + 2, dtype=np.float32)
-        self._scores[:-1] = np.rint(SCORE_SCALE * np.array(_normal_scores(2 * count)))
-        self.bin_count = min(MAX_BINS, max(count, 1))
-        self._bins = np.full(2 * count + 2, self.bin_count, dtype=np.int64)
-        self._bins[:-1] = np.minimum((ranks * self.bin_count).astype(np.int64), self.bin_count - 1)
+        cuts = reference.cuts
+        count = len(cuts)
+        low = max(-np.inf, reference.low)  # what is NaN is no end
+        high = min(np.inf, reference.high)
+        self.grid: FloatArray = np.unique(np.concatenate((cuts, [low, high, -np.inf, np.inf])))
+        last = 2 * len(self.grid)
+        doubled: IntArray = np.zeros(last, dtype=np.int64)
+        doubled[0::2] = 2 * cuts.searchsorted(self.grid)
+        doubled[1::2] = cuts.searchsorted(self.grid) + cuts.searchsorted(self.grid, "right")
+        ranks = doubled / max(2 * count, 1)
+        self.table: SingleArray = np.zeros((last + 1, len(SHAPES) + len(FLAGS)), dtype=np.float32)
+        """The components of each slot. Shape (slots, components)."""
+        self.table[:last, : len(SHAPES)] = np.rint(SCALE * _legendre(2 * ranks - 1)).T
+        missing, infinite, outside = self.table.T[len(SHAPES) :]
+        missing[last] = infinite[[1, last - 1]] = 1
+        lowest, highest = self.grid.searchsorted((low, high)).tolist()
+        outside[2 : 2 * lowest + 1] = outside[2 * highest + 2 : last - 1] = 1
+        self.scores: SingleArray = np.zeros(last + 1, dtype=np.float32)
+        """Clipped normal scores in units of 1/SCORE_SCALE; 0 where a value is missing."""
+        known = np.array(_normal_scores(2 * count))
+        self.scores[:last] = np.rint(SCORE_SCALE * known).take(doubled)
+        self.last_bin = min(MAX_BINS, max(count, 1))
+        """That of missing values."""
+        self.bins: IntArray = np.full(last + 1, self.last_bin, dtype=np.int64)
+        """The bin of each slot."""
+        bins = (ranks * self.last_bin).astype(np.int64)
+        self.bins[:last] = np.minimum(bins, self.last_bin - 1)
 
-    @property
-    def component_count(self) -> int:
-        """How many components a value has."""
-        return len(SHAPES) + len(FLAGS)
-
-    def places(self, values: FloatArray) -> IntArray:
-        """Find the values' places in the tables. Shape (rows,), as the values."""
-        left = self._cuts.searchsorted(values)
-        is_tied = self._cuts.take(left, mode="clip") == values
-        places = np.where(is_tied, self._ties.take(left, mode="clip"), 2 * left)
-        places[np.isnan(values)] = self._missing
-        return places
-
-    def encode(self, values: FloatArray, out: SingleArray) -> IntArray:
-        """Fill the components of shape (components, rows); return the places."""
-        places = self.places(values)
-        self._table.take(places, axis=1, out=out[: len(SHAPES)], mode="clip")
-        is_finite = np.isfinite(values)
-        reference = self.reference
-        out[6] = ((values < reference.low) | (values > reference.high)) & is_finite
-        out[4:6] = 0.0
-        if not is_finite.all():
-            out[4] = np.isnan(values)
-            out[5] = np.isinf(values)
-        return places
-
-    def scores(self, places: IntArray) -> SingleArray:
-        """Return clipped normal scores in units of 1/SCORE_SCALE; 0 where a value is missing."""
-        return self._scores[places]
-
-    def bins(self, places: IntArray) -> IntArray:
-        """Return the bin of each value; the last one, `bin_count`, is that of missing values."""
-        return self._bins[places]
+    def slots(self, values: FloatArray) -> IntArray:
+        """Find the values' slots. Shape (rows,), as the values."""
+        left = self.grid.searchsorted(values)
+        is_at = self.grid.take(left, mode="clip") == values
+        left *= 2
+        left += is_at
+        return left
 
 
 def bin_edges(reference: NumberReference, bin_count: int) -> FloatArray:

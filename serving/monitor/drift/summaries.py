@@ -57,15 +57,15 @@ def summarise_numbers(reference: NumberReference, bins: IntArray) -> NumberSumma
 
 
 def summarise_levels(reference: LevelReference, bins: IntArray) -> LevelSummary:
-    """Summarise a column by its bins."""
+    """Summarise a column by its bins, those of its codec's slots."""
     shares = bins / max(int(bins.sum()), 1)
     top = len(reference.top)
     names = [level_codec.shown(level) for level in reference.top]
     ranked = sorted(zip(names, shares[:top].tolist(), strict=True), key=lambda one: -one[1])
     return LevelSummary(
         top_levels=tuple(ranked[:TOP_SHOWN]),
-        other=float(shares[top]),
-        never_seen=float(shares[top + 1]),
+        other=float(shares[top] + shares[top + 3]),
+        never_seen=float(shares[top + 1] + shares[top + 4]),
         missing=float(shares[top + 2]),
     )
 

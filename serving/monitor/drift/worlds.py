@@ -75,7 +75,7 @@ class CorrelatedWorlds:
         self._encoder = encoder
         self._columns = columns
         self._rows = len(columns[0].values)
-        self._scales = np.array([c.scale for c in encoder.components], dtype=np.float32)
+        self._scales = np.array([c.scale for c in encoder.components])
         self._carry = np.array([(time - 1.0) / (time + 1.0) for time in times])
         self._numbers = [i for i, c in enumerate(columns) if isinstance(c, NumberColumn)]
         self._sorted = {i: _present(columns[i]) for i in self._numbers}
@@ -100,18 +100,14 @@ class CorrelatedWorlds:
             self._encoder.hidden,
         )
         return World(
-            reference_means=self._sums(encoder, reference, self._rows)[0] / self._rows,
-            running=_accumulated(self._sums(encoder, stream, BLOCK_ROWS)),
+            reference_means=self._sums(encoder, reference).sum(axis=0) / self._rows,
+            running=_accumulated(self._sums(encoder, stream)[: stream_rows // BLOCK_ROWS]),
         )
 
-    def _sums(self, encoder: Encoder, columns: Sequence[Column], rows: int) -> FloatArray:
-        """Add up components by so many rows. Shape (blocks, components), unscaled."""
-        components = encoder.encode(columns).components
-        count = components.shape[1] // rows
-        shape = (len(components), count, rows)
-        sums = components[:, : count * rows].reshape(shape).sum(axis=2, dtype=np.float32)
-        unscaled: FloatArray = sums.T.astype(np.float64) / self._scales
-        return unscaled
+    def _sums(self, encoder: Encoder, columns: Sequence[Column]) -> FloatArray:
+        """Add up components by blocks. Shape (blocks, components), unscaled."""
+        sums: FloatArray = encoder.sums(encoder.encode(columns)).components / self._scales
+        return sums
 
     def _columns_of(
         self, rng: np.random.Generator, rows: int, carry: FloatArray
@@ -165,7 +161,7 @@ def _scores(encoder: Encoder, columns: Sequence[Column], place: int) -> FloatArr
     codec, column = encoder.codecs[place], columns[place]
     assert isinstance(codec, NumberCodec)  # noqa: S101  both are of one column
     assert isinstance(column, NumberColumn)  # noqa: S101
-    return codec.scores(codec.places(column.values)).astype(np.float64) / SCORE_SCALE
+    return codec.scores[codec.slots(column.values)].astype(np.float64) / SCORE_SCALE
 
 
 def _correlations(scores: Sequence[FloatArray]) -> FloatArray:
