@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,12 +11,12 @@ ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("river==0.26.*", "evidently==0.7.*", "scikit-learn", "scipy", "pandas<3")
 
 
-def peers_python(folder: Path) -> Path:
+def peers_python(folder: Path, packages: Sequence[str] = PACKAGES) -> Path:
     """Return the interpreter of the tools' environment; make it if it is not there."""
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        wanted = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+        wanted = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         subprocess.run([str(python), *wanted], check=True)
     return python
 

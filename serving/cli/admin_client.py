@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from serving.edge.control import ClusterStatus, RolloutReport
     from serving.edge.quality_call import VersionQuality
     from serving.monitor.drift.view import DriftAlarm, VersionDrift
+    from serving.predictions.labels.forecast import ModelForecast
+    from serving.predictions.labels.reviews import Review
 
 STATUS_LIMIT_S: Final = 10.0
+LOG_LIMIT_S: Final = 120.0
+"""Reading a log takes its time."""
 CHANGE_LIMIT_S: Final = 900.0
 """Longest wait for a change to be done: a large model takes minutes to load."""
 
@@ -198,6 +202,31 @@ class AdminClient:
         body = {"version": version, "alarm": alarm, "reason": reason}
         reply = self._call("POST", f"{_model(model)}/drift/ack", body, STATUS_LIMIT_S)
         return msgspec.json.decode(reply, type=tuple[DriftAlarm, ...])
+
+    def label_estimate(self, model: str, version: int | None) -> "ModelForecast":
+        """Return what is expected of a model's answers without labels.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: It logs no predictions.
+        """
+        from serving.predictions.labels.forecast import ModelForecast  # noqa: PLC0415  likewise
+
+        query = "" if version is None else f"?version={version}"
+        path = f"{_model(model)}/labels/estimate{query}"
+        return msgspec.json.decode(self._call("GET", path, None, LOG_LIMIT_S), type=ModelForecast)
+
+    def review_label(self, model: str, decided: Mapping[str, object]) -> "Review":
+        """Decide about a label; the body is `serving.edge.label_review_body.ReviewBody` as JSON.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: There is no such label, or the instance logs no predictions.
+        """
+        from serving.predictions.labels.reviews import Review  # noqa: PLC0415  likewise
+
+        reply = self._call("POST", f"{_model(model)}/labels/review", decided, LOG_LIMIT_S)
+        return msgspec.json.decode(reply, type=Review)
 
     def rollout_page(self, number: int, form: str) -> str:
         """Return one page about a rollout, as text.

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serving.monitor.labels.drop import DropReport, DropState
+from serving.monitor.labels.estimate import Estimate
 from serving.monitor.labels.intervals import Figure
 from serving.monitor.labels.performance import Figures, Window
 from serving.predictions.labels.book import (
@@ -15,6 +16,8 @@ from serving.predictions.labels.book import (
     VersionPerformance,
     VersionStatus,
 )
+from serving.predictions.labels.forecast import ModelForecast
+from serving.predictions.labels.review_queue import SuspectList, VersionSuspects
 
 MAX_CLASSES = 20
 DAY_S = 86_400
@@ -28,7 +31,7 @@ def status_view(found: LabelStatus) -> RenderableType:
     told = (
         f"{found.model}: {found.posted_rows} labelled rows, of {found.joined_rows}{rate} the "
         f"prediction is known; {found.waiting_rows} wait for theirs to be logged, of "
-        f"{found.unknown_rows} it never was, of {found.older_rows} it is older than what was read"
+        f"{found.unknown_rows} it never was, of {found.outside_rows} it is outside of what was read"
     )
     parts: list[RenderableType] = [Text(told)]
     if found.is_cut:
@@ -54,6 +57,48 @@ def performance_view(found: Performance) -> RenderableType:
         parts.append(Text(f"no prediction of {found.model} is in the log"))
     if found.is_cut:
         parts.append(Text("only the newest predictions were read: --limit, --since"))
+    return Group(*parts, *_troubles(found.model, found.troubles))
+
+
+def suspects_view(found: SuspectList) -> RenderableType:
+    """Return what `bascule labels suspects` shows."""
+    parts: list[RenderableType] = []
+    for each in found.versions:
+        head = f"{found.model}:{each.version} {each.output}  "
+        if each.unavailable:
+            parts.append(Text(f"{head}unavailable: {each.unavailable}"))
+            continue
+        parts.append(
+            Text(
+                f"{head}{each.found} of {each.labelled_rows} labels look wrong, "
+                f"{len(each.suspects)} are shown; {each.dismissed} were found right"
+            )
+        )
+        if each.suspects:
+            parts.append(_suspects(each))
+    return Group(*parts, *_troubles(found.model, found.troubles))
+
+
+def forecast_view(found: ModelForecast) -> RenderableType:
+    """Return what `bascule labels estimate` shows."""
+    parts: list[RenderableType] = []
+    for each in found.versions:
+        head = f"{found.model}:{each.version} {each.output}  "
+        expected = each.estimate
+        if expected.unavailable:
+            parts.append(Text(f"{head}unavailable: {expected.unavailable}"))
+            continue
+        parts += [
+            Text(
+                f"{head}ESTIMATE, no measurement: accuracy "
+                f"{figure_text(expected.accuracy, is_share=True)} of {expected.rows} rows without "
+                f"labels, calibrated on {expected.calibration_rows} with"
+            ),
+            Text(f"  {expected.assumption}"),
+            _expected(expected),
+        ]
+    if found.unasked:
+        parts.append(Text(f"not taken into account: {found.unasked}"))
     return Group(*parts, *_troubles(found.model, found.troubles))
 
 
@@ -143,6 +188,23 @@ def _windows(windows: tuple[Window, ...]) -> Table:
             str(figures.rows),
             figure_text(figure, is_share=is_classes),
         )
+    return table
+
+
+def _suspects(each: VersionSuspects) -> Table:
+    table = _table("prediction", "row", "label", "likely", "margin", "probabilities")
+    for one in each.suspects:
+        said = ", ".join(f"{chance.name} {chance.probability:.3f}" for chance in one.probabilities)
+        cells = (one.prediction_id, str(one.row), one.given, one.likely, f"{one.margin:.3f}", said)
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _expected(found: Estimate) -> Table:
+    table = _table("class", "rows expected", "precision", "recall")
+    for one in found.classes[:MAX_CLASSES]:
+        shares = ("-" if each is None else f"{each:.1%}" for each in (one.precision, one.recall))
+        table.add_row(Text(one.name), f"{one.expected_rows:.1f}", *shares)
     return table
 
 

@@ -7,19 +7,17 @@ import typer
 
 from serving.cli.json_flag import Json
 from serving.cli.label_files import read_label_posts
+from serving.cli.label_options import Most, Source, Target, wanted_labels
+from serving.cli.label_review import add_review_commands
 from serving.cli.label_views import performance_view, status_view
-from serving.cli.log_access import Place, Since, Until, log_filter, log_places
+from serving.cli.log_access import Place, Since, Until, log_places
 from serving.cli.predict_http import HttpClient
 from serving.cli.render import console, print_json
 from serving.cli.targets import named_target
 from serving.clock import utc_s
 from serving.predictions.labels.book import LabelBook, cut_of
-from serving.predictions.labels.joining import MAX_PREDICTIONS, Wanted
+from serving.predictions.labels.joining import MAX_PREDICTIONS
 from serving.settings import host_port, load_settings
-
-Target = Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="Or MODEL@ALIAS.")]
-Source = Annotated[str | None, typer.Option(help="Only labels of this source; default: of all.")]
-Most = Annotated[int, typer.Option("--limit", min=1, help="The newest so many predictions.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +31,7 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: bascule labels performance fraud · … fraud:3 --window 1d · "
         "… fraud --window 500 --json"
     )(performance)
+    add_review_commands(labels)
     app.add_typer(labels, name="labels", epilog="Example: bascule labels performance fraud")
 
 
@@ -74,7 +73,7 @@ def status(  # noqa: PLR0913  one parameter for each flag
     as_json: Json = False,
 ) -> None:
     """Show how many labels came, how late, and which answers have none."""
-    wanted = _wanted(target, source, since, until, most)
+    wanted = wanted_labels(target, source, since, until, most)
     found = LabelBook(*log_places(place)).status(wanted, utc_s())
     if as_json:
         print_json(found)
@@ -94,20 +93,9 @@ def performance(  # noqa: PLR0913  one parameter for each flag
     as_json: Json = False,
 ) -> None:
     """Show how good versions were, with intervals, and whether one has become worse."""
-    wanted = _wanted(target, source, since, until, most)
+    wanted = wanted_labels(target, source, since, until, most)
     found = LabelBook(*log_places(place)).performance(wanted, cut_of(window), utc_s())
     if as_json:
         print_json(found)
     else:
         console().print(performance_view(found))
-
-
-def _wanted(target: str, source: str | None, since: str, until: str, most: int) -> Wanted:
-    model, version = named_target(target)
-    text = model if version is None else f"{model}:{version}"
-    return Wanted(
-        predictions=log_filter(text, since, until),
-        source=source,
-        most=most,
-        grace_s=load_settings().label_grace_s,
-    )

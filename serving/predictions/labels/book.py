@@ -49,7 +49,7 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelStatus:
-    """The labels of a model."""
+    """The labels of a model; `versions` may be one of several."""
 
     model: str
     posted_rows: int
@@ -59,8 +59,8 @@ class LabelStatus:
     waiting_rows: int
     """Posted lately; their prediction may still be logged."""
     unknown_rows: int
-    older_rows: int
-    """Their prediction is older than those that were looked at."""
+    outside_rows: int
+    """Their prediction is older than what was read, or not of the time that was asked for."""
     is_cut: bool
     versions: tuple[VersionStatus, ...]
     troubles: Mapping[str, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class LabelBook:
 def status_of(found: ModelLabels) -> LabelStatus:
     """Count what was joined."""
     missing = found.unjoined
-    joined = found.posted_rows - missing.waiting - missing.unknown - missing.older
+    joined = found.posted_rows - missing.waiting - missing.unknown - missing.outside
     return LabelStatus(
         model=found.model,
         posted_rows=found.posted_rows,
@@ -137,7 +137,7 @@ def status_of(found: ModelLabels) -> LabelStatus:
         join_rate=joined / found.posted_rows if found.posted_rows else None,
         waiting_rows=missing.waiting,
         unknown_rows=missing.unknown,
-        older_rows=missing.older,
+        outside_rows=missing.outside,
         is_cut=found.is_cut,
         versions=tuple(map(_status, found.joined)),
         troubles=_named(found),

@@ -32,7 +32,9 @@ AHEAD_S: Final = 60.0
 _FIELD: Final = re.compile(rb'"prediction_id"')
 _PATH: Final = re.compile(r"(.*?)(?: - at `\$\[(\d+)\](?:\.(\w+))?.*`)?", re.DOTALL)
 
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS)]
+PLAIN: Final = "^[^\\x00-\\x1f\\x7f]*$"
+"""No control characters: these texts are shown on terminals."""
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS, pattern=PLAIN)]
 Value = int | float | str | bool
 _Given = bool | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] | float | Text
 
@@ -48,7 +50,7 @@ class LabelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Of the request's rows."""
     label_time: datetime | None = None
     """When the truth was known; a later one supersedes an earlier one."""
-    source: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    source: Annotated[str, msgspec.Meta(max_length=64, pattern=PLAIN)] = ""
     """Who says so: each source has its own label."""
     weight: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 1.0
 

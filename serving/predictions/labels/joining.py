@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -46,8 +46,8 @@ class Unjoined:
     waiting: int = 0
     """Posted within the grace: the log may still bring it."""
     unknown: int = 0
-    older: int = 0
-    """Their prediction is older than those that were looked at."""
+    outside: int = 0
+    """Their prediction is older than what was read, or not of the time that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +90,10 @@ def join_labels(
         InvalidArgumentError: A segment cannot be read.
     """
     model = wanted.predictions.model
-    answers, is_cut = newest_answers(predictions, wanted.predictions, wanted.most)
+    of_model = replace(wanted.predictions, version=None)
+    answers, is_cut = newest_answers(predictions, of_model, wanted.most)
     ids = {one for each in answers.values() for one in each.ids}
-    table, unjoined = LabelTable(), _Unknown(answers, now_s - wanted.grace_s, is_cut=is_cut)
+    table, unjoined = LabelTable(), _Unknown(answers, wanted, now_s, is_cut=is_cut)
     for batch in labels.batches(model):
         table.add(batch, ids)
         unjoined.hear(
@@ -104,6 +105,8 @@ def join_labels(
     joined, troubles = [], {}
     by_version = _outputs(table, answers)
     for key in sorted(answers):
+        if wanted.predictions.version not in {None, key.version}:
+            continue
         for output in sorted(by_version[key] or {""}):
             try:
                 joined.append(_joined(key, answers[key], output, _Said(table, reviews, wanted)))
@@ -131,11 +134,14 @@ class _Unknown:
     """Counts labels whose predictions are not there, each row once."""
 
     def __init__(
-        self, answers: Mapping[VersionKey, Answers], grace_from_s: float, *, is_cut: bool
+        self, answers: Mapping[VersionKey, Answers], wanted: Wanted, now_s: float, *, is_cut: bool
     ) -> None:
         oldest = min((min(each.answered_s, default=np.inf) for each in answers.values()), default=0)
-        self._oldest_ms = oldest * 1e3 if is_cut else 0.0
-        self._grace_from_ns = grace_from_s * 1e9
+        since, until = wanted.predictions.since, wanted.predictions.until
+        since_s = 0.0 if since is None else since.timestamp()
+        self._since_ms = max(oldest if is_cut else 0.0, since_s) * 1e3
+        self._until_ms = np.inf if until is None else until.timestamp() * 1e3
+        self._grace_from_ns = (now_s - wanted.grace_s) * 1e9
         self._seen: set[int] = set()
         self.counts = Unjoined()
 
@@ -149,8 +155,8 @@ class _Unknown:
             if name in self._seen:
                 continue
             self._seen.add(name)
-            if made_ms(prediction_id) < self._oldest_ms:
-                self.counts.older += 1
+            if not self._since_ms <= made_ms(prediction_id) < self._until_ms:
+                self.counts.outside += 1
             elif posted_ns >= self._grace_from_ns:
                 self.counts.waiting += 1
             else:

@@ -1,5 +1,6 @@
 """Pure: from outputs and label values to the numbers that figures are computed from."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,9 +59,10 @@ def given_of(value: float | str, target: Target, indices: Mapping[str, int]) -> 
     if target.kind is Kind.CLASSES:
         return class_index(as_class(value), indices)
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        return float("nan")
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def as_class(value: object) -> str:

@@ -153,6 +153,42 @@ def test_labels_come_late_in_parts_and_corrected_and_a_drop_rings(
     assert events[0]["event"]["data"]["version"] == 1
 
 
+def test_a_wrong_label_is_found_decided_and_counts_no_more(
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Any,  # noqa: ANN401
+) -> None:
+    """The list has it with evidence; what is accepted is left out, what is dismissed is not listed.
+
+    Without enough labels or rows there is a reason in place of an estimate.
+    """
+    monkeypatch.setenv("BASCULE_HOME", str(server.home))
+    requests = asked(server, 26)[24:]
+    for one in requests:
+        posted(server, labels_of(one, wrong=25), "tiny")
+    mine = {one.id for one in requests}
+    found = [one for one in suspects(server, capsys) if one["prediction_id"] in mine]
+    first, second = found[:2]
+    for word, one in (("accept", first), ("dismiss", second)):
+        said_plainly(capsys, "labels", word, "tiny", one["prediction_id"], "--row", str(one["row"]))
+    left = suspects(server, capsys)
+    problems = said(server, capsys, "labels", "status", "tiny")["versions"][0]["problems"]
+    estimate = server.admin("GET", "/v1/models/tiny/labels/estimate")["versions"][0]  # type: ignore[index]  # JSON
+
+    assert {(one["row"] % 25, one["given"] != one["likely"]) for one in found} == {(0, True)}
+    assert first not in left
+    assert second not in left
+    assert problems == {"labels that a review found wrong": 1}
+    assert "rows have no label yet, 300 are needed" in estimate["estimate"]["unavailable"]
+
+
+def suspects(server: Server, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """All labels that look wrong."""
+    found = said(server, capsys, "labels", "suspects", "tiny", "--show", "5000")
+    listed: list[dict[str, Any]] = found["versions"][0]["suspects"]
+    return listed
+
+
 def partly_labelled(server: Server, one: Asked) -> VersionStatus:
     """Post labels of some of a request's rows, perhaps before it is logged; what is said then."""
     early = posted(server, labels_of(one, wrong=1, rows=range(10)))

@@ -1,6 +1,7 @@
 """Labels find the predictions that they are about, whichever came first."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,25 @@ def test_a_label_without_a_prediction_is_unknown_after_its_grace(
     log.now_ns += DAY_NS
     found = status(log, most=1)
 
-    assert (found.unknown_rows, found.older_rows, found.is_cut) == (1, 1, True)
+    assert (found.unknown_rows, found.outside_rows, found.is_cut) == (1, 1, True)
+
+
+def test_one_version_or_one_time_leaves_others_aside(
+    log_with: Callable[..., LabelledLog],
+) -> None:
+    """Labels of what was not asked for are not told to be unknown."""
+    log = log_with(scores_spec(3))
+    for version in (1, 2):
+        log.label(log.log({"p": THREE}, key=VersionKey("m", version)), 0)
+    begin = datetime.fromtimestamp(log.now_s, UTC)
+    log.now_ns += DAY_NS
+    log.label(log.log({"p": THREE}, key=VersionKey("m", 2)), 0)
+    book = LabelBook(str(log.folder))
+    one = book.status(Wanted(predictions=Filter(model="m", version=1)), log.now_s)
+    late = book.status(Wanted(predictions=Filter(model="m", since=begin)), log.now_s)
+
+    assert ([each.version for each in one.versions], one.join_rate) == ([1], 1.0)
+    assert (late.joined_rows, late.outside_rows, late.waiting_rows) == (1, 2, 0)
 
 
 def test_shares_and_delays_are_told_for_each_predicted_class(
