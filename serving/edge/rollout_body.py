@@ -55,6 +55,7 @@ class GuardrailsBody(BaseModel):
     data_quality: Annotated[QualityTest, BeforeValidator(_quality_word)] = DEFAULT.data_quality
     violation_share: float = Field(default=DEFAULT.violation_share, ge=LEAST_SHARE, lt=1)
     quality_call_count: int = Field(default=DEFAULT.quality_call_count, ge=0, le=MOST_CALLS)
+    label_loss: bool = DEFAULT.label_loss
     restart_count: int = Field(default=DEFAULT.restart_count, ge=0, le=1000)
     memory_growth_share: float = Field(default=DEFAULT.memory_growth_share, ge=0, le=1000)
     min_call_count: int = Field(default=DEFAULT.min_call_count, ge=0, le=MOST_CALLS)

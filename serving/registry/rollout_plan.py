@@ -83,6 +83,9 @@ class Guardrails:
     """
     quality_call_count: int = 20
     """Judged calls, or answers, of the candidate before they can end the rollout."""
+    label_loss: bool = False
+    """Its answers are wrong more often, by labels that come while the rollout goes on. Off: most
+    labels come later."""
     restart_count: int = 2
     """So often may its workers end by themselves: at this many it is rolled back; 0: not looked
     at."""

@@ -6,7 +6,8 @@ has several nodes, the log is in a folder that they share or at a URL.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -14,7 +15,9 @@ from serving.clock import Clock
 from serving.ids import VersionKey
 from serving.monitor.labels.drop import DropState
 from serving.monitor.labels.performance import Cut
+from serving.monitor.labels.rows import Kind
 from serving.monitor.labels.summary import LabelSummary
+from serving.monitor.sequential import Counted
 from serving.predictions.labels.book import (
     LabelBook,
     VersionPerformance,
@@ -26,14 +29,22 @@ from serving.predictions.reading import Filter
 from serving.predictions.wanted import log_order
 from serving.registry.label_events import announce_drop
 from serving.registry.store import Registry
+from serving.rollout.engine.label_signs import LabelCounts
 from serving.settings import Settings
 
 LOOK_S: Final = 5.0
 REST_RATIO: Final = 19.0
 """It rests so many times as long as it has worked."""
 MOST_PREDICTIONS: Final = 20_000
+MOST_REQUESTS: Final = 100_000
+"""Of each version, so many are remembered for rollouts."""
 
 log = structlog.get_logger(__name__)
+
+
+class _Judged(NamedTuple):
+    answered_s: float
+    is_wrong: bool
 
 
 class LabelWatch:
@@ -55,6 +66,8 @@ class LabelWatch:
         self._seen: list[tuple[str, int]] = []
         self._waiting_rows = 0
         self._told: set[VersionKey] = set()
+        self._requests: dict[VersionKey, dict[str, _Judged]] = {}
+        self._has_looked = False
         self.summaries: tuple[LabelSummary, ...] = ()
         """What was found last."""
 
@@ -69,6 +82,26 @@ class LabelWatch:
             worked_s = self._clock.monotonic_s() - began_s
             await asyncio.sleep(max(LOOK_S, REST_RATIO * worked_s))
 
+    def counts(self, candidate: VersionKey, live: int | None, since_s: float) -> LabelCounts | None:
+        """Count wrong answers of two versions, of the requests that have a label.
+
+        Args:
+            candidate: One of them.
+            live: The other one's number; None: there is none.
+            since_s: Requests that were answered since then, in seconds since 1970.
+
+        Returns:
+            None: nothing was read yet.
+        """
+        if not self._has_looked:
+            return None
+        other = {} if live is None else self._requests.get(VersionKey(candidate.model, live), {})
+        return LabelCounts(
+            candidate=_counted(self._requests.get(candidate, {}), since_s),
+            live=_counted(other, since_s),
+            live_ever=_counted(other, 0.0),
+        )
+
     def look(self) -> None:
         """Judge all versions that have labels, if there are new ones; tell of those that dropped.
 
@@ -77,6 +110,7 @@ class LabelWatch:
         """
         there = [(one.name, one.changed_ms) for one in self._book.labels.segments()]
         if not there or (there == self._seen and not self._waiting_rows):
+            self._has_looked = True
             return
         self._seen, self._waiting_rows = there, 0
         now_s = self._clock.utc_now().timestamp()
@@ -87,8 +121,10 @@ class LabelWatch:
             )
             found = self._book.joined(wanted, now_s)
             self._waiting_rows += found.unjoined.waiting
+            self._remember(found)
             summaries += self._judged(found)
         self.summaries = tuple(summaries)
+        self._has_looked = True
 
     def _judged(self, found: ModelLabels) -> list[LabelSummary]:
         status = status_of(found)
@@ -99,6 +135,20 @@ class LabelWatch:
             if judged.drop.state is DropState.DROPPED:
                 self._tell(judged)
         return summaries
+
+    def _remember(self, found: ModelLabels) -> None:
+        """Judge each request once, by the first of its rows that got a label."""
+        for joined in found.joined[::-1]:
+            if joined.rows.kind is not Kind.CLASSES:
+                continue
+            known = joined.rows.labelled.in_order_of_labels()
+            kept = dict(self._requests.get(joined.key, {}))
+            for name, at_s, right in zip(known.ids, known.answered_s, known.is_right, strict=True):
+                kept.setdefault(str(name), _Judged(float(at_s), not right))
+            while len(kept) > MOST_REQUESTS:
+                kept.pop(next(iter(kept)))
+            # A new one in its place: the loop may be counting the old one.
+            self._requests[joined.key] = kept
 
     def _tell(self, judged: VersionPerformance) -> None:
         key = VersionKey(judged.model, judged.version)
@@ -141,6 +191,11 @@ def label_watch(settings: Settings, registry: Registry, clock: Clock) -> LabelWa
         return None
     book = LabelBook(order.folder, order.url)
     return LabelWatch(book, registry, clock, settings.label_grace_s)
+
+
+def _counted(requests: Mapping[str, _Judged], since_s: float) -> Counted:
+    chosen = [one.is_wrong for one in requests.values() if one.answered_s >= since_s]
+    return Counted(sum(chosen), len(chosen))
 
 
 def _summary(judged: VersionPerformance, delay_p50_s: float | None) -> LabelSummary:

@@ -30,6 +30,7 @@ from serving.rollout.engine.kept import as_loaded, foreseen
 from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from serving.rollout.engine.mirrors import compared_by, mirror_of
 from serving.rollout.interface_break import broken_by
+from serving.rollout.label_watch import LabelWatch
 from serving.rollout.loop import ControlLoop
 from serving.rollout.ports import Cluster, Mirror
 
@@ -49,7 +50,12 @@ class RolloutDriver:
     """Belongs to the controller's event loop."""
 
     def __init__(
-        self, loop: ControlLoop, book: RolloutBook, cluster: Cluster, clock: Clock
+        self,
+        loop: ControlLoop,
+        book: RolloutBook,
+        cluster: Cluster,
+        clock: Clock,
+        labels: LabelWatch | None = None,
     ) -> None:
         """Remember the parts; `run` works.
 
@@ -58,6 +64,7 @@ class RolloutDriver:
             book: Where rollouts are kept.
             cluster: Whose workers count what guardrails compare.
             clock: What waits are measured by.
+            labels: Says how often versions were wrong; None: no prediction is logged.
         """
         self._cluster = cluster
         self._mirrors: dict[int, Mirror] = {}
@@ -65,6 +72,7 @@ class RolloutDriver:
         self._broken: dict[int, str] = {}
         self._loop = loop
         self._book = book
+        self._labels = labels
         self._clock = clock
         self._driven: set[int] = set()
         self._news = asyncio.Event()
@@ -244,6 +252,11 @@ class RolloutDriver:
                 workers=workers_of(self._cluster.observe(), rollout.candidate),
                 compared=compared_by(self._cluster.comparisons(), rollout),
                 elapsed_s=(self._clock.utc_now() - rollout.created_utc).total_seconds(),
+                labels=None
+                if self._labels is None
+                else self._labels.counts(
+                    rollout.candidate, rollout.from_version, rollout.created_utc.timestamp()
+                ),
             )
         )
 

@@ -30,6 +30,7 @@ from serving.rollout.engine.kept import (
     readable_kept,
     with_sample,
 )
+from serving.rollout.engine.label_signs import NO_LABELS, LabelCounts
 from serving.rollout.ports import WorkerState
 
 BASELINE_CALLS: Final = 1000
@@ -64,6 +65,8 @@ class Look:
     compared: Compared = Compared()
     elapsed_s: float = 0.0
     """Since the rollout was recorded, by the wall clock."""
+    labels: LabelCounts | None = None
+    """What labels say of both, in all; None: it is not known yet."""
 
 
 class Evidence:
@@ -90,6 +93,7 @@ class Evidence:
         self._old_crashes: set[tuple[str, int]] | None = None
         self._compared = Compared()
         self._place_compared = Compared()
+        self._labels: LabelCounts | None = None
 
     @property
     def keys(self) -> tuple[VersionKey, ...]:
@@ -112,6 +116,7 @@ class Evidence:
     def see(self, look: Look) -> None:
         """Add what happened since the look before."""
         self._note_crashes(look.workers)
+        labels = self._new_labels(look.labels)
         first, last = self._first, self._last
         self._last = look
         self._report = look.compared.report or self._report
@@ -136,6 +141,7 @@ class Evidence:
             largest_error=look.compared.largest_error,
             restart_count=len(self._crashes),
             rss_bytes=_own_rss_bytes(look.workers),
+            labels=labels,
         )
         if self._place[0] in COMPARED_STATES:
             self._watch = observe(self._watch, window, self._rails)
@@ -198,6 +204,14 @@ class Evidence:
         """Return the live version's traffic from before the flip."""
         recent = self._recent
         return recent if recent.call_count >= BASELINE_CALLS else self._history + recent
+
+    def _new_labels(self, now: LabelCounts | None) -> LabelCounts:
+        """Return what labels have come since the last look; the first one is where counts begin."""
+        before = self._labels or now
+        if now is None or before is None:
+            return NO_LABELS
+        self._labels = now
+        return now.since(before)
 
     def _note_crashes(self, workers: Sequence[WorkerState]) -> None:
         """Count ends of workers that the candidate was at work in, since the first look."""

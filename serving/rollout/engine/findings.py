@@ -7,6 +7,7 @@ from serving.monitor.sequential import Counted
 from serving.monitor.traffic import bucket_end_s
 from serving.registry.rollout_plan import Guardrails, QualityTest
 from serving.rollout.engine.histograms import Histogram, quantile_key, size
+from serving.rollout.engine.label_signs import LabelSigns
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns
 from serving.rollout.engine.output_shift import OutputShift
 from serving.rollout.engine.quality_signs import QualitySide
@@ -100,6 +101,21 @@ def shift_finding(shift: OutputShift, odds: Odds) -> Finding:
         name, most = max(shift.series.items(), key=lambda item: item[1].log_e)
         text = f"{name} differs most among {len(shift.series)} outputs: {most.text} ({odds.text})"
     return Finding(guardrail="output_shift", text=text, is_breach=odds.is_over, evidence=odds)
+
+
+def label_finding(signs: LabelSigns, odds: Odds) -> Finding:
+    """Say how many answers were wrong by their labels."""
+    counts = signs.counts
+    return Finding(
+        guardrail="label_loss",
+        text=(
+            f"by their labels {_of(counts.candidate, 'requests')} of the candidate were answered "
+            f"wrongly, {_of(counts.live, 'requests')} of the live version "
+            f"{_when(is_before=signs.is_before)} ({odds.text})"
+        ),
+        is_breach=odds.is_over,
+        evidence=odds,
+    )
 
 
 def quality_finding(

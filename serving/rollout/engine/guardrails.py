@@ -33,10 +33,12 @@ from serving.monitor.sequential import (
 )
 from serving.monitor.traffic import TrafficDelta
 from serving.registry.rollout_plan import Guardrails
+from serving.rollout.engine import label_signs
 from serving.rollout.engine.findings import (
     Finding,
     Odds,
     error_finding,
+    label_finding,
     latency_finding,
     memory_finding,
     mismatch_finding,
@@ -44,6 +46,7 @@ from serving.rollout.engine.findings import (
     restart_finding,
     shift_finding,
 )
+from serving.rollout.engine.label_signs import NO_LABELS, LabelCounts, LabelSigns
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns, closed, waited
 from serving.rollout.engine.output_shift import OutputShift, shifted, stored
 from serving.rollout.engine.quality_signs import (
@@ -76,6 +79,8 @@ class Window:
     rss_bytes: int = 0
     """Memory of the largest of the candidate's workers now; 0: not known, or not its own."""
     live_rss_bytes: int = 0
+    labels: LabelCounts = NO_LABELS
+    """What labels that came said of both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,7 @@ class Watch:
     largest_error: str = ""
     shift: OutputShift = field(default_factory=OutputShift)
     quality: QualitySigns = field(default_factory=QualitySigns)
+    labels: LabelSigns = field(default_factory=LabelSigns)
     restart_count: int = 0
     first_rss_bytes: int = 0
     """Memory after the candidate's first `min_call_count` calls; 0: not yet."""
@@ -158,6 +164,7 @@ def baking(watch: Watch, baseline: TrafficDelta) -> Watch:
         latency=LatencySigns(evidence=watch.latency.evidence, live=baseline.latency_counts),
         shift=stored(watch.shift, baseline.outputs),
         quality=since_flip(watch.quality, baseline.quality),
+        labels=label_signs.since_flip(watch.labels),
     )
 
 
@@ -179,6 +186,7 @@ def observe(watch: Watch, window: Window, guardrails: Guardrails) -> Watch:
         largest_error=window.largest_error or watch.largest_error,
         shift=_shift(watch, candidate, live, guardrails),
         quality=_quality(watch, candidate, live, guardrails),
+        labels=_labels(watch, window, guardrails),
         restart_count=window.restart_count,
         rss_bytes=window.rss_bytes or watch.rss_bytes,
         live_rss_bytes=window.live_rss_bytes or watch.live_rss_bytes,
@@ -236,6 +244,9 @@ def findings(watch: Watch, guardrails: Guardrails) -> tuple[Finding, ...]:
             quality_finding(side, guardrails, limit, is_before=is_before)
             for side in sides(watch.quality)
         ]
+    if guardrails.label_loss:
+        odds = Odds(log_e=watch.labels.evidence.log_e, log_limit=limit + math.log(2))
+        found.append(label_finding(watch.labels, odds))
     return (*found, *_plain_findings(watch, guardrails))
 
 
@@ -251,6 +262,7 @@ def comparison_count(guardrails: Guardrails) -> int:
         + (guardrails.mismatch_share > 0)
         + guardrails.output_shift
         + (guardrails.data_quality in TESTS) * TEST_COUNT
+        + guardrails.label_loss
     )
 
 
@@ -323,6 +335,12 @@ def _quality(
         guardrails,
         before=None if before is None else (before.quality, alpha_each(guardrails) / 2),
     )
+
+
+def _labels(watch: Watch, window: Window, guardrails: Guardrails) -> LabelSigns:
+    if not guardrails.label_loss:
+        return watch.labels
+    return label_signs.weighed(watch.labels, window.labels, alpha_each(guardrails))
 
 
 def _limit(guardrails: Guardrails) -> LatencyLimit:

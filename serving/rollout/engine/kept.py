@@ -20,6 +20,7 @@ from serving.registry.version import ServedVersion
 from serving.rollout.engine.findings import Finding
 from serving.rollout.engine.guardrails import Watch
 from serving.rollout.engine.histograms import Histogram, quantile_key, size
+from serving.rollout.engine.label_signs import NO_LABELS, LabelCounts
 
 MAX_SAMPLES: Final = 120
 """Of one state; more are joined in pairs."""
@@ -70,6 +71,7 @@ class Figures:
     rss_bytes: int
     candidate_quality: QualityCounts = NOT_JUDGED
     live_quality: QualityCounts = NOT_JUDGED
+    labels: LabelCounts = NO_LABELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,7 @@ def figures_of(watch: Watch, quantile: float) -> Figures:
         rss_bytes=watch.rss_bytes,
         candidate_quality=watch.quality.candidate,
         live_quality=watch.quality.live,
+        labels=watch.labels.counts,
     )
 
 

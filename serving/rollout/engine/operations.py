@@ -45,7 +45,7 @@ class RolloutOperations:
         self._driver = (
             None
             if ports.rollouts is None
-            else RolloutDriver(loop, ports.rollouts, ports.cluster, ports.clock)
+            else RolloutDriver(loop, ports.rollouts, ports.cluster, ports.clock, ports.labels)
         )
 
     async def run_rollouts(self) -> None:

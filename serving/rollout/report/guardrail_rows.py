@@ -53,6 +53,7 @@ def _table(rails: Guardrails) -> dict[str, tuple[bool, str, Written]]:
         "output_shift": (rails.output_shift, "the same distribution", _shift),
         "input_quality": _quality(rails, refused, "calls", "were refused"),
         "output_quality": _quality(rails, broken, "answers", "break a rule"),
+        "label_loss": (rails.label_loss, "no more than the live version", _labels),
         "restarts": (
             rails.restart_count > 0,
             f"fewer than {rails.restart_count}",
@@ -110,6 +111,16 @@ def _quality(
     return rails.data_quality in TESTS, limit, written
 
 
+def _labels(figures: Figures) -> tuple[str, str]:
+    one, other = (
+        count_of(counted.event_count, counted.all_count, "labelled requests", "are wrong")
+        if counted.all_count
+        else "no labels came"
+        for counted in (figures.labels.candidate, figures.labels.live)
+    )
+    return one, other
+
+
 def _memory(figures: Figures) -> tuple[str, str]:
     if not figures.first_rss_bytes:
         return "its worker hosts other versions, or too few calls came", NOTHING
@@ -141,6 +152,7 @@ BLANK: Final[Mapping[str, Callable[[Figures], bool]]] = {
     "output_shift": lambda figures: not figures.candidate.call_count,
     "input_quality": lambda figures: not figures.candidate_quality.judged_count,
     "output_quality": lambda figures: not figures.candidate_quality.answer_count,
+    "label_loss": lambda figures: not figures.labels.candidate.all_count,
     "memory": lambda figures: not figures.first_rss_bytes,
 }
 """Guardrail → whether it had nothing to look at, though nothing was found either."""
