@@ -12,8 +12,6 @@ list, k being how many were flipped. The same scores give the mean over many ran
 at 10 %. Then: the estimate before labels (a third each to train, to calibrate, to estimate), in
 points of accuracy from the truth, over the same seeds, as the rows are and with inputs that shift
 along their first principal axis; "inside" is how often the truth was in the interval.
-
-RECORDED
 """
 
 import argparse
