@@ -52,8 +52,8 @@ def test_a_candidate_that_is_wrong_more_often_is_a_breach() -> None:
     found = judged(watched(Counted(6, 20), Counted(1, 20)), RAILS)
 
     assert found.ruling is Ruling.BREACH
-    assert "label_loss: by their labels 120 of 400 requests" in found.reason
-    assert "20 of 400 requests" in found.reason
+    assert "label_loss: by their labels 24 of 80 requests" in found.reason
+    assert "4 of 80 requests" in found.reason
     assert "in the same time" in found.reason
 
 
