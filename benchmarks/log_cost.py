@@ -1,8 +1,8 @@
-"""What the prediction log costs those who call: no log, a tenth of the calls, all of them.
+"""What the prediction log costs those who call: none, a hundredth, a tenth of the calls, all.
 
 python -m benchmarks.log_cost [--rounds N] [--seconds S] [--connections N …] [--results DIR]
 
-`tiny` (16 → 4 numbers) and `mid` (512 → 64 numbers, about 1 ms for 8 rows), each three times in one
+`tiny` (16 → 4 numbers) and `mid` (512 → 64 numbers, about 1 ms for 8 rows), each four times in one
 instance that logs, over HTTP with binary tensors through the edge; rounds are outermost, so that
 what is compared is measured side by side. `off` is a version whose configuration wants no log.
 """
@@ -25,7 +25,7 @@ from benchmarks.report import Sample
 from benchmarks.side_by_side import Comparison, compare
 
 OFF: Final = "off"
-RATES: Final = {OFF: "0", "a tenth": "0.1", "all": "1"}
+RATES: Final = {OFF: "0", "a hundredth": "0.01", "a tenth": "0.1", "all": "1"}
 COLUMNS: Final = {"tiny": 16, "mid": 512}
 RATE: Final = 'parameters {{ key: "prediction_log_rate" value {{ string_value: "{rate}" }} }}\n'
 

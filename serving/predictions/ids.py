@@ -2,7 +2,7 @@
 
 ::
 
-    milliseconds since 1970 (48) │ 7 (4) │ count (12) │ 2 (2) │ random (62)
+    milliseconds since 1970 (48) │ 7 (4) │ count (12) │ 8 (4) │ random (60)
 
 A process's ids of one millisecond are in order as long as there are at most 4,096 of them.
 """
@@ -14,18 +14,21 @@ from typing import Final
 
 from runtimes.errors import InvalidArgumentError
 
+_TAILS: Final = 64
+"""So many ids' random parts are made at once."""
 _RANDOM_BYTES: Final = 8
-_VERSION: Final = 7 << 76
-_VARIANT: Final = 2 << 62
-_COUNT_MASK: Final = (1 << 12) - 1
-_RANDOM_MASK: Final = (1 << 62) - 1
+_COUNTS: Final = tuple(f"{count:03x}-" for count in range(1 << 12))
+_NS_PER_MS: Final = 1_000_000
 _UUID_VERSION: Final = 7
 
 
 class PredictionIds:
-    """Makes the ids of one process. For one thread."""
+    """Makes the ids of one process. For one thread.
 
-    __slots__ = ("_count", "_now_ns", "_random_bytes")
+    Every answered call may get one, so its parts are made for many at once, or once a millisecond.
+    """
+
+    __slots__ = ("_count", "_ms", "_now_ns", "_prefix", "_random_bytes", "_tails")
 
     def __init__(
         self, now_ns: Callable[[], int], random_bytes: Callable[[int], bytes] = os.urandom
@@ -39,14 +42,27 @@ class PredictionIds:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
         self._count = 0
+        self._ms = -1
+        self._prefix = ""
+        self._tails: list[str] = []
 
     def make(self) -> str:
         """Return a new id, as UUIDs are written."""
-        self._count = count = (self._count + 1) & _COUNT_MASK
-        random = int.from_bytes(self._random_bytes(_RANDOM_BYTES), "little") & _RANDOM_MASK
-        number = (self._now_ns() // 1_000_000) << 80 | _VERSION | count << 64 | _VARIANT | random
-        text = f"{number:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        self._count = count = (self._count + 1) % len(_COUNTS)
+        now_ms = self._now_ns() // _NS_PER_MS
+        if now_ms != self._ms:
+            self._ms = now_ms
+            text = f"{now_ms:012x}"
+            self._prefix = f"{text[:8]}-{text[8:]}-{_UUID_VERSION}"
+        if not self._tails:
+            self._tails = self._random_parts()
+        return self._prefix + _COUNTS[count] + self._tails.pop()
+
+    def _random_parts(self) -> list[str]:
+        """Return the last two groups of many ids, with the variant before it."""
+        digits = self._random_bytes(_TAILS * _RANDOM_BYTES).hex()
+        places = range(0, len(digits), 2 * _RANDOM_BYTES)
+        return [f"8{digits[at : at + 3]}-{digits[at + 3 : at + 15]}" for at in places]
 
 
 def is_prediction_id(text: str) -> bool:

@@ -167,7 +167,7 @@ def keep_tensor(spec: TensorSpec, tensor: Any, shape: Sequence[int], kept: Kept)
     """
     if kept in {"none", "redacted"}:
         return KeptTensor(TensorHead(spec.name, spec.datatype, tuple(shape), 0, kept), b"")
-    raw: Buffer = tensor if not isinstance(tensor, np.ndarray) else _raw(tensor)
+    raw: Buffer = tensor if not isinstance(tensor, np.ndarray) else raw_tensor(tensor)
     if kept == "hash":
         digest = sha256(raw).hexdigest()
         return KeptTensor(TensorHead(spec.name, spec.datatype, tuple(shape), 0, kept, digest), b"")
@@ -239,5 +239,6 @@ def _tensors(head: PredictionHead) -> Iterator[tuple[str, TensorHead]]:
     yield from (("output", tensor) for tensor in head.outputs)
 
 
-def _raw(array: Array) -> Buffer:
+def raw_tensor(array: Array) -> Buffer:
+    """Return an array's bytes as they are written."""
     return encode_strings(array) if array.dtype == object else raw_bytes(array)

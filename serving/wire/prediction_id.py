@@ -4,9 +4,8 @@ The name stands twice: in a header, for whoever sees headers, and as the respons
 `bascule-prediction-id`, for clients that see none. Both have the same spelling on both wires.
 """
 
+from functools import cache
 from typing import Final
-
-from msgspec.structs import replace
 
 from serving.wire.protobuf import delimited
 from serving.wire.tensors import Buffer
@@ -16,34 +15,42 @@ NAME: Final = b"bascule-prediction-id"
 _PARAMETERS: Final = b'}],"parameters":{'
 """Begins the parameters of a reply that has some, behind its outputs. It stands nowhere else:
 quotes in texts are escaped, and parameters of an output follow its shape."""
+_FIRST: Final = b'"%b":"' % NAME
+_ALONE: Final = b',"parameters":{' + _FIRST
+_LINE: Final = NAME + b": "
 _PARAMETERS_FIELD: Final = 4  # of ModelInferResponse: map<string, InferParameter>
 _STRING_FIELD: Final = 3  # of InferParameter: string_param
 
 
 def header(prediction_id: str) -> bytes:
     """Return the header's line."""
-    return b"%b: %b\r\n" % (NAME, prediction_id.encode("ascii"))
+    return _LINE + prediction_id.encode("ascii") + b"\r\n"
 
 
 def named_json(reply: JsonReply, prediction_id: str) -> JsonReply:
     """Return a JSON reply with the parameter, and with its header to send."""
+    name = prediction_id.encode("ascii")
     head, length = reply.head, reply.header_length
-    entry = b'"%b":"%b"' % (NAME, prediction_id.encode("ascii"))
     at = head.rfind(_PARAMETERS)
     if at < 0:
-        added, at = b',"parameters":{%b}' % entry, len(head) - 1
+        named = head[:-1] + _ALONE + name + b'"}}'
     else:
-        added, at = entry + b",", at + len(_PARAMETERS)
-    return replace(
-        reply,
-        head=head[:at] + added + head[at:],
-        header_length=None if length is None else length + len(added),
-        http_headers=header(prediction_id),
-    )
+        at += len(_PARAMETERS)
+        named = head[:at] + _FIRST + name + b'",' + head[at:]
+    if length is not None:
+        length += len(named) - len(head)
+    return JsonReply(named, reply.tail, length, _LINE + name + b"\r\n")
 
 
 def named_proto(message: list[Buffer], prediction_id: str) -> list[Buffer]:
     """Return a ModelInferResponse with the parameter; fields may stand in any order."""
-    value = delimited(_STRING_FIELD, prediction_id.encode("ascii"))
+    name = prediction_id.encode("ascii")
+    return [*message, _parameter_start(len(name)), name]
+
+
+@cache
+def _parameter_start(id_bytes: int) -> bytes:
+    """Return what stands before an id of so many bytes, the entry's last."""
+    value = delimited(_STRING_FIELD, bytes(id_bytes))
     entry = delimited(1, NAME) + delimited(2, value)
-    return [*message, delimited(_PARAMETERS_FIELD, entry)]
+    return delimited(_PARAMETERS_FIELD, entry)[:-id_bytes]

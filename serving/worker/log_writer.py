@@ -5,7 +5,7 @@ after a pause.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +15,17 @@ from serving.predictions.folder import Bounds, SegmentFolder
 from serving.predictions.order import SEGMENTS_OF_ROOM, LogOrder
 from serving.predictions.removed import count_predictions
 from serving.predictions.writing import RecordTooLargeError, SegmentWriter
-from serving.worker.log_encoding import encode_batch
-from serving.worker.log_queue import CallQueue, TakenBatch
+from serving.wire.tensors import Buffer
+from serving.worker.log_encoding import TensorHeads, encode_batch
+from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch
 from serving.worker.log_sources import LogSources
 
 POLL_S: Final = 1.0
+LINGER_S: Final = 0.02
+"""Calls wait for others to be written with."""
+MAX_BATCHES: Final = 512
+"""After so many it is looked after segments again."""
+TOGETHER_BYTES: Final = 1 << 16
 PAUSE_NS: Final = 1_000_000_000
 """After a failed write, until the next one is tried."""
 SEAL_S: Final = 3600.0
@@ -49,6 +55,7 @@ class WriterThread:
         self._unix_ns = unix_ns
         self._is_closing = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._heads = TensorHeads()
         self._retry_ns = 0
         self._tend_ns = 0
         self._is_crowded = False
@@ -90,37 +97,68 @@ class WriterThread:
 
     def _write_always(self) -> None:
         while not (self._is_closing.is_set() and self._queue.is_empty):
-            batch = self._queue.take(POLL_S if not self._is_closing.is_set() else 0.0)
-            if batch is not None:
-                self._write(batch)
-                self._queue.done(batch)
+            first = self._queue.take(POLL_S if not self._is_closing.is_set() else 0.0)
+            if first is not None:
+                # More come meanwhile: waking up, writing and tending cost as much for many.
+                self._is_closing.wait(LINGER_S)
+                self._write_waiting(first)
             self._tend()
         self._tend()
         self._try(self._writer.seal)
 
-    def _write(self, batch: TakenBatch) -> None:
-        tally = batch.version.tally
-        if self._now_ns() < self._retry_ns:
-            tally.write_failed += len(batch.calls)
-            return
+    def _write_waiting(self, first: TakenBatch) -> None:
+        """Write what waits, several batches of one version at a time."""
+        batch: TakenBatch | None = first
+        together: list[TakenBatch] = []
+        for _ in range(MAX_BATCHES):
+            if batch is None:
+                break
+            held = sum([one.held_bytes for one in together]) + batch.held_bytes
+            if together and (batch.version is not together[0].version or held > TOGETHER_BYTES):
+                self._write(together)
+                together = []
+            together.append(batch)
+            batch = self._queue.take(0.0)
+        if together:
+            self._write(together)
+        if batch is not None:
+            self._write([batch])
+
+    def _write(self, batches: Sequence[TakenBatch]) -> None:
+        """Write batches of one version, and give their room back."""
+        version = batches[0].version
+        count = sum([len(batch.calls) for batch in batches])
         try:
-            self._sources.tell(self._writer, batch.version.number)
-            offset_ns = self._unix_ns() - self._now_ns()
-            written = self._writer.write(batch.version.number, encode_batch(batch, offset_ns))
+            self._write_records(version, batches, count)
         except RecordTooLargeError:
-            tally.too_large += len(batch.calls)
+            version.tally.too_large += count
         except OSError as error:
-            tally.write_failed += len(batch.calls)
+            version.tally.write_failed += count
             self._fail(error)
         except Exception:  # process edge: one call that cannot be written must not end the log
-            tally.write_failed += len(batch.calls)
-            log.exception("prediction_not_logged", model_number=batch.version.number)
-        else:
-            tally.written += len(batch.calls)
-            tally.written_bytes += written
-            if self._is_failing:
-                self._is_failing = False
-                log.info("prediction_log_works_again", folder=self._order.folder)
+            version.tally.write_failed += count
+            log.exception("prediction_not_logged", model_number=version.number)
+        for batch in batches:
+            self._queue.done(batch)
+
+    def _write_records(
+        self, version: LoggedVersion, batches: Sequence[TakenBatch], count: int
+    ) -> None:
+        tally = version.tally
+        if self._now_ns() < self._retry_ns:
+            tally.write_failed += count
+            return
+        self._sources.tell(self._writer, version.number)
+        offset_ns = self._unix_ns() - self._now_ns()
+        records: list[Buffer] = []
+        for batch in batches:
+            records += encode_batch(batch, offset_ns, self._heads)
+        written = self._writer.write(version.number, records)
+        tally.written += count
+        tally.written_bytes += written
+        if self._is_failing:
+            self._is_failing = False
+            log.info("prediction_log_works_again", folder=self._order.folder)
 
     def _tend(self) -> None:
         """Finish a segment that is old, let go what is too old, and say what went too early."""

@@ -45,19 +45,31 @@ class VersionLog:
         self._queue = queue
         self._ids = ids
         self._sampler = EvenSampler(rate)
+        self._skip = self._sampler.skipped()
+        """Calls to pass over."""
         self._batch_count = 0
 
     def take(self, ran: Ran, end_ns: int) -> None:
         """Keep the chosen calls of a batch."""
-        calls: list[TakenCall] = []
-        first_row = held_bytes = 0
-        for index, (item, outputs) in enumerate(zip(ran.batch, ran.outputs, strict=True)):
-            if self._sampler.takes_next() and not item.asked.is_private:
-                calls.append(self._taken(item, outputs, index, first_row))
-                held_bytes += item.size_bytes
-            first_row += item.rows
         has_run = ran.split_ns > ran.begin_ns
         self._batch_count += has_run
+        call_count = len(ran.batch)
+        if self._skip >= call_count:
+            self._skip -= call_count
+            return
+        calls: list[TakenCall] = []
+        first_row = held_bytes = begin = 0
+        while self._skip < call_count:
+            index = self._skip
+            self._skip += 1 + self._sampler.skipped()
+            item = ran.batch[index]
+            if item.asked.is_private:
+                continue
+            first_row += sum([before.rows for before in ran.batch[begin:index]])
+            begin = index
+            calls.append(self._taken(item, ran.outputs[index], index, first_row))
+            held_bytes += item.size_bytes
+        self._skip -= call_count
         if not calls:
             return
         batch = TakenBatch(
@@ -65,7 +77,7 @@ class VersionLog:
             calls,
             self._batch_count if has_run else 0,
             ran.rows,
-            len(ran.batch),
+            call_count,
             (ran.begin_ns, ran.infer_ns, ran.split_ns, end_ns),
             held_bytes + sum(map(_owned_bytes, ran.outputs[0])),
         )

@@ -11,7 +11,7 @@ It must not raise, wait, change an array, or do more than pick and append: work 
 thread of its own, behind a bounded queue. A version without observers pays one test a batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -25,6 +25,7 @@ from serving.wire.call import InferCall
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
 
+MIN_SHARE: Final = 1e-6
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MASK: Final = (1 << 64) - 1
 
@@ -59,20 +60,39 @@ Tap = Callable[[TappedVersion], Observer | None]
 class EvenSampler:
     """Chooses a share of calls, uniformly and whole: never the first ones, in step with nothing.
 
-    Multiples of the golden ratio, modulo 1, fill every stretch of the unit interval evenly.
+    Multiples of the golden ratio, modulo 1, fill every stretch of the unit interval evenly. Those
+    that fall into its first `share` are chosen, and how many calls lie between two of them is known
+    at once: it is one of three numbers (the three-gap theorem), of which two are Fibonacci's.
     """
 
-    __slots__ = ("_at", "_limit")
+    __slots__ = ("_at", "_limit", "_steps")
 
     def __init__(self, share: float) -> None:
-        """Choose this share of calls, from 0 to 1."""
+        """Choose this share of calls: from one in a million up to 1."""
         self._at = 0
-        self._limit = round(share * (1 << 64))
+        self._limit = limit = round(max(share, MIN_SHARE) * (1 << 64))
+        forward = next(k for k in _fibonacci() if (k * _GOLDEN) & _MASK < limit)
+        back = next(k for k in _fibonacci() if -k * _GOLDEN & _MASK < limit)
+        both = forward + back
+        self._steps = tuple((k, (k * _GOLDEN) & _MASK) for k in sorted({forward, back, both}))
 
-    def takes_next(self) -> bool:
-        """Say whether the next call is chosen."""
-        self._at = (self._at + _GOLDEN) & _MASK
-        return self._at < self._limit
+    def skipped(self) -> int:
+        """Return how many calls are passed over before the next chosen one, and choose that."""
+        for count, step in self._steps[:-1]:
+            at = (self._at + step) & _MASK
+            if at < self._limit:
+                self._at = at
+                return count - 1
+        count, step = self._steps[-1]
+        self._at = (self._at + step) & _MASK
+        return count - 1
+
+
+def _fibonacci() -> Iterator[int]:
+    one, two = 1, 2
+    while True:
+        yield one
+        one, two = two, one + two
 
 
 def answered_alone(call: QueuedCall, outputs: Sequence[Array], at_ns: int) -> Ran:

@@ -1,9 +1,9 @@
 """Observers of answered calls."""
 
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,21 +43,34 @@ def test_an_observer_sees_each_answered_batch() -> None:
     assert sorted(value for inputs, _ in seen.batches[1:] for value in inputs) == [4, 5]
 
 
-@given(st.floats(0, 1), st.integers(1, 3000))
+@given(st.floats(1e-4, 1), st.integers(1, 3000))
 def test_a_share_is_spread_evenly(share: float, count: int) -> None:
     """Of any number of calls in a row the share is chosen, give or take two calls."""
-    sampler = EvenSampler(share)
-    chosen = sum(sampler.takes_next() for _ in range(count))
+    chosen = len(chosen_of(EvenSampler(share), count))
 
     assert abs(chosen - share * count) <= 2 + np.log2(count)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 100)])
-def test_none_and_all_are_exact(share: float, expected: int) -> None:
-    """Nothing is nothing, and all is all."""
-    sampler = EvenSampler(share)
+@given(st.floats(1e-4, 1))
+def test_chosen_are_the_multiples_that_fall_into_the_share(share: float) -> None:
+    """Jumping from one chosen call to the next is as looking at each in turn."""
+    golden, whole = 0x9E3779B97F4A7C15, 1 << 64
+    limit = round(share * whole)
+    expected = [i for i in range(2_000) if (i + 1) * golden % whole < limit]
 
-    assert sum(sampler.takes_next() for _ in range(100)) == expected
+    assert chosen_of(EvenSampler(share), 2_000) == expected
+
+
+def test_all_are_all_and_the_rarest_come() -> None:
+    """All is all; a share below one in a million is one in a million."""
+    assert chosen_of(EvenSampler(1.0), 100) == list(range(100))
+    assert 300_000 < EvenSampler(1e-30).skipped() < 3_000_000
+
+
+def chosen_of(sampler: EvenSampler, count: int) -> list[int]:
+    """Which of so many calls in a row are chosen."""
+    places = accumulate(1 + sampler.skipped() for _ in range(count + 1))
+    return [place - 1 for place in takewhile(lambda place: place <= count, places)]
 
 
 def test_inputs_become_arrays() -> None:
