@@ -5,6 +5,9 @@ python -m benchmarks.log_cost [--rounds N] [--seconds S] [--connections N …] [
 `tiny` (16 → 4 numbers) and `mid` (512 → 64 numbers, about 1 ms for 8 rows), each four times in one
 instance that logs, over HTTP with binary tensors through the edge; rounds are outermost, so that
 what is compared is measured side by side. `off` is a version whose configuration wants no log.
+
+Recorded on 2026-11-27, 2 cores that others kept busy (load average 33), `tiny`, 32 connections,
+median of four rounds of 2 s, times `off` (2,724 calls/s): a hundredth 0.86, a tenth 0.87, all 0.70.
 """
 
 import sys
