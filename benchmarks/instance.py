@@ -183,7 +183,11 @@ def until(
 def _standalone(home: Path, environment: Mapping[str, str]) -> Iterator[Callable[[], bool]]:
     with (home / "serve.log").open("wb") as log:
         process = subprocess.Popen(
-            [BASCULE, "serve"], env=environment, stdout=log, stderr=subprocess.STDOUT
+            [BASCULE, "serve"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # as a service has, and an instance on Ray
         )
     try:
         yield lambda: process.poll() is None

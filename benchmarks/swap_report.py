@@ -70,13 +70,18 @@ def found(
     ledger: Ledger,
     flips: Sequence[Flip],
     windows: Sequence[Window],
+    warm_s: float,
     rollbacks_s: tuple[float, ...],
 ) -> Run:
-    """Put the ledger of one model together with what happened to it."""
+    """Put the ledger of one model together with what happened to it.
+
+    Latencies count from `warm_s` on, everything else from the start.
+    """
     judged = judge(ledger.entries, flips)
     rollback_s = windows[-1].ended_s  # rollbacks follow: neither steady nor a swap
     kinds = sorted({_name(entry) for entry in ledger.entries})
-    right = [e for e in ledger.entries if e.outcome is Outcome.RIGHT and e.sent_s < rollback_s]
+    timed = [e for e in ledger.entries if warm_s <= e.sent_s < rollback_s]
+    right = [e for e in timed if e.outcome is Outcome.RIGHT]
     return Run(
         model=model,
         swap_count=len(windows),

@@ -6,13 +6,17 @@ Each swap is a blue-green rollout without a bake: the other version is loaded be
 traffic at once, and the one before is unloaded (`--keep-old`: stays loaded). The load is that of
 `bascule loadtest`: HTTP and gRPC clients, half of them with a new connection for each request, rows
 of 1 kB and of 1 MB, a stream, and sequences of a second model that is swapped at the same times.
-Between blocks of swaps there is a steady time. Then `bascule rollback` is timed, under the same
-load. Exits 1 when a request failed or was answered wrong, or by a version that was not live.
+Between blocks of swaps there is a steady time; what comes before the first, while clients and
+server warm up, is neither. Clients, operator and server have sessions of their own (Linux may share
+CPUs by sessions), as they have where no single program starts them. Then `bascule rollback` is
+timed, under the same load. Exits 1 when a request failed or was answered wrong, or by a version
+that was not live.
 """
 
 import argparse
 import asyncio
 import gc
+import os
 import sys
 import tempfile
 import time
@@ -41,6 +45,7 @@ LARGE_BYTES: Final = 1_000_000
 BLOCK: Final = 10
 LOOK_S: Final = 0.2
 """Between two looks at a rollout: each costs the instance, and the clients beside us, some CPU."""
+WARM_S: Final = 5.0
 SETTLED_S: Final = 1.0
 """After a swap: the version before is stopped, which is not steady yet."""
 LONG_BAKE_S: Final = 600.0
@@ -54,6 +59,8 @@ class Swapper:
     instance: Instance
     keeps_old: bool
     live: int = 1
+    warm_s: float = 0.0
+    """When the first steady time began. Seconds, monotonic."""
     reports: dict[str, list[RolloutReport]] = field(
         default_factory=lambda: {SWING: [], COUNTER: []}
     )
@@ -108,6 +115,8 @@ class Swapper:
 
 def act(swapper: Swapper, options: argparse.Namespace) -> Swapper:
     """Steady, a block of swaps, steady, …, then rollbacks; return what was recorded."""
+    time.sleep(WARM_S)
+    swapper.warm_s = time.monotonic()
     for turn in range(options.count):
         if turn % BLOCK == 0:
             time.sleep(options.steady_s)
@@ -159,7 +168,7 @@ async def under_load(
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)  # a collection would be in the clients' latencies
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(1, get_context("spawn")) as beside:
+    with ProcessPoolExecutor(1, get_context("spawn"), os.setsid) as beside:
         async with asyncio.TaskGroup() as group:
             for load in loads(instance, options.rate):
                 ledger = ledgers[load.asked[0].question.model]
@@ -199,6 +208,7 @@ def _judged(
         ledger,
         rollout_flips(reports, head),
         swapper.windows,
+        swapper.warm_s,
         tuple(swapper.rollbacks_s) if model == SWING else (),
     )
 

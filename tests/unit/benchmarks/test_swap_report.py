@@ -30,12 +30,13 @@ def entry(sent_s: float, took_s: float, version: str, outcome: Outcome = Outcome
 
 
 def test_times_in_swaps_are_divided_by_steady_ones() -> None:
-    """A request belongs to a swap if it was sent in its window; rollbacks belong to neither."""
+    """A request belongs to a swap if it was sent in its window; warming up and rollbacks do not."""
     run = found(
         "m",
-        ledger(entry(1, 0.1, "1"), entry(11, 0.3, "2"), entry(200, 9, "2")),
+        ledger(entry(0, 7, "1"), entry(1, 0.1, "1"), entry(11, 0.3, "2"), entry(200, 9, "2")),
         FLIPS,
         WINDOWS,
+        0.5,
         (),
     )
 
@@ -48,7 +49,7 @@ def test_times_in_swaps_are_divided_by_steady_ones() -> None:
 def test_every_fault_is_in_the_report() -> None:
     """A lost request and a stale answer make the run unclean; faults are told without numbers."""
     run = found(
-        "m", ledger(entry(50, 0.1, "1"), entry(51, 0.1, "", Outcome.FAILED)), FLIPS, WINDOWS, ()
+        "m", ledger(entry(50, 0.1, "1"), entry(51, 0.1, "", Outcome.FAILED)), FLIPS, WINDOWS, 0, ()
     )
 
     assert (run.stale_count, run.faults) == (1, {"http: 503: sequence N is full": 1})
