@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -77,6 +78,8 @@ class LocalHttp:
     async def _request(
         self, method: str, path: str, body: bytes, timeout_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if not _is_there(self._socket):  # a look costs a hundredth of a try
+            raise NotReadyError(f"{method} {path}: nobody has opened {self._socket} yet")
         limit = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._session.request(
@@ -87,3 +90,7 @@ class LocalHttp:
             raise NotReadyError(
                 f"{method} {path} at {self._socket}: {type(error).__name__}: {error}"
             ) from error
+
+
+def _is_there(socket: str) -> bool:
+    return Path(socket).exists()

@@ -28,14 +28,25 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError):  # both need rights that not every user has
         os.setpriority(os.PRIO_PROCESS, 0, 0)
-    if int(niceness) and _can_come_back(int(niceness)):
-        os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
+    if int(niceness):
+        _stand_back(int(niceness))
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  no site
         file.write("0")
     try:
         os.execvp(argv[0], argv)  # noqa: S606  no shell, on purpose
     except OSError as error:
         sys.exit(f"cannot run {argv[0]}: {error.strerror}")
+
+
+def _stand_back(niceness: int) -> None:
+    """Among threads and among sessions: `serving/niceness.py` ends it."""
+    if _can_come_back(niceness):
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    if os.getsid(0) != os.getpid():  # it is somebody else's, who has chosen
+        return
+    with suppress(OSError):  # this kernel has none, or too many were changed in this tenth second
+        session = os.open("/proc/self/autogroup", os.O_WRONLY)
+        os.write(session, str(niceness).encode())
 
 
 def _can_come_back(niceness: int) -> bool:

@@ -1,9 +1,9 @@
 """How much of the CPUs a worker may take while it loads beside others that serve.
 
 Most of what it does until it is ready is importing and preparing, on CPUs that callers are waiting
-for. A first start therefore stands back, until the worker takes calls itself
-(`worker/process.py`, `end_niceness`) or has tried for long. One that comes back after its end does
-not: it is missed. Where users may not end a niceness again (`RLIMIT_NICE`), none is begun.
+for. A first start therefore stands back (`serving/niceness.py`), until the worker takes calls
+itself or has tried for long. One that comes back after its end does not: it is missed. Where users
+may not end a thread's niceness again (`RLIMIT_NICE`), only its session does.
 """
 
 import socket

@@ -12,17 +12,19 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from runtimes.errors import InvalidArgumentError
+from serving.niceness import end_niceness
 from serving.worker.arguments import Address, Arguments
 from serving.worker.exchange import Desk
 from serving.worker.hosting import Hosting
 from serving.worker.listener import AsgiApp, InferProtocol
-from serving.worker.process import end_niceness
 
 BACKLOG: Final = 4096
 IDLE_CONNECTION_S: Final = 3600  # after an ASGI reply; the edge keeps its connections for later
 POLL_S: Final = 0.02
 STAND_BACK_S: Final = 60.0
 """Longest time at low priority: loading shall end on CPUs that are never idle, too."""
+STAND_BACK_AGAIN_S: Final = 0.1
+"""Between two tries to end it."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +66,7 @@ class Front:
         if arguments.control is None:
             await self.take_calls()
         else:
-            self._desk.loop.call_later(STAND_BACK_S, end_niceness)
+            self._desk.loop.call_later(STAND_BACK_S, self._end_niceness)
             await self._listen(_unix_socket(arguments.control), is_local=True)
 
     async def take_calls(self) -> None:
@@ -78,8 +80,12 @@ class Front:
         """
         async with self._opening:
             if not self.addresses:
-                end_niceness()
+                self._end_niceness()
                 self.addresses = await self._open_for_calls()
+
+    def _end_niceness(self) -> None:
+        if not end_niceness():
+            self._desk.loop.call_later(STAND_BACK_AGAIN_S, self._end_niceness)
 
     async def _open_for_calls(self) -> list[str]:
         opened: list[str] = []

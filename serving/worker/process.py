@@ -27,17 +27,6 @@ def shed_inheritance() -> None:
         OOM_SCORE_FILE.write_text("0")
 
 
-def end_niceness() -> None:
-    """Compute like everybody else, all threads of this process: it has callers now.
-
-    A worker that loads beside others is started with a niceness (`rollout/loading_priority.py`).
-    Linux keeps one for each thread, and engines have theirs by now; a process group is all of them.
-    """
-    leads_group = os.getpgrp() == os.getpid()
-    with suppress(OSError):  # where it cannot be ended it was not begun
-        os.setpriority(os.PRIO_PGRP if leads_group else os.PRIO_PROCESS, 0, 0)
-
-
 def die_with(parent: int) -> None:
     """Ask the kernel to kill this process when `parent` ends, and end if it has ended already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

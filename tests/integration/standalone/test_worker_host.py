@@ -101,6 +101,12 @@ def is_ready(worker: WorkerState) -> bool:
     return worker.state == "ready"
 
 
+def session_niceness(pid: int) -> int:
+    """Return the niceness of a process's session; 0 where sessions have none."""
+    file = Path(f"/proc/{pid}/autogroup")
+    return int(file.read_text().split()[-1]) if file.exists() else 0
+
+
 async def test_versions_come_and_go(home: Path, spec: VersionSpec) -> None:
     """A listed version becomes READY, one that is not listed any more is forgotten."""
     async with running(Watched(home), spec) as it:
@@ -129,6 +135,7 @@ async def test_a_worker_stands_back_while_it_loads_beside_another(
             worker = await it.until(is_ready)
             threads = map(int, os.listdir(f"/proc/{worker.pid}/task"))  # noqa: PTH208  ids, no paths
             assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {0}
+            assert session_niceness(worker.pid) == 0
 
 
 async def test_a_silent_worker_is_killed_and_replaced(home: Path, spec: VersionSpec) -> None:

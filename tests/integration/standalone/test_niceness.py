@@ -1,0 +1,46 @@
+"""Standing back among threads and among sessions: begun by a launcher, ended by the program."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.supervise import LAUNCHER
+
+OWN = Path("/proc/self/autogroup")
+TOLD = "print(os.getpriority(os.PRIO_PROCESS, 0), niceness.OWN.read_text().split()[-1])"
+HEAD = "import os; from serving import niceness; "
+
+pytestmark = pytest.mark.skipif(not OWN.exists(), reason="this kernel has no niceness of sessions")
+
+
+def said(code: str, *launch: str, is_session: bool = True) -> list[int]:
+    """Run code in a process of its own; return the niceness of its thread and of its session."""
+    done = subprocess.run(
+        (*launch, sys.executable, "-c", HEAD + code),
+        capture_output=True,
+        text=True,
+        check=True,
+        start_new_session=is_session,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+def launched(how_far: int) -> tuple[str, ...]:
+    """Return what starts a program that stands back."""
+    return (sys.executable, "-I", "-S", str(LAUNCHER), "-", str(how_far))
+
+
+def test_a_session_stands_back_until_its_program_ends_that() -> None:
+    """It needs no rights that users lack, whichever niceness threads may have."""
+    ended = "import time\nwhile not niceness.end_niceness(): time.sleep(0.05)\n"
+    assert said(TOLD, *launched(7))[1] == 7
+    assert said(ended + TOLD, *launched(7)) == [0, 0]
+
+
+def test_nobody_changes_a_session_of_others() -> None:
+    """A program that is started within a session leaves the choice to who began it."""
+    before = int(OWN.read_text().split()[-1])
+    assert said(TOLD, *launched(7), is_session=False)[1] == before
+    assert said("niceness.end_niceness(); " + TOLD, is_session=False)[1] == before
