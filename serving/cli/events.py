@@ -15,6 +15,7 @@ from serving.cli.events_view import (
     receiver_json,
     receivers_view,
     tail_line,
+    types_view,
 )
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import Reason, opened, who
@@ -30,6 +31,7 @@ from serving.events.receivers_file import read_receivers
 from serving.events.retrying import Answer
 from serving.ids import model_name
 from serving.registry.aliases import Author
+from serving.registry.event_types import EVENT_TYPES
 from serving.registry.outbox import TYPE, OutboxEvent
 from serving.settings import load_settings
 
@@ -46,13 +48,14 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Tell others of rollouts and approvals: CloudEvents, signed, by HTTP.",
+        help="Tell others of what happens here: CloudEvents, signed, by HTTP.",
         epilog="Who is told is in events.yaml of the home (BASCULE_EVENTS_FILE). "
         "Examples: bascule events test · bascule events list --model resnet",
     )
     group.command("list", epilog="Example: bascule events list --model resnet --limit 20")(show)
     group.command(epilog="Example: bascule events tail --json | jq .type")(tail)
     group.command(epilog="Example: bascule events receivers")(receivers)
+    group.command(epilog="Example: bascule events types --json | jq .[].kind")(types)
     group.command("test", epilog="Example: bascule events test ops")(send_test)
     group.command(
         epilog="Examples: bascule events redeliver 4f1c · bascule events redeliver --dead"
@@ -102,6 +105,27 @@ def receivers(*, as_json: Json = False) -> None:
         console().print(receivers_view(known.receivers, tallies))
     else:
         typer.echo(f"nobody is told: {file} names no receiver (bascule events --help)")
+
+
+def types(*, as_json: Json = False) -> None:
+    """Show every type of event, how much it matters, and when it is told.
+
+    `types` and `min_severity` of a receiver in events.yaml choose among them.
+    """
+    if as_json:
+        print_json(
+            [
+                {
+                    "kind": one.kind,
+                    "type": TYPE.format(kind=one.kind),
+                    "severity": one.severity,
+                    "text": one.text,
+                }
+                for one in EVENT_TYPES
+            ]
+        )
+    else:
+        console().print(types_view(EVENT_TYPES))
 
 
 def send_test(

@@ -12,6 +12,7 @@ from serving.events.cloud_event import cloud_event
 from serving.events.deliveries import Delivery, DeliveryState
 from serving.events.outbox_book import Told
 from serving.events.receivers import Receiver, Tally
+from serving.registry.event_types import EventType, Severity, kind_of, severity_of
 from serving.registry.outbox import OutboxEvent
 
 SHOWN_ID: Final = 8
@@ -20,6 +21,8 @@ COLOURS: Final = {
     DeliveryState.PENDING: "yellow",
     DeliveryState.DEAD: "red",
 }
+
+SEVERITIES: Final = {Severity.INFO: "", Severity.WARNING: "yellow", Severity.CRITICAL: "red"}
 
 
 def events_view(found: Iterable[Told]) -> Table:
@@ -30,7 +33,7 @@ def events_view(found: Iterable[Told]) -> Table:
         table.add_row(
             one.event.uid[:SHOWN_ID],
             f"{one.event.at_utc:%Y-%m-%d %H:%M:%S}",
-            kind_of(one.event.type),
+            _kind(one.event.type),
             Text(one.event.subject),
             Text(str(data.get("who", ""))),
             Text(str(data.get("reason", ""))),
@@ -41,18 +44,27 @@ def events_view(found: Iterable[Told]) -> Table:
 
 def receivers_view(found: Iterable[Receiver], tallies: Mapping[str, Tally]) -> Table:
     """Return what `bascule events receivers` shows."""
-    table = _table("receiver", "url", "types", "subjects", "delivered", "pending", "dead")
+    table = _table("receiver", "url", "types", "from", "subjects", "delivered", "pending", "dead")
     for one in found:
         tally = tallies.get(one.name, Tally())
         table.add_row(
             one.name,
             Text(url_text(one.url)),
             Text("\n".join(one.types)),
+            _severity(one.min_severity),
             Text("\n".join(one.subjects)),
             str(tally.delivered),
             Text(str(tally.pending), style="yellow" if tally.pending else ""),
             Text(str(tally.dead), style="red" if tally.dead else ""),
         )
+    return table
+
+
+def types_view(found: Iterable[EventType]) -> Table:
+    """Return what `bascule events types` shows."""
+    table = _table("event", "severity", "when")
+    for one in found:
+        table.add_row(one.kind, _severity(one.severity), Text(one.text))
     return table
 
 
@@ -81,6 +93,7 @@ def receiver_json(receiver: Receiver, tally: Tally | None) -> dict[str, Any]:
         "name": receiver.name,
         "url": url_text(receiver.url),
         "types": receiver.types,
+        "min_severity": receiver.min_severity,
         "subjects": receiver.subjects,
         "events": tally or Tally(),
     }
@@ -92,16 +105,19 @@ def url_text(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}{'?…' if parts.query else ''}"
 
 
-def kind_of(event_type: str) -> str:
-    """Return the part of an event's type that differs from event to event."""
-    return event_type.removeprefix("dev.bascule.").rpartition(".v")[0] or event_type
-
-
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in {"id", "event"})
     return table
+
+
+def _kind(event_type: str) -> Text:
+    return Text(kind_of(event_type), style=SEVERITIES[severity_of(event_type)])
+
+
+def _severity(severity: Severity) -> Text:
+    return Text(severity.value, style=SEVERITIES[severity])
 
 
 def _delivery(found: Delivery) -> Text:

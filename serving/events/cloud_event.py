@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
+from serving.registry.event_types import severity_of
 from serving.registry.outbox import OutboxEvent
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
@@ -11,7 +12,7 @@ SPEC_VERSION: Final = "1.0"
 
 
 def cloud_event(event: OutboxEvent, source: str) -> dict[str, object]:
-    """Return the event with the attributes of CloudEvents 1.0.
+    """Return the event with the attributes of CloudEvents 1.0, and `severity`, an extension.
 
     Args:
         event: As it was recorded.
@@ -25,6 +26,7 @@ def cloud_event(event: OutboxEvent, source: str) -> dict[str, object]:
         "subject": event.subject,
         "time": rfc3339(event.at_utc),
         "datacontenttype": "application/json",
+        "severity": severity_of(event.type).value,
         "data": json.loads(event.data),
     }
 

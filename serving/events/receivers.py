@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.events.address_guard import Network
+from serving.registry.event_types import Severity, kind_of, severity_of
 
 DEFAULT_SOURCE: Final = "/bascule"
 
@@ -20,6 +21,8 @@ class Receiver:
     secret_env: str
     """A variable of the controller's process; empty: `secret_file` has the secret."""
     types: tuple[str, ...] = ("*",)
+    """Patterns of whole types, or of what they are called here: `rollout.*`."""
+    min_severity: Severity = Severity.INFO
     subjects: tuple[str, ...] = ("*",)
     allow_networks: tuple[Network, ...] = ()
     ca_file: Path | None = None
@@ -32,7 +35,10 @@ class Receiver:
             kind: The event's whole type.
             subject: The event's.
         """
-        has_type = any(fnmatchcase(kind, one) for one in self.types)
+        if severity_of(kind).rank < self.min_severity.rank:
+            return False
+        names = (kind, kind_of(kind))
+        has_type = any(fnmatchcase(name, one) for name in names for one in self.types)
         return has_type and any(fnmatchcase(subject, one) for one in self.subjects)
 
 

@@ -7,7 +7,8 @@
       - name: ops
         url: https://ops.example.com/hooks/bascule
         secret_file: /run/secrets/ops    # or secret_env: OPS_SECRET
-        types: ["dev.bascule.rollout.*"] # all if left out
+        types: ["rollout.*", env.changed] # all if left out (bascule events types)
+        min_severity: warning            # info if left out
         subjects: ["resnet/*"]           # all if left out
         allow_networks: [169.254.10.0/24]  # link-local and metadata addresses that may be asked
         ca_file: /etc/ssl/ours.pem       # the system's certificates if left out
@@ -34,6 +35,7 @@ from pydantic import (
 from runtimes.errors import InvalidArgumentError
 from serving.events.address_guard import Network
 from serving.events.receivers import DEFAULT_SOURCE, Receiver, Receivers
+from serving.registry.event_types import Severity
 from serving.registry.yaml_text import read_yaml
 from serving.settings import whole_path
 
@@ -66,6 +68,7 @@ class _Receiver(BaseModel):
     secret_file: Path | None = None
     secret_env: Variable | None = None
     types: tuple[Pattern, ...] = Field(default=("*",), min_length=1, max_length=100)
+    min_severity: Severity = Severity.INFO
     subjects: tuple[Pattern, ...] = Field(default=("*",), min_length=1, max_length=1000)
     allow_networks: tuple[str, ...] = Field(default=(), max_length=100)
     ca_file: Path | None = None
@@ -175,6 +178,7 @@ def _receiver(found: _Receiver, file: Path) -> Receiver:
         secret_file=_beside(file, found.secret_file),
         secret_env=found.secret_env or "",
         types=found.types,
+        min_severity=found.min_severity,
         subjects=found.subjects,
         allow_networks=tuple(networks),
         ca_file=_beside(file, found.ca_file),

@@ -14,6 +14,8 @@ from typing import Final
 
 import sqlalchemy as sql
 
+from serving.registry.change_events import announcement_of
+from serving.registry.outbox import announce
 from serving.registry.schema import EVENTS, REVISION
 
 MAX_WHO_CHARACTERS: Final = 200
@@ -58,6 +60,8 @@ class Verified:
 def append(connection: sql.Connection, event: Event) -> Event:
     """Add an event at the end of the chain and return it as it was recorded.
 
+    Receivers outside are told of it, unless it is of no interest, or told by somebody else.
+
     The caller holds the revision (`catalog.begin_change`): nobody else appends meanwhile.
     """
     last = sql.select(EVENTS.c.id, EVENTS.c.hash).order_by(EVENTS.c.id.desc()).limit(1)
@@ -76,6 +80,9 @@ def append(connection: sql.Connection, event: Event) -> Event:
     row["hash"] = chained(row)
     connection.execute(sql.insert(EVENTS).values(row))
     connection.execute(sql.update(REVISION).values(audit_head=row["hash"]))
+    told = announcement_of(event)
+    if told is not None:
+        announce(connection, told, event.at_utc)
     return event_of(row)
 
 

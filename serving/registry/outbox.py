@@ -14,9 +14,10 @@ from typing import Final
 
 import sqlalchemy as sql
 
+from serving.registry.event_types import PREFIX, SUFFIX
 from serving.registry.schema import OUTBOX
 
-TYPE: Final = "dev.bascule.{kind}.v1"
+TYPE: Final = f"{PREFIX}{{kind}}{SUFFIX}"
 MAX_DATA_CHARACTERS: Final = 64_000
 """Longer data loses its longest fields; `left_out` names them."""
 MAX_SUBJECT_CHARACTERS: Final = 300
@@ -27,7 +28,7 @@ class Announcement:
     """What shall be told."""
 
     kind: str
-    """The middle of the event's type, such as `rollout.canary` or `drift.alarm`."""
+    """The middle of the event's type, such as `rollout.canary`: one of `event_types`."""
     subject: str
     """What it is about, such as `resnet/3`: events of one subject are told in their order."""
     data: Mapping[str, object]

@@ -15,6 +15,7 @@ from serving.edge.control import (
     WorkerStatus,
 )
 from serving.errors import IncompatibleError, NotFoundError, NotReadyError
+from serving.events.outbox_book import OutboxBook
 from serving.ids import VersionKey
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.registry.repository import ModelScan
@@ -27,6 +28,7 @@ from serving.rollout.interface_break import broken_by
 from serving.rollout.loop import ControlLoop
 from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
+from serving.rollout.version_news import VersionNews
 from serving.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,9 @@ class Controller(RolloutOperations):
                 group.create_task(self._drift.run())
             if self._ports.courier is not None:
                 group.create_task(self._ports.courier.run())
+            if self._ports.rollouts is not None:
+                outbox = OutboxBook(self._ports.rollouts.registry)
+                group.create_task(VersionNews(self.loop, outbox).run())
             if self._ports.environment_book is not None:
                 observe = self._ports.cluster.observe
                 group.create_task(

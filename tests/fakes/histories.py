@@ -175,3 +175,10 @@ def _event(model: str, text: str) -> Event:
         reason=text,
         hash="ab" * 32,
     )
+
+
+def audited(action: str, model: str, version: int | None) -> Event:
+    """Return a change as the audit log has it."""
+    return Event(
+        at_utc=BEGAN, who="ann", action=action, model=model, version=version, reason="because"
+    )

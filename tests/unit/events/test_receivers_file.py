@@ -36,6 +36,19 @@ def test_a_receiver_is_told_what_it_asks_for() -> None:
     assert not ops.wants("dev.bascule.rollout.canary.v1", "bert/2")
 
 
+def test_a_receiver_asks_for_what_matters() -> None:
+    """By a severity at least; types may be called as `bascule events types` does."""
+    more = "types: ['rollout.*', env.changed], min_severity: warning"
+    text = f"receivers: [{ONE.replace('}', f', {more}}}')}]"
+    ops = parse_receivers(text.encode(), FILE).receivers[0]
+
+    assert ops.wants("dev.bascule.rollout.held.v1", "m/1")
+    assert ops.wants("dev.bascule.rollout.rolled_back.v1", "m/1")
+    assert ops.wants("dev.bascule.env.changed.v1", "node:a")
+    assert not ops.wants("dev.bascule.rollout.canary.v1", "m/1"), "it is but information"
+    assert not ops.wants("dev.bascule.trust.changed.v1", "registry"), "of another type"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -53,6 +66,7 @@ def test_a_receiver_is_told_what_it_asks_for() -> None:
         (f"receivers: [{ONE.replace('}', ', ca_file: ~nosuchuser/x}')}]", "no such user here"),
         ("receivers: [", "cannot be read as YAML"),
         ("receiver: []", "receiver: Extra inputs"),
+        (f"receivers: [{ONE.replace('}', ', min_severity: loud}')}]", "'info', 'warning' or"),
         ("[]", "the file"),
         ("source: 'two words'", "source"),
     ],

@@ -1,0 +1,55 @@
+"""What an instance tells of its versions, in the registry's outbox."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.events.outbox_book import OutboxBook
+from serving.registry.event_types import kind_of
+from serving.registry.rollout_plan import Plan
+from serving.registry.rollout_record import RolloutState
+from serving.registry.store import Registry
+from serving.rollout.version_news import VersionNews
+from tests.fakes.bundles import make_bundle
+from tests.integration.rollout.test_rollout_driver import Instance, running
+
+pytestmark = pytest.mark.anyio
+
+LOOKS = 200
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Look until something is so."""
+    for _ in range(LOOKS):
+        if is_so():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("it did not come")
+
+
+async def test_a_rollout_tells_which_version_came_and_which_went(tmp_path: Path) -> None:
+    """What was loaded when the instance began is no news; its promotion was, with who and why."""
+    with Registry(tmp_path / "home") as registry:
+        for number in (1, 2):
+            bundle = make_bundle(tmp_path / str(number), version=number, content=b"%d" % number)
+            registry.push(bundle.folder, "ann")
+        registry.pin_live("m", 1, "ann", reason="the first")
+        outbox = OutboxBook(registry)
+        async with running(Instance(registry)) as it:
+            teller = asyncio.ensure_future(VersionNews(it.controller.loop, outbox).run())
+            await it.controller.start_rollout("m", 2, Plan(bake_s=0))
+            await it.until(RolloutState.COMPLETE)
+
+            def kinds(version: int) -> list[str]:
+                events = [one.event for one in outbox.read("m")]
+                return [kind_of(one.type) for one in events if one.subject == f"m/{version}"]
+
+            await until(lambda: "version.unloaded" in kinds(1))
+            teller.cancel()
+
+    assert kinds(1)[:2] == ["version.pushed", "version.wanted"]
+    assert "version.loaded" not in kinds(1)
+    assert "live.moved" in kinds(1)
+    assert "live.moved" in kinds(2)
