@@ -143,3 +143,8 @@ def test_a_wrong_candidate_gets_no_traffic(running: Instance) -> None:
     until(has_ended, "it is rolled back")
     assert "'y' is off by up to 0.5" in newest()["note"]
     assert set(answers) == {("1", True)}
+    report = running.run("rollout", "report", str(newest()["id"]))
+    assert report.returncode == 0, report.stderr
+    assert "It was taken back: version 1 then answered as before." in report.stdout
+    assert "| mismatch | " in report.stdout
+    assert "| BREACHED |" in report.stdout

@@ -10,18 +10,26 @@ from alembic.migration import MigrationContext
 
 from runtimes.errors import BasculeError, UnsupportedError
 from serving.cli.main import main
+from serving.edge.control import PageForm
 from serving.errors import AlreadyExistsError, NotReadyError
 from serving.events.outbox_book import OutboxBook
 from serving.events.receivers import Receiver, Tally
+from serving.ids import VersionKey
 from serving.registry import audit
 from serving.registry.aliases import Author
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
+from serving.registry.event_types import kind_of
 from serving.registry.outbox import Announcement
+from serving.registry.rollout_plan import Plan, Step, Strategy
+from serving.registry.rollout_record import Change, RolloutState
+from serving.registry.rollouts import ENGINE, RolloutBook
 from serving.registry.schema import METADATA
 from serving.registry.store import Registry
+from serving.rollout.report.writing import written
 from serving.settings import without_password
 from tests.fakes.bundles import PACKED_UTC, make_bundle
+from tests.fakes.histories import KEPT
 from tests.fakes.postgres import PASSWORD
 from tests.integration.registry.test_concurrent_pushes import push_at_once
 
@@ -39,7 +47,9 @@ def test_the_life_of_a_version(home: Path, postgres_url: str, tmp_path: Path) ->
         assert [key.version for key in done.versions] == [1]
         assert [spec.version for spec in registry.wanted()] == [2]
         assert actions == ["collect", "unwant", "pin_live", "push", "pin_live", "push"]
+        told = [kind_of(one.event.type) for one in OutboxBook(registry).read("m")]
         assert check(registry) == ()
+    assert told[-3:] == ["live.moved", "version.archived", "version.collected"]
     assert not (home / "registry" / "catalog.sqlite").exists()
 
 
@@ -143,6 +153,27 @@ def test_other_databases_are_refused(home: Path, scheme: str) -> None:
 def test_a_password_with_an_at_sign_is_hidden_as_a_whole() -> None:
     """Only the last @ ends a password."""
     assert without_password("postgresql://u:p@ss@h/x") == "postgresql://u:***@h/x"
+
+
+def test_a_rollout_is_reported_on(home: Path, postgres_url: str, tmp_path: Path) -> None:
+    """From the catalog alone, in each format, with what its engine kept of the comparison."""
+    with Registry(home, url=postgres_url) as registry:
+        for number in (1, 2):
+            bundle = make_bundle(tmp_path / str(number), version=number, content=b"%d" % number)
+            registry.push(bundle.folder, "ann")
+        book = RolloutBook(registry)
+        step = Step(share=500, hold_s=60)
+        plan = Plan(strategy=Strategy.CANARY, steps=(step,))
+        rollout = book.begin(VersionKey("m", 2), 1, plan, Author(who="ann", reason="May"))
+        for state in (RolloutState.CANARY, RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK):
+            change = Change(state=state, reason="4 of 50 calls failed", evidence=KEPT.encoded())
+            rollout = book.record(rollout, change, ENGINE) or rollout
+        page = written(registry, rollout.id, PageForm.HTML)
+        text = written(registry, rollout.id, PageForm.MARKDOWN)
+
+    assert "It was taken back: version 1 then answered as before." in page
+    assert "<svg" in page
+    assert "| error_rate | 4 of 50 calls failed (8 %) |" in text
 
 
 def test_events_are_handed_out_claimed_and_delivered(home: Path, postgres_url: str) -> None:
