@@ -78,7 +78,7 @@ def _axes(root: ET.Element, plot: Plot, scale: _Scale) -> None:
     for tick in range(TICKS + 1):
         moment = scale.first + (scale.last - scale.first) * tick / TICKS
         anchor = ("start", "end")[tick == TICKS] if tick in {0, TICKS} else "middle"
-        text = f"{moment / scale.unit_s:,.4g} {scale.unit}"
+        text = f"{moment / scale.unit_s:,.3g} {scale.unit}"
         _text(root, scale.x(moment), HEIGHT - BOTTOM + 16, text, anchor)
     _text(root, 4, 14, f"{plot.title} ({plot.unit})", "start")
     end = _text(root, WIDTH - RIGHT, HEIGHT - 4, "since the rollout began", "end")
@@ -111,7 +111,7 @@ def _places(points: Iterable[Point], scale: _Scale, *, is_stepped: bool) -> Iter
 
 
 def _legend(root: ET.Element, lines: Sequence[Series]) -> None:
-    place = WIDTH - RIGHT
+    place = float(WIDTH - RIGHT)
     for series in reversed(lines):
         name = f"{series.name}{' (dashed)' if series.is_dashed else ''}"
         node = _text(root, place, 14, name, "end")

@@ -1,7 +1,6 @@
 """What an instance tells of its versions, in the registry's outbox."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,10 @@ from serving.registry.rollout_record import RolloutState
 from serving.registry.store import Registry
 from serving.rollout.version_news import VersionNews
 from tests.fakes.bundles import make_bundle
+from tests.fakes.waiting import until
 from tests.integration.rollout.test_rollout_driver import Instance, running
 
 pytestmark = pytest.mark.anyio
-
-LOOKS = 200
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Look until something is so."""
-    for _ in range(LOOKS):
-        if is_so():
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("it did not come")
 
 
 async def test_a_rollout_tells_which_version_came_and_which_went(tmp_path: Path) -> None:
@@ -46,7 +35,7 @@ async def test_a_rollout_tells_which_version_came_and_which_went(tmp_path: Path)
                 events = [one.event for one in outbox.read("m")]
                 return [kind_of(one.type) for one in events if one.subject == f"m/{version}"]
 
-            await until(lambda: "version.unloaded" in kinds(1))
+            await asyncio.to_thread(until, lambda: "version.unloaded" in kinds(1), "it went")
             teller.cancel()
 
     assert kinds(1)[:2] == ["version.pushed", "live.moved"]

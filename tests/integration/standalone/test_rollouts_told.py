@@ -18,7 +18,8 @@ def prepared(home: Path, url: str) -> None:
     push_versions(home)
     (home / "secret").write_text(SECRET)
     (home / "events.yaml").write_text(
-        f"source: /bascule/test\nreceivers: [{{name: ops, url: '{url}', secret_file: secret}}]\n"
+        "source: /bascule/test\n"
+        f"receivers: [{{name: ops, url: '{url}', secret_file: secret, types: ['rollout.*']}}]\n"
     )
 
 
@@ -50,5 +51,6 @@ def test_a_receiver_that_was_away_gets_a_rollouts_events_signed_and_in_order(
     assert all(verified(one) for one in receiver.came)
     assert {(one["source"], one["subject"]) for one in events} == {("/bascule/test", "m/2")}
     assert [one["data"]["begun_reason"] for one in events] == ["release of May"] * len(events)
+    assert {one["severity"] for one in events} == {"info"}
     assert events[-1]["data"]["reason"] == "skipped: enough"
     assert events[-1]["data"]["digest"]
