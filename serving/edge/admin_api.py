@@ -49,7 +49,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -64,8 +64,9 @@ from serving.edge.control import (
     RolloutControl,
     RolloutReport,
 )
-from serving.edge.rollout_body import MAX_REASON_CHARACTERS, OrderBody, RolloutBody
-from serving.errors import WIRE, NotFoundError
+from serving.edge.json_body import LEFT
+from serving.edge.rollout_body import OrderBody, Reason, RolloutBody
+from serving.errors import WIRE, CancelledCallError, NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.own_version import own_version
 from serving.registry.rollout_forecast import Forecast
@@ -94,7 +95,7 @@ class PromoteBody(BaseModel):
 
     version: int = Field(gt=0, le=MAX_VERSION, strict=True)
     force: bool = Field(default=False, strict=True)
-    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
+    reason: Reason = ""
 
 
 class RetireBody(BaseModel):
@@ -322,6 +323,8 @@ def _number(request: Request) -> int:
 async def _body(request: Request, shape: type[Body]) -> Body:
     try:
         return shape.model_validate_json(await request.body() or b"{}")
+    except ClientDisconnect as error:
+        raise CancelledCallError(LEFT) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"

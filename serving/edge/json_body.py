@@ -9,15 +9,16 @@ the instance's limit; one that comes in chunks is measured here.
 from typing import Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import PayloadTooLargeError, QueueFullError
+from serving.errors import CancelledCallError, PayloadTooLargeError, QueueFullError
 
 MAX_BODY_BYTES: Final = 64 << 20
 SMALL_BODY_BYTES: Final = 1 << 20
 MAX_BODIES_BYTES: Final = 256 << 20
 MAX_DEPTH: Final = 100
+LEFT: Final = "the client left before its request was whole"
 
 
 class BodyRoom:
@@ -42,6 +43,7 @@ class BodyRoom:
         Raises:
             PayloadTooLargeError: It is over the limit of one body.
             QueueFullError: All bodies together are over theirs.
+            CancelledCallError: Its client left: nobody reads the answer.
         """
         body = bytearray()
         try:
@@ -49,6 +51,8 @@ class BodyRoom:
                 body += chunk
                 self._used_bytes += len(chunk)
                 self._check(len(body), min(limit_bytes, self.max_body_bytes))
+        except ClientDisconnect as error:
+            raise CancelledCallError(LEFT) from error
         finally:
             self._used_bytes -= len(body)
         return body
@@ -74,6 +78,7 @@ async def json_object(
         InvalidArgumentError: It is not JSON, or no object, or nested too deeply.
         PayloadTooLargeError: It is over the limit of one body.
         QueueFullError: All bodies together are over theirs.
+        CancelledCallError: Its client left.
     """
     body = await room.read(request, limit_bytes)
     if not body.strip():

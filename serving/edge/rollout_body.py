@@ -20,6 +20,8 @@ MAX_REASON_CHARACTERS = 2000
 MAX_STEPS = 50
 LONGEST_S = 90 * 86_400.0
 MOST_CALLS = 10**9
+Reason = Annotated[str, Field(max_length=MAX_REASON_CHARACTERS, pattern=r"^[^\x00]*$")]
+"""Without NUL, which PostgreSQL cannot keep."""
 DEFAULT = Guardrails()
 STANDARD = Plan()
 
@@ -83,7 +85,7 @@ class RolloutBody(BaseModel):
     switch_limit_s: float = Field(default=STANDARD.switch_limit_s, gt=0, le=LONGEST_S)
     keep_old: bool = False
     force: bool = False
-    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
+    reason: Reason = ""
     guardrails: GuardrailsBody = GuardrailsBody()
 
     def plan(self) -> Plan:
@@ -121,4 +123,4 @@ class OrderBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
+    reason: Reason = ""

@@ -88,6 +88,13 @@ def test_a_change_reaches_the_controller(
         ("POST", "/v1/models/m/promote", b'{"version":"2"}', 400, "invalid_argument"),
         ("POST", "/v1/models/m/promote", b'{"version":2,"x":1}', 400, "invalid_argument"),
         ("POST", "/v1/models/m/promote", b'{"version":2,"force":true}', 400, "invalid_argument"),
+        (
+            "POST",
+            "/v1/models/m/promote",
+            b'{"version":2,"reason":"\\u0000"}',
+            400,
+            "invalid_argument",
+        ),
         ("POST", "/v1/models/stats/load", b"", 400, "invalid_argument"),
     ],
 )

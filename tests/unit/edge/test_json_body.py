@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.edge.admin_api import admin_app
 from serving.edge.front_desk import front_desk_app
 from serving.edge.json_body import SMALL_BODY_BYTES
+from tests.fakes.control import FakeControl
 from tests.fakes.front_desk import desk_parts
 
 CHUNK = b" " * (1 << 16)
@@ -31,7 +34,13 @@ def answered(path: str, size_bytes: int, limit_bytes: int) -> tuple[int, int]:
     async def scenario(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.wait_for(app(scope, receive, send), 10)
 
-    scope: Scope = {
+    asyncio.run(scenario(scope_of(path), receive, send))
+    return statuses[0], taken
+
+
+def scope_of(path: str) -> Scope:
+    """A POST whose body comes in chunks."""
+    return {
         "type": "http",
         "http_version": "1.1",
         "method": "POST",
@@ -41,8 +50,6 @@ def answered(path: str, size_bytes: int, limit_bytes: int) -> tuple[int, int]:
         "root_path": "",
         "headers": [(b"transfer-encoding", b"chunked")],
     }
-    asyncio.run(scenario(scope, receive, send))
-    return statuses[0], taken
 
 
 @pytest.mark.parametrize(
@@ -69,3 +76,35 @@ def test_a_load_may_bring_files() -> None:
     status, taken = answered(LOAD, 4 << 20, 1 << 30)
     assert status != 413
     assert taken >= 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("app", "path"),
+    [
+        (front_desk_app(*desk_parts()), INDEX),
+        (front_desk_app(*desk_parts()), LOAD),
+        (admin_app(FakeControl()), "/v1/models/m/promote"),
+    ],
+    ids=["small", "large", "admin"],
+)
+def test_a_client_that_leaves_in_its_body_is_no_fault_of_ours(app: ASGIApp, path: str) -> None:
+    """Nothing is logged of it: who comes and goes a thousand times fills no disk."""
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    statuses = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def scenario() -> None:
+        await asyncio.wait_for(app(scope_of(path), receive, send), 10)
+
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(scenario())
+    assert (statuses, logged) == ([499], [])
