@@ -34,6 +34,7 @@ from serving.edge.message_room import SIZE_HEADER
 from serving.edge.routes import SHARE_SCALE
 from serving.settings import HostPort
 from serving.wire import refusals
+from serving.wire.peer_table import HANDED_ON_HEADER
 
 ADMIN_SOCKET: Final = "haproxy.sock"
 HTTP_SOCKET: Final = "http.sock"
@@ -312,6 +313,7 @@ def _routing(sticky_headers: Iterable[str]) -> str:
     http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_key key_wins up
     http-request set-var(txn.slot) var(txn.r),field(1,|)
     http-request set-header bascule-version %[var(txn.r),field(2,|)] if routed
+    http-request del-header {HANDED_ON_HEADER} if routed  # workers say that to each other
     http-request allow if routed"""
 
 

@@ -5,6 +5,10 @@ another version of the model is handed on by it, to the one among these that has
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+HANDED_ON_HEADER: Final = "bascule-handed-on"
+"""Of a step that one worker has from another; what a client says so, the edge takes away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,12 +25,12 @@ import structlog
 
 from runtimes.errors import BasculeError
 from serving.errors import NotFoundError, QueueFullError
-from serving.wire.peer_table import PeerTable, SequencePeer
+from serving.wire.peer_table import HANDED_ON_HEADER, PeerTable, SequencePeer
 from serving.worker.sequence_stacking import SequenceId
 
 Buffer = bytes | memoryview
 
-HANDED_ON: Final = b"bascule-handed-on"
+HANDED_ON: Final = HANDED_ON_HEADER.encode()
 NOT_HERE: Final = b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: 0\r\n\r\n"
 LOST_HERE: Final = b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n"
 STATUS_BYTES: Final = len(b"HTTP/1.1 421")

@@ -250,3 +250,15 @@ def test_a_dead_worker_takes_its_sequences_with_it(server: Server) -> None:
     assert "the state of its sequences is lost" in str(told)
     with triton_http.InferenceServerClient(server.http) as client:
         assert step_over(client, triton_http)(31, 1, start=True, end=True) == 1
+
+
+@pytest.mark.parametrize("kind", [triton_http, triton_grpc], ids=["http", "grpc"])
+def test_a_client_cannot_pass_for_a_worker(server: Server, kind: Any) -> None:  # noqa: ANN401  as above
+    """The header by which workers hand steps on means nothing from outside: no bare 421."""
+    address = server.http if kind is triton_http else server.grpc
+    spoofed = {"bascule-handed-on": "1"}
+    with (
+        kind.InferenceServerClient(address) as client,
+        pytest.raises(InferenceServerException, match="must specify the START"),
+    ):
+        client.infer("sums", [tensor(kind, 1)], sequence_id=987_654, headers=spoofed)
