@@ -271,7 +271,13 @@ def load_settings(**flags: object) -> Settings:
             f"setting '{name}': {first['msg']}, got {str(first['input'])[:80]!r} "
             f"(flag --{name.replace('_', '-')} or BASCULE_{name.upper()})"
         ) from error
-    longest = len(str(settings.run_dir).encode()) + len("/w/s1234567-1234.sock")
+    try:
+        longest = len(str(settings.run_dir).encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(
+            f"BASCULE_HOME {str(settings.home)!r} is not UTF-8: choose another path"
+        ) from error
+    longest += len("/w/s1234567-1234.sock")
     if longest > MAX_SOCKET_PATH_BYTES:
         raise InvalidArgumentError(
             f"BASCULE_HOME '{settings.home}' is too long for unix sockets ({longest} of "

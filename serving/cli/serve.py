@@ -1,6 +1,7 @@
 """`bascule serve`: one instance in the foreground, without Ray."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -123,4 +124,6 @@ def _refuse_contradictions(settings: Settings) -> None:
 
 
 def _tell(line: str) -> None:
-    typer.echo(line, err=True)
+    """Say a line; a terminal that is gone ends nothing, and keeps nobody from stopping."""
+    with suppress(OSError):
+        typer.echo(line, err=True)

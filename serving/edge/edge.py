@@ -8,6 +8,7 @@ next edge), the front desk closes.
 import asyncio
 import fcntl
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -146,7 +147,7 @@ class Edge:
         async with self._lock:
             table = snapshot.routes
             slots = await self._assign(table)
-            wanted = wanted_state(table, slots, self._node)
+            wanted = self._wanted(table, slots)
             await asyncio.to_thread(self._remember, snapshot)
             await self._regions.hear(workers_of(table, self._node))
             await self._peers.hear(snapshot)
@@ -272,7 +273,10 @@ class Edge:
         self._slots = dict(memory.slots)
         self._desk.snapshot = memory.snapshot
         log.info("edge_recalled", revision=memory.snapshot.routes.revision)
-        return wanted_state(memory.snapshot.routes, memory.slots, self._node)
+        return self._wanted(memory.snapshot.routes, memory.slots)
+
+    def _wanted(self, table: RouteTable, slots: Mapping[str, str]) -> HaproxyState:
+        return wanted_state(table, slots, self._node, str(self._folder.parent))
 
     def _remember(self, snapshot: Snapshot) -> None:
         memory = Remembered(instance=self._instance, snapshot=snapshot, slots=self._slots)

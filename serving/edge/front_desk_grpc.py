@@ -7,6 +7,7 @@ are inflated here and go back through the edge; and streams, whose calls do the 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import grpc
 import structlog
@@ -72,7 +73,7 @@ class FrontDeskGrpc:
             max_inflated_bytes: What a compressed infer call may inflate to.
         """
         path.unlink(missing_ok=True)
-        self._channel = grpc.aio.insecure_channel(f"unix:{relay}", options=OPTIONS)
+        self._channel = grpc.aio.insecure_channel(f"unix:{quote(str(relay))}", options=OPTIONS)
         self._server = grpc.aio.server(
             options=(*SERVER_OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)),
             maximum_concurrent_rpcs=MAX_CALLS,
@@ -84,7 +85,7 @@ class FrontDeskGrpc:
             MessageRoom(),
         )
         self._server.add_generic_rpc_handlers(_handlers(desk, calls))
-        self._server.add_insecure_port(f"unix:{path}")
+        self._server.add_insecure_port(f"unix:{quote(str(path))}")
 
     async def start(self) -> None:
         """Listen."""

@@ -113,16 +113,20 @@ def pools_of(table: RouteTable) -> AbstractSet[str]:
     return routed | set(table.pools)
 
 
-def wanted_state(table: RouteTable, slots: Mapping[str, str], node: str) -> HaproxyState:
+def wanted_state(
+    table: RouteTable, slots: Mapping[str, str], node: str, run_dir: str = ""
+) -> HaproxyState:
     """Say a route table in HAProxy's terms.
 
     Args:
         table: What shall be routed.
         slots: Pool → slot, for every pool of the table.
         node: This edge's node; workers elsewhere are reached by TCP.
+        run_dir: The folder above HAProxy's: what lies in it is named from there, so that no
+            character of the instance's path has a meaning to HAProxy; empty: nothing does.
     """
     servers = {
-        Server(slots[pool], _server_name(worker)): _address(worker, node)
+        Server(slots[pool], _server_name(worker)): _address(worker, node, run_dir)
         for pool, workers in table.pools.items()
         for worker in workers
         if worker.node == node or worker.tcp
@@ -270,7 +274,9 @@ def _server_name(worker: WorkerAddress) -> str:
     return f"{worker.worker}.{zlib.crc32(place.encode()):08x}"
 
 
-def _address(worker: WorkerAddress, node: str) -> str:
+def _address(worker: WorkerAddress, node: str, run_dir: str) -> str:
     if worker.node != node:
         return worker.tcp
+    if run_dir and worker.socket.startswith(f"{run_dir}/"):
+        return f"unix@../{worker.socket.removeprefix(f'{run_dir}/')}"
     return f"unix@{worker.socket}".replace("\\", "\\\\").replace(" ", "\\ ")

@@ -6,7 +6,9 @@ deleted behind the scenes when their last call has ended; until then their slot 
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -184,10 +186,11 @@ class HaproxyKeeper:
     async def _probe(self, servers: Iterable[Server], state: HaproxyState) -> frozenset[Server]:
         """Ask new workers themselves whether they are ready, all at once."""
         gate = asyncio.Semaphore(QUICK_PROBES)
+        folder = self._spec.folder
+        paths = {server: _socket_of(state.servers[server], folder) for server in servers}
         async with asyncio.TaskGroup() as group:
             answers = {
-                server: group.create_task(_is_ready(state.servers[server], gate))
-                for server in servers
+                server: group.create_task(_is_ready(path, gate)) for server, path in paths.items()
             }
         return frozenset(server for server, answer in answers.items() if answer.result())
 
@@ -248,9 +251,8 @@ async def _ended(process: HaproxyProcess) -> None:
         raise NotReadyError("HAProxy runs and does not answer: retry") from None
 
 
-async def _is_ready(address: str, gate: asyncio.Semaphore) -> bool:
-    path = address.removeprefix("unix@").replace("\\ ", " ").replace("\\\\", "\\")
-    if path == address:
+async def _is_ready(path: str, gate: asyncio.Semaphore) -> bool:
+    if not path:
         return False  # by TCP, from another node: its checks bring it up
     async with gate, LocalHttp(path) as worker:
         try:
@@ -258,3 +260,9 @@ async def _is_ready(address: str, gate: asyncio.Semaphore) -> bool:
         except NotReadyError:
             return False
     return reply.status == 200  # noqa: PLR2004  HTTP's OK
+
+
+def _socket_of(address: str, folder: Path) -> str:
+    """Return where a server listens, as we see it and not HAProxy from its folder; empty: TCP."""
+    path = address.removeprefix("unix@").replace("\\ ", " ").replace("\\\\", "\\")
+    return "" if path == address else os.path.normpath(folder / path)

@@ -56,3 +56,8 @@ class Database:
         """
         with self.holding() as connection:
             yield connection
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of a file, whose path may have what means something in a URL."""
+    return f"sqlite:///{file}".replace("%", "%25").replace("?", "%3F")

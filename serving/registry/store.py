@@ -22,7 +22,7 @@ from serving.registry.audit import Event
 from serving.registry.blob_places import open_blobs
 from serving.registry.bundle import read_bundle, read_head
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.database import Database
+from serving.registry.database import Database, sqlite_url
 from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
 from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
@@ -84,7 +84,7 @@ class Registry:
         root = home.absolute() / "registry"
         root.mkdir(parents=True, exist_ok=True)
         self.blobs = open_blobs(root, blobs)
-        catalog_url = url or f"sqlite:///{root / 'catalog.sqlite'}"
+        catalog_url = url or sqlite_url(root / "catalog.sqlite")
         self.database = Database(catalog_url, root / "migration.lock")
         self.clock = clock or SystemClock()
         self.trust = TrustGate(root, RuleBook(self.database, self.clock))

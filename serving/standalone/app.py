@@ -197,8 +197,8 @@ def _stop_event(tell: Tell) -> asyncio.Event:
     def on_signal() -> None:
         if stop.is_set():
             os._exit(1)
-        tell("stopping: calls in flight are finished first; once more to stop at once")
         stop.set()
+        tell("stopping: calls in flight are finished first; once more to stop at once")
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -75,6 +75,30 @@ def test_two_models_over_both_wires(home: Path, tmp_path: Path) -> None:
         assert {states["a"]["state"], states["b"]["state"]} == {"READY"}
 
 
+def test_a_home_of_any_name(home: Path, tmp_path: Path) -> None:
+    """What means something to a URL, a shell or HAProxy is a character of its path, no more."""
+    odd = home / "ä 'b' \"c\" #;&|$x %41\n?d"
+    odd.mkdir()
+    put_model(tmp_path, "a")
+    with serving(odd, "--model-repository", str(tmp_path)) as server:
+        assert server.answer("a")[1] == "1"
+    assert (odd / "registry" / "catalog.sqlite").is_file()
+
+
+def test_a_terminal_that_is_gone_keeps_nobody_from_stopping(home: Path) -> None:
+    """What cannot be said any more is not said: SIGTERM ends the instance all the same."""
+    process = command(home, free_ports(3))
+    server = Server(process, home, [])
+    server.until_said("metrics")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.terminate()
+    try:
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        process.kill()
+
+
 def test_a_killed_worker_comes_back(home: Path, tmp_path: Path) -> None:
     """A killed worker is restarted, and its models answer again."""
     put_model(tmp_path, "a")

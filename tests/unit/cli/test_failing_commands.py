@@ -91,3 +91,11 @@ def test_a_home_of_nobody_is_named(
     text = failed(capsys, 1, *arguments)
 
     assert f"BASCULE_{setting} '~nosuchuser/x': no such user here" in text
+
+
+def test_a_home_that_is_no_utf8_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is made there."""
+    monkeypatch.setenv("BASCULE_HOME", "/nowhere/\udcff")
+    assert failed(capsys, 1, "serve").startswith("BASCULE_HOME '/nowhere/\\udcff' is not UTF-8")

@@ -163,6 +163,16 @@ def test_workers_elsewhere_are_reached_by_tcp_or_not_at_all() -> None:
     assert list(state.servers.values()) == ["10.0.0.2:7000"]
 
 
+def test_sockets_of_the_instance_are_named_from_haproxys_folder() -> None:
+    """No character of the home's path reaches HAProxy; one that lies elsewhere keeps its path."""
+    near = WorkerAddress("p1-0", "here", "/h \n'#/run/w/p1-0.sock")
+    far = WorkerAddress("p1-1", "here", "/other place/w/p1-1.sock")
+    table = RouteTable(pools={"p1": (near, far)})
+    state = wanted_state(table, {"p1": "s0000"}, "here", "/h \n'#/run")
+    addresses = ["unix@../w/p1-0.sock", "unix@/other\\ place/w/p1-1.sock"]
+    assert sorted(state.servers.values()) == addresses
+
+
 def test_a_worker_at_a_new_address_is_a_new_server() -> None:
     """HAProxy cannot change a server's address: the old one leaves, the new one comes."""
     old = RouteTable(pools={"p1": (WorkerAddress("p1-0", "here", "/run/a.sock"),)})
