@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from serving.cli.admin_client import AdminClient
-from serving.cli.apply_plan import Difference, Seen, differences
+from serving.cli.admin_client import AdminClient, RefusedCallError
+from serving.cli.apply_plan import Difference, Seen, differences, waits_for_people
 from serving.cli.json_flag import Json
 from serving.cli.models_file import WantedModel, read_models_file
 from serving.cli.registry_access import opened, who
@@ -55,7 +56,9 @@ def apply(
     client = AdminClient(load_settings().admin_socket)
     with opened() as registry:
         found = differences(wanted, _seen(client, registry, wanted), retry=retry)
-        begun = () if diff else _carried_out(client, registry, wanted, found)
+        begun: tuple[Rollout, ...] = ()
+        if not diff:
+            found, begun = _carried_out(client, registry, wanted, found)
     ended = _ended(client, begun) if wait else begun
     if as_json:
         print_json({"differences": found, "rollouts": ended})
@@ -89,18 +92,30 @@ def _carried_out(
     registry: Registry,
     wanted: Iterable[WantedModel],
     found: Iterable[Difference],
-) -> tuple[Rollout, ...]:
-    """Change rules and start rollouts; return those, and those that were under way."""
+) -> tuple[tuple[Difference, ...], tuple[Rollout, ...]]:
+    """Change rules and start rollouts; return what was not done, and what is under way now.
+
+    What the instance refuses for one model keeps nobody from the others.
+    """
     bodies: Mapping[str, Mapping[str, object]] = {one.model: one.body for one in wanted}
+    done: list[Difference] = []
     begun: list[Rollout] = []
     for one in found:
         if one.requires is not None:
             require_approvals(registry, one.model, one.requires, Author(who=who(), reason="apply"))
-        if one.starts:
-            begun.append(client.start_rollout(one.model, bodies[one.model]))
-        if one.follows is not None:
-            begun.append(client.rollout(one.follows).rollout)
-    return tuple(begun)
+        try:
+            begun += _begun(client, one, bodies[one.model])
+        except RefusedCallError as error:
+            done.append(replace(one, blocked=error.message))
+        else:
+            done.append(one)
+    return tuple(done), tuple(begun)
+
+
+def _begun(client: AdminClient, one: Difference, body: Mapping[str, object]) -> Iterable[Rollout]:
+    if one.starts:
+        return (client.start_rollout(one.model, body),)
+    return () if one.follows is None else (client.rollout(one.follows).rollout,)
 
 
 def _ended(client: AdminClient, begun: Iterable[Rollout]) -> tuple[Rollout, ...]:
@@ -109,7 +124,7 @@ def _ended(client: AdminClient, begun: Iterable[Rollout]) -> tuple[Rollout, ...]
 
 
 def _last(client: AdminClient, rollout: Rollout) -> Rollout:
-    while rollout.state not in ENDED and not rollout.missing_approval_count:
+    while rollout.state not in ENDED and not waits_for_people(rollout):
         time.sleep(LOOK_S)
         rollout = client.rollout(rollout.id).rollout
     return rollout

@@ -50,6 +50,12 @@ def differences(
     return tuple(found for one in wanted for found in _of(one, seen, retry=retry))
 
 
+def waits_for_people(rollout: Rollout) -> bool:
+    """Whether a rollout goes on only when somebody says so."""
+    is_split = rollout.plan.strategy is Strategy.AB and rollout.state is RolloutState.CANARY
+    return rollout.missing_approval_count > 0 or rollout.is_paused or is_split
+
+
 def _of(wanted: WantedModel, seen: Seen, *, retry: bool) -> Iterator[Difference]:
     model, rule = wanted.model, seen.rules.get(wanted.model, 0)
     if wanted.approvals is not None and wanted.approvals != rule:

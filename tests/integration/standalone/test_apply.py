@@ -52,3 +52,24 @@ def test_a_file_is_carried_out_once(home: Path, tmp_path: Path) -> None:
 
         file.write_text("models: {a: {version: 9}}")
         assert "a:9 is not there: it has 1, 2" in apply(home, file, status=1)
+
+        file.write_text("models: {a: {version: 2, strategy: ab, steps: [50%]}}")
+        assert "of a is CANARY" in apply(home, file, "--wait", status=1)
+
+
+def test_what_is_refused_for_one_model_keeps_nobody_from_the_others(
+    home: Path, tmp_path: Path
+) -> None:
+    """The refusal is told beside what was done, and the exit status says that it was not all."""
+    repository = tmp_path / "r"
+    for model in ("a", "b"):
+        put_model(repository, model, 1)
+        put_model(repository, model, 2)
+    file = tmp_path / "models.yaml"
+    canary = "{version: 1, strategy: canary, steps: [50%], sticky_by: x-nobody}"
+    file.write_text(f"models: {{a: {canary}, b: {{version: 1, bake: 0s}}}}")
+    with serving(home, "--model-repository", str(repository)) as server:
+        told = apply(home, file, "--wait", status=1)
+        assert "a: live 2 → 1, canary 50%: not done: sticky_by: edges look at" in told
+        assert "of b is COMPLETE" in told
+        assert (server.answer("a")[1], server.answer("b")[1]) == ("2", "1")

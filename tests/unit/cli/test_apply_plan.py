@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.apply_plan import Seen, differences
+from serving.cli.apply_plan import Seen, differences, waits_for_people
 from serving.cli.models_file import parse_models
 from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollout_record import Rollout, RolloutState
 from tests.fakes.rollouts import rollout_record
 
 CANARY = b"""
@@ -130,3 +130,19 @@ def test_a_retry_starts_what_was_rolled_back() -> None:
     gone = rollout_record(state=RolloutState.ROLLED_BACK)
     (found,) = differences(parse_models(CANARY, "f"), replace(SEEN, latest={"m": gone}), retry=True)
     assert found.starts
+
+
+@pytest.mark.parametrize(
+    ("rollout", "waits"),
+    [
+        (rollout_record(), False),
+        (rollout_record(state=RolloutState.CANARY), False),
+        (rollout_record(missing_approval_count=1), True),
+        (rollout_record(state=RolloutState.CANARY, is_paused=True), True),
+        (rollout_record(state=RolloutState.CANARY, plan=Plan(strategy=Strategy.AB)), True),
+        (rollout_record(state=RolloutState.LOADING, plan=Plan(strategy=Strategy.AB)), False),
+    ],
+)
+def test_what_waits_for_people_is_not_waited_for(rollout: Rollout, waits: bool) -> None:  # noqa: FBT001  a case's answer
+    """Without an approval, while it is paused, and in a split, nothing happens by itself."""
+    assert waits_for_people(rollout) is waits
