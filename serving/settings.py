@@ -154,6 +154,9 @@ class _Environment(BaseSettings):
     drift_rows_per_s: float = Field(
         1000.0, ge=0, description="rows of each version, and worker, watched for drift; 0: none"
     )
+    slo_file: Path | None = Field(
+        None, description="what callers were promised (slo.yaml in home if left out)"
+    )
     label_bytes: int = Field(
         256 << 20, ge=1 << 20, description="bound of the labels beside the log: the oldest go first"
     )
@@ -219,6 +222,7 @@ class Settings:
     prediction_log_bytes: int = 1 << 30
     prediction_log_retention_s: float = 30 * 86_400.0
     drift_rows_per_s: float = 1000.0
+    slo_file: Path | None = None
     label_bytes: int = 256 << 20
     label_grace_s: float = 7 * 86_400.0
     drift_learn_rows: int = 0

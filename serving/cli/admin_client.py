@@ -18,7 +18,9 @@ from serving.registry.rollout_record import Order, Rollout
 if TYPE_CHECKING:
     from serving.edge.control import ClusterStatus, RolloutReport
     from serving.edge.quality_call import VersionQuality
+    from serving.monitor.alarms.latch import StandingAlarm
     from serving.monitor.drift.view import DriftAlarm, VersionDrift
+    from serving.monitor.selftest.trial import SelfTest
     from serving.predictions.labels.forecast import ModelForecast
     from serving.predictions.labels.reviews import Review
 
@@ -187,6 +189,30 @@ class AdminClient:
         query = "" if version is None else f"?version={version}"
         reply = self._call("GET", f"{_model(model)}/drift{query}", None, STATUS_LIMIT_S)
         return msgspec.json.decode(reply, type=tuple[VersionDrift, ...])
+
+    def alarms(self) -> "tuple[StandingAlarm, ...]":
+        """Return what is wrong now, drift aside.
+
+        Raises:
+            NotReadyError: No instance runs.
+        """
+        from serving.monitor.alarms.latch import StandingAlarm  # noqa: PLC0415  as for a status
+
+        reply = self._call("GET", "/v1/alarms", None, STATUS_LIMIT_S)
+        return msgspec.json.decode(reply, type=tuple[StandingAlarm, ...])
+
+    def self_test(self, model: str | None) -> "SelfTest":
+        """Try every alarm of a model's versions, or of all.
+
+        Raises:
+            NotReadyError: No instance runs.
+            RefusedCallError: No version of the model is served.
+        """
+        from serving.monitor.selftest.trial import SelfTest  # noqa: PLC0415  as for a status
+
+        body = {"model": model}
+        reply = self._call("POST", "/v1/monitor/selftest", body, CHANGE_LIMIT_S)
+        return msgspec.json.decode(reply, type=SelfTest)
 
     def acknowledge_drift(
         self, model: str, version: int | None, alarm: str, reason: str

@@ -18,6 +18,7 @@ from runtimes.errors import BasculeError, InvalidArgumentError
 from runtimes.findings import Finding, Severity
 from serving.cli.json_flag import Json
 from serving.cli.monitor_live import Live, ask_instance, with_rate
+from serving.cli.monitor_selftest import alarms, self_test
 from serving.cli.preflight import COLOURS, Exit
 from serving.cli.render import console, print_json
 from serving.clock import SystemClock
@@ -49,13 +50,19 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         help="Is monitoring itself in order?",
-        epilog="Examples: bascule monitor lint · bascule monitor lint fraud-3 --rules rules.yaml",
+        epilog="Examples: bascule monitor lint · bascule monitor lint fraud-3 --rules rules.yaml · "
+        "bascule monitor selftest",
     )
     group.command(
         "lint",
         epilog="Examples: bascule monitor lint · bascule monitor lint fraud:3 --rows-per-s 100 "
         "--false-alarm-days 30 · bascule monitor lint --rules rules.yaml --codes",
     )(lint_monitoring)
+    group.command(
+        "selftest",
+        epilog="Examples: bascule monitor selftest · bascule monitor selftest fraud --json",
+    )(self_test)
+    group.command("alarms", epilog="Example: bascule monitor alarms --json")(alarms)
     app.add_typer(group, name="monitor")
 
 

@@ -38,7 +38,9 @@ from serving.edge.control import (
 )
 from serving.errors import NotReadyError
 from serving.events.courier import courier_of
+from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
+from serving.monitor.selftest.trial import SelfTest
 from serving.registry.dependencies import Policy
 from serving.registry.drift_book import DriftBook
 from serving.registry.profiles import read_profiles
@@ -174,6 +176,14 @@ class ControllerReplica:
     async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
         """Describe the versions that are watched for drift, of a model or all."""
         return await (await self._started()).drift(model)
+
+    async def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Describe what is wrong now, drift aside."""
+        return await (await self._started()).alarms()
+
+    async def self_test(self, model: str | None) -> SelfTest:
+        """Try every alarm of a model's versions, or of all."""
+        return await (await self._started()).self_test(model)
 
     async def acknowledge_drift(
         self, model: str, version: int | None, alarm: str, asked: Asked

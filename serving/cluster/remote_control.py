@@ -24,7 +24,9 @@ from serving.edge.control import (
     RolloutReport,
 )
 from serving.errors import NotReadyError
+from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
+from serving.monitor.selftest.trial import SelfTest
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout
@@ -108,6 +110,14 @@ class RemoteControl:
     async def drift(self, model: str | None = None) -> tuple[VersionDrift, ...]:
         """Describe the versions that are watched for drift, of a model or all."""
         return await answered(self._controller().drift.remote(model), STATUS_LIMIT_S)
+
+    async def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Describe what is wrong now, drift aside."""
+        return await answered(self._controller().alarms.remote(), STATUS_LIMIT_S)
+
+    async def self_test(self, model: str | None) -> SelfTest:
+        """Try every alarm of a model's versions, or of all."""
+        return await answered(self._controller().self_test.remote(model), CHANGE_LIMIT_S)
 
     async def acknowledge_drift(
         self, model: str, version: int | None, alarm: str, asked: Asked

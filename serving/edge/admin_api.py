@@ -28,6 +28,9 @@
     GET  /v1/models/{model}/drift?version=N     → 200 [VersionDrift (serving.monitor.drift.view)]
     POST /v1/models/{model}/drift/ack {"version": n | null, "alarm": "", "reason": ""}
                                                 → 200 [DriftAlarm]: those that it was said of
+    GET  /v1/alarms                             → 200 [StandingAlarm (serving.monitor.alarms.latch)]
+    POST /v1/monitor/selftest {"model": name | null}
+                                                → 200 SelfTest (serving.monitor.selftest.trial)
     GET  /v1/rollouts/{number}/report?format=md|html|json   → 200 one page, as text
     GET  /openapi.json                          → 200 all of the above as OpenAPI 3.1
 

@@ -14,9 +14,11 @@ from runtimes.findings import Finding
 from serving.edge.routes import RouteTable
 from serving.events.receivers import Tally
 from serving.ids import VersionKey
+from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.environment.records import GpuError, Issue
 from serving.monitor.labels.summary import LabelSummary
+from serving.monitor.selftest.trial import SelfTest
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, Transition
@@ -238,7 +240,21 @@ class DriftControl(Protocol):
         """
 
 
-class Control(RolloutControl, DriftControl, Protocol):
+class AlarmControl(Protocol):
+    """What may be asked of who watches over calls and data, and over the watching."""
+
+    async def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Describe what is wrong now, drift aside."""
+
+    async def self_test(self, model: str | None) -> SelfTest:
+        """Try every alarm of a model's versions, or of all, with data that are made up.
+
+        Raises:
+            NotFoundError: No version of it is served.
+        """
+
+
+class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
     """The controller, as the front desk and the admin API see it.
 
     Every method returns when the change is done and acknowledged by every living edge, or raises.

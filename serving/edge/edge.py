@@ -18,6 +18,7 @@ from runtimes.errors import BasculeError
 from serving.clock import Clock, SystemClock
 from serving.edge import haproxy_process, snapshot_file
 from serving.edge.admin_api import admin_app
+from serving.edge.alarm_calls import alarm_calls
 from serving.edge.control import Control, EdgeStatus, Snapshot
 from serving.edge.desk import Desk
 from serving.edge.drift_call import drift_calls
@@ -241,6 +242,7 @@ class Edge:
                     (
                         *quality_calls(self._desk),
                         *drift_calls(self._desk.control),
+                        *alarm_calls(self._desk.control),
                         *label_calls(self._desk, self._settings),
                     ),
                 ),

@@ -7,6 +7,7 @@ batch.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -163,8 +164,14 @@ class TrafficRecorder:
 
     def counters(self, key: VersionKey, now_ns: int) -> TrafficCounters:
         """Return what was counted since the beginning."""
-        self._flush()
+        counted = self.calls(key, now_ns)
         self._collect()
+        outputs = {name: dict(bins) for name, bins in self._bins.items()}
+        return replace(counted, counted=replace(counted.counted, outputs=outputs))
+
+    def calls(self, key: VersionKey, now_ns: int) -> TrafficCounters:
+        """Return the same without outputs: who asks for calls does not ask to look at those."""
+        self._flush()
         return TrafficCounters(
             model=key.model,
             version=key.version,
@@ -174,7 +181,6 @@ class TrafficRecorder:
                 answered_count=self._answered_count,
                 fault_count=self._fault_count,
                 latency_counts=dict(self._buckets),
-                outputs={name: dict(bins) for name, bins in self._bins.items()},
             ),
         )
 

@@ -82,6 +82,10 @@ EVENT_TYPES: Final = (
     _type("drift.alarm", WARNING, "a version's inputs or outputs left their reference"),
     _type("label.drop", WARNING, "labels show that a version does worse than it did"),
     _type("env.changed", WARNING, "where versions run is not what it was"),
+    _type("slo.burn", CRITICAL, "calls fail or are slow: the budget of what was promised burns"),
+    _type("data.outdated", WARNING, "reference or training data are older than the contract wants"),
+    _type("monitor.silent", CRITICAL, "calls are answered, and the monitor of drift hears nothing"),
+    _type("monitor.selftest", INFO, "bascule monitor selftest: an alarm that was made up"),
     _type("events.test", INFO, "bascule events test: kept nowhere"),
 )
 

@@ -17,7 +17,9 @@ from serving.edge.control import (
 from serving.errors import IncompatibleError, NotFoundError, NotReadyError
 from serving.events.outbox_book import OutboxBook
 from serving.ids import VersionKey
+from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
+from serving.monitor.selftest.trial import SelfTest
 from serving.registry.repository import ModelScan
 from serving.registry.version import VersionState
 from serving.rollout.drift.wanted import drift_order
@@ -29,6 +31,7 @@ from serving.rollout.loop import ControlLoop
 from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
 from serving.rollout.version_news import VersionNews
+from serving.rollout.watching import Watching
 from serving.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -59,6 +62,14 @@ class Controller(RolloutOperations):
                 ports.cluster, lambda: loop.desired.versions, order, ports.drift, ports.clock
             )
         )
+        self._watching = Watching(
+            settings,
+            ports.cluster,
+            lambda: loop.desired.versions,
+            self._drift,
+            ports.drift,
+            ports.clock,
+        )
 
     async def run(self) -> None:
         """Work until cancelled: the loop, the rollouts that it carries out, the events of them."""
@@ -67,6 +78,7 @@ class Controller(RolloutOperations):
             group.create_task(self.run_rollouts())
             if self._drift is not None:
                 group.create_task(self._drift.run())
+            group.create_task(self._watching.run())
             if self._ports.courier is not None:
                 group.create_task(self._ports.courier.run())
             if self._ports.rollouts is not None:
@@ -119,6 +131,18 @@ class Controller(RolloutOperations):
         if self._drift is None:
             raise NotFoundError("nothing is watched for drift here: BASCULE_DRIFT_ROWS_PER_S is 0")
         return await self._drift.acknowledge(model, version, alarm, asked)
+
+    async def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Describe what is wrong now, drift aside."""
+        return self._watching.alarms
+
+    async def self_test(self, model: str | None) -> SelfTest:
+        """Try every alarm of a model's versions, or of all, with data that are made up.
+
+        Raises:
+            NotFoundError: No version of it is served.
+        """
+        return await self._watching.self_test(model)
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load a model of the repository, or reload it when its files changed.

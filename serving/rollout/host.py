@@ -37,6 +37,7 @@ from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
 from serving.rollout.sequence_counts import counted_sequences
+from serving.rollout.vitals_link import VitalsLink
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
 from serving.supervise import Child, ChildSpec, RestartPolicy
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
@@ -122,6 +123,7 @@ class WorkerHost:
         self.mirrors = MirrorLink()
         """What the worker copies and compares."""
         self.drift = DriftLink()
+        self.vitals = VitalsLink()
         self._state = WorkerState(
             address=launch.address,
             pool=launch.pool,
@@ -144,6 +146,7 @@ class WorkerHost:
             surroundings=self._view.around(self._launch.child.argv[0], self._state.facts),
             comparisons=self.mirrors.comparisons,
             drift=self.drift.reports,
+            vitals=self.vitals.found,
         )
 
     def set_versions(self, specs: Sequence[VersionSpec]) -> None:
@@ -236,6 +239,7 @@ class WorkerHost:
                 group.create_task(self._apply_always(http)),
                 group.create_task(self.mirrors.run(http)),
                 group.create_task(self.drift.run(http)),
+                group.create_task(self.vitals.run(http)),
                 group.create_task(self._watch_health(http, child)),
                 group.create_task(self._watch_gpus(child)),
                 group.create_task(self._stop_when_wanted(child)),

@@ -17,6 +17,7 @@ from serving.monitor.comparison import ComparisonReport
 from serving.monitor.drift.stream import Reports
 from serving.monitor.environment.records import Surroundings
 from serving.monitor.traffic import Lives, TrafficCounters
+from serving.monitor.vitals import VersionVitals
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 
 
@@ -82,6 +83,8 @@ class WorkerState:
     """Where counters travel with the report: of the versions that somebody asked for."""
     drift: Reports = ()
     """Sums over the rows of every version that is watched for drift."""
+    vitals: tuple[VersionVitals, ...] = ()
+    """Of the versions that were called: some seconds old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

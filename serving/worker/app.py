@@ -42,6 +42,7 @@ from serving.worker.regions import OpenRegions
 from serving.worker.shadow.sides import Shadows
 from serving.worker.targets import PathTarget, Targets
 from serving.worker.traffic_route import answer_traffic
+from serving.worker.vitals_route import vitals
 
 JSON: Final = "application/json"
 EXTENSIONS: Final = (
@@ -115,6 +116,7 @@ class WorkerApp:
                 Route("/worker/state", _local(self._state)),
                 Route("/worker/statistics", _local(self._worker_statistics)),
                 Route("/worker/traffic", _local(self._traffic), methods=["POST"]),
+                Route("/worker/vitals", _local(self._vitals)),
                 Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
                 Route("/worker/diagnostics", _local(self._diagnostics), methods=["POST"]),
                 Route("/worker/peers", _local(self._take_peers), methods=["POST"]),
@@ -231,6 +233,10 @@ class WorkerApp:
             raise InvalidArgumentError(f"invalid TrafficQuestion: {error}") from error
         counted = answer_traffic(question, self._hosting.loaded, self._desk.now_ns())
         return Response(msgspec.json.encode(counted), media_type=JSON)
+
+    async def _vitals(self, _: Request) -> Response:
+        found = vitals(self._hosting.loaded, self._desk.now_ns())
+        return Response(msgspec.json.encode(found), media_type=JSON)
 
     async def _take_regions(self, request: Request) -> Response:
         try:

@@ -7,6 +7,7 @@
     GET  /worker/state   `WorkerReport`
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
     POST /worker/traffic `TrafficQuestion` → list of `serving.monitor.traffic.TrafficCounters`
+    GET  /worker/vitals  → list of `serving.monitor.vitals.VersionVitals`
     POST /worker/regions RegionTable → list of the regions that cannot be opened (`RegionFault`)
     POST /worker/diagnostics  `serving.monitor.diagnostics.Diagnostics`: what to log and to trace
     POST /worker/mirrors MirrorTable: whose calls to copy to whom, and what to compare

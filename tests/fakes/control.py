@@ -12,7 +12,9 @@ from serving.edge.control import (
     RolloutReport,
     WorkerStatus,
 )
+from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
+from serving.monitor.selftest.trial import SelfTest
 from serving.registry.rollout_forecast import Forecast
 from serving.registry.rollout_plan import Plan
 from serving.registry.rollout_record import Order, Rollout, RolloutState
@@ -60,6 +62,15 @@ class FakeControl:
         self._ask("acknowledge_drift", model, version, alarm, asked.reason)
         self.who.append(asked.who)
         return ()
+
+    async def alarms(self) -> tuple[StandingAlarm, ...]:
+        """Nothing is wrong."""
+        return ()
+
+    async def self_test(self, model: str | None) -> SelfTest:
+        """Remember it; nothing is tried."""
+        self._ask("self_test", model or "")
+        return SelfTest(versions=(), receivers=())
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Remember it."""

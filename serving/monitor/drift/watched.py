@@ -108,19 +108,20 @@ class WatchedVersion:
         news: list[DriftAlarm] = []
         for block in self._stream.take(told):
             news.extend(self._decide(block, now_s))
-        self.book.close_settled(self._rows)
+        self.book.close_settled(self.rows)
         self._keep_pace(now_s)
         return news
 
     @property
-    def _rows(self) -> int:
+    def rows(self) -> int:
+        """How many rows were ever watched."""
         return self._earlier_rows + self._detector.rows
 
     def _keep_pace(self, now_s: float) -> None:
         """Judge by another threshold if the rate of rows wants it; windows begin anew then."""
         changed = self._pace.follow(self.rows_per_s(now_s), now_s)
         if changed is not None:
-            self._earlier_rows = self._rows
+            self._earlier_rows = self.rows
             self.profile, self._detector = changed, Detector(changed)
 
     def _capped(self, alert: DriftAlert) -> DriftAlert:
@@ -136,11 +137,11 @@ class WatchedVersion:
         alarms = self._detector.push([block.sums])
         threshold = self.profile.calibration.threshold
         scores = alarms[0].component_scores if alarms else self._detector.component_scores
-        self._history.note(block.at_s, self._rows, *self._largest(scores / threshold))
+        self._history.note(block.at_s, self.rows, *self._largest(scores / threshold))
         for alarm in alarms:
             alert = self._capped(alert_of(self.profile, self._encoder, alarm))
             between = self._pace.rows_between
-            alert = replace(alert, at_row=self._rows, mean_rows_between=between)
+            alert = replace(alert, at_row=self.rows, mean_rows_between=between)
             since_s = self._time_of(alarm.window_rows)
             new = self.book.note(alert, since_s=since_s, at_s=block.at_s, now_s=now_s)
             if new is not None:
@@ -183,7 +184,7 @@ class WatchedVersion:
         rate = self.rows_per_s(now_s)
         between = self._pace.rows_between
         is_alarmed = any(alarm.is_open for alarm in self.book.alarms)
-        state = WatchState.WATCHING if self._rows else WatchState.WAITING
+        state = WatchState.WATCHING if self.rows else WatchState.WAITING
         return VersionDrift(
             model=model,
             version=version,
@@ -197,7 +198,7 @@ class WatchedVersion:
             threshold=threshold,
             rows_between_false_alarms=between,
             seconds_between_false_alarms=between / rate if rate else None,
-            rows=self._rows,
+            rows=self.rows,
             rows_per_s=rate,
             skipped_rows=sum(self._skipped.values()),
             worker_count=self._workers,

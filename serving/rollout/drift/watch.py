@@ -22,6 +22,7 @@ from serving.errors import NotFoundError
 from serving.ids import VersionKey
 from serving.monitor.drift.alarm_book import AlarmBook
 from serving.monitor.drift.latch import RENOTIFY_S
+from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.storage import from_bytes
 from serving.monitor.drift.stream import DriftReport
 from serving.monitor.drift.view import Acknowledgement, DriftAlarm, VersionDrift, WatchState
@@ -105,6 +106,22 @@ class DriftWatch:
         wanted = {k: spec for k, spec in self._wanted().items() if self._order.is_watched(spec)}
         async with self._alone:
             await asyncio.to_thread(self._judge, wanted, reports)
+
+    def watched_rows(self) -> dict[VersionKey, int]:
+        """Return how many rows were ever watched of each version that is."""
+        return {
+            key: entry.watched.rows
+            for key, entry in self._entries.items()
+            if entry.watched is not None
+        }
+
+    def profiles(self) -> dict[VersionKey, Profile]:
+        """Return what the rows of each version that is watched are compared with."""
+        return {
+            key: entry.watched.profile
+            for key, entry in self._entries.items()
+            if entry.watched is not None
+        }
 
     async def view(self, model: str | None = None) -> tuple[VersionDrift, ...]:
         """Describe the versions that are watched, of a model or all."""

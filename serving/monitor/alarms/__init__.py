@@ -1,0 +1,1 @@
+"""Alarms about data, service and the monitor itself: what is wrong now, and what is news of it."""

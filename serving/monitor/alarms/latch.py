@@ -1,0 +1,67 @@
+"""Which signs are news: told once, again when they get worse or last, over when they stay away."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from serving.ids import VersionKey
+from serving.monitor.alarms.sign import Sign
+
+RENOTIFY_S: Final = 6 * 3600.0
+SETTLED_S: Final = 600.0
+"""A sign that was not seen for so long is over; what is seen later is another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingAlarm:
+    """A sign that was told and is not over."""
+
+    model: str
+    version: int
+    sign: Sign
+    since_s: float
+    """When it was seen first, in seconds since 1970."""
+    last_s: float
+    told_s: float
+
+
+class SignLatch:
+    """Remembers what was told of all versions."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self._standing: dict[tuple[VersionKey, str, str], StandingAlarm] = {}
+
+    @property
+    def standing(self) -> tuple[StandingAlarm, ...]:
+        """What is wrong now."""
+        return tuple(self._standing[place] for place in sorted(self._standing))
+
+    def news(self, key: VersionKey, signs: Iterable[Sign], now_s: float) -> list[Sign]:
+        """Take in what is wrong with a version now; return what people are to be told."""
+        told: list[Sign] = []
+        for sign in signs:
+            place = (key, sign.kind, sign.name)
+            before = self._standing.get(place)
+            is_news = (
+                before is None
+                or sign.severity > before.sign.severity
+                or now_s - before.told_s >= RENOTIFY_S
+            )
+            if is_news:
+                told.append(sign)
+            self._standing[place] = StandingAlarm(
+                model=key.model,
+                version=key.version,
+                sign=sign,
+                since_s=now_s if before is None else before.since_s,
+                last_s=now_s,
+                told_s=now_s if before is None or is_news else before.told_s,
+            )
+        return told
+
+    def forget_settled(self, now_s: float) -> None:
+        """End what has stayed away."""
+        over = [p for p, one in self._standing.items() if now_s - one.last_s > SETTLED_S]
+        for place in over:
+            del self._standing[place]

@@ -1,0 +1,116 @@
+"""Tries the monitor of drift of one version: every column, and rows that are as they were. Pure.
+
+What decides is what decides on real rows (`serving.monitor.drift.watched`), from the workers'
+reports on; it is another one, so nothing of it is seen in what is said of real rows.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from serving.monitor.drift.alarm_book import AlarmBook
+from serving.monitor.drift.block_sums import BLOCK_ROWS, BlockSums
+from serving.monitor.drift.columns import Role
+from serving.monitor.drift.number_codec import NumberReference
+from serving.monitor.drift.profile import Profile
+from serving.monitor.drift.stream import DriftReport, RunningTotal
+from serving.monitor.drift.view import DriftAlarm
+from serving.monitor.drift.watched import WatchedVersion
+from serving.monitor.selftest.made_up_rows import (
+    CHANGED_SHARE,
+    SHIFT_SDS,
+    Change,
+    MadeUpRows,
+    shifted,
+    with_missing,
+    with_unseen,
+)
+from serving.monitor.selftest.trial import DRIFT, Outcome, Trial
+
+LIMIT_ROWS: Final = 4_096
+"""Within so many rows a change has to be noticed."""
+NULL_STREAMS: Final = 3
+"""One of them may alarm by chance, as the calibration says; two do not."""
+AT_ONCE: Final = 16
+"""Blocks that are reported together."""
+
+
+def drift_trials(profile: Profile, subject: str) -> Iterator[Trial]:
+    """Try all columns.
+
+    Args:
+        profile: The version's reference.
+        subject: What alarms are about.
+    """
+    yield _null_trial(profile, subject)
+    for place, column in enumerate(profile.columns):
+        if isinstance(column, NumberReference):
+            moved = f"moved by {SHIFT_SDS:g} standard deviation"
+            yield _trial(profile, subject, place, shifted(column), moved)
+        else:
+            unseen = f"a level that nobody has seen in {CHANGED_SHARE:.0%} of the rows"
+            yield _trial(profile, subject, place, with_unseen, unseen)
+        if column.role is Role.INPUT:
+            missing = f"missing in {CHANGED_SHARE:.0%} of the rows"
+            yield _trial(profile, subject, place, with_missing, missing)
+
+
+def _null_trial(profile: Profile, subject: str) -> Trial:
+    injected = f"{NULL_STREAMS} times {LIMIT_ROWS:,} rows as in the reference"
+    rung = []
+    for seed in range(NULL_STREAMS):
+        rows = MadeUpRows(profile, seed).normal(LIMIT_ROWS // BLOCK_ROWS)
+        rung += _alarms(profile, subject, rows)[:1]
+    if len(rung) > 1:
+        outcome, told = Outcome.FALSE, rung[0].text
+    else:
+        outcome, told = Outcome.QUIET, "nothing rang that should not"
+    return Trial(kind=DRIFT, alarm="no drift", injected=injected, outcome=outcome, told=told)
+
+
+def _trial(profile: Profile, subject: str, place: int, change: Change, injected: str) -> Trial:
+    name = profile.columns[place].name
+    rows = MadeUpRows(profile, place).changed(place, change, LIMIT_ROWS // BLOCK_ROWS)
+    found = next((one for one in _alarms(profile, subject, rows) if one.feature == name), None)
+    if found is None:
+        return Trial(
+            kind=DRIFT,
+            alarm=name,
+            injected=injected,
+            outcome=Outcome.SILENT,
+            told=(
+                f"not noticed within {LIMIT_ROWS:,} rows: the reference has "
+                f"{profile.baseline.rows:,} rows and the threshold is "
+                f"{profile.calibration.threshold:.3g}; learn it anew from more rows"
+            ),
+        )
+    return Trial(
+        kind=DRIFT,
+        alarm=name,
+        injected=injected,
+        outcome=Outcome.RANG,
+        told=f"after {found.last_row:,} rows: {found.text}",
+        data={"alarm": found.id, "severity": found.severity, "feature": name, "text": found.text},
+    )
+
+
+def _alarms(profile: Profile, subject: str, rows: Iterator[BlockSums]) -> list[DriftAlarm]:
+    """Let a monitor of its own watch rows up to the first alarms."""
+    watched = WatchedVersion(profile, AlarmBook(subject))
+    total = RunningTotal("self-test")
+    known = 0
+    for number, block in enumerate(rows, start=1):
+        total.add(block, float(number))
+        if number % AT_ONCE:
+            continue
+        report = DriftReport(
+            model="",
+            version=0,
+            digest=profile.digest,
+            epoch=total.epoch,
+            records=total.after(known),
+        )
+        known = number
+        news = watched.take([report], float(number))
+        if news:
+            return news
+    return []

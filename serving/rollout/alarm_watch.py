@@ -1,0 +1,165 @@
+"""Watches calls and data of all versions for what people should know, and tells receivers of it.
+
+::
+
+    workers' vitals ──► per version: promises, contract, ages, silence ──► news ──► outbox
+
+Reckoning and writing are done in a thread. What was told is in memory alone: a controller that
+starts again tells what still stands once more.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.clock import Clock
+from serving.ids import VersionKey
+from serving.monitor.alarms.latch import SignLatch, StandingAlarm
+from serving.monitor.alarms.service_signs import Promise
+from serving.monitor.alarms.sign import Sign
+from serving.monitor.alarms.vital_signs import VersionSigns
+from serving.monitor.quality.report import QualityReport
+from serving.monitor.traffic import (
+    Lives,
+    TrafficCounters,
+    TrafficDelta,
+    deltas,
+    life_name,
+    unanswered,
+)
+from serving.registry.alarm_book import AlarmBook
+from serving.registry.version import VersionSpec
+from serving.rollout.ports import Cluster
+
+LOOK_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What workers said at one look."""
+
+    lives: Lives = field(default_factory=dict)
+    reports: Mapping[VersionKey, tuple[QualityReport, ...]] = field(default_factory=dict)
+
+
+class AlarmWatch:
+    """One for each instance; belongs to the controller's loop."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        wanted: Callable[[], Mapping[VersionKey, VersionSpec]],
+        promise: Callable[[str], Promise],
+        watched_rows: Callable[[], Mapping[VersionKey, int]],
+        book: AlarmBook | None,
+        clock: Clock,
+    ) -> None:
+        """Have seen nothing yet.
+
+        Args:
+            cluster: Whose workers are looked at.
+            wanted: Which versions there are.
+            promise: What callers of a model were promised.
+            watched_rows: Rows that the monitor of drift has seen of each version that it watches.
+            book: Tells receivers; None: nobody is told.
+            clock: Dates what is noticed.
+        """
+        self._cluster = cluster
+        self._wanted = wanted
+        self._promise = promise
+        self._watched_rows = watched_rows
+        self._book = book
+        self._clock = clock
+        self._began_s = clock.monotonic_s()
+        self._lives: Lives = {}
+        self._versions: dict[VersionKey, tuple[str, VersionSigns]] = {}
+        self._latch = SignLatch()
+        self._untold: list[tuple[VersionKey, Sign]] = []
+        self._fault = ""
+
+    @property
+    def standing(self) -> tuple[StandingAlarm, ...]:
+        """What is wrong now."""
+        return self._latch.standing
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
+                self._tell_fault(error)
+            else:
+                self._fault = ""
+
+    async def look(self) -> None:
+        """Take in what workers say now, and tell what is news."""
+        seen, wanted, rows = self._heard(), dict(self._wanted()), dict(self._watched_rows())
+        await asyncio.to_thread(self._judge, seen, wanted, rows)
+
+    def _heard(self) -> _Seen:
+        lives: dict[str, tuple[TrafficCounters, ...]] = {}
+        reports: dict[VersionKey, tuple[QualityReport, ...]] = {}
+        for workers in self._cluster.observe().values():
+            for worker in workers:
+                if not worker.vitals:
+                    continue
+                life = life_name(worker.address.worker, worker.restart_count)
+                lives[life] = tuple(one.traffic for one in worker.vitals)
+                for one in worker.vitals:
+                    if one.quality is not None:
+                        reports[one.key] = (*reports.get(one.key, ()), one.quality)
+        return _Seen(lives=lives, reports=reports)
+
+    def _judge(
+        self,
+        seen: _Seen,
+        wanted: Mapping[VersionKey, VersionSpec],
+        rows: Mapping[VersionKey, int],
+    ) -> None:
+        watched_s = self._clock.monotonic_s() - self._began_s
+        came = deltas(self._lives, seen.lives, watched_s=watched_s)
+        self._lives = {**unanswered(self._lives, seen.lives), **seen.lives}
+        self._follow(wanted)
+        now_s = self._clock.utc_now().timestamp()
+        for key, (_, signs) in self._versions.items():
+            found = signs.look(
+                came.get(key, TrafficDelta()), seen.reports.get(key, ()), rows.get(key), now_s
+            )
+            self._untold.extend((key, sign) for sign in self._latch.news(key, found, now_s))
+        self._latch.forget_settled(now_s)
+        self._tell()
+
+    def _follow(self, wanted: Mapping[VersionKey, VersionSpec]) -> None:
+        now_s = self._clock.utc_now().timestamp()
+        for key in self._versions.keys() - wanted.keys():
+            del self._versions[key]
+        for key, spec in wanted.items():
+            known = self._versions.get(key)
+            if known is None or known[0] != spec.digest:
+                signs = VersionSigns(self._promise(key.model), spec.contract, now_s)
+                self._versions[key] = (spec.digest, signs)
+
+    def _tell(self) -> None:
+        """Tell receivers; what cannot be told now is told at the next look."""
+        while self._untold:
+            key, sign = self._untold[0]
+            log.warning("alarm", version=str(key), kind=sign.kind, text=sign.text)
+            if self._book is not None:
+                self._book.announce(key, sign.kind, sign.to_json())
+            del self._untold[0]
+
+    def _tell_fault(self, error: Exception) -> None:
+        """Log a fault once, until all is well or something else is wrong."""
+        told = repr(error)
+        if told != self._fault:
+            is_known = isinstance(error, BasculeError)
+            log.warning("alarms_not_watched", error=told, exc_info=not is_known)
+        self._fault = told

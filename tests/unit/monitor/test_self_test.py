@@ -1,0 +1,207 @@
+"""The self-test: every alarm rings, and one that was broken is found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runtimes.contract import TensorSpec
+from runtimes.datatypes import Datatype
+from runtimes.preflight.subject import AgeLimits
+from serving.monitor.alarms.service_signs import Promise
+from serving.monitor.drift.calibration import Calibration
+from serving.monitor.drift.profile import Profile
+from serving.monitor.quality.watch import Watch
+from serving.monitor.selftest.contract_trials import Tensors, contract_trials
+from serving.monitor.selftest.drift_trials import drift_trials
+from serving.monitor.selftest.service_trials import service_trials, silence_trial
+from serving.monitor.selftest.trial import Outcome, Trial
+from serving.registry.data_contract import (
+    Check,
+    DataContract,
+    EventTime,
+    Rule,
+    Watched,
+    WindowPolicy,
+)
+from tests.fakes.drift_rows import learnt
+
+PROFILE = learnt(3_000)
+PROMISE = Promise(availability=0.999, threshold_s=0.25, fast_share=0.99)
+DAY_S = 86_400.0
+TENSORS = Tensors(
+    inputs=(
+        TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 4)),
+        TensorSpec(name="word", datatype=Datatype.BYTES, shape=(-1, 1)),
+        TensorSpec(name="small", datatype=Datatype.UINT8, shape=(-1, 2)),
+    ),
+    outputs=(TensorSpec(name="y", datatype=Datatype.FP32, shape=(-1, 3)),),
+    is_batched=True,
+)
+
+
+def rule(check: Check, limit: float = 0, **more: object) -> Rule:
+    """A rule of this name."""
+    return Rule(id=f"{check.value}", check=check, limit=limit, **more)  # type: ignore[arg-type]
+
+
+CONTRACT = DataContract(
+    inputs=(
+        Watched(
+            name="x",
+            tensor="x",
+            column=2,
+            max_null_rate=0.02,
+            rules=(
+                rule(Check.MIN, -3),
+                rule(Check.MAX, 3),
+                rule(Check.FINITE),
+                rule(Check.NULL),
+                rule(Check.ABSENT),
+            ),
+        ),
+        Watched(
+            name="word",
+            tensor="word",
+            null_tokens=("none",),
+            rules=(
+                replace(rule(Check.ALLOWED, allowed=("a", "b")), id="word.allowed"),
+                replace(rule(Check.MAX_LEN, 3), id="word.max_len"),
+                replace(rule(Check.MIN_LEN, 1), id="word.min_len"),
+                replace(rule(Check.UTF8), id="word.utf8"),
+                replace(rule(Check.NULL), id="word.null"),
+            ),
+        ),
+        Watched(
+            name="small",
+            tensor="small",
+            rules=(
+                replace(rule(Check.ALLOWED, allowed=(0, 1, 2)), id="small.allowed"),
+                replace(rule(Check.NOT_CONSTANT), id="small.not_constant"),
+            ),
+        ),
+    ),
+    outputs=(
+        Watched(
+            name="y",
+            tensor="y",
+            rules=(
+                replace(rule(Check.SUM_TO, 1, tolerance=0.01), id="y.sum_to"),
+                replace(rule(Check.MAX, 1), id="y.max"),
+            ),
+        ),
+    ),
+    event_time=EventTime(
+        parameter="event_time",
+        rules=(
+            replace(rule(Check.MAX_LAG, 600), id="event_time.max_lag"),
+            replace(rule(Check.MAX_FUTURE, 60), id="event_time.max_future"),
+            replace(rule(Check.FORMAT), id="event_time.format"),
+            replace(rule(Check.ABSENT), id="event_time.absent"),
+        ),
+    ),
+    window=WindowPolicy(min_rows=500, max_violation_rate=0.05),
+    reference_until_s=1.6e9,
+    age_limits=AgeLimits(warn_s=90 * DAY_S),
+)
+
+
+def outcomes(trials: list[Trial]) -> dict[str, Outcome]:
+    """What came of each alarm."""
+    return {f"{one.alarm}: {one.injected}": one.outcome for one in trials}
+
+
+def test_every_column_of_a_healthy_monitor_rings_and_normal_rows_do_not() -> None:
+    """Moved, unseen and missing values ring by the column's name."""
+    found = list(drift_trials(PROFILE, "m v1"))
+    assert [one.alarm for one in found] == [
+        "no drift",
+        *("a", "a", "b", "b", "c", "c"),
+        *("colour",) * 2,
+    ]
+    assert {one.outcome for one in found[1:]} == {Outcome.RANG}, outcomes(found)
+    assert found[0].outcome is Outcome.QUIET
+
+
+def test_the_same_reference_gives_the_same_trials() -> None:
+    """A self-test that fails can be looked at again."""
+    assert list(drift_trials(PROFILE, "m")) == list(drift_trials(PROFILE, "m"))
+
+
+def with_calibration(threshold: float, units: float = 1.0) -> Profile:
+    """A monitor that is more or less easily alarmed."""
+    calibration = PROFILE.calibration
+    return replace(
+        PROFILE,
+        calibration=Calibration(
+            units=calibration.units * units, threshold=calibration.threshold * threshold
+        ),
+    )
+
+
+def test_a_threshold_that_is_far_too_high_is_found() -> None:
+    """An alarm that cannot ring is silent."""
+    found = list(drift_trials(with_calibration(10.0), "m"))
+    assert Outcome.SILENT in {one.outcome for one in found}
+
+
+def test_a_threshold_that_is_far_too_low_is_found() -> None:
+    """An alarm that always rings is false."""
+    assert next(drift_trials(with_calibration(0.2), "m")).outcome is Outcome.FALSE
+
+
+def test_a_column_that_is_not_looked_at_is_found_by_name() -> None:
+    """Whoever takes one column out of the monitor hears of it."""
+    calibration = PROFILE.calibration
+    units = calibration.units.copy()
+    own = [
+        place
+        for place, component in enumerate(PROFILE.encoder.components)
+        if component.features == ("c",)
+    ]
+    units[:, own] = np.inf
+    broken = replace(PROFILE, calibration=replace(calibration, units=units))
+    silent = {one.alarm for one in drift_trials(broken, "m") if one.outcome is Outcome.SILENT}
+    assert silent == {"c"}
+
+
+def test_every_rule_of_a_contract_rings() -> None:
+    """Each rule notices a row that was made to break it; so do rates and ages."""
+    found = list(contract_trials(CONTRACT, TENSORS))
+    expected = 5 + 5 + 2 + 2 + 4 + 2 + 1
+    assert len(found) == expected
+    assert {one.outcome for one in found} == {Outcome.RANG}, outcomes(found)
+
+
+def test_a_rule_that_nothing_can_break_is_told() -> None:
+    """A byte is never below 0: the rule is no alarm."""
+    watched = Watched(name="small", tensor="small", rules=(rule(Check.MIN, 0),))
+    found = next(contract_trials(DataContract(inputs=(watched,)), TENSORS))
+    assert found.outcome is Outcome.SKIPPED
+    assert "no value beyond 0" in found.told
+
+
+def test_a_rule_that_does_not_notice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the part that judges sums broken, its rule is silent, and no other is."""
+    monkeypatch.setattr(Watch, "_sum", lambda *_: None)
+    silent = [
+        one.alarm for one in contract_trials(CONTRACT, TENSORS) if one.outcome is Outcome.SILENT
+    ]
+    assert silent == ["y.sum_to"]
+
+
+def test_promises_ring_when_they_are_broken() -> None:
+    """Failing and slow calls ring, healthy ones do not."""
+    assert {one.outcome for one in service_trials(PROMISE)} == {Outcome.RANG}
+
+
+def test_a_promise_so_weak_that_it_cannot_burn_is_found() -> None:
+    """If a tenth of the calls may be slow, no burn rate reaches 14.4."""
+    weak = replace(PROMISE, fast_share=0.9)
+    found = {one.alarm: one.outcome for one in service_trials(weak)}
+    assert found == {"availability": Outcome.RANG, "latency": Outcome.SILENT}
+
+
+def test_silence_rings() -> None:
+    """A monitor that hears nothing is an alarm itself."""
+    assert silence_trial().outcome is Outcome.RANG
