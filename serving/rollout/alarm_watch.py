@@ -25,7 +25,6 @@ from serving.monitor.alarms.vital_signs import VersionSigns
 from serving.monitor.quality.report import QualityReport
 from serving.monitor.traffic import (
     Lives,
-    TrafficCounters,
     TrafficDelta,
     deltas,
     life_name,
@@ -105,17 +104,17 @@ class AlarmWatch:
         await asyncio.to_thread(self._judge, seen, wanted, rows)
 
     def _heard(self) -> _Seen:
-        lives: dict[str, tuple[TrafficCounters, ...]] = {}
+        workers = [one for pool in self._cluster.observe().values() for one in pool if one.vitals]
+        lives = {
+            life_name(one.address.worker, one.restart_count): tuple(
+                each.traffic for each in one.vitals
+            )
+            for one in workers
+        }
         reports: dict[VersionKey, tuple[QualityReport, ...]] = {}
-        for workers in self._cluster.observe().values():
-            for worker in workers:
-                if not worker.vitals:
-                    continue
-                life = life_name(worker.address.worker, worker.restart_count)
-                lives[life] = tuple(one.traffic for one in worker.vitals)
-                for one in worker.vitals:
-                    if one.quality is not None:
-                        reports[one.key] = (*reports.get(one.key, ()), one.quality)
+        for each in (each for one in workers for each in one.vitals):
+            if each.quality is not None:
+                reports[each.key] = (*reports.get(each.key, ()), each.quality)
         return _Seen(lives=lives, reports=reports)
 
     def _judge(
