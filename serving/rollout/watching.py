@@ -33,7 +33,7 @@ class Watching:
         settings: Settings,
         cluster: Cluster,
         wanted: Wanted,
-        drift: DriftWatch,
+        drift: DriftWatch | None,
         book: DriftBook | None,
         clock: Clock,
     ) -> None:
@@ -43,7 +43,7 @@ class Watching:
             settings: Say where promises and receivers are written.
             cluster: Whose workers are looked at.
             wanted: Which versions there are.
-            drift: The monitor of drift.
+            drift: The monitor of drift; None: there is none.
             book: Tells receivers of alarms; None: nobody is told.
             clock: Dates them.
 
@@ -54,7 +54,7 @@ class Watching:
         self._cluster = cluster
         self._wanted = wanted
         self._drift = drift
-        self._alarms = AlarmWatch(cluster, wanted, self._promise, drift.watched_rows, book, clock)
+        self._alarms = AlarmWatch(cluster, wanted, self._promise, self._watched_rows, book, clock)
         file = events_file_of(settings)
         self._tester = SelfTester(lambda: read_receivers(file), clock)
 
@@ -74,7 +74,7 @@ class Watching:
             NotFoundError: No version of it is served.
         """
         served = self._served()
-        profiles = self._drift.profiles()
+        profiles = {} if self._drift is None else self._drift.profiles()
         found = [
             Tried(
                 spec=spec,
@@ -97,6 +97,9 @@ class Watching:
             for key, hosted in worker.versions.items()
             if hosted.served is not None
         }
+
+    def _watched_rows(self) -> dict[VersionKey, int]:
+        return {} if self._drift is None else self._drift.watched_rows()
 
     def _promise(self, model: str) -> Promise:
         latency = latency_of(self._slo, model)

@@ -80,10 +80,10 @@ class MadeUpRows:
             digest=self._profile.digest, rows=BLOCK_ROWS, components=components, bins=bins
         )
 
-    def _own_components(self, place: int) -> slice:
-        sizes = [codec.component_count for codec in self._encoder.codecs]
-        begin = sum(sizes[:place])
-        return slice(begin, begin + sizes[place])
+    def _own_components(self, place: int) -> IntArray:
+        """Return which components tell of one column alone."""
+        name = self._profile.columns[place].name
+        return np.flatnonzero([one.features == (name,) for one in self._encoder.components])
 
     def _encoded(self, place: int, changed: Column) -> BlockSums:
         """Encode one column's values; all others have none."""
