@@ -54,6 +54,7 @@ class Watching:
         self._cluster = cluster
         self._wanted = wanted
         self._drift = drift
+        self._clock = clock
         self._alarms = AlarmWatch(cluster, wanted, self._promise, self._watched_rows, book, clock)
         file = events_file_of(settings)
         self._tester = SelfTester(lambda: read_receivers(file), clock)
@@ -81,6 +82,7 @@ class Watching:
                 served=served.get(key),
                 promise=self._promise(key.model),
                 profile=profiles.get(key),
+                now_s=self._clock.utc_now().timestamp(),
             )
             for key, spec in sorted(self._wanted().items())
             if model in {None, key.model}

@@ -34,32 +34,41 @@ AT_ONCE: Final = 16
 """Blocks that are reported together."""
 
 
-def drift_trials(profile: Profile, subject: str) -> Iterator[Trial]:
+def drift_trials(profile: Profile, subject: str, now_s: float = 0.0) -> Iterator[Trial]:
     """Try all columns.
 
     Args:
         profile: The version's reference.
         subject: What alarms are about.
+        now_s: When the first row comes, in seconds since 1970.
     """
-    yield _null_trial(profile, subject)
+
+    def tried(place: int, change: Change, injected: str) -> Trial:
+        name = profile.columns[place].name
+        rows = MadeUpRows(profile, place).changed(place, change, LIMIT_ROWS // BLOCK_ROWS)
+        news = _alarms(profile, subject, rows, now_s)
+        found = next((one for one in news if one.feature == name), None)
+        return _trial(profile, name, injected, found)
+
+    yield _null_trial(profile, subject, now_s)
     for place, column in enumerate(profile.columns):
         if isinstance(column, NumberReference):
             moved = f"moved by {SHIFT_SDS:g} standard deviation"
-            yield _trial(profile, subject, place, shifted(column), moved)
+            yield tried(place, shifted(column), moved)
         else:
             unseen = f"a level that nobody has seen in {CHANGED_SHARE:.0%} of the rows"
-            yield _trial(profile, subject, place, with_unseen, unseen)
+            yield tried(place, with_unseen, unseen)
         if column.role is Role.INPUT:
             missing = f"missing in {CHANGED_SHARE:.0%} of the rows"
-            yield _trial(profile, subject, place, with_missing, missing)
+            yield tried(place, with_missing, missing)
 
 
-def _null_trial(profile: Profile, subject: str) -> Trial:
+def _null_trial(profile: Profile, subject: str, now_s: float) -> Trial:
     injected = f"{NULL_STREAMS} times {LIMIT_ROWS:,} rows as in the reference"
     rung = []
     for seed in range(NULL_STREAMS):
         rows = MadeUpRows(profile, seed).normal(LIMIT_ROWS // BLOCK_ROWS)
-        rung += _alarms(profile, subject, rows)[:1]
+        rung += _alarms(profile, subject, rows, now_s)[:1]
     if len(rung) > 1:
         outcome, told = Outcome.FALSE, rung[0].text
     else:
@@ -67,10 +76,7 @@ def _null_trial(profile: Profile, subject: str) -> Trial:
     return Trial(kind=DRIFT, alarm="no drift", injected=injected, outcome=outcome, told=told)
 
 
-def _trial(profile: Profile, subject: str, place: int, change: Change, injected: str) -> Trial:
-    name = profile.columns[place].name
-    rows = MadeUpRows(profile, place).changed(place, change, LIMIT_ROWS // BLOCK_ROWS)
-    found = next((one for one in _alarms(profile, subject, rows) if one.feature == name), None)
+def _trial(profile: Profile, name: str, injected: str, found: DriftAlarm | None) -> Trial:
     if found is None:
         return Trial(
             kind=DRIFT,
@@ -88,18 +94,20 @@ def _trial(profile: Profile, subject: str, place: int, change: Change, injected:
         alarm=name,
         injected=injected,
         outcome=Outcome.RANG,
-        told=f"after {found.last_row:,} rows: {found.text}",
+        told=f"after {found.last_row:,} rows, {found.severity}",
         data={"alarm": found.id, "severity": found.severity, "feature": name, "text": found.text},
     )
 
 
-def _alarms(profile: Profile, subject: str, rows: Iterator[BlockSums]) -> list[DriftAlarm]:
+def _alarms(
+    profile: Profile, subject: str, rows: Iterator[BlockSums], now_s: float
+) -> list[DriftAlarm]:
     """Let a monitor of its own watch rows up to the first alarms."""
     watched = WatchedVersion(profile, AlarmBook(subject))
     total = RunningTotal("self-test")
     known = 0
     for number, block in enumerate(rows, start=1):
-        total.add(block, float(number))
+        total.add(block, now_s + number)
         if number % AT_ONCE:
             continue
         report = DriftReport(
@@ -110,7 +118,7 @@ def _alarms(profile: Profile, subject: str, rows: Iterator[BlockSums]) -> list[D
             records=total.after(known),
         )
         known = number
-        news = watched.take([report], float(number))
+        news = watched.take([report], now_s + number)
         if news:
             return news
     return []

@@ -22,6 +22,8 @@ class Tried:
     promise: Promise
     profile: Profile | None
     """What its rows are compared with; None: they are not watched for drift."""
+    now_s: float
+    """In seconds since 1970."""
 
 
 def version_trials(tried: Tried) -> Iterator[Trial]:
@@ -43,4 +45,4 @@ def version_trials(tried: Tried) -> Iterator[Trial]:
         )
         return
     yield silence_trial()
-    yield from drift_trials(tried.profile, f"{spec.model} v{spec.version}")
+    yield from drift_trials(tried.profile, f"{spec.model} v{spec.version}", tried.now_s)
