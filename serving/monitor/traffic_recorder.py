@@ -25,7 +25,7 @@ from serving.monitor.traffic import (
     latency_bucket,
 )
 
-FLUSH_BATCHES: Final = 512
+FLUSH_BATCHES: Final = 256
 MAX_ROW_ELEMENTS: Final = 4096
 """Of a sampled row; what is behind them is not looked at."""
 MAX_UNREAD_ROWS: Final = 10_000
