@@ -29,6 +29,7 @@ from serving.monitor.statistics import (
     merge_statistics,
 )
 from serving.predictions.labels.store import LabelStore
+from serving.monitor.totals import Totals
 from serving.wire import refusals
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,7 @@ class Desk:
         self.labels: LabelStore | None = None
         """Where labels are kept; None: no prediction is logged, so there is nothing to label."""
         self.protocol_settings = settings or ProtocolSettings()
+        self.totals = Totals()
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
         self._node = node
 
@@ -123,17 +125,26 @@ class Desk:
         """
         keys = lookup.measured_versions(self.snapshot, model, version)
         counted = await self._counted(keys)
-        return merge_statistics([*(_zero(key) for key in keys), *counted])
+        found = (item for said in counted.values() for item in said if item.key in set(keys))
+        return merge_statistics([*(_zero(key) for key in keys), *found])
 
     async def statistics_by_gpu(self) -> tuple[VersionStatistics, ...]:
-        """Sum the counters of all READY versions over their workers on one GPU, or on the CPU."""
+        """Sum the counters of all READY versions over their workers on one GPU, or on the CPU.
+
+        Over those that have ended, too: see `serving.monitor.totals`.
+        """
         keys = lookup.measured_versions(self.snapshot, "", None)
-        counted = await self._counted(keys)
+        sums = self.totals.take(await self._counted(keys), self.snapshot.versions.keys())
+        counted = [item for item in sums if item.key in set(keys)]
         known = {item.key for item in counted}
         return merge_by_gpu([*(_zero(key) for key in keys if key not in known), *counted])
 
-    async def _counted(self, keys: Collection[VersionKey]) -> list[VersionStatistics]:
-        """Ask this node's workers for what they have counted of some versions."""
+    async def _counted(self, keys: Collection[VersionKey]) -> dict[str, list[VersionStatistics]]:
+        """Ask this node's workers of some versions for all that they have counted.
+
+        Returns:
+            What each said; who said nothing is left out.
+        """
         routes = self.snapshot.routes
         pools = {
             route.pool
@@ -142,13 +153,13 @@ class Desk:
         }
         workers = {worker for pool in pools for worker in routes.pools.get(pool, ())}
         async with asyncio.TaskGroup() as group:
-            asked = [
-                group.create_task(_worker_statistics(worker))
+            asked = {
+                worker.worker: group.create_task(_worker_statistics(worker))
                 for worker in sorted(workers)
                 if worker.node == self._node
-            ]
-        wanted = set(keys)
-        return [item for task in asked for item in task.result() if item.key in wanted]
+            }
+        said = {worker: task.result() for worker, task in asked.items()}
+        return {worker: counted for worker, counted in said.items() if counted is not None}
 
     async def change_trace(
         self, model: str, changes: Mapping[str, TraceValue | None]
@@ -216,14 +227,14 @@ class Desk:
         await self.control.unload(model, dependents=dependents)
 
 
-async def _worker_statistics(worker: WorkerAddress) -> list[VersionStatistics]:
+async def _worker_statistics(worker: WorkerAddress) -> list[VersionStatistics] | None:
     async with LocalHttp(worker.socket) as client:
         try:
             reply = await client.ask("GET", "/worker/statistics", timeout_s=ASK_WORKER_S)
             return msgspec.json.decode(reply.body, type=list[VersionStatistics])
         except (NotReadyError, msgspec.MsgspecError) as error:
             log.info("worker_without_statistics", worker=worker.worker, error=str(error))
-            return []
+            return None
 
 
 def _zero(key: VersionKey) -> VersionStatistics:

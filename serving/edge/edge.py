@@ -51,6 +51,7 @@ FOLDER: Final = "edge"
 FRONT_DESK_SOCKET: Final = "front-desk.sock"
 FRONT_DESK_GRPC_SOCKET: Final = "front-desk-grpc.sock"
 MEMORY_FILE: Final = "snapshot.json"
+TOTALS_FILE: Final = "totals.json"
 LOCK_FILE: Final = "lock"
 TALLY: Final = "traces-taken-"
 LOCAL_NODE: Final = "local"
@@ -224,7 +225,12 @@ class Edge:
 
     async def _start_front_desk(self) -> None:
         run = self._settings.run_dir
-        metrics = NodeMetrics(self._desk, self.status, self._folder / EXPORTER_SOCKET)
+        metrics = NodeMetrics(
+            self._desk,
+            self.status,
+            self._folder / EXPORTER_SOCKET,
+            self._keep_totals if self._outlives else None,
+        )
         generator = GenerateRelay(self._folder / HTTP_SOCKET)
         self._servers = [
             LocalServer(
@@ -274,6 +280,7 @@ class Edge:
             return HaproxyState()
         self._slots = dict(memory.slots)
         self._desk.snapshot = memory.snapshot
+        self._recall_totals()
         log.info("edge_recalled", revision=memory.snapshot.routes.revision)
         return self._wanted(memory.snapshot.routes, memory.slots)
 
@@ -284,6 +291,21 @@ class Edge:
         memory = Remembered(instance=self._instance, snapshot=snapshot, slots=self._slots)
         text = snapshot_file.encode(memory).decode()
         haproxy_process.replace_text(self._folder / MEMORY_FILE, text)
+
+    def _keep_totals(self) -> None:
+        text = self._desk.totals.encode(self._instance).decode()
+        haproxy_process.replace_text(self._folder / TOTALS_FILE, text)
+
+    def _recall_totals(self) -> None:
+        """Count on from where the last edge was: a sum that fell would be read as new calls."""
+        try:
+            is_read = self._desk.totals.recall(
+                (self._folder / TOTALS_FILE).read_bytes(), self._instance
+            )
+        except FileNotFoundError:
+            return
+        if not is_read:
+            log.warning("totals_not_recalled", path=str(self._folder / TOTALS_FILE))
 
     def _haproxy_spec(self) -> HaproxySpec:
         settings = self._settings

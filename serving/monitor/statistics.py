@@ -120,6 +120,10 @@ class VersionStatistics:
     """What its data contract has seen; None: it has none."""
     stages: tuple[StageTimes, ...] = ()
     """How long its answered calls took, by how they came."""
+    began_ns: int = 0
+    """When its worker began to count, on that one's clock; 0 in sums."""
+    age_s: float = 0.0
+    """Seconds since then; 0 in sums."""
 
     @property
     def key(self) -> VersionKey:
@@ -366,4 +370,6 @@ class StatisticsRecorder:
             pending_count=pending_count,
             log=None if self.log is None else self.log.counts(),
             stages=self.traffic.counted_stages(),
+            began_ns=self.traffic.began_ns,
+            age_s=(now_ns - self.traffic.began_ns) / 1e9,
         )
