@@ -9,9 +9,9 @@ neighbours disturb the others.
 
 Recorded on 2026-11-27, 2 CPUs of an AMD EPYC beside busy neighbours (an empty loop took 51 ns a
 turn): 0.29 µs a call before and 2.26 µs now for batches of one call, 0.09 and 0.61 µs for eight,
-0.07 and 0.39 µs for 64; half of that is for the histograms of stages. The batcher took 48 to 63 µs for one call alone there, before
-and after, and 10 to 12 µs for each of eight: the difference is below what runs differ by. A sampled
-row of 1,000 values took 46 to 65 µs a batch, while outputs are watched.
+0.07 and 0.39 µs for 64; half of that is for the histograms of stages. The batcher took 48 to 63 µs
+for one call alone there, and 10 to 12 µs for each of eight: the difference is below what runs
+differ by. A sampled row of 1,000 values took 46 to 65 µs a batch, while outputs are watched.
 """
 
 import sys

@@ -1,27 +1,40 @@
-"""`bascule metrics`: what `:8002/metrics` says."""
+"""`bascule metrics`: what `:8002/metrics` says, and what is made of it for others' tools."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from runtimes.errors import InvalidArgumentError
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
+from serving.monitor.alerting.rules_file import alerts
+from serving.monitor.alerting.slo import DEFAULT, Slo, read_slo
 from serving.monitor.metric_list import all_metrics, haproxy_metrics, metrics_page
+from serving.monitor.monitoring_files import board_files, prometheus_files
+
+SloFile = Annotated[
+    Path | None, typer.Option("--slo", metavar="FILE", help="What was promised: slo.yaml.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where the files are written.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    metrics = typer.Typer(
-        help="What :8002/metrics says.",
+    group = typer.Typer(
+        help="What :8002/metrics says, and rules and boards that are made of it.",
         no_args_is_help=True,
-        epilog="Example: bascule metrics list",
+        epilog="Examples: bascule metrics list · bascule metrics rules --slo slo.yaml --out rules",
     )
-    metrics.command("list", epilog="Examples: bascule metrics list · bascule metrics list --json")(
-        list_metrics
-    )
-    app.add_typer(metrics, name="metrics")
+    group.command("list", epilog="Example: bascule metrics list --json")(list_metrics)
+    group.command(epilog="Example: bascule metrics rules --slo slo.yaml --out prometheus")(rules)
+    group.command(epilog="Example: bascule metrics boards --out grafana")(boards)
+    app.add_typer(group, name="metrics")
 
 
 def list_metrics(
@@ -45,3 +58,51 @@ def list_metrics(
     for one in metrics:
         table.add_row(one.name, one.kind, " ".join(one.labels), one.help, one.when.value)
     console().print(table)
+
+
+def rules(*, slo: SloFile = None, out: Out = None, as_json: Json = False) -> None:
+    """List the alerts for Prometheus, or write its rules and an example of its configuration."""
+    promised = _promised(slo)
+    if out is not None:
+        _write(out, prometheus_files(promised))
+        return
+    found = [*alerts(promised)]
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("alert", "severity", "holds for", "says"):
+        table.add_column(column)
+    for one in found:
+        table.add_row(one.name, one.severity, one.after, one.summary)
+    console().print(table)
+
+
+def boards(*, out: Out = None, as_json: Json = False) -> None:
+    """List the boards for Grafana, or write them as files that it imports."""
+    files = board_files()
+    if out is not None:
+        _write(out, files)
+    elif as_json:
+        print_json(sorted(files))
+    else:
+        typer.echo("\n".join(sorted(files)))
+
+
+def _promised(path: Path | None) -> Slo:
+    if path is None:
+        return DEFAULT
+    try:
+        return read_slo(path.read_text())
+    except OSError as error:
+        raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+            typer.echo(str(folder / name))
+    except OSError as error:
+        raise InvalidArgumentError(f"{folder} cannot be written: {error.strerror}") from error

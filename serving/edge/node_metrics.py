@@ -24,6 +24,7 @@ from serving.monitor.exposition import Sample
 from serving.monitor.gpu_samples import gpu_samples, xid_samples
 from serving.monitor.labels.samples import label_samples
 from serving.monitor.quality.samples import quality_samples
+from serving.registry.version import VersionState
 
 log = structlog.get_logger(__name__)
 
@@ -35,18 +36,26 @@ HAPROXY_METRICS: Final = "/metrics?scope=global&scope=frontend"
 class NodeMetrics:
     """Renders this node's metrics; a part that does not answer is left out."""
 
-    def __init__(self, desk: Desk, edge: Callable[[], EdgeStatus], exporter: Path) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        edge: Callable[[], EdgeStatus],
+        exporter: Path,
+        remember: Callable[[], None] | None = None,
+    ) -> None:
         """Remember whom to ask.
 
         Args:
             desk: The workers' counters and the cluster's state.
             edge: This edge about itself.
             exporter: Socket of HAProxy's own exporter.
+            remember: Keeps the totals for the next edge; None: there will be none.
         """
         self._desk = desk
         self._edge = edge
         self._exporter = exporter
         self._nvml = SystemNvml()
+        self._remember = remember
 
     async def render(self) -> bytes:
         """Return the text of a scrape."""
@@ -57,6 +66,8 @@ class NodeMetrics:
             machine = group.create_task(asyncio.to_thread(_machine_samples))
             gpus = group.create_task(asyncio.to_thread(read_gpus, self._nvml))
             haproxy = group.create_task(self._haproxy())
+        if self._remember is not None:
+            self._remember()
         load_s = {
             (key.model, key.version): record.served.load_s
             for key, record in self._desk.snapshot.versions.items()
@@ -82,6 +93,8 @@ class NodeMetrics:
         for state, count in sorted(states.items()):
             yield Sample(catalogue.VERSIONS_BY_STATE, count, (state.value,))
         for key, record in snapshot.versions.items():
+            is_ready = int(record.state is VersionState.READY)
+            yield Sample(catalogue.VERSION_READY, is_ready, (key.model, str(key.version)))
             for (code, severity), count in _by_code(record.findings).items():
                 labels = (key.model, str(key.version), code, severity)
                 yield Sample(catalogue.FINDINGS, count, labels)

@@ -260,6 +260,9 @@ MONITOR_SKIPPED: Final = of_version(
 VERSIONS_BY_STATE: Final = MetricSpec(
     name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
 )
+VERSION_READY: Final = of_version(
+    "bascule_version_ready", "gauge", "1 if the version can answer", when=When.KNOWN
+)
 FINDINGS: Final = of_version(
     "bascule_preflight_findings",
     "gauge",

@@ -9,8 +9,9 @@ from serving.monitor.metric_spec import Kind, MetricSpec
 HEAD: Final = """# Metrics
 
 All that `:8002/metrics` of a node says, in Prometheus' text format. Made by `make docs` from the
-catalogue in the code; `bascule metrics list` prints the same. What is counted of a version is
-the sum of the node's workers; sum over nodes for an instance.
+catalogue in the code; `bascule metrics list` prints the same. What is counted of a version is the
+sum over the node's workers and those that it had before: it goes on when a worker is restarted or
+replaced, and begins at 0 when the version is new on the node. Sum over nodes for an instance.
 
 """
 

@@ -21,6 +21,7 @@ class When(StrEnum):
 
     ALWAYS = "always"
     VERSION = "for each version that can answer"
+    KNOWN = "for each version that is wanted, ready or not"
     TRAFFIC = "once a version has answered a call"
     WORKER = "for each worker process"
     CACHE = "where a version has a response cache"

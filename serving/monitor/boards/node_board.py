@@ -1,0 +1,125 @@
+"""The board of nodes: processors, memory, GPUs, workers, HAProxy."""
+
+from serving.monitor import catalogue, haproxy_catalogue, node_catalogue
+from serving.monitor.boards.layout import Board, Row
+from serving.monitor.boards.queries import JOBS, line, per_second, value
+
+
+def node_board() -> Board:
+    """Return the board."""
+    return Board(
+        name="node",
+        title="Bascule: nodes and GPUs",
+        about="What the machines do.",
+        variables=(JOBS,),
+        rows=(
+            _nodes(),
+            _pressure(),
+            _gpus(),
+        ),
+    )
+
+
+def _nodes() -> Row:
+    """Show machines, workers and HAProxy."""
+    used = value(catalogue.CPU_MEMORY_USED, by="instance")
+    total = value(catalogue.CPU_MEMORY_TOTAL, by="instance")
+    proxy = 'proxy=~"http|grpc"'
+    by = "instance, proxy"
+    return Row(
+        title="Nodes",
+        panels=(
+            line(
+                "Processors",
+                value(catalogue.CPU_UTILIZATION, by="instance"),
+                "{{instance}}",
+                "percentunit",
+            ),
+            line("Memory", f"{used} / {total}", "{{instance}}", "percentunit"),
+            line(
+                "Memory of workers",
+                value(catalogue.WORKER_RSS, by="pool, worker"),
+                "{{pool}} {{worker}}",
+                "bytes",
+            ),
+            line(
+                "HAProxy's spare time",
+                value(haproxy_catalogue.IDLE, by="instance", how="min"),
+                "{{instance}}",
+                "percent",
+            ),
+            line(
+                "Connections",
+                value(haproxy_catalogue.FRONTEND_SESSIONS, proxy, by=by),
+                "{{instance}} {{proxy}}",
+            ),
+            line(
+                "Requests",
+                per_second(haproxy_catalogue.FRONTEND_REQUESTS, proxy, by=by),
+                "{{instance}} {{proxy}}",
+                "reqps",
+            ),
+            line(
+                "Bytes from clients",
+                per_second(haproxy_catalogue.FRONTEND_BYTES_IN, proxy, by=by),
+                "{{instance}} {{proxy}}",
+                "Bps",
+            ),
+            line(
+                "Bytes to clients",
+                per_second(haproxy_catalogue.FRONTEND_BYTES_OUT, proxy, by=by),
+                "{{instance}} {{proxy}}",
+                "Bps",
+            ),
+        ),
+    )
+
+
+def _pressure() -> Row:
+    """Show what slows a node down, and whether workers differ."""
+    by = "instance"
+    stolen = per_second(node_catalogue.STOLEN, by=by)
+    throttled = per_second(node_catalogue.THROTTLED, by=by)
+    hot = per_second(node_catalogue.THERMAL, by=by)
+    issues = value(node_catalogue.ENVIRONMENT_ISSUES, by="kind")
+    changes = value(node_catalogue.ENVIRONMENT_CHANGES, by="kind")
+    fingerprints = value(node_catalogue.ENVIRONMENT, by="model, version, fingerprint", how="sum")
+    stalled = per_second(node_catalogue.STALLED, by=f"{by}, resource")
+    return Row(
+        title="Environment and pressure",
+        panels=(
+            line("Time in which tasks waited", stalled, "{{instance}} {{resource}}", "percentunit"),
+            line("Processor time that others got", stolen, "{{instance}}", "percentunit"),
+            line("Periods over the quota", throttled, "{{instance}}"),
+            line("Slowed down by heat", hot, "{{instance}}"),
+            line("Environments that are not right", issues, "{{kind}}"),
+            line("Changes that were told", changes, "{{kind}}"),
+            line(
+                "Workers by what they compute with",
+                fingerprints,
+                "{{model}}:{{version}} {{fingerprint}}",
+            ),
+        ),
+    )
+
+
+def _gpus() -> Row:
+    """Show GPUs."""
+    gpu = "instance, gpu_uuid"
+    gpu_legend = "{{instance}} {{gpu_uuid}}"
+    busy = value(catalogue.GPU_UTILIZATION, by=gpu)
+    memory = value(catalogue.GPU_MEMORY_USED, by=gpu)
+    return Row(
+        title="GPUs",
+        panels=(
+            line("Use", busy, gpu_legend, "percentunit"),
+            line("Memory", memory, gpu_legend, "bytes"),
+            line("Power", value(catalogue.GPU_POWER_USAGE, by=gpu), gpu_legend, "watt"),
+            line(
+                "Energy",
+                per_second(catalogue.GPU_ENERGY, by=gpu),
+                gpu_legend,
+                "watt",
+            ),
+        ),
+    )
