@@ -146,7 +146,7 @@ def _stages() -> Row:
     spent = per_second(catalogue.STAGE_SECONDS, OURS, MODEL, by=f"{version}, stage", part="sum")
     count = per_second(catalogue.REQUEST_SECONDS, OURS, MODEL, by=version, part="count")
     stages = Query(
-        expression=f"{spent} / on ({version}) group_left ({count} > 0)",
+        expression=f"{spent} / on ({version}) group_left () ({count} > 0)",
         legend=f"{legend} {{{{stage}}}}",
     )
     rows_per_run = per_second(catalogue.INFERENCES, MODEL, by=version)
@@ -205,7 +205,7 @@ def _side_by_side() -> Row:
         panels=(
             line(
                 "Share of the calls",
-                f"{calls(version, MODEL)} / on (model) group_left ({every} > 0)",
+                f"{calls(version, MODEL)} / on (model) group_left () ({every} > 0)",
                 legend,
                 "percentunit",
                 "Copies of shadow traffic count for the version that answers them.",
