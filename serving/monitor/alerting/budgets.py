@@ -1,7 +1,7 @@
 """How fast error budgets burn: the series that are computed ahead, and the alerts on them.
 
 With a budget for 30 days, burning at 14.4 for an hour spends 2 % of it, at 6 for 6 hours 5 %, at 3
-for a day 10 %, at 1 for 3 days 10 %. Each alert wants a long window, so that a short spike does not
+for a day 10 %, at 1 for 3 days 10 %. Each alert wants a long window, so that a short burst does not
 ring, and a short one, so that it ends soon after the trouble. A model whose calls are too few is
 left out.
 """

@@ -26,7 +26,7 @@ def promtool(*words: str, folder: Path = DEPLOYED) -> str:
 
 @pytest.mark.parametrize("name", ["rules_test.yaml", "rules_days_test.yaml"])
 def test_the_rules_ring_when_they_have_to_and_only_then(name: str) -> None:
-    """Outages, slow burns, spikes, silence, resets, no traffic: the unit tests beside the rules."""
+    """Outages, slow burns, bursts, silence, resets, no traffic: the unit tests beside the rules."""
     assert "SUCCESS" in promtool("test", "rules", name)
 
 

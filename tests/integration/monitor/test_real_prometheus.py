@@ -118,7 +118,8 @@ def test_every_query_of_a_board_is_valid(prometheus: Prometheus, board: Any) -> 
         found = prometheus.query(text.replace("$__rate_interval", "5m"))
         assert found is not None, query
         specs = [spec_by_series()[name] for name in selected([query])]
-        if all(spec.when not in NOT_HERE for spec in specs):
+        has_all = all(spec.when not in NOT_HERE for spec in specs)
+        if has_all and 'transport="copy"' not in query:  # no version has shadow traffic here
             assert found, query
 
 
