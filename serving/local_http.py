@@ -1,6 +1,6 @@
 """HTTP to our own processes on this machine: JSON over a unix socket, every call with a limit."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +46,20 @@ class LocalHttp:
         await self._session.close()
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", *, timeout_s: float = 5.0
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        timeout_s: float = 5.0,
+        headers: Mapping[str, str] | None = None,
     ) -> LocalReply:
         """Send one request and read the whole reply.
 
         Raises:
             NotReadyError: Nobody listens there, or no reply came in time.
         """
-        async with self._request(method, path, body, timeout_s) as response:
+        async with self._request(method, path, body, timeout_s, headers) as response:
             return LocalReply(response.status, await response.read())
 
     async def lines(
@@ -76,14 +82,19 @@ class LocalHttp:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, body: bytes, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not _is_there(self._socket):  # a look costs a hundredth of a try
             raise NotReadyError(f"{method} {path}: nobody has opened {self._socket} yet")
         limit = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._session.request(
-                method, f"http://local{path}", data=body, timeout=limit
+                method, f"http://local{path}", data=body, timeout=limit, headers=headers
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -169,6 +170,15 @@ class _Environment(BaseSettings):
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
+    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = Field(
+        "", description="where spans of calls are sent, as http://127.0.0.1:4318; empty: nowhere"
+    )
+    otlp_share: float = Field(
+        0.01, ge=0, le=1, description="share of the calls without a trace context that is traced"
+    )
+    access_log: Literal["off", "errors", "all"] = Field(
+        "off", description="which requests HAProxy logs as JSON, in logs/haproxy.log of the home"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
 
     def to_settings(self) -> "Settings":
@@ -214,6 +224,9 @@ class Settings:
     log_level: str
     environment_look_s: float = 10.0
     trace_file: Path | None = None
+    access_log: Literal["off", "errors", "all"] = "off"
+    otlp_endpoint: str = ""
+    otlp_share: float = 0.01
     events_file: Path | None = None
     cache_size_bytes: int = 64 << 20
     prediction_log: str = ""
@@ -261,8 +274,8 @@ def load_settings(**flags: object) -> Settings:
     """Build the settings from flags (None: not given) and the environment.
 
     Raises:
-        InvalidArgumentError: A value is out of bounds, a variable is unknown, or `home` is too
-            long for the unix sockets in it.
+        InvalidArgumentError: A value is out of bounds, a variable is unknown, `home` is too
+            long for the unix sockets in it, or a package is missing that a setting needs.
     """
     _refuse_unknown(os.environ)
     given = {name: value for name, value in flags.items() if value is not None}
@@ -275,6 +288,11 @@ def load_settings(**flags: object) -> Settings:
             f"setting '{name}': {first['msg']}, got {str(first['input'])[:80]!r} "
             f"(flag --{name.replace('_', '-')} or BASCULE_{name.upper()})"
         ) from error
+    if settings.otlp_endpoint and not _can_send_spans():
+        raise InvalidArgumentError(
+            "BASCULE_OTLP_ENDPOINT is set, and the packages that send spans are not installed: "
+            "pip install 'bascule[otel]'"
+        )
     try:
         longest = len(str(settings.run_dir).encode())
     except UnicodeEncodeError as error:
@@ -288,6 +306,13 @@ def load_settings(**flags: object) -> Settings:
             f"{MAX_SOCKET_PATH_BYTES} bytes): choose a shorter path"
         )
     return settings
+
+
+def _can_send_spans() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # a package above it is not there
+        return False
 
 
 def whole_path(path: Path, what: str) -> Path:

@@ -34,6 +34,7 @@ from serving.edge.label_calls import label_calls
 from serving.edge.label_keeper import LabelKeeper
 from serving.edge.local_server import LocalServer
 from serving.edge.node_metrics import NodeMetrics
+from serving.edge.pool_samples import pool_samples
 from serving.edge.protocol_settings import ProtocolSettings
 from serving.edge.quality_call import quality_calls
 from serving.edge.regions import RegionBook, RegionPolicy
@@ -42,6 +43,7 @@ from serving.edge.sequence_peers import PeerTeller
 from serving.edge.snapshot_file import Remembered
 from serving.errors import NotReadyError
 from serving.logs import switches_of
+from serving.monitor.exposition import Sample
 from serving.settings import Settings
 from serving.supervise import child_environment
 
@@ -229,6 +231,7 @@ class Edge:
             self._desk,
             self.status,
             self._folder / EXPORTER_SOCKET,
+            self._pool_samples,
             self._keep_totals if self._outlives else None,
         )
         generator = GenerateRelay(self._folder / HTTP_SOCKET)
@@ -292,6 +295,9 @@ class Edge:
         text = snapshot_file.encode(memory).decode()
         haproxy_process.replace_text(self._folder / MEMORY_FILE, text)
 
+    async def _pool_samples(self) -> list[Sample]:
+        return [*pool_samples(await self._keeper.backend_statistics(), self._slots)]
+
     def _keep_totals(self) -> None:
         text = self._desk.totals.encode(self._instance).decode()
         haproxy_process.replace_text(self._folder / TOTALS_FILE, text)
@@ -323,6 +329,7 @@ class Edge:
                 threads=settings.haproxy_threads,
                 max_request_bytes=settings.max_request_bytes,
                 max_connections=haproxy_process.connection_limit(),
+                access_log=settings.access_log,
             ),
             env=child_environment(settings.home, self._instance),
             log_file=settings.log_dir / "haproxy.log",

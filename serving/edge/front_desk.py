@@ -26,6 +26,7 @@ from serving.edge.json_body import MAX_BODY_BYTES, BodyRoom, json_object
 from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
+from serving.edge.trace_context import trace_context
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
 from serving.monitor.triton_statistics import triton_statistics
@@ -229,6 +230,7 @@ class _HttpDesk:
             await self._large_object(request),
             found.served.inputs,
             coding=request.headers.get("content-encoding", ""),
+            traced=trace_context(request.headers.items()),
         )
 
 

@@ -1,7 +1,7 @@
 """Answers `generate`: sends the flat JSON into the edge again as an infer call."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,13 @@ class GenerateRelay:
         self._edge = edge
 
     async def ask(
-        self, path: str, asked: Json, inputs: Sequence[TensorSpec], *, coding: str
+        self,
+        path: str,
+        asked: Json,
+        inputs: Sequence[TensorSpec],
+        *,
+        coding: str,
+        traced: Mapping[str, str] | None = None,
     ) -> LocalReply:
         """Infer; a success has the flat JSON as its body, a failure is the edge's or worker's.
 
@@ -35,6 +41,7 @@ class GenerateRelay:
             asked: Its body.
             inputs: What the model takes.
             coding: Its Content-Encoding; empty where it has none.
+            traced: The headers of its trace context.
 
         Raises:
             InvalidArgumentError: The body is compressed, or does not fit the inputs.
@@ -47,7 +54,7 @@ class GenerateRelay:
         body = msgspec.json.encode(into_infer(asked, inputs))
         target = path[: path.rindex(ACTION)] + "/infer"
         async with LocalHttp(str(self._edge)) as edge:
-            reply = await edge.ask("POST", target, body, timeout_s=LIMIT_S)
+            reply = await edge.ask("POST", target, body, timeout_s=LIMIT_S, headers=traced)
         if reply.status != 200:  # noqa: PLR2004  HTTP's OK
             return reply
         # The standard library's parser knows NaN and the infinities, as replies write them.

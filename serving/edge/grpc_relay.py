@@ -11,6 +11,7 @@ import grpc
 
 from runtimes.errors import BasculeError
 from serving.edge.message_room import MessageRoom
+from serving.edge.trace_context import trace_context
 from serving.errors import WIRE
 from serving.wire import coding
 
@@ -55,7 +56,10 @@ class InferRelay:
         Raises:
             grpc.aio.AioRpcError: It failed, with the status that its caller shall see.
         """
-        reply: bytes = await self._call(message, timeout=context.time_remaining())
+        traced = tuple(trace_context(context.invocation_metadata() or ()).items())
+        reply: bytes = await self._call(
+            message, timeout=context.time_remaining(), metadata=traced or None
+        )
         return reply
 
     async def inflated(self, request: bytes) -> bytes:

@@ -120,9 +120,13 @@ class AdminSocket:
                 return int(columns["scur"]) + int(columns["qcur"])
         return 0
 
+    async def backend_statistics(self) -> str:
+        """Return what HAProxy says of its backends, as CSV."""
+        return await self.ask("show stat -1 2 -1")
+
     async def running_call_count(self) -> int:
         """Calls that run or wait anywhere behind the pools' backends."""
-        head, *rows = (await self.ask("show stat -1 2 -1")).splitlines()
+        head, *rows = (await self.backend_statistics()).splitlines()
         names = head.removeprefix("# ").split(",")
         columns = (dict(zip(names, row.split(","), strict=False)) for row in rows if row)
         return sum(

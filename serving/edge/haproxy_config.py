@@ -29,6 +29,7 @@ from typing import Final
 
 from runtimes.errors import Code
 from serving.edge.haproxy_errorfiles import DIED, FRONT_DESK_DIED, error_files, http_faults
+from serving.edge.haproxy_log import AccessLog, log_lines, log_target
 from serving.edge.haproxy_replies import grpc_fault, grpc_faults, grpc_reply, json_reply
 from serving.edge.message_room import SIZE_HEADER
 from serving.edge.routes import SHARE_SCALE
@@ -77,6 +78,7 @@ class EdgeLayout:
     threads: int
     max_request_bytes: int
     max_connections: int
+    access_log: AccessLog = "off"
 
 
 def slot_names(count: int) -> tuple[str, ...]:
@@ -131,7 +133,7 @@ def _global(layout: EdgeLayout, digest: str) -> str:
     tune.h2.fe.initial-window-size 262144  # 64 KiB, the default, throttles uploads
     tune.h2.be.initial-window-size 262144
     tune.pool-low-fd-ratio 40
-"""
+{log_target(layout.access_log)}"""
 
 
 def _defaults() -> str:
@@ -170,7 +172,7 @@ def _http_frontend(layout: EdgeLayout) -> str:
     return f"""frontend http from own
     bind {layout.http}
     bind unix@{HTTP_SOCKET} mode 600
-{_lines(http_faults())}
+{log_lines(layout.access_log)}{_lines(http_faults())}
 {_acls()}
     acl names_version path,field(5,/) -m str versions
     acl infer_path path_reg ^/v2/models/[^/]+(/versions/[0-9]+)?/infer$
@@ -209,7 +211,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     bind {layout.grpc}
     bind unix@{RELAY_SOCKET} proto h2 mode 600
     timeout client 3600s                   # a stream may be silent between its calls
-{_lines(grpc_faults())}
+{log_lines(layout.access_log)}{_lines(grpc_faults())}
 {_acls()}
     acl too_large {GRPC_SIZE} -m int gt {limit}
     acl compressed var(txn.flag) -m str 01

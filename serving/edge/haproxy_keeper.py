@@ -114,6 +114,10 @@ class HaproxyKeeper:
         """Calls in flight between the edge and the workers."""
         return await self._admin.running_call_count()
 
+    async def backend_statistics(self) -> str:
+        """What HAProxy says of its backends, as CSV."""
+        return await self._admin.backend_statistics()
+
     async def refuse_calls(self) -> None:
         """Answer every new call with "exiting" from now on."""
         await self._admin.ask("experimental-mode on; set var proc.draining bool(true)")

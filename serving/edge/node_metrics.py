@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,7 @@ class NodeMetrics:
         desk: Desk,
         edge: Callable[[], EdgeStatus],
         exporter: Path,
+        pools: Callable[[], Awaitable[list[Sample]]],
         remember: Callable[[], None] | None = None,
     ) -> None:
         """Remember whom to ask.
@@ -49,12 +50,14 @@ class NodeMetrics:
             desk: The workers' counters and the cluster's state.
             edge: This edge about itself.
             exporter: Socket of HAProxy's own exporter.
+            pools: Asks HAProxy about its pools.
             remember: Keeps the totals for the next edge; None: there will be none.
         """
         self._desk = desk
         self._edge = edge
         self._exporter = exporter
         self._nvml = SystemNvml()
+        self._pools = pools
         self._remember = remember
 
     async def render(self) -> bytes:
@@ -66,6 +69,7 @@ class NodeMetrics:
             machine = group.create_task(asyncio.to_thread(_machine_samples))
             gpus = group.create_task(asyncio.to_thread(read_gpus, self._nvml))
             haproxy = group.create_task(self._haproxy())
+            pools = group.create_task(self._pool_samples())
         if self._remember is not None:
             self._remember()
         load_s = {
@@ -79,6 +83,7 @@ class NodeMetrics:
             *machine.result(),
             *gpu_samples(gpus.result(), _pids(status.result(), self._edge().node)),
             *self._own_samples(),
+            *pools.result(),
             *_worker_samples(status.result()),
             *_event_samples(status.result()),
             *drift_samples(drift.result()),
@@ -117,6 +122,13 @@ class NodeMetrics:
         except (BasculeError, TimeoutError) as error:
             log.info("metrics_without_drift", error=str(error))
             return ()
+
+    async def _pool_samples(self) -> list[Sample]:
+        try:
+            return await self._pools()
+        except NotReadyError as error:
+            log.info("metrics_without_pools", error=error.message)
+            return []
 
     async def _haproxy(self) -> bytes:
         async with LocalHttp(str(self._exporter)) as client:

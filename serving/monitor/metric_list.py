@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from serving.monitor import catalogue, haproxy_catalogue, label_catalogue, node_catalogue
+from serving.monitor import (
+    catalogue,
+    edge_catalogue,
+    haproxy_catalogue,
+    label_catalogue,
+    node_catalogue,
+)
 from serving.monitor.metric_spec import Kind, MetricSpec
 
 HEAD: Final = """# Metrics
@@ -25,7 +31,7 @@ It says more than these, under its own names; rules and boards look at:
 
 def all_metrics() -> tuple[MetricSpec, ...]:
     """Return every metric of ours and Triton's, in the catalogue's order."""
-    catalogues = (catalogue, node_catalogue, label_catalogue)
+    catalogues = (catalogue, edge_catalogue, node_catalogue, label_catalogue)
     found = (value for each in catalogues for value in vars(each).values())
     return tuple(value for value in found if isinstance(value, MetricSpec))
 

@@ -23,6 +23,7 @@ class When(StrEnum):
     VERSION = "for each version that can answer"
     KNOWN = "for each version that is wanted, ready or not"
     TRAFFIC = "once a version has answered a call"
+    POOL = "for each pool of workers"
     WORKER = "for each worker process"
     CACHE = "where a version has a response cache"
     PREDICTION_LOG = "where a version's predictions are logged"

@@ -31,6 +31,13 @@ def worker_argv(
         *((f"--cuda-gpus={','.join(gpus)}",) if settings.cuda_shared_memory else ()),
         *drift_arguments(settings),
         *log_arguments(settings),
+        *_span_arguments(settings),
         *("--drain-s", str(settings.drain_s), "--log-level", settings.log_level),
         *("--server-id", settings.server_id, f"--gpus={devices}"),
     )
+
+
+def _span_arguments(settings: Settings) -> tuple[str, ...]:
+    if not settings.otlp_endpoint:
+        return ()
+    return (f"--spans={settings.otlp_endpoint}", f"--spans-share={settings.otlp_share}")

@@ -12,6 +12,7 @@ from serving.monitor.drift_order import DriftOrder
 from serving.monitor.drift_order import decode_order as decode_drift
 from serving.predictions.order import LogOrder, decode_order
 from serving.registry.version import ServingPolicy, VersionSpec
+from serving.worker.span_order import SpanOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Arguments:
     """Where answered calls are kept; None: nowhere."""
     drift: DriftOrder | None
     """How rows are watched for drift; None: they are not."""
+    spans: SpanOrder | None
+    """Where spans of answered calls go; None: nowhere."""
     drain_s: float
     log_level: str
     server_id: str
@@ -104,6 +107,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         cache_size_bytes=given.cache_size_bytes,
         prediction_log=given.prediction_log,
         drift=given.drift,
+        spans=SpanOrder(endpoint=given.spans, share=given.spans_share) if given.spans else None,
         drain_s=given.drain_s,
         log_level=given.log_level,
         server_id=given.server_id,
@@ -140,6 +144,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-request-bytes", type=int, default=1 << 30, help="largest body that is read")
     add("--max-inflated-bytes", type=int, default=64 << 20, help="largest decompressed body")
     add("--max-queue-bytes", type=int, default=2 << 30, help="bytes that may wait in all queues")
+    add("--spans", metavar="URL", help="receiver of spans, OTLP over HTTP; else none are made")
+    add("--spans-share", type=float, default=0.0, help="of the calls without a trace context")
     add("--prediction-log", type=_log_order, help="LogOrder as JSON; without it nothing is logged")
     add("--drift", type=_drift_order, help="DriftOrder as JSON; without it nothing is watched")
     add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")

@@ -22,6 +22,7 @@ from serving.worker.admission import QueueLimits, crowd_refusal, refusal
 from serving.worker.batch_count import BatchCounter
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
+from serving.worker.log_fields import call_fields
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.recorder import LOOP_SLOT
@@ -291,7 +292,7 @@ class Batcher:
             try:
                 is_sent = not item.is_gone and item.finish(outputs)
             except Exception:  # process edge: one call's reply must not take its batch-mates'
-                log.exception("call_not_finished")
+                log.exception("call_not_finished", **call_fields(item))
                 is_sent = False
                 self._tell(item, EngineError("internal error; the worker's log has it"))
             if not is_sent:
@@ -315,7 +316,7 @@ class Batcher:
         try:
             item.fail(error)
         except Exception:  # process edge, as in `_finish`
-            log.exception("call_not_failed")
+            log.exception("call_not_failed", **call_fields(item))
 
     def _count_failure(
         self, item: QueuedCall, error: BasculeError | None, reason: FailureReason

@@ -20,6 +20,7 @@ from serving.worker.batcher import NS_PER_S
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.loaded import LoadedVersion
+from serving.worker.log_fields import call_fields
 from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate
 from serving.worker.queued import QueuedCall
 from serving.worker.shadow.message import RawRequest
@@ -176,7 +177,7 @@ class Exchange(QueuedCall):
         except BasculeError as error:
             self.fail(error)
         except Exception:  # process edge: nothing that a client sends may end the connection
-            log.exception("call_failed")
+            log.exception("call_failed", **call_fields(self))
             self.fail(EngineError("internal error; the worker's log has it"))
 
     def finish(self, outputs: Sequence[Array]) -> bool:
@@ -190,7 +191,7 @@ class Exchange(QueuedCall):
             self.fail(error)
             return False
         except Exception:  # process edge: one call's reply must not take its batch-mates'
-            log.exception("reply_failed")
+            log.exception("reply_failed", **call_fields(self))
             self.fail(EngineError("internal error; the worker's log has it"))
             return False
         return True
@@ -337,7 +338,7 @@ class Exchange(QueuedCall):
         except BasculeError as error:
             self.fail(error)
         except Exception:  # process edge, as in `start`
-            log.exception("call_failed")
+            log.exception("call_failed", **call_fields(self))
             self.fail(EngineError("internal error; the worker's log has it"))
 
     def _unpack_in_thread(self, body: Buffer) -> None:
@@ -362,7 +363,7 @@ class Exchange(QueuedCall):
         except BasculeError as error:
             self.fail(error)
         except Exception:  # process edge, as in `start`
-            log.exception("call_failed")
+            log.exception("call_failed", **call_fields(self))
             self.fail(EngineError("internal error; the worker's log has it"))
 
     def _send(self, reply: Sequence[Buffer]) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from runtimes.contract import Array, LoadedModel
 from runtimes.errors import BasculeError, EngineError
+from serving.worker.log_fields import batch_fields
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import FIRST_THREAD_SLOT, SLOT_COUNT, Note
 from serving.worker.stacking import OutputRowsError, Stacker
@@ -120,7 +121,7 @@ class VersionRunner:
         except BasculeError as expected:
             error = expected
         except Exception:  # process edge: whatever an engine throws is one batch's failure
-            log.exception("run_failed")
+            log.exception("run_failed", **batch_fields(batch))
             error = EngineError("internal error while the model ran; the worker's log has it")
         else:
             look_ns = 0

@@ -1,6 +1,6 @@
 """The board of nodes: processors, memory, GPUs, workers, HAProxy."""
 
-from serving.monitor import catalogue, haproxy_catalogue, node_catalogue
+from serving.monitor import catalogue, edge_catalogue, haproxy_catalogue, node_catalogue
 from serving.monitor.boards.layout import Board, Row
 from serving.monitor.boards.queries import JOBS, line, per_second, value
 
@@ -14,6 +14,7 @@ def node_board() -> Board:
         variables=(JOBS,),
         rows=(
             _nodes(),
+            _edge(),
             _pressure(),
             _gpus(),
         ),
@@ -71,6 +72,25 @@ def _nodes() -> Row:
                 "{{instance}} {{proxy}}",
                 "Bps",
             ),
+        ),
+    )
+
+
+def _edge() -> Row:
+    """Show what HAProxy says of pools."""
+    times = value(edge_catalogue.EDGE_TIME, by="pool, part")
+    again = per_second(edge_catalogue.EDGE_RETRIES, by="pool, way")
+    errors = per_second(edge_catalogue.EDGE_ERRORS, by="pool, kind")
+    waiting = value(edge_catalogue.EDGE_WAITING, by="pool", how="sum")
+    workers = value(edge_catalogue.EDGE_WORKERS_UP, by="pool", how="sum")
+    return Row(
+        title="Edge",
+        panels=(
+            line("HAProxy's means", times, "{{pool}} {{part}}", "s", "Of the last 1,024 calls."),
+            line("Sent again", again, "{{pool}} {{way}}", "reqps"),
+            line("Trouble with workers", errors, "{{pool}} {{kind}}", "reqps"),
+            line("Waiting at the edge", waiting, "{{pool}}"),
+            line("Workers that get calls", workers, "{{pool}}"),
         ),
     )
 

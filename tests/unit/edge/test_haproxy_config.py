@@ -2,11 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from serving.edge.haproxy_config import EdgeLayout, config_text, layout_digest, slot_names
 from serving.edge.haproxy_errorfiles import error_files
+from serving.edge.haproxy_log import AccessLog
 from serving.settings import HostPort
 
 LAYOUT = EdgeLayout(
@@ -85,3 +87,22 @@ def test_a_stream_may_be_silent_longer_than_an_inference_takes() -> None:
     """A client that streams decides itself when its next call comes."""
     frontend = TEXT.partition("frontend grpc from own")[2].partition("\nfrontend ")[0]
     assert "timeout client 3600s" in frontend
+
+
+def test_requests_are_not_logged_unless_that_is_wanted() -> None:
+    """Then only the ports of clients log, `errors` without what went well."""
+    every = config_text(replace(LAYOUT, access_log="all"), {})
+    failed = config_text(replace(LAYOUT, access_log="errors"), {})
+    assert "log " not in TEXT.replace("log-", "").replace("logs", "")
+    assert every.count("\n    log global\n") == failed.count("\n    log global\n") == 2
+    assert "dontlog-normal" not in every
+    assert failed.count("option dontlog-normal") == 2
+
+
+@pytest.mark.parametrize("access_log", ["errors", "all"])
+def test_a_logged_request_is_a_line_of_json(access_log: AccessLog) -> None:
+    """Whatever HAProxy puts into it: its numbers are bare, its texts quoted."""
+    text = config_text(replace(LAYOUT, access_log=access_log), {})
+    for line in re.findall(r"log-format '(.*)'\n", text):
+        filled = re.sub(r"%(\[[^\]]*\]|\w+)(\.%ms)?", "7", line)
+        assert json.loads(filled)["event"] == "request"
