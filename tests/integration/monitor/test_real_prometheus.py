@@ -10,6 +10,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 import yaml
+from geventhttpclient.response import HTTPConnectionClosed
 from tritonclient.utils import InferenceServerException
 
 from serving.monitor.alerting.rules_file import rules_text
@@ -20,6 +21,7 @@ from tests.fakes.models import tiny
 from tests.fakes.prometheus import Prometheus, is_installed, scraping
 from tests.fakes.promql import selected, spec_by_series
 from tests.fakes.standalone_server import Server, put_model, serving
+from tests.fakes.waiting import until
 
 CONTRACT: Final = """contract: 1
 trained_until: 2020-01-01
@@ -152,15 +154,9 @@ def test_a_killed_worker_does_not_make_counters_fall(
     answered = 'sum(nv_inference_request_success{model="cached"})'
     before = float(prometheus.query(answered)[0]["value"][1])
     os.kill(server.worker_of("cached"), signal.SIGKILL)
-    server.until(lambda: _answers(server), "the worker comes back")
+    closed = (InferenceServerException, HTTPConnectionClosed, ConnectionError)
+    until(lambda: server.answer("cached"), "the worker comes back", excused=closed)
     ask(server, 1)
     prometheus.until(f"{answered} >= {before + 2:g}")
     resets = 'resets(nv_inference_request_success{model="cached"}[5m])'
     assert [one["value"][1] for one in prometheus.query(resets)] == ["0"]
-
-
-def _answers(server: Server) -> bool:
-    try:
-        return server.answer("cached")[1] == "1"
-    except InferenceServerException:
-        return False
