@@ -28,8 +28,8 @@ from serving.monitor.statistics import (
     merge_by_gpu,
     merge_statistics,
 )
-from serving.predictions.labels.store import LabelStore
 from serving.monitor.totals import Totals
+from serving.predictions.labels.store import LabelStore
 from serving.wire import refusals
 
 log = structlog.get_logger(__name__)

@@ -1,9 +1,9 @@
-"""Alerts on what models are asked: contracts, drift, ages; and on who watches that."""
+"""Alerts on what models are asked and answer: contracts, labels, ages."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from serving.monitor import catalogue
+from serving.monitor import catalogue, label_catalogue
 from serving.monitor.alerting.promql import Alert, series
 from serving.monitor.alerting.slo import Slo
 
@@ -14,6 +14,7 @@ VERSION: Final = "job, model, version"
 def data_alerts(slo: Slo) -> Iterator[Alert]:
     """Give the alerts."""
     yield from _of_contracts()
+    yield from _of_labels()
     yield from _of_ages(slo)
 
 
@@ -47,6 +48,18 @@ def _of_contracts() -> Iterator[Alert]:
         summary="Answers of {{ $labels.model }}:{{ $labels.version }} break its data contract and "
         "were not sent",
         action="`bascule quality MODEL` names the rule; the version before may be the better one.",
+    )
+
+
+def _of_labels() -> Iterator[Alert]:
+    dropped = f"max by ({VERSION}, output) ({series(label_catalogue.LABEL_DROP)})"
+    yield Alert(
+        name="BasculeLabelsDrop",
+        expression=f"{dropped} == 1",
+        severity="warning",
+        summary="By its labels {{ $labels.model }}:{{ $labels.version }} has become worse: "
+        "{{ $labels.output }}",
+        action="`bascule labels report MODEL` has the figures over time.",
     )
 
 

@@ -1,6 +1,6 @@
 """The board of what models are asked: contracts, missing values, drift, ages, logs."""
 
-from serving.monitor import catalogue
+from serving.monitor import catalogue, label_catalogue
 from serving.monitor.boards.layout import Board, Row
 from serving.monitor.boards.queries import JOBS, MODEL, MODELS, line, per_second, value
 
@@ -15,6 +15,7 @@ def data_board() -> Board:
         rows=(
             _contract(),
             _ages(),
+            _labels(),
             _log(),
         ),
     )
@@ -89,6 +90,28 @@ def _ages() -> Row:
                 legend,
                 "s",
             ),
+        ),
+    )
+
+
+def _labels() -> Row:
+    """Show what labels say."""
+    by = "model, version, output"
+    legend = "{{model}}:{{version}} {{output}}"
+    accuracy = value(label_catalogue.LABEL_ACCURACY, MODEL, by=by)
+    error = value(label_catalogue.LABEL_ERROR, MODEL, by=by)
+    drop = value(label_catalogue.LABEL_DROP_SCORE, MODEL, by=by)
+    delay = value(label_catalogue.LABEL_DELAY, MODEL, by=by)
+    labelled = value(label_catalogue.LABELLED_ROWS, MODEL, by=by)
+    answered = value(label_catalogue.ANSWERED_ROWS, MODEL, by=by)
+    return Row(
+        title="Labels",
+        panels=(
+            line("Classified right", accuracy, legend, "percentunit"),
+            line("Mean absolute error", error, legend),
+            line("Evidence that it became worse", drop, legend, about="1 is the alarm."),
+            line("Rows that have a label", f"{labelled} / {answered}", legend, "percentunit"),
+            line("Until a label is known", delay, legend, "s"),
         ),
     )
 
