@@ -59,7 +59,7 @@ def _of_labels() -> Iterator[Alert]:
         severity="warning",
         summary="By its labels {{ $labels.model }}:{{ $labels.version }} has become worse: "
         "{{ $labels.output }}",
-        action="`bascule labels report MODEL` has the figures over time.",
+        action="`bascule labels performance MODEL` has the figures over time.",
     )
 
 
