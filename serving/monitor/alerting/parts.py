@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from serving.monitor import catalogue, node_catalogue
+from serving.monitor import catalogue, edge_catalogue, node_catalogue
 from serving.monitor.alerting.promql import Alert, grew, series
 from serving.monitor.alerting.slo import Slo
 
@@ -65,15 +65,30 @@ def _of_watching(slo: Slo) -> Iterator[Alert]:
     )
 
 
+def _no_more(selected: str, by: str) -> str:
+    """What is 0, and was not at some time of the last day: what only begins wakes nobody."""
+    before = f"max by ({by}) (max_over_time({selected}[1d]))"
+    return f"max by ({by}) ({selected}) == 0 and {before} > 0"
+
+
 def _of_versions() -> Iterator[Alert]:
     ready = series(catalogue.VERSION_READY)
     yield Alert(
         name="BasculeModelNotReady",
-        expression=f"max by (job, model) ({ready}) == 0",
+        expression=_no_more(ready, "job, model"),
         after="2m",
         severity="page",
-        summary="No version of {{ $labels.model }} can answer",
+        summary="No version of {{ $labels.model }} can answer any more",
         action="`bascule status` says why its versions are not ready.",
+    )
+    yield Alert(
+        name="BasculeNoWorker",
+        expression=_no_more(series(edge_catalogue.EDGE_WORKERS_UP), "job, instance, pool"),
+        after="1m",
+        severity="page",
+        summary="The edge of {{ $labels.instance }} has no worker of pool {{ $labels.pool }} any "
+        "more: its calls fail, on both wires",
+        action="`bascule status` shows how its workers ended.",
     )
     yield Alert(
         name="BasculeVersionNotReady",
