@@ -109,6 +109,8 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         max_inflated_bytes=arguments.max_inflated_bytes,
         max_bodies_bytes=arguments.max_queue_bytes,
     )
+    if watchers.spans is not None:
+        desk.failed = watchers.spans.failed
     hosting = Hosting(shop, targets, recorder, own)
     front = Front(desk, hosting)
     shadows = Shadows(desk, hosting)

@@ -40,6 +40,7 @@ class Desk:
 
     __slots__ = (
         "body_room",
+        "failed",
         "handover",
         "is_draining",
         "loop",
@@ -81,6 +82,8 @@ class Desk:
         self.max_inflated_bytes = min(max_inflated_bytes, max_body_bytes)
         self.body_room = BodyRoom(max_bodies_bytes)
         self.is_draining = False
+        self.failed: Callable[[Exchange, BasculeError], None] | None = None
+        """Hears of calls that failed; None: nobody, which costs a failure one test."""
         self.mirrors: Mirroring | None = None
         """Who gets copies of answered calls; None: nobody, which costs a call one test."""
         self.open_count = 0
@@ -203,6 +206,8 @@ class Exchange(QueuedCall):
 
     def fail(self, error: BasculeError) -> None:
         """Send the error in turn."""
+        if self.desk.failed is not None:
+            self.desk.failed(self, error)
         self._send((self._failure(error),))
 
     def drop_body(self) -> None:

@@ -8,7 +8,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from serving.own_version import own_version
@@ -50,12 +50,16 @@ class OtlpSpans:
         context = self._propagator.extract(given) if call.parent else None
         times = [at_ns + offset_ns for at_ns in (call.came_ns, *call.moments_ns)]
         span = self._tracer.start_span(
-            f"infer {call.key.model}",
+            f"infer {call.model}".rstrip(),
             context,
             SpanKind.SERVER,
             attributes=_attributes(call),
             start_time=times[0],
         )
+        if call.error:
+            span.set_status(StatusCode.ERROR, call.error)
+            span.end(times[-1])
+            return
         inside = trace.set_span_in_context(span)
         for stage, begin_ns, end_ns in zip(STAGES, times, times[1:], strict=False):
             child = self._tracer.start_span(stage, inside, start_time=begin_ns)
@@ -69,15 +73,14 @@ class OtlpSpans:
 
 def _attributes(call: CallTrace) -> dict[str, str | int]:
     found: dict[str, str | int] = {
-        "bascule.model": call.key.model,
-        "bascule.version": call.key.version,
+        "bascule.model": call.model,
+        "bascule.version": call.version,
         "bascule.transport": call.transport,
         "bascule.rows": call.rows,
         "bascule.batch.rows": call.batch_rows,
         "bascule.batch.calls": call.batch_calls,
+        "bascule.request_id": call.request_id,
+        "bascule.prediction_id": call.prediction_id,
+        "error.type": call.code,
     }
-    if call.request_id:
-        found["bascule.request_id"] = call.request_id
-    if call.prediction_id:
-        found["bascule.prediction_id"] = call.prediction_id
-    return found
+    return {name: value for name, value in found.items() if value}

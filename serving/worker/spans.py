@@ -1,14 +1,16 @@
-"""Spans of answered calls, for whoever collects traces: the loop picks, a thread makes them.
+"""Spans of calls, for whoever collects traces: the loop picks, a thread makes them.
 
 A call whose client sent a W3C trace context (`traceparent`) is traced as that says; of the others a
 share begins a trace of its own. One call is one span of kind SERVER with a child for each stage::
 
     infer MODEL ── queue ── batch ── compute ── encode
 
-Serving never waits: calls that do not fit the queue are not traced, and that is told in the log.
+One that failed has its error, and no stages. Serving never waits: calls that do not fit the queue
+are not traced, and that is told in the log.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from queue import Empty, Full, Queue
 from typing import Final, Protocol
@@ -16,11 +18,14 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from runtimes.errors import BasculeError
 from serving.ids import VersionKey
 from serving.monitor.stages import TRANSPORTS
+from serving.wire.call import InferCall
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
 from serving.worker.tap import EvenSampler, Observer, TappedVersion
+from serving.worker.targets import PathTarget
 
 log = structlog.get_logger(__name__)
 
@@ -37,19 +42,24 @@ NO_HEADERS: Final[Mapping[bytes, bytes]] = {}
 class CallTrace(msgspec.Struct, frozen=True):
     """What is told of one call; instants are on the monotonic clock."""
 
-    key: VersionKey
+    model: str
+    version: int
+    """0: none was chosen."""
     transport: str
     request_id: str
-    prediction_id: str
-    rows: int
-    batch_rows: int
-    batch_calls: int
     came_ns: int
-    moments_ns: tuple[int, int, int, int]
-    """Taken up, run begins, run ends, reply handed over."""
+    moments_ns: tuple[int, ...]
+    """Taken up, run begins, run ends, reply handed over; of a call that failed, only the last."""
     parent: str = ""
     """`traceparent`, as it came; empty: a trace begins here."""
     state: str = ""
+    prediction_id: str = ""
+    rows: int = 0
+    batch_rows: int = 0
+    batch_calls: int = 0
+    error: str = ""
+    """Why it failed; empty: it was answered."""
+    code: str = ""
 
 
 class SpanMaker(Protocol):
@@ -74,22 +84,16 @@ class CallSpans:
     def take(self, ran: Ran, end_ns: int) -> None:
         """Hand the chosen calls of a batch to the thread."""
         for item in ran.batch:
-            asked = item.asked
-            headers: Mapping[bytes, bytes] = getattr(asked, "headers", NO_HEADERS)
-            parent = headers.get(PARENT, b"")
-            if parent:
-                if parent[-1] not in SAMPLED:
-                    continue
-            elif not self._sampler.takes_next():
-                continue
-            if not item.is_gone:
+            headers = _headers(item)
+            if _is_traced(headers, self._sampler) and not item.is_gone:
                 self._put(self._traced(item, headers, ran, end_ns))
 
     def _traced(
         self, item: QueuedCall, headers: Mapping[bytes, bytes], ran: Ran, end_ns: int
     ) -> CallTrace:
         return CallTrace(
-            key=self._key,
+            model=self._key.model,
+            version=self._key.version,
             transport=TRANSPORTS[item.transport],
             request_id=item.call.id,
             prediction_id=getattr(item.asked, "prediction_id", ""),
@@ -103,6 +107,16 @@ class CallSpans:
         )
 
 
+def _headers(item: QueuedCall) -> Mapping[bytes, bytes]:
+    headers: Mapping[bytes, bytes] = getattr(item.asked, "headers", NO_HEADERS)
+    return headers
+
+
+def _is_traced(headers: Mapping[bytes, bytes], sampler: EvenSampler) -> bool:
+    parent = headers.get(PARENT, b"")
+    return parent[-1] in SAMPLED if parent else sampler.takes_next()
+
+
 class SpanThread:
     """The spans of one worker. `tap` is the loop's."""
 
@@ -114,6 +128,7 @@ class SpanThread:
             open_maker: Called in the thread: what it imports is large.
         """
         self._share = share
+        self._sampler = EvenSampler(share)
         self._open_maker = open_maker
         self._waiting: Queue[CallTrace] = Queue(MAX_WAITING)
         self._lost_count = 0
@@ -124,6 +139,29 @@ class SpanThread:
     def tap(self, version: TappedVersion) -> Observer | None:
         """Return a version's observer."""
         return CallSpans(version.spec.key, self._share, self._put)
+
+    def failed(self, call: QueuedCall, error: BasculeError) -> None:
+        """Trace a call that its caller is told an error of, as others are; the loop's."""
+        headers = _headers(call)
+        if not _is_traced(headers, self._sampler):
+            return
+        now_ns = time.perf_counter_ns()
+        target: PathTarget | None = getattr(call, "target", None)  # none before it was decoded
+        known: InferCall | None = getattr(call, "call", None)
+        self._put(
+            CallTrace(
+                model="" if target is None else target.model.name,
+                version=0 if target is None else target.version or 0,
+                transport=TRANSPORTS[call.transport],
+                request_id="" if known is None else known.id,
+                came_ns=getattr(call, "enqueued_ns", now_ns),
+                moments_ns=(now_ns,),
+                parent=headers.get(PARENT, b"").decode("latin-1"),
+                state=headers.get(STATE, b"").decode("latin-1"),
+                error=error.message,
+                code=error.code.name,
+            )
+        )
 
     def close(self, timeout_s: float) -> bool:
         """Send what waits, as far as time allows; say whether the thread has ended."""

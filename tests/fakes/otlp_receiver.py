@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from tests.fakes.waiting import until
+
+FAILED = Status.STATUS_CODE_ERROR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,8 @@ class Received:
     kind: int
     begin_ns: int
     end_ns: int
+    error: str
+    """Its status says that it failed, and why."""
     attributes: dict[str, str | int]
     resource: dict[str, str | int]
 
@@ -88,6 +93,7 @@ def _spans(request: ExportTraceServiceRequest) -> Iterator[Received]:
                     kind=span.kind,
                     begin_ns=span.start_time_unix_nano,
                     end_ns=span.end_time_unix_nano,
+                    error=span.status.message if span.status.code == FAILED else "",
                     attributes=_values(span.attributes),
                     resource=resource,
                 )

@@ -157,6 +157,22 @@ def test_only_what_the_client_samples_is_traced(server: Server, receiver: Receiv
     checked(receiver.trace(own.trace_id), own.trace_id)
 
 
+def test_a_refused_call_is_an_error_of_the_trace(server: Server, receiver: Receiver) -> None:
+    """With what its caller was told; it has no stages."""
+    trace_id = f"{808:032x}"
+    with triton_http.InferenceServerClient(server.http) as client:
+        x = triton_http.InferInput("x", [1, 3], "FP32")
+        x.set_data_from_numpy(np.ones((1, 3), np.float32))
+        with pytest.raises(InferenceServerException) as told:
+            client.infer("tiny", [x], headers=context(trace_id))
+
+    (span,) = receiver.trace(trace_id, span_count=1).values()
+    assert span.error
+    assert span.error in str(told.value)
+    assert (span.name, span.parent_id) == ("infer tiny", PARENT_SPAN)
+    assert span.attributes["error.type"] == "INVALID_ARGUMENT"
+
+
 def test_haproxy_logs_requests_as_json(server: Server) -> None:
     """With its own times, the trace, and the request's id where a header has it."""
     trace_id = f"{4711:032x}"

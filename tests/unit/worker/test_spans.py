@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from serving.errors import QueueFullError
 from serving.ids import VersionKey
 from serving.worker.executor import Ran
 from serving.worker.spans import MAX_WAITING, CallSpans, CallTrace, SpanThread
@@ -88,3 +89,18 @@ def test_serving_does_not_wait_for_traces(capfd: pytest.CaptureFixture[str]) -> 
     assert maker.is_closed
     assert len(maker.calls) <= MAX_WAITING + 1
     capfd.readouterr()
+
+
+def test_a_failed_call_is_traced_with_its_error() -> None:
+    """As far as it came: here it was not decoded, so neither model nor id is known."""
+    maker = Maker()
+    maker.is_free.set()
+    thread = SpanThread(0.0, lambda: maker)
+
+    thread.failed(Asked({b"traceparent": TRACED}), QueueFullError("full"))
+    thread.failed(Asked({}), QueueFullError("nobody traces it"))
+
+    assert thread.close(30)
+    (call,) = maker.calls
+    assert (call.error, call.code, call.model, call.came_ns) == ("full", "QUEUE_FULL", "", 5)
+    assert len(call.moments_ns) == 1
