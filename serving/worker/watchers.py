@@ -45,9 +45,11 @@ def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
     order = arguments.drift
     drift = None if order is None else DriftMonitor(order, clock.utc_s)
     spans = _open_spans(arguments)
-    watching = tuple(each.tap for each in (drift, spans) if each is not None)
+    watching: list[Tap] = [] if drift is None else [drift.tap]
+    if spans is not None:
+        watching.append(spans.tap)
     if arguments.prediction_log is None:
-        return Watchers(taps=watching, drift=drift, spans=spans)
+        return Watchers(taps=tuple(watching), drift=drift, spans=spans)
     kept = PredictionLog(
         arguments.prediction_log,
         arguments.worker,
