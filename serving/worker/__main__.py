@@ -40,7 +40,7 @@ from serving.worker.regions import OpenRegions
 from serving.worker.response_cache import ResponseCache
 from serving.worker.shadow.sides import Shadows
 from serving.worker.targets import Targets
-from serving.worker.watchers import open_watchers
+from serving.worker.watchers import Watchers, open_watchers
 
 # Bounds how long a batch thread that builds or splits tensors keeps the loop waiting (5 ms by
 # default). Engines release the lock: beside one of those no difference could be measured.
@@ -100,17 +100,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         name_predictions=watchers.name_predictions,
         is_private=watchers.is_private,
     )
-    desk = Desk(
-        targets,
-        handover=shop.handover,
-        loop=loop,
-        now_ns=time.perf_counter_ns,
-        max_body_bytes=arguments.max_request_bytes,
-        max_inflated_bytes=arguments.max_inflated_bytes,
-        max_bodies_bytes=arguments.max_queue_bytes,
-    )
-    if watchers.spans is not None:
-        desk.failed = watchers.spans.failed
+    desk = _open_desk(arguments, shop, targets, watchers)
     hosting = Hosting(shop, targets, recorder, own)
     front = Front(desk, hosting)
     shadows = Shadows(desk, hosting)
@@ -139,6 +129,21 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         await front.close(arguments.drain_s)
         work.cancel()
     return all([hosting.close(THREAD_END_S), executor.close(THREAD_END_S), watchers.close()])
+
+
+def _open_desk(arguments: Arguments, shop: Shop, targets: Targets, watchers: Watchers) -> Desk:
+    desk = Desk(
+        targets,
+        handover=shop.handover,
+        loop=shop.loop,
+        now_ns=time.perf_counter_ns,
+        max_body_bytes=arguments.max_request_bytes,
+        max_inflated_bytes=arguments.max_inflated_bytes,
+        max_bodies_bytes=arguments.max_queue_bytes,
+    )
+    if watchers.spans is not None:
+        desk.failed = watchers.spans.failed
+    return desk
 
 
 def _open_regions(arguments: Arguments) -> OpenRegions | None:

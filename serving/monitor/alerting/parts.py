@@ -16,6 +16,7 @@ def part_alerts(slo: Slo) -> Iterator[Alert]:
     yield from _of_versions()
     yield from _of_processes()
     yield from _of_environments()
+    yield from _of_gpus()
     yield from _of_queues(slo)
     yield from _of_records()
 
@@ -126,6 +127,24 @@ def _of_environments() -> Iterator[Alert]:
         severity="warning",
         summary="What workers compute with is not as it was, or not the same: {{ $labels.kind }}",
         action="`bascule environment MODEL` names the fields, before and after.",
+    )
+
+
+def _of_gpus() -> Iterator[Alert]:
+    yield Alert(
+        name="BasculeGpuXid",
+        expression=f"max by (job, gpu_uuid, xid) ({grew(node_catalogue.GPU_XIDS, '15m')}) > 0",
+        severity="warning",
+        summary="GPU {{ $labels.gpu_uuid }} reports Xid {{ $labels.xid }}",
+        action="`bascule status` says whether a worker left it; the driver's table says the rest.",
+    )
+    ecc = grew(node_catalogue.GPU_ECC, "1h", 'kind="uncorrected"')
+    yield Alert(
+        name="BasculeGpuMemoryErrors",
+        expression=f"max by (job, gpu_uuid) ({ecc}) > 0",
+        severity="warning",
+        summary="The memory of GPU {{ $labels.gpu_uuid }} has errors that cannot be corrected",
+        action="Take its node out, and let the GPU be tested.",
     )
 
 

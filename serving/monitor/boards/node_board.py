@@ -17,6 +17,7 @@ def node_board() -> Board:
             _edge(),
             _pressure(),
             _gpus(),
+            _gpu_health(),
         ),
     )
 
@@ -119,6 +120,27 @@ def _pressure() -> Row:
                 fingerprints,
                 "{{model}}:{{version}} {{fingerprint}}",
             ),
+        ),
+    )
+
+
+def _gpu_health() -> Row:
+    """Show what is wrong with GPUs, and what slows them down."""
+    by, legend = "instance, gpu_uuid", "{{instance}} {{gpu_uuid}}"
+    clocks = value(node_catalogue.GPU_CLOCK, by=f"{by}, clock")
+    share = f"{clocks} / {value(node_catalogue.GPU_MAX_CLOCK, by=f'{by}, clock')}"
+    throttled = value(node_catalogue.GPU_THROTTLED, by=f"{by}, reason")
+    memory = value(node_catalogue.GPU_PROCESS_MEMORY, by=f"{by}, worker", how="sum")
+    ecc = value(node_catalogue.GPU_ECC, by=f"{by}, kind")
+    xids = value(node_catalogue.GPU_XIDS, by=f"{by}, xid")
+    return Row(
+        title="Health of GPUs",
+        panels=(
+            line("Clocks", share, f"{legend} {{{{clock}}}}", "percentunit", "Of the most."),
+            line("Slowed down", throttled, f"{legend} {{{{reason}}}}"),
+            line("Memory by worker", memory, f"{legend} {{{{worker}}}}", "bytes"),
+            line("Errors of memory", ecc, f"{legend} {{{{kind}}}}"),
+            line("Xid errors", xids, f"{legend} {{{{xid}}}}"),
         ),
     )
 
