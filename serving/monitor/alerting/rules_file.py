@@ -10,6 +10,7 @@ from serving.monitor.alerting.data import data_alerts
 from serving.monitor.alerting.parts import part_alerts
 from serving.monitor.alerting.promql import Alert, Recording
 from serving.monitor.alerting.slo import Slo
+from serving.monitor.alerting.watching import watching_alerts
 
 MADE: Final = "# Made by `bascule metrics rules` from slo.yaml and the catalogue of metrics.\n"
 
@@ -19,6 +20,7 @@ def alerts(slo: Slo) -> Iterator[Alert]:
     yield from budget_alerts(slo)
     yield from part_alerts(slo)
     yield from data_alerts(slo)
+    yield from watching_alerts(slo)
 
 
 def rules_text(slo: Slo) -> str:
@@ -28,6 +30,7 @@ def rules_text(slo: Slo) -> str:
         _group("bascule-budget-alerts", (_alert(one) for one in budget_alerts(slo))),
         _group("bascule-parts", (_alert(one) for one in part_alerts(slo))),
         _group("bascule-data", (_alert(one) for one in data_alerts(slo))),
+        _group("bascule-watching", (_alert(one) for one in watching_alerts(slo))),
     ]
     return MADE + _yaml({"groups": groups})
 

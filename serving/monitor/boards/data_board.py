@@ -14,6 +14,7 @@ def data_board() -> Board:
         variables=(JOBS, MODELS),
         rows=(
             _contract(),
+            _drift(),
             _ages(),
             _labels(),
             _log(),
@@ -61,6 +62,32 @@ def _contract() -> Row:
                 legend,
                 "reqps",
             ),
+        ),
+    )
+
+
+def _drift() -> Row:
+    """Show how far rows are from their references."""
+    version = "model, version"
+    feature = f"{version}, feature"
+    legend = "{{model}}:{{version}}"
+    score = value(catalogue.DRIFT_SCORE, MODEL, by=feature)
+    effect = value(catalogue.DRIFT_EFFECT, MODEL, by=feature)
+    rows = per_second(catalogue.DRIFT_ROWS, MODEL, by=version)
+    skipped = per_second(catalogue.MONITOR_SKIPPED, MODEL, by=version)
+    is_open = value(catalogue.DRIFT_OPEN, MODEL, by=f"{version}, severity")
+    told = per_second(catalogue.DRIFT_ALARMS, MODEL, by=f"{version}, severity")
+    age = f"time() - {value(catalogue.DRIFT_UPDATE, MODEL, by=version)}"
+    return Row(
+        title="Drift",
+        panels=(
+            line("Score", score, f"{legend} {{{{feature}}}}", about="1 is an alarm."),
+            line("Effect", effect, f"{legend} {{{{feature}}}}"),
+            line("Open alarms", is_open, f"{legend} {{{{severity}}}}"),
+            line("Alarms that were told", told, f"{legend} {{{{severity}}}}"),
+            line("Rows that were looked at", rows, legend, "rowsps"),
+            line("Rows that were skipped", skipped, legend, "rowsps"),
+            line("Since the newest row", age, legend, "s"),
         ),
     )
 

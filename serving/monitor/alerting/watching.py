@@ -1,0 +1,59 @@
+"""Alerts on drift, and on monitors that have fallen silent."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from serving.monitor import catalogue
+from serving.monitor.alerting.promql import Alert, grew, rate, series
+from serving.monitor.alerting.slo import Slo
+
+VERSION: Final = ("job", "model", "version")
+BY: Final = ", ".join(VERSION)
+SILENT_INTERVALS: Final = 3
+
+
+def watching_alerts(slo: Slo) -> Iterator[Alert]:
+    """Give the alerts."""
+    yield from _of_drift()
+    yield from _of_silence(slo)
+
+
+def _of_drift() -> Iterator[Alert]:
+    for severity, name, wakes in (
+        ("critical", "BasculeDriftCritical", "page"),
+        ("warning", "BasculeDrift", "warning"),
+    ):
+        is_open = series(catalogue.DRIFT_OPEN, f'severity="{severity}"')
+        yield Alert(
+            name=name,
+            expression=f"max by ({BY}) ({is_open}) > 0",
+            severity=wakes,
+            summary="The rows for {{ $labels.model }}:{{ $labels.version }} are not as those of "
+            "its reference",
+            action="`bascule drift show MODEL` names the columns, and how they moved.",
+        )
+
+
+def _of_silence(slo: Slo) -> Iterator[Alert]:
+    limit_s = SILENT_INTERVALS * slo.monitor_interval_s
+    updated = f"max by ({BY}) ({series(catalogue.DRIFT_UPDATE)})"
+    asked = rate(catalogue.REQUEST_SUCCESS, "5m", by=VERSION)
+    yield Alert(
+        name="BasculeDriftMonitorSilent",
+        expression=f"time() - {updated} > {limit_s:g} and ({asked} > {slo.min_calls_per_s:g})",
+        after="2m",
+        severity="warning",
+        summary="{{ $labels.model }}:{{ $labels.version }} answers calls, and nobody looks at them "
+        "for drift",
+        action="Look at the workers' logs, and at the controller's.",
+    )
+    skipped = f"sum by ({BY}) ({grew(catalogue.MONITOR_SKIPPED, '15m')})"
+    yield Alert(
+        name="BasculeDriftRowsSkipped",
+        expression=f"{skipped} > 0",
+        after="15m",
+        severity="warning",
+        summary="Rows for {{ $labels.model }}:{{ $labels.version }} come faster than they are "
+        "looked at for drift",
+        action="Lower BASCULE_DRIFT_ROWS_PER_S; detection has fewer rows then, evenly chosen.",
+    )
