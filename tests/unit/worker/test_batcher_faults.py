@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,7 +124,8 @@ def test_a_reply_that_cannot_be_compressed_is_answered() -> None:
             self.sent = b"".join(reply)
 
     async def scenario() -> bytes:
-        exchange = Lined(None, None, {}, None, keep_alive=True)  # type: ignore[arg-type]  # unused
+        desk = SimpleNamespace(failed=None)
+        exchange = Lined(desk, None, {}, None, keep_alive=True)  # type: ignore[arg-type]  # unused
         packed: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         packed.set_exception(MemoryError("no room"))
         exchange._on_packed(packed)  # noqa: SLF001  the callback of a thread
