@@ -72,13 +72,34 @@ class SpanMaker(Protocol):
         """Send what waits."""
 
 
+class Turns:
+    """Says of each call whether it is one of a share; none at all is a share as well."""
+
+    __slots__ = ("_left", "_sampler")
+
+    def __init__(self, share: float) -> None:
+        """Choose this share."""
+        self._sampler = EvenSampler(share) if share > 0 else None
+        self._left = 0 if self._sampler is None else self._sampler.skipped()
+
+    def takes_next(self) -> bool:
+        """Say whether the next call is chosen."""
+        if self._sampler is None:
+            return False
+        if self._left:
+            self._left -= 1
+            return False
+        self._left = self._sampler.skipped()
+        return True
+
+
 class CallSpans:
     """Picks the calls of one version: the observer."""
 
     def __init__(self, key: VersionKey, share: float, put: Callable[[CallTrace], None]) -> None:
         """Choose this share of the calls that nobody traces already."""
         self._key = key
-        self._sampler = EvenSampler(share)
+        self._sampler = Turns(share)
         self._put = put
 
     def take(self, ran: Ran, end_ns: int) -> None:
@@ -112,7 +133,7 @@ def _headers(item: QueuedCall) -> Mapping[bytes, bytes]:
     return headers
 
 
-def _is_traced(headers: Mapping[bytes, bytes], sampler: EvenSampler) -> bool:
+def _is_traced(headers: Mapping[bytes, bytes], sampler: Turns) -> bool:
     parent = headers.get(PARENT, b"")
     return parent[-1] in SAMPLED if parent else sampler.takes_next()
 
@@ -128,7 +149,7 @@ class SpanThread:
             open_maker: Called in the thread: what it imports is large.
         """
         self._share = share
-        self._sampler = EvenSampler(share)
+        self._sampler = Turns(share)
         self._open_maker = open_maker
         self._waiting: Queue[CallTrace] = Queue(MAX_WAITING)
         self._lost_count = 0
