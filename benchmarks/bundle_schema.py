@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from serving.registry.contract_model import ContractModel
-from serving.registry.manifest import Manifest
+from serving.registry.bundles.manifest import Manifest
+from serving.registry.contracts.contract_model import ContractModel
 
 REGISTRY: Final = Path(__file__).parents[1] / "serving" / "registry"
-SCHEMA: Final = REGISTRY / "bundle.schema.json"
-CONTRACT_SCHEMA: Final = REGISTRY / "contract.schema.json"
+SCHEMA: Final = REGISTRY / "bundles/bundle.schema.json"
+CONTRACT_SCHEMA: Final = REGISTRY / "contracts/contract.schema.json"
 
 
 def schema_text() -> str:

@@ -34,7 +34,7 @@ from benchmarks.loads import Request
 from benchmarks.report import machine_lines, write
 from benchmarks.swap_models import SWING, push_models
 from serving.cli.admin_client import AdminClient
-from serving.registry.rollout_record import ENDED, Order, RolloutState
+from serving.registry.rollouts.record import ENDED, Order, RolloutState
 
 SHARES_PERCENT: Final = (1.0, 10.0, 50.0)
 STICKY_PERCENT: Final = 30.0

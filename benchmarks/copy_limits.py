@@ -26,10 +26,10 @@ import numpy as np
 from benchmarks.models.graphs import Graph, Port, node
 from runtimes.node_probe import Engine, probe
 from runtimes.preflight.check import check, has_errors
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.preflight_target import read_target
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.preflight.preflight_target import read_target
+from serving.registry.preflight.subject import Surroundings
 from serving.registry.store import Registry
-from serving.registry.subject import Surroundings
 from serving.worker.loading import load_parts
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import FlightRecorder

@@ -16,9 +16,9 @@ from statistics import median
 from typing import Final
 
 from runtimes.contract import Array
-from serving.registry.bundle import read_bundle
-from serving.registry.bundle_model import BundleModel, model_of
-from serving.registry.golden_samples import samples_of
+from serving.registry.bundles.bundle import read_bundle
+from serving.registry.bundles.bundle_model import BundleModel, model_of
+from serving.registry.bundles.golden_samples import samples_of
 
 WARM_RUNS: Final = 3
 

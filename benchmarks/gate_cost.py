@@ -23,8 +23,8 @@ from pathlib import Path
 from benchmarks.models.layout import write_model
 from benchmarks.models.many import many_models
 from runtimes.profile import SHIPPED
-from serving.registry.dependencies import Policy
-from serving.registry.node_facts import measure_node
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.preflight.node_facts import measure_node
 from serving.registry.repository import Repository
 from serving.registry.version import VersionSpec
 from serving.rollout.gate import Gate

@@ -42,7 +42,7 @@ from rich.table import Table
 
 from serving.monitor.output_bins import output_bin
 from serving.monitor.traffic import BUCKETS_PER_DOUBLING, QualityCounts, TrafficDelta
-from serving.registry.rollout_plan import Guardrails, QualityTest
+from serving.registry.rollouts.plan import Guardrails, QualityTest
 from serving.rollout.engine.guardrails import Watch, Window, baking, observe
 
 MIDDLE_US: Final = 10_000.0

@@ -18,11 +18,11 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from runtimes.golden import read_sample, write_sample
-from serving.registry.bundle import Bundle
-from serving.registry.completion import RunOrder, complete_bundle
-from serving.registry.golden_samples import specs_of
-from serving.registry.manifest import Manifest
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.completion import RunOrder, complete_bundle
+from serving.registry.bundles.golden_samples import specs_of
+from serving.registry.bundles.manifest import Manifest
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 
 COLUMNS: Final = 16
 STEPS: Final = 40

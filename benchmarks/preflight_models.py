@@ -18,8 +18,8 @@ from runtimes.node_probe import probe
 from runtimes.preflight.check import check, has_errors
 from runtimes.preflight.subject import Trust
 from runtimes.trial_run import try_model
-from serving.registry.preflight_target import read_target
-from serving.registry.subject import Surroundings
+from serving.registry.preflight.preflight_target import read_target
+from serving.registry.preflight.subject import Surroundings
 
 TRUSTED = Trust(state="trusted", signer="the benchmark", may_execute=True)
 

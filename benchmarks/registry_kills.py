@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Final
 
 from runtimes.errors import BasculeError
-from serving.registry.bundle import Bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
-from serving.registry.packing import PackOrder, pack_bundle
 from serving.registry.store import Registry
 
 CONFIG: Final = """

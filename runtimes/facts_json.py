@@ -1,6 +1,6 @@
 """Facts of a node as JSON text: the field names of the records, sets sorted.
 
-`serving.registry.facts_file` reads it back, and checks it.
+`serving.registry.preflight.facts_file` reads it back, and checks it.
 """
 
 import json

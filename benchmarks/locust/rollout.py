@@ -18,7 +18,7 @@ import tritonclient.grpc as triton_grpc
 from locust import HttpUser, LoadTestShape, User, constant_throughput, events, task
 
 from serving.cli.admin_client import AdminClient
-from serving.registry.rollout_record import ENDED, RolloutState
+from serving.registry.rollouts.record import ENDED, RolloutState
 
 MODEL: Final = "swing"
 USERS: Final = 8

@@ -1,7 +1,7 @@
 """What preflight judges: everything that is known of a version and of its node, as plain records.
 
-`serving.registry.subject` fills a `Subject` from a bundle, a version or a raw file. What is not
-known is None (or empty), and the checks that need it stay silent.
+`serving.registry.preflight.subject` fills a `Subject` from a bundle, a version or a raw file. What
+is not known is None (or empty), and the checks that need it stay silent.
 """
 
 from collections.abc import Mapping

@@ -12,8 +12,8 @@ import msgspec
 
 from runtimes.errors import BasculeError
 from serving.errors import NotReadyError
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_record import Order, Rollout
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.record import Order, Rollout
 
 if TYPE_CHECKING:
     from serving.edge.control import ClusterStatus, RolloutReport

@@ -17,7 +17,7 @@ from serving.cli.render import print_json
 from serving.edge.control import ClusterStatus
 from serving.registry.aliases import Author
 from serving.registry.approvals import require_approvals, rules
-from serving.registry.rollout_record import ENDED, Rollout, RolloutState
+from serving.registry.rollouts.record import ENDED, Rollout, RolloutState
 from serving.registry.store import Registry
 from serving.settings import load_settings
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from serving.cli.models_file import WantedModel
-from serving.registry.rollout_plan import Strategy
-from serving.registry.rollout_record import ENDED, Rollout, RolloutState
+from serving.registry.rollouts.plan import Strategy
+from serving.registry.rollouts.record import ENDED, Rollout, RolloutState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 from serving.cli.rules import rules_in_force
 from serving.errors import NotFoundError
 from serving.registry.aliases import named_version
-from serving.registry.bundle import Head
+from serving.registry.bundles.bundle import Head
 from serving.registry.formats import format_named
 from serving.registry.store import Registry
-from serving.registry.trust import judge
-from serving.registry.trust_gate import candidate_of
+from serving.registry.trust.trust import judge
+from serving.registry.trust.trust_gate import candidate_of
 from serving.settings import Settings, load_settings
 
 

@@ -19,10 +19,10 @@ from serving.clock import utc_s
 from serving.monitor.quality.drafting import Column, draft_contract
 from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.verdict import Verdict
-from serving.registry.bundle import read_manifest
-from serving.registry.data_contract import Action, DataContract
-from serving.registry.golden_samples import specs_of
-from serving.registry.kept_contract import CONTRACT_FILE, read_contract_file
+from serving.registry.bundles.bundle import read_manifest
+from serving.registry.bundles.golden_samples import specs_of
+from serving.registry.contracts.data_contract import Action, DataContract
+from serving.registry.contracts.kept_contract import CONTRACT_FILE, read_contract_file
 
 BLOCKING: Final = 1
 OF_DTYPE: Final = {dtype: datatype for datatype, dtype in DTYPES.items()}

@@ -11,10 +11,10 @@ from runtimes.golden import read_sample
 from serving.cli.contract import draft_for
 from serving.cli.data_rows import SUFFIXES, read_columns
 from serving.monitor.quality.drafting import MIN_ROWS, Column, draft_contract
-from serving.registry.bundle import write_file
-from serving.registry.golden_samples import golden_spec, specs_of
-from serving.registry.kept_contract import CONTRACT_FILE
-from serving.registry.manifest import Manifest
+from serving.registry.bundles.bundle import write_file
+from serving.registry.bundles.golden_samples import golden_spec, specs_of
+from serving.registry.bundles.manifest import Manifest
+from serving.registry.contracts.kept_contract import CONTRACT_FILE
 from serving.registry.model_config.parsing import parse_config
 
 

@@ -20,7 +20,7 @@ from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.severity import cap_of
 from serving.monitor.drift.storage import from_bytes, to_bytes
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 
 PORTION_ROWS: Final = 1024
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -13,10 +13,10 @@ from runtimes.node_probe import probe
 from runtimes.threads import threads_for
 from serving.cli.bundle_target import bundle_folder
 from serving.cli.render import print_json
-from serving.registry.bundle import read_manifest
+from serving.registry.bundles.bundle import read_manifest
+from serving.registry.bundles.manifest import Manifest, PackedOn
 from serving.registry.environment import differences, environment_of, fingerprint
-from serving.registry.facts_file import read_facts
-from serving.registry.manifest import Manifest, PackedOn
+from serving.registry.preflight.facts_file import read_facts
 
 HERE: Final = "here"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

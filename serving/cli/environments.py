@@ -11,8 +11,8 @@ from serving.cli.render import console, duration_text, print_json, size_text
 from serving.environments.build import build_environment
 from serving.environments.record import Environment
 from serving.environments.store import Environments
-from serving.registry.bundle import read_bundle
-from serving.registry.pins import read_pins
+from serving.registry.bundles.bundle import read_bundle
+from serving.registry.bundles.pins import read_pins
 from serving.settings import load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -31,8 +31,8 @@ from serving.events.receivers_file import read_receivers
 from serving.events.retrying import Answer
 from serving.ids import model_name
 from serving.registry.aliases import Author
-from serving.registry.event_types import EVENT_TYPES
-from serving.registry.outbox import TYPE, OutboxEvent
+from serving.registry.announcing.event_types import EVENT_TYPES
+from serving.registry.announcing.outbox import TYPE, OutboxEvent
 from serving.settings import load_settings
 
 TAIL_LOOK_S: Final = 0.5

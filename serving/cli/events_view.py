@@ -12,8 +12,8 @@ from serving.events.cloud_event import cloud_event
 from serving.events.deliveries import Delivery, DeliveryState
 from serving.events.outbox_book import Told
 from serving.events.receivers import Receiver, Tally
-from serving.registry.event_types import EventType, Severity, kind_of, severity_of
-from serving.registry.outbox import OutboxEvent
+from serving.registry.announcing.event_types import EventType, Severity, kind_of, severity_of
+from serving.registry.announcing.outbox import OutboxEvent
 
 SHOWN_ID: Final = 8
 COLOURS: Final = {

@@ -10,12 +10,12 @@ from runtimes.batch_proof import settle_signature
 from runtimes.errors import InvalidArgumentError
 from serving.cli.render import print_json, size_text
 from serving.registry.aliases import named_version, stored_version
-from serving.registry.archive import write_archive
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.bundle_model import model_of
+from serving.registry.bundles.archive import write_archive
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.bundle_model import model_of
 from serving.registry.formats import format_named
+from serving.registry.interchange.triton_export import Exported, export_triton, served_of
 from serving.registry.store import Registry
-from serving.registry.triton_export import Exported, export_triton, served_of
 from serving.registry.version import ServedVersion
 from serving.settings import load_settings
 

@@ -18,8 +18,8 @@ from runtimes.profile import GIB, NEWEST_CAPABILITY, SHIPPED, HardwareProfile
 from runtimes.profile_fit import Misfit, Requirement, misfits
 from serving.cli.render import console, print_json, size_text
 from serving.errors import NotFoundError
-from serving.registry.facts_file import read_facts
-from serving.registry.profiles import read_profiles
+from serving.registry.preflight.facts_file import read_facts
+from serving.registry.preflight.profiles import read_profiles
 from serving.settings import load_settings
 
 ENGINES: Final = ("onnx", "torch")

@@ -19,13 +19,13 @@ from serving.cli.render import print_json
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import version_number
-from serving.registry.imports import Candidate, Refusal, Survey, disagreements
-from serving.registry.manifest import Requirements
-from serving.registry.mlflow_import import MLMODEL_FILE, MlflowOrder, survey_mlflow
-from serving.registry.packing import renumber
+from serving.registry.bundles.manifest import Requirements
+from serving.registry.bundles.packing import renumber
+from serving.registry.interchange.imports import Candidate, Refusal, Survey, disagreements
+from serving.registry.interchange.mlflow_import import MLMODEL_FILE, MlflowOrder, survey_mlflow
+from serving.registry.interchange.triton_import import is_model_folder, survey_model
 from serving.registry.people import current_user
 from serving.registry.store import Registry
-from serving.registry.triton_import import is_model_folder, survey_model
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
 

@@ -14,10 +14,10 @@ from serving.cli.model_lines import Line, estimate_of, estimate_text, model_line
 from serving.cli.pack import batch_text, golden_lines
 from serving.cli.render import print_json, size_text, tensor_text
 from serving.errors import NotFoundError
-from serving.registry.bundle import Head, read_head
+from serving.registry.bundles.bundle import Head, read_head
+from serving.registry.bundles.golden_samples import specs_of
+from serving.registry.bundles.manifest import BundleFile, Lineage, Manifest, Requirements
 from serving.registry.environment import fingerprint
-from serving.registry.golden_samples import specs_of
-from serving.registry.manifest import BundleFile, Lineage, Manifest, Requirements
 
 
 def register(app: typer.Typer) -> None:

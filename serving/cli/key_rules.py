@@ -10,9 +10,9 @@ from serving.cli.json_flag import Json
 from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import print_json
 from serving.cli.rules import rules_in_force
-from serving.registry.rule_book import RuleChange
-from serving.registry.trust import TrustPolicy, Unsigned
-from serving.registry.trust_file import TRUST_FILE, change_policy
+from serving.registry.trust.rule_book import RuleChange
+from serving.registry.trust.trust import TrustPolicy, Unsigned
+from serving.registry.trust.trust_file import TRUST_FILE, change_policy
 from serving.settings import load_settings
 
 

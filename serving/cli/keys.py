@@ -15,16 +15,16 @@ from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import console, print_json
 from serving.cli.rules import rules_in_force
-from serving.registry.keys import (
+from serving.registry.bundles.keys import (
     PRIVATE_SUFFIX,
     PUBLIC_SUFFIX,
     SigningKey,
     read_public_key,
     write_keys,
 )
-from serving.registry.rule_book import RuleChange
-from serving.registry.trust import TrustedKey, TrustPolicy
-from serving.registry.trust_file import read_policy, trust_key, trusted_key, untrust_key
+from serving.registry.trust.rule_book import RuleChange
+from serving.registry.trust.trust import TrustedKey, TrustPolicy
+from serving.registry.trust.trust_file import read_policy, trust_key, trusted_key, untrust_key
 from serving.settings import load_settings
 
 KEY_FOLDER: Final = "keys"

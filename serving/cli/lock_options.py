@@ -6,8 +6,8 @@ from typing import Annotated, cast
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.dependencies import Policy
-from serving.registry.manifest import DependencyWord, Requirements
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.bundles.manifest import DependencyWord, Requirements
 
 Lock = Annotated[
     Path | None,

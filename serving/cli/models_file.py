@@ -39,7 +39,7 @@ from serving.edge.rollout_body import MAX_STEPS, GuardrailsBody, RolloutBody
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.registry.approvals import MOST_APPROVALS
-from serving.registry.rollout_plan import Strategy, require_sound
+from serving.registry.rollouts.plan import Strategy, require_sound
 from serving.registry.yaml_text import read_yaml
 
 MAX_FILE_BYTES: Final = 1 << 20

@@ -50,15 +50,20 @@ from serving.cli.progress import Progress
 from serving.cli.render import duration_text, print_json, size_text, tensor_text
 from serving.clock import SystemClock
 from serving.ids import model_name, version_number
-from serving.registry.bundle import Bundle
-from serving.registry.completion import DEFAULT_SAMPLES, Inspection, RunOrder, complete_bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.completion import (
+    DEFAULT_SAMPLES,
+    Inspection,
+    RunOrder,
+    complete_bundle,
+)
+from serving.registry.bundles.golden_samples import from_stored
+from serving.registry.bundles.keys import SigningKey, read_signing_key
+from serving.registry.bundles.manifest import Golden, Manifest, Requirements
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.bundles.signing import sign_bundle
 from serving.registry.formats import format_of_plain_file
-from serving.registry.golden_samples import from_stored
-from serving.registry.keys import SigningKey, read_signing_key
-from serving.registry.manifest import Golden, Manifest, Requirements
 from serving.registry.model_folder import refuse_model_folder
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.signing import sign_bundle
 from serving.settings import inherited_environment
 
 

@@ -12,7 +12,7 @@ import typer
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.tolerance import Tolerance, tolerance
-from serving.registry.manifest import Lineage
+from serving.registry.bundles.manifest import Lineage
 from serving.registry.model_config.parsing import says_max_batch
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

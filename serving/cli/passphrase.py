@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.keys import read_key_file
+from serving.registry.bundles.keys import read_key_file
 
 Passphrase = Annotated[
     Path | None,

@@ -11,7 +11,7 @@ from serving.errors import NotFoundError
 from serving.predictions.reading import PredictionReader
 from serving.predictions.replay import PredictionReplay, PredictionReplayer, missing
 from serving.predictions.shelf import Shelf
-from serving.registry.bundle import read_head
+from serving.registry.bundles.bundle import read_head
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.settings import load_settings

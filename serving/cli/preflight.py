@@ -29,11 +29,11 @@ from serving.cli.sarif import sarif_of
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
-from serving.registry.facts_file import read_facts
-from serving.registry.pins import installed_packages
-from serving.registry.preflight_target import Target, read_target
-from serving.registry.profiles import read_profiles
-from serving.registry.subject import Surroundings
+from serving.registry.bundles.pins import installed_packages
+from serving.registry.preflight.facts_file import read_facts
+from serving.registry.preflight.preflight_target import Target, read_target
+from serving.registry.preflight.profiles import read_profiles
+from serving.registry.preflight.subject import Surroundings
 from serving.settings import Settings, load_settings
 
 COLOURS: Final = {

@@ -17,9 +17,9 @@ from serving.edge.control import VersionRecord
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
 from serving.registry.approval import waiting
-from serving.registry.archive import is_archive, opened_archive
+from serving.registry.bundles.archive import is_archive, opened_archive
+from serving.registry.bundles.packing import PackOrder, renumber
 from serving.registry.model_folder import refuse_model_folder
-from serving.registry.packing import PackOrder, renumber
 from serving.registry.people import current_user
 from serving.registry.store import Pushed, Registry
 from serving.registry.version import VersionState

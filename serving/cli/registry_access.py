@@ -7,8 +7,8 @@ import typer
 
 from serving.ids import VersionKey, model_name
 from serving.registry.aliases import named_version, stored_version
+from serving.registry.bundles.manifest import Manifest, parse_manifest
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.manifest import Manifest, parse_manifest
 from serving.registry.people import current_user
 from serving.registry.store import Registry
 from serving.settings import load_settings
@@ -61,7 +61,7 @@ def manifest_named(registry: Registry, text: str) -> tuple[str, Manifest]:
     """
     folder = Path(text)
     if folder.is_dir():
-        from serving.registry.bundle import read_manifest  # noqa: PLC0415  seldom needed
+        from serving.registry.bundles.bundle import read_manifest  # noqa: PLC0415  seldom needed
 
         return text, read_manifest(folder)
     key: VersionKey = named_version(registry, text)

@@ -13,9 +13,9 @@ from serving.cli.render import console, print_json, size_text
 from serving.errors import NotFoundError
 from serving.ids import LIVE, VersionKey, model_name
 from serving.registry.aliases import aliases_of, stored_version
+from serving.registry.bundles.difference import Comparison, compare
+from serving.registry.bundles.manifest import Manifest
 from serving.registry.catalog import Alias, RegisteredVersion
-from serving.registry.difference import Comparison, compare
-from serving.registry.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from serving.cli.log_access import Place, opened_log
 from serving.cli.prediction_replay import output_line, replay_prediction, show_replay
 from serving.cli.render import print_json
 from serving.predictions.ids import is_prediction_id
-from serving.registry.bundle import read_head
-from serving.registry.reproduction import Replayer, Reproduction, Verdict
+from serving.registry.bundles.bundle import read_head
+from serving.registry.bundles.reproduction import Replayer, Reproduction, Verdict
 from serving.settings import load_settings
 
 UNKNOWN: Final = Verdict.UNVERIFIABLE.exit_status

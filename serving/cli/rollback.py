@@ -10,8 +10,8 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.targets import named_target
-from serving.registry.rollout_plan import Strategy
-from serving.registry.rollout_record import Rollout, RolloutState
+from serving.registry.rollouts.plan import Strategy
+from serving.registry.rollouts.record import Rollout, RolloutState
 from serving.settings import load_settings
 
 

@@ -35,8 +35,8 @@ from serving.cli.rollout_view import history_view, rollout_view
 from serving.cli.targets import named_number
 from serving.errors import NotFoundError
 from serving.ids import model_name
-from serving.registry.rollout_plan import Strategy
-from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState
+from serving.registry.rollouts.plan import Strategy
+from serving.registry.rollouts.record import ENDED, Order, Rollout, RolloutState
 from serving.settings import load_settings
 
 LOOK_S: Final = 0.25

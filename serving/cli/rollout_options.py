@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.rollout_plan import Guardrails, QualityTest, Strategy
+from serving.registry.rollouts.plan import Guardrails, QualityTest, Strategy
 
 DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
 UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

@@ -31,12 +31,12 @@ from serving.cli.rollout_options import (
 from serving.cli.targets import named_number
 from serving.ids import model_name
 from serving.registry.approval import waiting
-from serving.registry.rollout_forecast import Forecast, Need
-from serving.registry.rollout_plan import QualityTest, Strategy
+from serving.registry.rollouts.forecast import Forecast, Need
+from serving.registry.rollouts.plan import QualityTest, Strategy
 from serving.settings import load_settings
 
 if TYPE_CHECKING:
-    from serving.registry.difference import Comparison
+    from serving.registry.bundles.difference import Comparison
 
 UNKNOWN = "not known: both versions must be in the registry"
 QUALITY = {
@@ -92,7 +92,7 @@ def comparison(model: str, before: int | None, after: int) -> "Comparison | None
         return None
     # The registry's libraries take a second to import: other words of the group do not wait.
     from serving.cli.registry_access import manifest_named, opened  # noqa: PLC0415  see above
-    from serving.registry.difference import compare  # noqa: PLC0415  see above
+    from serving.registry.bundles.difference import compare  # noqa: PLC0415  see above
 
     with opened() as registry:
         try:

@@ -11,7 +11,7 @@ from serving.cli.admin_client import AdminClient, RefusedCallError
 from serving.cli.json_flag import Json
 from serving.edge.control import PageForm
 from serving.errors import NotReadyError
-from serving.registry.rollout_record import ENDED
+from serving.registry.rollouts.record import ENDED
 from serving.settings import load_settings
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _form_of(output: Path | None) -> PageForm:
 def _page(number: int, form: PageForm) -> str:
     # The registry's libraries take a second to import: other words of the group do not wait.
     from serving.cli.registry_access import opened  # noqa: PLC0415  see above
-    from serving.registry.rollouts import RolloutBook  # noqa: PLC0415  see above
+    from serving.registry.rollouts.book import RolloutBook  # noqa: PLC0415  see above
 
     with opened() as registry:
         if RolloutBook(registry).one(number).state not in ENDED:

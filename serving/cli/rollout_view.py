@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from serving.edge.control import RolloutReport
-from serving.registry.rollout_plan import WHOLE_SHARE
-from serving.registry.rollout_record import ENDED, Rollout, RolloutState
+from serving.registry.rollouts.plan import WHOLE_SHARE
+from serving.registry.rollouts.record import ENDED, Rollout, RolloutState
 
 COLOURS = {
     RolloutState.COMPLETE: "green",

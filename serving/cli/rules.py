@@ -1,8 +1,8 @@
 """The rules and waivers of this home's registry, for commands that need nothing else of it."""
 
 from runtimes.preflight.waivers import Waiver
-from serving.registry.trust import TrustPolicy
-from serving.registry.trust_file import TRUST_FILE, find_policy
+from serving.registry.trust.trust import TrustPolicy
+from serving.registry.trust.trust_file import TRUST_FILE, find_policy
 from serving.settings import Settings
 
 

@@ -13,10 +13,10 @@ from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.render import print_json
 from serving.cli.rules import rules_in_force
 from serving.errors import UntrustedError
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.keys import PublicKey, read_public_key, read_signing_key
-from serving.registry.signing import sign_bundle
-from serving.registry.trust import TrustPolicy, matches
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.keys import PublicKey, read_public_key, read_signing_key
+from serving.registry.bundles.signing import sign_bundle
+from serving.registry.trust.trust import TrustPolicy, matches
 from serving.settings import load_settings
 
 

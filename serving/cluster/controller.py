@@ -41,13 +41,13 @@ from serving.events.courier import courier_of
 from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.selftest.trial import SelfTest
-from serving.registry.dependencies import Policy
-from serving.registry.drift_book import DriftBook
-from serving.registry.profiles import read_profiles
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Order, Rollout
-from serving.registry.rollouts import RolloutBook
+from serving.registry.announcing.drift_book import DriftBook
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.preflight.profiles import read_profiles
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Order, Rollout
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from serving.rollout.controller import Controller

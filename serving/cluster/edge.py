@@ -24,7 +24,7 @@ from serving.cluster.remote_control import RemoteControl, answered
 from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
 from serving.edge.node_gpus import shared_gpus
-from serving.registry.node_facts import measure_node
+from serving.registry.preflight.node_facts import measure_node
 from serving.supervise import Child
 
 POLL_S: Final = 2.0

@@ -28,7 +28,7 @@ from runtimes.profile import HardwareProfile, resource_name
 from runtimes.profile_fit import misfits
 from serving.cluster.instance_processes import processes_of
 from serving.errors import NotReadyError
-from serving.registry.profiles import read_profiles
+from serving.registry.preflight.profiles import read_profiles
 from serving.settings import Settings, inherited_environment
 
 LEAN_ENV: Final = MappingProxyType(

@@ -27,9 +27,9 @@ from serving.errors import NotReadyError
 from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.selftest.trial import SelfTest
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Order, Rollout
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Order, Rollout
 
 STATUS_LIMIT_S: Final = 10.0
 CHANGE_LIMIT_S: Final = 900.0

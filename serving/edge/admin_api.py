@@ -18,11 +18,11 @@
     POST /v1/models/{model}/load                → 200 {}
     POST /v1/models/{model}/rollout  RolloutBody (serving.edge.rollout_body)  → 200 Rollout
     POST /v1/models/{model}/rollout/plan  RolloutBody → 200 Forecast; nothing is changed
-         (serving.registry.rollout_forecast)
+         (serving.registry.rollouts.forecast)
     POST /v1/models/{model}/rollout/{order} {"reason": ""}  → 200 Rollout
          order: pause, resume, skip-step, abort
     POST /v1/models/{model}/rollback {"reason": ""}         → 200 Rollout
-    GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollout_record)]
+    GET  /v1/rollouts?model=NAME                → 200 [Rollout (serving.registry.rollouts.record)]
     GET  /v1/rollouts/{number}                  → 200 {"rollout": Rollout, "transitions": […]}
     GET  /v1/models/{model}/quality             → 200 [VersionQuality (serving.edge.quality_call)]
     GET  /v1/models/{model}/drift?version=N     → 200 [VersionDrift (serving.monitor.drift.view)]
@@ -72,8 +72,8 @@ from serving.edge.rollout_body import OrderBody, Reason, RolloutBody
 from serving.errors import WIRE, CancelledCallError, NotFoundError
 from serving.ids import MAX_VERSION, model_name
 from serving.own_version import own_version
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_record import Order, Rollout
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.record import Order, Rollout
 
 log = structlog.get_logger(__name__)
 

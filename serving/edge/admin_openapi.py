@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 
 from runtimes.errors import Code
-from serving.registry.rollout_record import Order
+from serving.registry.rollouts.record import Order
 
 Json = dict[str, Any]
 

@@ -19,9 +19,9 @@ from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.environment.records import GpuError, Issue
 from serving.monitor.labels.summary import LabelSummary
 from serving.monitor.selftest.trial import SelfTest
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Order, Rollout, Transition
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Order, Rollout, Transition
 from serving.registry.version import ServedVersion, VersionState
 
 OPERATOR: Final = "operator"

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serving.ids import MAX_VERSION
-from serving.registry.rollout_plan import (
+from serving.registry.rollouts.plan import (
     LEAST_ALPHA,
     LEAST_SHARE,
     WHOLE_SHARE,

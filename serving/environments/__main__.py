@@ -12,7 +12,7 @@ from pathlib import Path
 from runtimes.errors import BasculeError
 from serving.environments.build import build_environment
 from serving.environments.store import Environments
-from serving.registry.pins import read_pins
+from serving.registry.bundles.pins import read_pins
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ from typing import Final
 from runtimes.errors import ModelLoadError
 from serving.environments.record import Environment, interpreter, write_mark
 from serving.environments.store import Environments, environment_key
-from serving.registry.pins import Pin, applicable, node_environment
+from serving.registry.bundles.pins import Pin, applicable, node_environment
 from serving.supervise import LAUNCHER
 
 Tell = Callable[[str], None]

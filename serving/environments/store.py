@@ -25,7 +25,7 @@ from typing import Final
 import psutil
 
 from serving.environments.record import MARK_FILE, Environment, interpreter, read_mark
-from serving.registry.pins import Pin, applicable, node_environment
+from serving.registry.bundles.pins import Pin, applicable, node_environment
 
 FOLDER: Final = "environments"
 KEY_LETTERS: Final = 16

@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
-from serving.registry.event_types import severity_of
-from serving.registry.outbox import OutboxEvent
+from serving.registry.announcing.event_types import severity_of
+from serving.registry.announcing.outbox import OutboxEvent
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 SPEC_VERSION: Final = "1.0"

@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sql
 
 from serving.events.receivers import Receiver
-from serving.registry.outbox import OutboxEvent, outbox_event
+from serving.registry.announcing.outbox import OutboxEvent, outbox_event
 from serving.registry.schema import EVENT_DELIVERIES, EVENT_RECEIVERS, OUTBOX
 
 SENT: Final = EVENT_DELIVERIES.c

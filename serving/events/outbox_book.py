@@ -18,7 +18,7 @@ from serving.events.deliveries import SENT, Claim, Delivery, DeliveryState
 from serving.events.receivers import Receiver, Tally
 from serving.registry import audit
 from serving.registry.aliases import Author
-from serving.registry.outbox import (
+from serving.registry.announcing.outbox import (
     Announcement,
     OutboxEvent,
     about,

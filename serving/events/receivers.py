@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.events.address_guard import Network
-from serving.registry.event_types import Severity, kind_of, severity_of
+from serving.registry.announcing.event_types import Severity, kind_of, severity_of
 
 DEFAULT_SOURCE: Final = "/bascule"
 

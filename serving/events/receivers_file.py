@@ -35,7 +35,7 @@ from pydantic import (
 from runtimes.errors import InvalidArgumentError
 from serving.events.address_guard import Network
 from serving.events.receivers import DEFAULT_SOURCE, Receiver, Receivers
-from serving.registry.event_types import Severity
+from serving.registry.announcing.event_types import Severity
 from serving.registry.yaml_text import read_yaml
 from serving.settings import whole_path
 

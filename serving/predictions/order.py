@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.log_policy import KeptInputs, LogPolicy
+from serving.registry.policies.log_policy import KeptInputs, LogPolicy
 
 MAX_SEGMENT_BYTES: Final = 64 << 20
 MIN_SEGMENT_BYTES: Final = 64 << 10

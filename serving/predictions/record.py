@@ -20,7 +20,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.predictions.segment import encode_frame, read_frames
 from serving.registry.environment import Environment
 from serving.registry.file_digests import FileDigest, digest_of
-from serving.registry.log_policy import LogPolicy
+from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.tensors import Buffer, decode_strings, encode_strings, raw_bytes
 

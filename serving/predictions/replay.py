@@ -33,9 +33,9 @@ from serving.predictions.reading import Found
 from serving.predictions.rebatching import batch_text
 from serving.predictions.record import Prediction, Source, folder_of
 from serving.predictions.shelf import Shelf
+from serving.registry.bundles.reproduction import THREADS_TRIED, Verdict
 from serving.registry.environment import Change, Environment, differences
 from serving.registry.formats import format_named
-from serving.registry.reproduction import THREADS_TRIED, Verdict
 from serving.registry.version import VersionSpec
 
 

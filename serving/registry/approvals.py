@@ -13,11 +13,12 @@ import sqlalchemy as sql
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError, UntrustedError
 from serving.ids import LIVE, VersionKey
-from serving.registry import approval_rows, audit, catalog, rollout_rows
+from serving.registry import approval_rows, audit, catalog
 from serving.registry.aliases import Author
 from serving.registry.approval import Approval
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.rollout_events import announce_approval
+from serving.registry.rollouts import rows as rollout_rows
+from serving.registry.rollouts.events import announce_approval
 from serving.registry.store import Registry
 
 MOST_APPROVALS: Final = 20

@@ -14,8 +14,8 @@ from typing import Final
 
 import sqlalchemy as sql
 
-from serving.registry.change_events import announcement_of
-from serving.registry.outbox import announce
+from serving.registry.announcing.change_events import announcement_of
+from serving.registry.announcing.outbox import announce
 from serving.registry.schema import EVENTS, REVISION
 
 MAX_WHO_CHARACTERS: Final = 200
@@ -34,7 +34,7 @@ class Event:
     action: str
     """`push`, `want`, `unwant`, `pin_live`, `unpin_live`, `alias`, `unalias`, `collect`, `waive`,
     `unwaive`, `rollout`, `rollout_step`, `approve`, `require_approvals`, `redeliver`, or one
-    of `serving.registry.rule_book`."""
+    of `serving.registry.trust.rule_book`."""
     model: str
     """Empty: the whole registry."""
     version: int | None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from runtimes.errors import BasculeError, InvalidArgumentError
-from serving.registry.bundle import (
+from serving.registry.bundles.bundle import (
     Bundle,
     Head,
     copy_file,
@@ -24,8 +24,8 @@ from serving.registry.bundle import (
     sync_folder,
     write_file,
 )
-from serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE
-from serving.registry.signatures import merged, statement
+from serving.registry.bundles.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from serving.registry.bundles.signatures import merged, statement
 
 LOCK_SUFFIX: Final = ".lock"
 

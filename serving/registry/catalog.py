@@ -11,7 +11,7 @@ import sqlalchemy as sql
 
 from serving.ids import LIVE, VersionKey
 from serving.registry.audit import MAX_WHO_CHARACTERS
-from serving.registry.manifest import Manifest
+from serving.registry.bundles.manifest import Manifest
 from serving.registry.schema import ALIASES, EVENTS, MODELS, REVISION, VERSIONS
 
 

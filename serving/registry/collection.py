@@ -14,8 +14,9 @@ from typing import Final
 import sqlalchemy as sql
 
 from serving.ids import VersionKey
-from serving.registry import audit, catalog, rollout_rows
+from serving.registry import audit, catalog
 from serving.registry.catalog import Alias, RegisteredVersion
+from serving.registry.rollouts import rows as rollout_rows
 from serving.registry.store import Registry
 
 KEEP_DAYS: Final = 30.0

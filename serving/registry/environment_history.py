@@ -4,7 +4,7 @@ from typing import Final
 
 import sqlalchemy as sql
 
-from serving.registry.outbox import TYPE, OutboxEvent, outbox_event
+from serving.registry.announcing.outbox import TYPE, OutboxEvent, outbox_event
 from serving.registry.schema import OUTBOX
 from serving.registry.store import Registry
 

@@ -21,8 +21,8 @@ import fsspec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError, NotReadyError
 from serving.registry.blobs import Blobs
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, parse_manifest
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.manifest import MANIFEST_FILE, SIGNATURE_FILE, parse_manifest
 from serving.settings import without_password
 
 FOLDER: Final = "bundles"

@@ -20,7 +20,8 @@ from types import MappingProxyType
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import MAX_VERSION, model_name
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.data_contract import DataContract
+from serving.registry.contracts.kept_contract import CONTRACT_FILE, KnownContracts
 from serving.registry.formats import (
     CODE_SUFFIXES,
     FORMATS,
@@ -30,7 +31,6 @@ from serving.registry.formats import (
     format_named,
     format_of_plain_file,
 )
-from serving.registry.kept_contract import CONTRACT_FILE, KnownContracts
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
 from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
 from serving.registry.stored_version import REFERENCE_FILE

@@ -15,8 +15,8 @@
     approvals  who approved which digest of which version, and why: only ever added to
     events     who did what, when and why: only ever added to, which triggers enforce, and chained
                (`serving.registry.audit`)
-    outbox     what receivers outside are told (`serving.registry.outbox`): added to with the change
-               that it tells of, removed when it is old and nobody waits for it
+    outbox     what receivers outside are told (`serving.registry.announcing.outbox`): added to
+               with the change that it tells of, removed when it is old and nobody waits for it
     event_receivers, event_deliveries  which receiver was given which of those (`serving.events`)
 
 A change begins by raising the revision's number. That takes the row's lock (SQLite: the file's), on

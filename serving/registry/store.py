@@ -16,20 +16,21 @@ from runtimes.preflight.waivers import Waiver, in_force
 from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError, UntrustedError
 from serving.ids import LIVE, VersionKey
-from serving.registry import approval_rows, audit, catalog, rollout_rows, waiver_rows
+from serving.registry import approval_rows, audit, catalog, waiver_rows
 from serving.registry.approval import waiting
 from serving.registry.audit import Event
 from serving.registry.blob_places import open_blobs
-from serving.registry.bundle import read_bundle, read_head
+from serving.registry.bundles.bundle import read_bundle, read_head
+from serving.registry.bundles.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
+from serving.registry.bundles.manifest import Manifest
 from serving.registry.catalog import RegisteredVersion
 from serving.registry.database import Database, sqlite_url
-from serving.registry.dependencies import DEFAULT_DEPENDENCIES, Dependencies, Policy
-from serving.registry.manifest import Manifest
 from serving.registry.repository import FailedVersion
-from serving.registry.rollout_record import Rollout
-from serving.registry.rule_book import RuleBook
+from serving.registry.rollouts import rows as rollout_rows
+from serving.registry.rollouts.record import Rollout
 from serving.registry.stored_version import StoredVersions
-from serving.registry.trust_gate import TrustGate, candidate_of
+from serving.registry.trust.rule_book import RuleBook
+from serving.registry.trust.trust_gate import TrustGate, candidate_of
 from serving.registry.version import VersionSpec
 from serving.settings import Settings
 

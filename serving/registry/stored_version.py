@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.bundle import read_head
+from serving.registry.bundles.bundle import read_head
+from serving.registry.bundles.dependencies import Dependencies
+from serving.registry.bundles.golden_samples import golden_spec
+from serving.registry.bundles.manifest import Manifest
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.dependencies import Dependencies
+from serving.registry.contracts.kept_contract import stored_contract
 from serving.registry.file_digests import FileDigest
-from serving.registry.golden_samples import golden_spec
-from serving.registry.kept_contract import stored_contract
-from serving.registry.manifest import Manifest
 from serving.registry.model_config.parsing import parse_config
-from serving.registry.trust import Candidate
-from serving.registry.trust_gate import Stamp, TrustGate, candidate_of, head_stamp
+from serving.registry.trust.trust import Candidate
+from serving.registry.trust.trust_gate import Stamp, TrustGate, candidate_of, head_stamp
 from serving.registry.version import ServingPolicy, VersionSpec
 
 PROFILE_SUFFIX: Final = ".drift"

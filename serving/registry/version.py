@@ -18,13 +18,13 @@ from runtimes.reshape import Reshape
 from runtimes.signature import Configured
 from runtimes.tolerance import Tolerance
 from serving.ids import VersionKey
-from serving.registry.data_contract import DataContract
-from serving.registry.drift_policy import DEFAULT_DRIFT, DriftPolicy
+from serving.registry.contracts.data_contract import DataContract
 from serving.registry.ensemble import EnsembleStep
 from serving.registry.file_digests import FileDigest
-from serving.registry.label_policy import NOTHING_SAID, LabelPolicy
-from serving.registry.log_policy import UNSAID, LogPolicy
-from serving.registry.sequence_policy import SequencePolicy
+from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
+from serving.registry.policies.label_policy import NOTHING_SAID, LabelPolicy
+from serving.registry.policies.log_policy import UNSAID, LogPolicy
+from serving.registry.policies.sequence_policy import SequencePolicy
 
 WARMUP_FOLDER: Final = "warmup"
 """Where a model's folder holds the data of its warm-up samples."""

@@ -30,7 +30,7 @@ from serving.monitor.traffic import (
     life_name,
     unanswered,
 )
-from serving.registry.alarm_book import AlarmBook
+from serving.registry.announcing.alarm_book import AlarmBook
 from serving.registry.version import VersionSpec
 from serving.rollout.ports import Cluster
 

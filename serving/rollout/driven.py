@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from serving.clock import Clock
 from serving.events.courier import Courier
-from serving.registry.drift_book import DriftBook
-from serving.registry.rollout_forecast import Room
-from serving.registry.rollouts import RolloutBook
+from serving.registry.announcing.drift_book import DriftBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.forecast import Room
 from serving.rollout.environment_book import EnvironmentBook
 from serving.rollout.environment_watch import EnvironmentWatch
 from serving.rollout.label_watch import LabelWatch

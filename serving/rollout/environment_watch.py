@@ -16,7 +16,7 @@ from runtimes.errors import BasculeError
 from runtimes.facts import NodeFacts
 from runtimes.findings import Finding
 from serving.ids import VersionKey
-from serving.registry.bundle import read_manifest
+from serving.registry.bundles.bundle import read_manifest
 from serving.registry.environment import environment_of
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 from serving.rollout.desired import Desired

@@ -2,7 +2,7 @@
 
 from serving.edge.control import Snapshot
 from serving.ids import VersionKey
-from serving.registry.compatibility import breaking
+from serving.registry.bundles.compatibility import breaking
 from serving.registry.version import ServedVersion
 
 

@@ -27,7 +27,7 @@ from serving.predictions.labels.book import (
 from serving.predictions.labels.joining import ModelLabels, Wanted
 from serving.predictions.reading import Filter
 from serving.predictions.wanted import log_order
-from serving.registry.label_events import announce_drop
+from serving.registry.announcing.label_events import announce_drop
 from serving.registry.store import Registry
 from serving.rollout.engine.label_signs import LabelCounts
 from serving.settings import Settings

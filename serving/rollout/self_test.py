@@ -18,7 +18,7 @@ from serving.events.posting import HttpPoster, Parcel
 from serving.events.receivers import Receiver, Receivers
 from serving.monitor.selftest.trial import Outcome, ReceiverTrial, SelfTest, Trial, VersionTrials
 from serving.monitor.selftest.version_trials import Tried, version_trials
-from serving.registry.outbox import TYPE, OutboxEvent
+from serving.registry.announcing.outbox import TYPE, OutboxEvent
 
 KIND: Final = "monitor.selftest"
 

@@ -7,7 +7,7 @@ from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
 from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
-from serving.registry.rollout_record import Rollout
+from serving.registry.rollouts.record import Rollout
 from serving.registry.version import VersionSpec
 
 

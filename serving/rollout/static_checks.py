@@ -17,8 +17,8 @@ from runtimes.preflight.subject import Subject
 from runtimes.profile import HardwareProfile
 from runtimes.profile_fit import misfits
 from serving.clock import Clock, SystemClock
-from serving.registry.dependencies import Policy
-from serving.registry.subject import Surroundings, subject_of_version
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.preflight.subject import Surroundings, subject_of_version
 from serving.registry.version import VersionSpec
 
 log = structlog.get_logger(__name__)

@@ -16,8 +16,8 @@ from serving.edge.control import Snapshot
 from serving.errors import DrainingError
 from serving.events.outbox_book import OutboxBook
 from serving.ids import VersionKey
-from serving.registry.outbox import Announcement
-from serving.registry.rollout_events import subject_of
+from serving.registry.announcing.outbox import Announcement
+from serving.registry.rollouts.events import subject_of
 from serving.registry.version import VersionState
 from serving.rollout.loop import ControlLoop
 

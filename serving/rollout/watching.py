@@ -14,7 +14,7 @@ from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.alerting.slo import DEFAULT, Slo, availability_of, latency_of, read_slo
 from serving.monitor.selftest.trial import SelfTest
 from serving.monitor.selftest.version_trials import Tried
-from serving.registry.drift_book import DriftBook
+from serving.registry.announcing.drift_book import DriftBook
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.rollout.alarm_watch import AlarmWatch
 from serving.rollout.drift.watch import DriftWatch

@@ -14,7 +14,7 @@ from typing import Final
 
 from runtimes.errors import ModelLoadError
 from serving.environments.store import Environments, environment_key
-from serving.registry.pins import read_pins
+from serving.registry.bundles.pins import read_pins
 from serving.rollout.loading_priority import LOADING_NICENESS
 from serving.settings import Settings
 from serving.supervise import Child, ChildSpec

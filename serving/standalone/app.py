@@ -19,11 +19,11 @@ from runtimes.errors import BasculeError
 from serving.clock import SystemClock
 from serving.edge.edge import LOCAL_NODE, Edge
 from serving.events.courier import Courier, courier_of
-from serving.registry.dependencies import Policy
-from serving.registry.drift_book import DriftBook
-from serving.registry.node_facts import measure_node
-from serving.registry.profiles import read_profiles
-from serving.registry.rollouts import RolloutBook
+from serving.registry.announcing.drift_book import DriftBook
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.preflight.node_facts import measure_node
+from serving.registry.preflight.profiles import read_profiles
+from serving.registry.rollouts.book import RolloutBook
 from serving.registry.store import Registry
 from serving.rollout.controller import Controller
 from serving.rollout.driven import Ports

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from runtimes.gpu_probe import SystemNvml, probe_gpus
 from runtimes.memory import free_memory_bytes
-from serving.registry.rollout_forecast import Room
+from serving.registry.rollouts.forecast import Room
 
 
 def free_room(gpus: Sequence[str]) -> Callable[[], Room]:

@@ -8,8 +8,8 @@ from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry.aliases import named_version
+from serving.registry.bundles.manifest import MANIFEST_FILE
 from serving.registry.formats import format_of_plain_file
-from serving.registry.manifest import MANIFEST_FILE
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.people import current_user
 from serving.registry.repository import Repository

@@ -7,9 +7,9 @@ imports.
 from dataclasses import replace
 from pathlib import Path
 
-from serving.registry.bundle import read_bundle
-from serving.registry.golden_samples import golden_spec
-from serving.registry.kept_contract import bundle_contract
+from serving.registry.bundles.bundle import read_bundle
+from serving.registry.bundles.golden_samples import golden_spec
+from serving.registry.contracts.kept_contract import bundle_contract
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import VersionSpec
 

@@ -7,7 +7,7 @@ import numpy as np
 from runtimes.contract import Array
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError, ModelLoadError
-from serving.registry.sequence_policy import INITIAL_STATE_FOLDER, StateTensor
+from serving.registry.policies.sequence_policy import INITIAL_STATE_FOLDER, StateTensor
 from serving.registry.version import VersionSpec
 from serving.wire.tensors import decode_strings
 

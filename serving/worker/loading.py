@@ -18,7 +18,7 @@ from runtimes.warmup import warm_up
 from serving.environments.own import environment_note
 from serving.registry.file_digests import require_files
 from serving.registry.load_request import load_request
-from serving.registry.sequence_policy import SequencePolicy
+from serving.registry.policies.sequence_policy import SequencePolicy
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 from serving.worker.golden_replay import replay_golden
 from serving.worker.initial_states import initial_states

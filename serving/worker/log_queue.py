@@ -9,7 +9,7 @@ import msgspec
 from runtimes.contract import Array
 from serving.monitor.log_counts import LogTally
 from serving.predictions.record import Route
-from serving.registry.log_policy import LogPolicy
+from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServedVersion
 from serving.wire.call import InferCall
 

@@ -18,7 +18,7 @@ from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.report import QualityReport
 from serving.monitor.quality.verdict import Verdict, Violation
-from serving.registry.data_contract import EVENT_TIME, Action, Check
+from serving.registry.contracts.data_contract import EVENT_TIME, Action, Check
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import InferCall
 from serving.wire.input_checks import with_request_id

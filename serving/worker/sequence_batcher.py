@@ -14,7 +14,7 @@ from typing import Final
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import DeadlineError, NotFoundError, QueueTimeoutError
 from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
-from serving.registry.sequence_policy import SequencePolicy
+from serving.registry.policies.sequence_policy import SequencePolicy
 from serving.worker.admission import QueueLimits, refusal
 from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher
 from serving.worker.handover import Handover, Miss, UnknownStepError

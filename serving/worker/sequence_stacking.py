@@ -11,7 +11,7 @@ import numpy as np
 from runtimes.contract import Array, LoadedModel, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError, ModelLoadError
-from serving.registry.sequence_policy import ControlKind, ControlTensor, SequencePolicy
+from serving.registry.policies.sequence_policy import ControlKind, ControlTensor, SequencePolicy
 from serving.wire.call import InferCall
 from serving.worker.stacking import Stacked, Stacker
 

@@ -11,7 +11,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 
 from serving.cluster.ray_process import ray_environment
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 from serving.settings import load_settings
 from tests.e2e.ray_instance import ANSWER, Instance, grpc_answer, instance, until
 from tests.fakes import models

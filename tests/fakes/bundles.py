@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from serving.registry.bundle import Bundle
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 
 CONFIG = """
 input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }

@@ -15,9 +15,9 @@ from serving.edge.control import (
 from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.drift.view import DriftAlarm, VersionDrift
 from serving.monitor.selftest.trial import SelfTest
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Order, Rollout, RolloutState
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Order, Rollout, RolloutState
 from tests.fakes.rollouts import rollout_record
 
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from serving.monitor.comparison import ComparisonReport, OutputDifference, WorstRow
 from serving.monitor.sequential import Counted
 from serving.registry.audit import Event, Verified
+from serving.registry.bundles.manifest import BundleFile, Manifest, PackedOn
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.manifest import BundleFile, Manifest, PackedOn
-from serving.registry.rollout_plan import Guardrails, Plan, Step, Strategy
-from serving.registry.rollout_record import ENDED, RolloutState, Transition
+from serving.registry.rollouts.plan import Guardrails, Plan, Step, Strategy
+from serving.registry.rollouts.record import ENDED, RolloutState, Transition
 from serving.rollout.engine.findings import Finding, Odds
 from serving.rollout.engine.kept import Arm, Figures, Kept, Sample
 from serving.rollout.report.history import Entry, History, Side, Signature, Stop

@@ -22,8 +22,8 @@ from serving.predictions.record import (
     encode_source,
     keep_tensor,
 )
-from serving.registry.label_policy import NOTHING_SAID, LabelPolicy
-from serving.registry.log_policy import LogPolicy
+from serving.registry.policies.label_policy import NOTHING_SAID, LabelPolicy
+from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
 
 START_NS = 1_780_000_000_000_000_000

@@ -17,7 +17,13 @@ from serving.monitor.lint.subject import (
     SilencedAlarm,
 )
 from serving.monitor.metric_list import all_metrics
-from serving.registry.data_contract import Check, DataContract, Rule, Watched, WindowPolicy
+from serving.registry.contracts.data_contract import (
+    Check,
+    DataContract,
+    Rule,
+    Watched,
+    WindowPolicy,
+)
 
 AGE: Final = Watched(
     name="age",

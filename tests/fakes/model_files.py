@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from tests.fakes import models
 from tests.fakes.bundles import PACKED_UTC
 

@@ -3,7 +3,7 @@
 import math
 
 from runtimes.contract import Array
-from serving.registry.data_contract import Check, Rule, Watched
+from serving.registry.contracts.data_contract import Check, Rule, Watched
 
 
 def broken_rows(watched: Watched, rule: Rule, array: Array) -> list[int]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from serving.registry.bundle import Bundle, hash_file, read_bundle
-from serving.registry.manifest import Manifest
+from serving.registry.bundles.bundle import Bundle, hash_file, read_bundle
+from serving.registry.bundles.manifest import Manifest
 
 
 def rewrite_file(bundle: Bundle, path: str, content: bytes) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Rollout, RolloutState
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Rollout, RolloutState
 
 BEGAN: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError
 from serving.ids import VersionKey
 from serving.monitor.statistics import StatisticsRecorder, VersionStatistics
-from serving.registry.sequence_policy import SequencePolicy, StateTensor
+from serving.registry.policies.sequence_policy import SequencePolicy, StateTensor
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.store import Registry
 from tests.fakes import models
 

@@ -7,7 +7,7 @@ from serving.edge.control import LoadOverride
 from serving.errors import NotFoundError
 from serving.ids import VersionKey
 from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
-from serving.registry.rollout_record import Rollout
+from serving.registry.rollouts.record import Rollout
 from serving.registry.version import VersionSpec
 
 

@@ -12,7 +12,7 @@ from benchmarks.bundle_schema import CONTRACT_SCHEMA, SCHEMA, contract_schema_te
 from benchmarks.monitoring_files import made_files
 from benchmarks.settings_table import with_table
 from serving.cli.main import WORDS, build_app
-from serving.registry.manifest import Manifest
+from serving.registry.bundles.manifest import Manifest
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = (

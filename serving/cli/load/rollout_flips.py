@@ -11,7 +11,7 @@ from typing import Final
 from serving.cli.load.flips import Flip
 from serving.cli.load.ledger import Heading
 from serving.edge.control import RolloutReport
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 
 MOVING: Final = frozenset({RolloutState.CANARY, RolloutState.SWITCHED})
 

@@ -6,7 +6,7 @@ from typing import Final
 from serving.monitor.alarms.sign import CONTRACT, OUTDATED, Sign
 from serving.monitor.drift.severity import Severity
 from serving.monitor.quality.report import QualityReport
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.data_contract import DataContract
 
 DAY_S: Final = 86_400.0
 MUCH: Final = 3.0

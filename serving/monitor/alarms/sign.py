@@ -10,7 +10,7 @@ BURN: Final = "slo.burn"
 OUTDATED: Final = "data.outdated"
 SILENT: Final = "monitor.silent"
 KINDS: Final = (CONTRACT, BURN, OUTDATED, SILENT)
-"""Of the events that tell of them (`serving.registry.outbox`)."""
+"""Of the events that tell of them (`serving.registry.announcing.outbox`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from serving.monitor.alarms.sign import Sign
 from serving.monitor.alarms.silence import Silence
 from serving.monitor.quality.report import QualityReport
 from serving.monitor.traffic import TrafficDelta
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.data_contract import DataContract
 
 
 class VersionSigns:

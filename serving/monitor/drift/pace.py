@@ -9,7 +9,7 @@ from typing import Final
 
 from serving.monitor.drift.calibration import MIN_ROWS_BETWEEN, threshold_for
 from serving.monitor.drift.profile import Profile
-from serving.registry.drift_policy import DriftPolicy
+from serving.registry.policies.drift_policy import DriftPolicy
 
 KNOWN_S: Final = 60.0
 """Rows are watched for so long before their rate counts."""

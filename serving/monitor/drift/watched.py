@@ -32,7 +32,7 @@ from serving.monitor.drift.summaries import (
 )
 from serving.monitor.drift.view import DriftAlarm, FeatureDrift, VersionDrift, WatchState, plain
 from serving.monitor.drift.windows import WINDOWS
-from serving.registry.drift_policy import DEFAULT_DRIFT, DriftPolicy
+from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
 
 SHOWN_ROWS: Final = WINDOWS[-1]
 """What columns are now is said of so many latest rows."""

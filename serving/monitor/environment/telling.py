@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 from serving.monitor.environment.records import Issue, IssueKind
+from serving.registry.announcing.outbox import Announcement, OutboxEvent
 from serving.registry.environment import Change
-from serving.registry.outbox import Announcement, OutboxEvent
 
 KIND: Final = "env.changed"
 AUDIENCE: Final = "infra"

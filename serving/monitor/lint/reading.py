@@ -15,11 +15,11 @@ from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.storage import from_bytes
 from serving.monitor.drift.windows import WINDOWS
 from serving.monitor.lint.subject import DriftReference, MonitoredVersion
-from serving.registry.bundle import read_manifest
-from serving.registry.contract_file import judged_contract
-from serving.registry.contract_fit import misfits
-from serving.registry.kept_contract import bundle_contract
-from serving.registry.manifest import Manifest, Tensor
+from serving.registry.bundles.bundle import read_manifest
+from serving.registry.bundles.manifest import Manifest, Tensor
+from serving.registry.contracts.contract_file import judged_contract
+from serving.registry.contracts.contract_fit import misfits
+from serving.registry.contracts.kept_contract import bundle_contract
 
 MAX_REFERENCE_BYTES: Final = 1 << 30
 ROWS: Final = frozenset({".csv", ".npz", ".parquet"})

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from runtimes.preflight.subject import AgeLimits
-from serving.registry.data_contract import NO_LIMITS, DataContract
+from serving.registry.contracts.data_contract import NO_LIMITS, DataContract
 
 DAY_S: Final = 86_400.0
 WEEK_S: Final = 7 * DAY_S

@@ -14,9 +14,9 @@ from serving.monitor.lint.subject import (
     LintSubject,
     MonitoredVersion,
 )
-from serving.registry.data_contract import DataContract
-from serving.registry.drift_book import ALARM
-from serving.registry.outbox import TYPE
+from serving.registry.announcing.drift_book import ALARM
+from serving.registry.announcing.outbox import TYPE
+from serving.registry.contracts.data_contract import DataContract
 
 MIN_REFERENCE_ROWS: Final = 500
 LONGEST_SILENCE_S: Final = 14 * DAY_S

@@ -10,7 +10,7 @@ from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import Datatype
 from serving.monitor.quality.cells import FLOATS, HALVES, compared_dtype
 from serving.monitor.quality.watch import Watch
-from serving.registry.data_contract import Check, Watched
+from serving.registry.contracts.data_contract import Check, Watched
 
 OF_TEXTS = frozenset(
     {Check.MIN_LEN, Check.MAX_LEN, Check.ALLOWED, Check.NULL, Check.ABSENT, Check.UTF8}

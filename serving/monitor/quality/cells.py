@@ -10,7 +10,7 @@ import numpy as np
 
 from runtimes.contract import Array
 from runtimes.datatypes import DTYPES, Datatype
-from serving.registry.data_contract import Check, Number, Rule, Scalar
+from serving.registry.contracts.data_contract import Check, Number, Rule, Scalar
 
 Mark = Callable[[Array, Array], Array]
 """(cells, which of them are missing) → which break the rule."""

@@ -8,7 +8,7 @@ import numpy as np
 from runtimes.contract import Array
 from serving.monitor.quality.verdict import SHOWN_ROWS, Missing, Violation
 from serving.monitor.quality.watch import Findings
-from serving.registry.data_contract import (
+from serving.registry.contracts.data_contract import (
     EVENT_TIME,
     Check,
     DataContract,

@@ -11,8 +11,8 @@ from serving.monitor.quality.bounds import Bounds, Texts, bounds_of
 from serving.monitor.quality.event_time import EventWatch
 from serving.monitor.quality.verdict import Verdict
 from serving.monitor.quality.watch import Findings, Watch
-from serving.registry.contract_fit import misfits
-from serving.registry.data_contract import DataContract, Watched
+from serving.registry.contracts.contract_fit import misfits
+from serving.registry.contracts.data_contract import DataContract, Watched
 
 
 class Judge:

@@ -18,7 +18,7 @@ from serving.monitor.quality.report import (
 )
 from serving.monitor.quality.verdict import Verdict, Violation
 from serving.monitor.traffic import QualityCounts
-from serving.registry.data_contract import DataContract, MissingKind, action_in
+from serving.registry.contracts.data_contract import DataContract, MissingKind, action_in
 
 SLOTS: Final = 20
 """Parts of the window: it moves on by one at a time."""

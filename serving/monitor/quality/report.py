@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from serving.registry.data_contract import Action, MissingKind
+from serving.registry.contracts.data_contract import Action, MissingKind
 
 MAX_SAMPLES: Final = 10
 """Of each rule: the latest rows that broke it."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from runtimes.contract import Array
-from serving.registry.data_contract import Action, MissingKind, Rule
+from serving.registry.contracts.data_contract import Action, MissingKind, Rule
 
 SHOWN_ROWS = 10
 

@@ -22,7 +22,7 @@ from serving.monitor.quality.cells import (
     texts,
 )
 from serving.monitor.quality.verdict import SHOWN_ROWS, Missing, Violation
-from serving.registry.data_contract import (
+from serving.registry.contracts.data_contract import (
     Check,
     DataContract,
     MissingKind,
@@ -55,7 +55,7 @@ class Watch:
     """One watched tensor, or column."""
 
     def __init__(self, watched: Watched, spec: TensorSpec, contract: DataContract) -> None:
-        """Compile the rules; they fit the tensor (`serving.registry.contract_fit`)."""
+        """Compile the rules; they fit the tensor (`serving.registry.contracts.contract_fit`)."""
         self.watched = watched
         self.datatype = spec.datatype
         self._contract = contract

@@ -7,7 +7,7 @@ import numpy as np
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
-from serving.registry.data_contract import Check, Rule, Watched
+from serving.registry.contracts.data_contract import Check, Rule, Watched
 
 ODD: Final = b"\x1enot one of them"
 BROKEN_UTF8: Final = b"\xff\xfe"

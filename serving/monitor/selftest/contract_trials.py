@@ -19,7 +19,14 @@ from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.verdict import Verdict
 from serving.monitor.selftest.bad_values import ImpossibleError, breaking
 from serving.monitor.selftest.trial import Outcome, Trial
-from serving.registry.data_contract import Check, DataContract, EventTime, Rule, Watched, action_in
+from serving.registry.contracts.data_contract import (
+    Check,
+    DataContract,
+    EventTime,
+    Rule,
+    Watched,
+    action_in,
+)
 
 NOW_S: Final = 1.6e9
 DAY_S: Final = 86_400.0

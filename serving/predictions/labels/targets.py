@@ -1,8 +1,9 @@
 """What labels of a model are about: which outputs, what kind, which classes. Pure.
 
-A configuration may say it (`serving.registry.label_policy`). What it leaves out is inferred from
-the outputs: floats with several columns are scores of classes, integers and texts with one value a
-row are classes, one float a row is a number. Where that leaves a choice, nothing is guessed.
+A configuration may say it (`serving.registry.policies.label_policy`). What it leaves out is
+inferred from the outputs: floats with several columns are scores of classes, integers and texts
+with one value a row are classes, one float a row is a number. Where that leaves a choice, nothing
+is guessed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.labels.rows import Kind
-from serving.registry.label_policy import LabelPolicy
+from serving.registry.policies.label_policy import LabelPolicy
 from serving.registry.version import ServedVersion
 
 FLOATS: Final = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16})

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry import drift_policy, label_policy, log_policy
+from serving.registry.policies import drift_policy, label_policy, log_policy
 
 ACTING_FIELDS: Final = frozenset(
     {

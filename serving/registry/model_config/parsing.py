@@ -14,10 +14,7 @@ from google.protobuf import text_format
 from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
-from serving.registry.drift_policy import drift_policy
 from serving.registry.formats import format_of_backend
-from serving.registry.label_policy import label_policy
-from serving.registry.log_policy import log_policy
 from serving.registry.model_config.details import (
     MAX_THREADS,
     check_image_formats,
@@ -34,6 +31,9 @@ from serving.registry.model_config.ignored import ignored_fields
 from serving.registry.model_config.queueing import queue_policy
 from serving.registry.model_config.refusals import refuse_files_by_gpu, refuse_unserved
 from serving.registry.model_config.sequences import sequence_policy, sequence_queue
+from serving.registry.policies.drift_policy import drift_policy
+from serving.registry.policies.label_policy import label_policy
+from serving.registry.policies.log_policy import log_policy
 from serving.registry.version import Isolation, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20

@@ -18,7 +18,7 @@ from protos.generated import model_config_pb2 as pb
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.registry.model_config.details import inner_path
-from serving.registry.sequence_policy import (
+from serving.registry.policies.sequence_policy import (
     ControlKind,
     ControlTensor,
     SequencePolicy,

@@ -29,7 +29,7 @@ from serving.monitor.drift.view import Acknowledgement, DriftAlarm, VersionDrift
 from serving.monitor.drift.watched import Origin, WatchedVersion, learnt_words
 from serving.monitor.drift_order import DriftOrder
 from serving.registry.aliases import Author
-from serving.registry.drift_book import DriftBook
+from serving.registry.announcing.drift_book import DriftBook
 from serving.registry.version import VersionSpec
 from serving.rollout.drift.alarm_file import AlarmFile, KeptAlarms
 from serving.rollout.ports import Cluster

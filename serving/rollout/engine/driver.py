@@ -19,10 +19,10 @@ from serving.edge.routes import LiveRoute
 from serving.errors import DrainingError, NotFoundError
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import ENDED, Change, Order, Rollout, RolloutState
-from serving.registry.rollouts import ENGINE, RolloutBook
+from serving.registry.rollouts.book import ENGINE, RolloutBook
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import ENDED, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.evidence import COMPARED_STATES, Evidence, Look, workers_of
 from serving.rollout.engine.guardrails import Ruling, Verdict

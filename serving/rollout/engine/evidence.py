@@ -11,7 +11,7 @@ from typing import Final
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
 from serving.monitor.traffic import Lives, TrafficDelta, deltas, unanswered
-from serving.registry.rollout_record import Rollout, RolloutState, Transition
+from serving.registry.rollouts.record import Rollout, RolloutState, Transition
 from serving.rollout.engine.guardrails import (
     Ruling,
     Verdict,

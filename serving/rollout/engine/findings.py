@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from serving.monitor.sequential import Counted
 from serving.monitor.traffic import bucket_end_s
-from serving.registry.rollout_plan import Guardrails, QualityTest
+from serving.registry.rollouts.plan import Guardrails, QualityTest
 from serving.rollout.engine.histograms import Histogram, quantile_key, size
 from serving.rollout.engine.label_signs import LabelSigns
 from serving.rollout.engine.latency_signs import LatencyLimit, LatencySigns

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from serving.edge.control import Snapshot
 from serving.ids import VersionKey
+from serving.registry.bundles.manifest import Requirements, parse_manifest
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.manifest import Requirements, parse_manifest
 from serving.registry.model_config.parsing import parse_config
-from serving.registry.rollout_forecast import (
+from serving.registry.rollouts.forecast import (
     Forecast,
     Need,
     Room,
@@ -16,7 +16,7 @@ from serving.registry.rollout_forecast import (
     need_of,
     stages,
 )
-from serving.registry.rollout_plan import Plan, QualityTest
+from serving.registry.rollouts.plan import Plan, QualityTest
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.interface_break import broken_by
 

@@ -32,7 +32,7 @@ from serving.monitor.sequential import (
     share_bound,
 )
 from serving.monitor.traffic import TrafficDelta
-from serving.registry.rollout_plan import Guardrails
+from serving.registry.rollouts.plan import Guardrails
 from serving.rollout.engine import label_signs
 from serving.rollout.engine.findings import (
     Finding,

@@ -14,8 +14,8 @@ from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
 from serving.monitor.sequential import Counted
 from serving.monitor.traffic import NOT_JUDGED, QualityCounts, TrafficDelta, bucket_end_s
-from serving.registry.rollout_forecast import Forecast
-from serving.registry.rollout_record import Rollout
+from serving.registry.rollouts.forecast import Forecast
+from serving.registry.rollouts.record import Rollout
 from serving.registry.version import ServedVersion
 from serving.rollout.engine.findings import Finding
 from serving.rollout.engine.guardrails import Watch

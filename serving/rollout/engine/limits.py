@@ -3,8 +3,8 @@
 A pause stops these clocks, and they begin anew when it ends. An A/B test waits for a person.
 """
 
-from serving.registry.rollout_plan import Strategy
-from serving.registry.rollout_record import Rollout, RolloutState
+from serving.registry.rollouts.plan import Strategy
+from serving.registry.rollouts.record import Rollout, RolloutState
 
 State = RolloutState
 

@@ -23,8 +23,8 @@ from typing import Final
 
 from runtimes.errors import InvalidArgumentError
 from serving.registry.approval import waiting
-from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import ENDED, HELD, Change, Order, Rollout, RolloutState
+from serving.registry.rollouts.plan import Plan, Strategy
+from serving.registry.rollouts.record import ENDED, HELD, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
 from serving.rollout.engine.limits import overdue

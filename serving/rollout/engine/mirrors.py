@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
-from serving.registry.rollout_record import Rollout, RolloutState
+from serving.registry.rollouts.record import Rollout, RolloutState
 from serving.rollout.engine.evidence import Compared
 from serving.rollout.ports import Mirror
 

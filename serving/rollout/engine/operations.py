@@ -10,11 +10,11 @@ from runtimes.errors import InvalidArgumentError
 from serving.edge.control import ANONYMOUS, Asked, PageForm, RolloutReport
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import VersionKey
-from serving.registry.data_contract import DataContract
-from serving.registry.rollout_forecast import Forecast, Need
-from serving.registry.rollout_plan import Plan, Strategy, require_sound
-from serving.registry.rollout_record import ENDED, Order, Rollout, RolloutState, hindrance
-from serving.registry.rollouts import RolloutBook
+from serving.registry.contracts.data_contract import DataContract
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.forecast import Forecast, Need
+from serving.registry.rollouts.plan import Plan, Strategy, require_sound
+from serving.registry.rollouts.record import ENDED, Order, Rollout, RolloutState, hindrance
 from serving.rollout.driven import Ports
 from serving.rollout.engine.driver import RolloutDriver, is_obeyed, is_ready, live_of
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec

@@ -18,7 +18,7 @@ from serving.monitor.sequential import (
     share_bound,
 )
 from serving.monitor.traffic import NOT_JUDGED, QualityCounts
-from serving.registry.rollout_plan import Guardrails, QualityTest
+from serving.registry.rollouts.plan import Guardrails, QualityTest
 
 TESTS: Final = frozenset({QualityTest.COMPARED, QualityTest.LIMITED})
 """What was settled, and is on."""

@@ -6,8 +6,8 @@ among which the chance of a false alarm is divided is on record before anything 
 
 from dataclasses import replace
 
-from serving.registry.data_contract import DataContract
-from serving.registry.rollout_plan import Guardrails, Plan, QualityTest
+from serving.registry.contracts.data_contract import DataContract
+from serving.registry.rollouts.plan import Guardrails, Plan, QualityTest
 
 
 def settled(plan: Plan, data_quality: QualityTest) -> Plan:

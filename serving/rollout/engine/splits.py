@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from serving.registry.rollout_record import WITH_CANDIDATE, Rollout, RolloutState
+from serving.registry.rollouts.record import WITH_CANDIDATE, Rollout, RolloutState
 from serving.rollout.desired import Split
 
 

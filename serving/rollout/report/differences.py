@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from runtimes.contract import TensorSpec
-from serving.registry.compatibility import Interface, changes
-from serving.registry.difference import Comparison, compare, declared_interface
-from serving.registry.manifest import Manifest, Tolerance
+from serving.registry.bundles.compatibility import Interface, changes
+from serving.registry.bundles.difference import Comparison, compare, declared_interface
+from serving.registry.bundles.manifest import Manifest, Tolerance
 from serving.registry.version import ServedVersion
 from serving.rollout.report.history import History, Side
 from serving.rollout.report.page import Block, Paragraph, Section, Table

@@ -5,7 +5,7 @@ from typing import Final
 
 from serving.monitor.sequential import Counted
 from serving.monitor.traffic import QualityCounts
-from serving.registry.rollout_plan import Guardrails, QualityTest
+from serving.registry.rollouts.plan import Guardrails, QualityTest
 from serving.rollout.engine.findings import Finding
 from serving.rollout.engine.kept import Figures, Kept
 from serving.rollout.engine.quality_signs import TESTS, broken, refused

@@ -15,15 +15,15 @@ from serving.ids import VersionKey
 from serving.registry import approval_rows, audit, catalog
 from serving.registry.approval import Approval
 from serving.registry.audit import Event, Verified
-from serving.registry.bundle import read_head
+from serving.registry.bundles.bundle import read_head
+from serving.registry.bundles.manifest import Manifest, parse_manifest
 from serving.registry.catalog import RegisteredVersion
-from serving.registry.manifest import Manifest, parse_manifest
-from serving.registry.rollout_record import Rollout, Transition
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.record import Rollout, Transition
 from serving.registry.schema import EVENTS
 from serving.registry.store import Registry
-from serving.registry.trust import judge
-from serving.registry.trust_gate import candidate_of
+from serving.registry.trust.trust import judge
+from serving.registry.trust.trust_gate import candidate_of
 from serving.rollout.engine.kept import Kept, readable_kept
 
 OF_ROLLOUTS: Final = frozenset({"rollout", "rollout_step"})

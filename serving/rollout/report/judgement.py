@@ -3,7 +3,7 @@
 from typing import Final
 
 from serving.monitor.comparison import ComparisonReport
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 from serving.rollout.report.differences import loaded
 from serving.rollout.report.history import History
 from serving.rollout.report.page import Block, Paragraph, Section, Table

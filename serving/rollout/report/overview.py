@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import ENDED, RolloutState, Transition
-from serving.registry.rollouts import ENGINE
+from serving.registry.rollouts.book import ENGINE
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import ENDED, RolloutState, Transition
 from serving.rollout.report.history import History
 from serving.rollout.report.page import Block, Paragraph, Plot, Point, Section, Series, Table, facts
 from serving.rollout.report.words import (

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from serving.registry.rollout_forecast import Need
-from serving.registry.rollout_plan import Guardrails, Strategy
-from serving.registry.rollout_record import ENDED, RolloutState
+from serving.registry.rollouts.forecast import Need
+from serving.registry.rollouts.plan import Guardrails, Strategy
+from serving.registry.rollouts.record import ENDED, RolloutState
 from serving.rollout.engine.quality_signs import TESTS
 from serving.rollout.report.history import History, Side, Signature
 from serving.rollout.report.judgement import golden_text, newest_comparison

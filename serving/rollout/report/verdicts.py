@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from serving.registry.rollout_plan import Guardrails
+from serving.registry.rollouts.plan import Guardrails
 from serving.rollout.engine.evidence import COMPARED_STATES
 from serving.rollout.engine.guardrails import alpha_each, comparison_count
 from serving.rollout.engine.kept import Arm, Figures, Kept, Sample

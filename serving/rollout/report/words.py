@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from serving.registry.rollout_plan import WHOLE_SHARE, Plan
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.plan import WHOLE_SHARE, Plan
+from serving.registry.rollouts.record import RolloutState
 
 NOTHING = "-"
 _STEP = 1000

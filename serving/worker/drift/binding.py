@@ -17,7 +17,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.monitor.drift.columns import Role
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.reduction import Kind, Reduction
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.data_contract import DataContract
 from serving.registry.version import ServedVersion
 from serving.worker.drift.ring import RowRing, Slot
 

@@ -10,7 +10,7 @@ from serving.monitor.drift.columns import Role
 from serving.monitor.drift.learning import Tensor
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.stream import RunningTotal
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.data_contract import DataContract
 from serving.registry.version import ServedVersion
 from serving.worker.drift.binding import Binding, Slots, marked_missing
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from serving.cli.main import main
-from serving.registry.bundle import read_bundle
-from serving.registry.contract_file import parse_contract
-from serving.registry.data_contract import Action
+from serving.registry.bundles.bundle import read_bundle
+from serving.registry.contracts.contract_file import parse_contract
+from serving.registry.contracts.data_contract import Action
 from tests.fakes import models
 
 REVISION = ("--code-revision", "abc")

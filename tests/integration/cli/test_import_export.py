@@ -11,7 +11,7 @@ from google.protobuf import text_format
 
 from protos.generated import model_config_pb2 as pb
 from serving.cli.main import main
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 from tests.fakes import models
 
 CONFIG = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 from tests.fakes import models
 from tests.fakes.mlflow_folders import mlmodel, onnx_flavour, pytorch_flavour, write_folder
 

@@ -10,10 +10,10 @@ from runtimes.devices import Device
 from runtimes.gpu_memory import GpuMeter
 from serving.cli.main import main
 from serving.cli.pack import pack_checked
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.completion import RunOrder
-from serving.registry.golden_samples import samples_of
-from serving.registry.packing import PackOrder
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.completion import RunOrder
+from serving.registry.bundles.golden_samples import samples_of
+from serving.registry.bundles.packing import PackOrder
 from serving.registry.store import Registry
 from tests.fakes import archives, models
 from tests.fakes.bundles import PACKED_UTC

@@ -9,8 +9,8 @@ import pytest
 
 from runtimes.golden import Sample, encode_sample
 from serving.cli.main import main
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.golden_samples import samples_of
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.golden_samples import samples_of
 from tests.fakes import models
 from tests.fakes.rewritten import rewrite_file, rewrite_manifest
 

@@ -11,7 +11,7 @@ from runtimes.errors import ModelLoadError
 from serving.environments.build import build_environment
 from serving.environments.record import MARK_FILE, Environment
 from serving.environments.store import Environments
-from serving.registry.pins import parse_pins
+from serving.registry.bundles.pins import parse_pins
 from tests.fakes.wheels import use_only, write_wheel
 
 

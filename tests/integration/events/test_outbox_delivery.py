@@ -20,7 +20,7 @@ from serving.events.receivers import Receiver, Receivers, Tally
 from serving.events.retrying import GIVE_UP_S
 from serving.registry import catalog
 from serving.registry.aliases import Author
-from serving.registry.outbox import Announcement, announce, read_events
+from serving.registry.announcing.outbox import Announcement, announce, read_events
 from serving.registry.store import Registry
 from tests.fakes.poster import Fate, FatefulPoster
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from serving.events.outbox_book import OutboxBook
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
+from serving.registry.announcing.event_types import kind_of
 from serving.registry.approvals import approve, require_approvals
-from serving.registry.event_types import kind_of
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Change, RolloutState
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Change, RolloutState
 from serving.registry.store import Registry
 from tests.fakes.bundles import make_bundle
 

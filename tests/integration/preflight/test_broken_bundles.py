@@ -13,9 +13,9 @@ import pytest
 from runtimes.findings import Finding, Severity
 from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import check
-from serving.registry.manifest import MANIFEST_FILE
-from serving.registry.preflight_target import read_target
-from serving.registry.subject import Surroundings
+from serving.registry.bundles.manifest import MANIFEST_FILE
+from serving.registry.preflight.preflight_target import read_target
+from serving.registry.preflight.subject import Surroundings
 from serving.rollout import profile_choice
 from tests.fakes import archives, models
 from tests.fakes.model_files import BATCH, bundle, write

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from runtimes.findings import Severity
 from runtimes.preflight.check import check
-from serving.registry.completion import RunOrder, complete_bundle
-from serving.registry.contract_file import read_contract
-from serving.registry.manifest import Lineage
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.preflight_target import read_target
-from serving.registry.subject import Surroundings
+from serving.registry.bundles.completion import RunOrder, complete_bundle
+from serving.registry.bundles.manifest import Lineage
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.contracts.contract_file import read_contract
+from serving.registry.preflight.preflight_target import read_target
+from serving.registry.preflight.subject import Surroundings
 from tests.fakes import models
 from tests.fakes.bundles import PACKED_UTC
 from tests.fakes.model_files import BATCH, write

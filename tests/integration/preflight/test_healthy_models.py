@@ -26,8 +26,8 @@ from runtimes.preflight.subject import Subject
 from runtimes.signature import Configured
 from runtimes.tolerance import BITWISE
 from runtimes.trial_run import TrialOrder, try_model
-from serving.registry.preflight_target import read_target
-from serving.registry.subject import Surroundings
+from serving.registry.preflight.preflight_target import read_target
+from serving.registry.preflight.subject import Surroundings
 from tests.fakes import models
 from tests.fakes.models import torchscript
 from tests.fakes.node_facts import CPU_NODE

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from runtimes.errors import BasculeError
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 from serving.registry.store import Registry
 
 

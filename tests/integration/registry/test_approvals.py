@@ -8,8 +8,8 @@ from serving.errors import NotFoundError, UntrustedError
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
 from serving.registry.approvals import approve, require_approvals, rules, standings
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.plan import Plan
 from serving.registry.store import Registry
 from tests.fakes.bundles import make_bundle
 

@@ -9,7 +9,7 @@ from runtimes.errors import BasculeError
 from serving.errors import NotFoundError
 from serving.ids import VersionKey
 from serving.registry.aliases import Author, set_alias
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
 from serving.registry.store import Registry

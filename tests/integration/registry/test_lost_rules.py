@@ -7,12 +7,12 @@ import pytest
 
 from serving.errors import NotFoundError, UntrustedError
 from serving.registry import audit
-from serving.registry.keys import SigningKey
-from serving.registry.rule_book import BY_HAND, RuleChange, digest_of
-from serving.registry.signing import sign_bundle
+from serving.registry.bundles.keys import SigningKey
+from serving.registry.bundles.signing import sign_bundle
 from serving.registry.store import Registry
-from serving.registry.trust import TrustedKey, TrustPolicy, Unsigned
-from serving.registry.trust_file import TRUST_FILE, change_policy, read_policy, trust_key
+from serving.registry.trust.rule_book import BY_HAND, RuleChange, digest_of
+from serving.registry.trust.trust import TrustedKey, TrustPolicy, Unsigned
+from serving.registry.trust.trust_file import TRUST_FILE, change_policy, read_policy, trust_key
 from tests.fakes.bundles import make_bundle
 
 ALICE = SigningKey.new()

@@ -11,9 +11,9 @@ from runtimes.engine_probe import read_onnxruntime
 from runtimes.facts_json import facts_json
 from runtimes.profile import SHIPPED
 from serving.ids import VersionKey
-from serving.registry.dependencies import Policy
-from serving.registry.facts_file import parse_facts
-from serving.registry.node_facts import measure_node, with_limits
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.preflight.facts_file import parse_facts
+from serving.registry.preflight.node_facts import measure_node, with_limits
 from serving.rollout.static_checks import StaticChecks
 from tests.fakes.cluster import version_spec
 from tests.fakes.models import bad_opset

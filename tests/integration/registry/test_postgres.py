@@ -17,13 +17,13 @@ from serving.events.receivers import Receiver, Tally
 from serving.ids import VersionKey
 from serving.registry import audit
 from serving.registry.aliases import Author
+from serving.registry.announcing.event_types import kind_of
+from serving.registry.announcing.outbox import Announcement
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
-from serving.registry.event_types import kind_of
-from serving.registry.outbox import Announcement
-from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import Change, RolloutState
-from serving.registry.rollouts import ENGINE, RolloutBook
+from serving.registry.rollouts.book import ENGINE, RolloutBook
+from serving.registry.rollouts.plan import Plan, Step, Strategy
+from serving.registry.rollouts.record import Change, RolloutState
 from serving.registry.schema import METADATA
 from serving.registry.store import Registry
 from serving.rollout.report.writing import written

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.models.real import REAL_MODELS, fetch
 from benchmarks.models.wheels import WheelCache
-from serving.registry.completion import RunOrder, complete_bundle
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.reproduction import Replayer, Verdict
+from serving.registry.bundles.completion import RunOrder, complete_bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.bundles.reproduction import Replayer, Verdict
 
 CACHE: Final = Path("~/.cache/bascule-models").expanduser()
 KEEPS_STATE: Final = "silero_vad_ts"

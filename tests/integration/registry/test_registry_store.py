@@ -8,7 +8,7 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError
 from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 from serving.registry.store import Registry
 from serving.registry.version import VersionSpec
 from tests.fakes.bundles import PACKED_UTC, make_bundle

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from runtimes.errors import BasculeError, UnsupportedError
-from serving.registry.bundle import read_bundle
+from serving.registry.bundles.bundle import read_bundle
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
 from serving.registry.store import Registry

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Change, RolloutState
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Change, RolloutState
 from serving.registry.store import Registry
 from tests.fakes.bundles import make_bundle
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from runtimes.errors import BasculeError
-from serving.registry.bundle import read_bundle
-from serving.registry.keys import SigningKey
-from serving.registry.signing import sign_bundle
+from serving.registry.bundles.bundle import read_bundle
+from serving.registry.bundles.keys import SigningKey
+from serving.registry.bundles.signing import sign_bundle
 from tests.fakes.bundles import make_bundle
 
 

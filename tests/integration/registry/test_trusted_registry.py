@@ -6,14 +6,14 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError
 from serving.errors import UntrustedError
-from serving.registry.bundle import Bundle
-from serving.registry.keys import SigningKey
-from serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.signing import sign_bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.keys import SigningKey
+from serving.registry.bundles.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.bundles.signing import sign_bundle
 from serving.registry.store import Registry
-from serving.registry.trust import TrustedKey, Unsigned
-from serving.registry.trust_file import TRUST_FILE, change_policy, trust_key, untrust_key
+from serving.registry.trust.trust import TrustedKey, Unsigned
+from serving.registry.trust.trust_file import TRUST_FILE, change_policy, trust_key, untrust_key
 from tests.fakes.bundles import PACKED_UTC, make_bundle
 
 ALICE = SigningKey.new()

@@ -8,7 +8,7 @@ from serving.clock import SystemClock
 from serving.ids import VersionKey
 from serving.monitor.sequential import Counted
 from serving.predictions.labels.book import LabelBook
-from serving.registry.outbox import read_events
+from serving.registry.announcing.outbox import read_events
 from serving.registry.store import Registry
 from serving.rollout.label_watch import LabelWatch
 from tests.fakes.labelled_log import LabelledLog, scores_spec

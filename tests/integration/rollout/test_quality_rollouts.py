@@ -7,9 +7,9 @@ import pytest
 
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives, QualityCounts, TrafficCounters, TrafficDelta
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.rollout_plan import Plan, QualityTest, Step, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.rollouts.plan import Plan, QualityTest, Step, Strategy
+from serving.registry.rollouts.record import RolloutState
 from serving.registry.store import Registry
 from tests.fakes.bundles import CONFIG, PACKED_UTC
 from tests.integration.rollout.test_rollout_driver import FaultyCluster, Instance, running

@@ -17,9 +17,9 @@ from serving.monitor.traffic import Lives
 from serving.registry import catalog
 from serving.registry.aliases import Author
 from serving.registry.collection import Rules, collect
-from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import Change, Order, Rollout, RolloutState
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.plan import Plan, Step, Strategy
+from serving.registry.rollouts.record import Change, Order, Rollout, RolloutState
 from serving.registry.schema import ROLLOUTS
 from serving.registry.store import Registry
 from serving.registry.version import VersionState

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from serving.events.outbox_book import OutboxBook
-from serving.registry.event_types import kind_of
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import RolloutState
+from serving.registry.announcing.event_types import kind_of
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import RolloutState
 from serving.registry.store import Registry
 from serving.rollout.version_news import VersionNews
 from tests.fakes.bundles import make_bundle

@@ -9,8 +9,8 @@ import pytest
 
 from serving.cli.lock_options import dependency_requirements
 from serving.environments.store import Environments
-from serving.registry.bundle import Bundle
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.store import Registry
 from tests.fakes.bundles import CONFIG, PACKED_UTC
 from tests.fakes.models import tiny

@@ -16,7 +16,7 @@ from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Role
 from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.storage import to_bytes
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.store import Registry
 from tests.fakes.models import tiny
 from tests.fakes.standalone_server import Server, free_ports, serving

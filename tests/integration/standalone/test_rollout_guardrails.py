@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.planted_models import COLUMNS, CRASH_OVER, write_bundles
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 from serving.registry.store import Registry
 from tests.fakes.standalone_server import Server, serving
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from serving.registry.aliases import aliases_of
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 from serving.registry.store import Registry
 from tests.fakes import postgres
 from tests.fakes.callers import calling

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from serving.registry.rollout_record import ENDED, RolloutState
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.record import ENDED, RolloutState
 from serving.registry.store import Registry
 from serving.rollout.engine.kept import Kept, decoded_kept
 from tests.fakes import models

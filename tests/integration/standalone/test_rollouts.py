@@ -11,9 +11,9 @@ import pytest
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.aliases import Author
-from serving.registry.rollout_plan import Guardrails, Plan, Step, Strategy
-from serving.registry.rollout_record import Order, Rollout, RolloutState
-from serving.registry.rollouts import RolloutBook
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.plan import Guardrails, Plan, Step, Strategy
+from serving.registry.rollouts.record import Order, Rollout, RolloutState
 from serving.registry.store import Registry
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 from tests.fakes import models
 from tests.fakes.shadow_home import MARK, ask_rows, push_versions
 from tests.fakes.standalone_server import Server, serving

@@ -7,7 +7,7 @@ import pytest
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
 from serving.registry.approvals import approve, require_approvals
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.store import Registry
 from tests.fakes.bundles import PACKED_UTC
 from tests.fakes.models import tiny

@@ -16,8 +16,8 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from runtimes.contract import Array
 from serving.ids import VersionKey
 from serving.monitor.traffic import QualityCounts, TrafficCounters
-from serving.registry.contract_file import parse_contract
-from serving.registry.data_contract import Action
+from serving.registry.contracts.contract_file import parse_contract
+from serving.registry.contracts.data_contract import Action
 from serving.registry.version import VersionSpec
 from serving.worker.control import TrafficQuestion
 from tests.fakes import models

@@ -17,13 +17,13 @@ from benchmarks.models.weights import tiny_bias, tiny_weight
 from benchmarks.models.wheels import FetchError, WheelCache
 from runtimes.findings import Severity
 from runtimes.profile import SHIPPED
-from serving.registry.dependencies import Policy
-from serving.registry.keys import SigningKey
-from serving.registry.packing import PackOrder, pack_bundle
-from serving.registry.signing import sign_bundle
+from serving.registry.bundles.dependencies import Policy
+from serving.registry.bundles.keys import SigningKey
+from serving.registry.bundles.packing import PackOrder, pack_bundle
+from serving.registry.bundles.signing import sign_bundle
 from serving.registry.store import Registry
-from serving.registry.trust import TrustedKey
-from serving.registry.trust_file import TRUST_FILE, change_policy, trust_key
+from serving.registry.trust.trust import TrustedKey
+from serving.registry.trust.trust_file import TRUST_FILE, change_policy, trust_key
 from serving.registry.version import VersionSpec
 from serving.rollout.static_checks import StaticChecks
 from tests.fakes import exported_models

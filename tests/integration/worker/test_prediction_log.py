@@ -16,7 +16,7 @@ import numpy as np
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from serving.registry.ensemble import EnsembleStep, TensorLink
-from serving.registry.log_policy import LogPolicy
+from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import VersionSpec
 from tests.fakes import models
 from tests.fakes.logged_worker import PARAMETER, logged, logged_ids, logging_worker

@@ -16,8 +16,8 @@ from serving.predictions.reading import Filter, Found, PredictionReader
 from serving.predictions.record import Prediction
 from serving.predictions.replay import PredictionReplay, PredictionReplayer
 from serving.predictions.shelf import Shelf
-from serving.registry.log_policy import LogPolicy
-from serving.registry.reproduction import Verdict
+from serving.registry.bundles.reproduction import Verdict
+from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import VersionSpec
 from tests.fakes import models
 from tests.fakes.logged_worker import PARAMETER, logged_ids, logging_worker

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from serving.ids import VersionKey
-from serving.registry.packing import PackOrder, pack_bundle
+from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.version import QueuePolicy
 from serving.worker.recorder import suspects
 from tests.fakes import models

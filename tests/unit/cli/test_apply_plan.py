@@ -7,8 +7,8 @@ import pytest
 from runtimes.errors import InvalidArgumentError
 from serving.cli.apply_plan import Seen, differences, waits_for_people
 from serving.cli.models_file import parse_models
-from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import Rollout, RolloutState
+from serving.registry.rollouts.plan import Plan, Strategy
+from serving.registry.rollouts.record import Rollout, RolloutState
 from tests.fakes.rollouts import rollout_record
 
 CANARY = b"""

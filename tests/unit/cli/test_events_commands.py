@@ -15,7 +15,7 @@ from serving.cli.main import main
 from serving.events.outbox_book import OutboxBook
 from serving.events.receivers import Tally
 from serving.events.receivers_file import read_receivers
-from serving.registry.outbox import Announcement
+from serving.registry.announcing.outbox import Announcement
 from serving.registry.store import Registry
 from tests.fakes.waiting import until
 from tests.fakes.webhook_receiver import SECRET, Receiver, receiving, verified

@@ -9,7 +9,7 @@ from runtimes.errors import InvalidArgumentError
 from runtimes.facts_json import facts_json
 from serving.cli.facts import engines_of, facts_rows
 from serving.cli.main import main
-from serving.registry.facts_file import read_facts
+from serving.registry.preflight.facts_file import read_facts
 from tests.fakes.node_facts import A100_MIG_NODE, CPU_NODE, T4_NODE
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from serving.cli.rollback import told
-from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.plan import Plan, Strategy
+from serving.registry.rollouts.record import RolloutState
 from tests.fakes.rollouts import rollout_record
 
 State = RolloutState

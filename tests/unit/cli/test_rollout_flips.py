@@ -8,8 +8,8 @@ from serving.cli.load.flips import Flip, judge
 from serving.cli.load.ledger import Heading
 from serving.cli.load.rollout_flips import rollout_flips
 from serving.edge.control import RolloutReport
-from serving.registry.rollout_plan import Plan
-from serving.registry.rollout_record import Rollout, RolloutState, Transition
+from serving.registry.rollouts.plan import Plan
+from serving.registry.rollouts.record import Rollout, RolloutState, Transition
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HEAD = Heading(model="m", monotonic_s=0.0, utc=START)

@@ -15,7 +15,7 @@ from serving.events.outbox_book import KEPT_DAYS, OutboxBook
 from serving.events.receivers import Receiver, Receivers, Tally
 from serving.events.retrying import GIVE_UP_S
 from serving.registry.aliases import Author
-from serving.registry.outbox import Announcement
+from serving.registry.announcing.outbox import Announcement
 from serving.registry.store import Registry
 from tests.fakes.poster import FatefulPoster
 

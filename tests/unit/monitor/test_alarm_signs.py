@@ -15,7 +15,7 @@ from serving.monitor.alarms.silence import MIN_CALLS, MIN_S, Silence
 from serving.monitor.drift.severity import Severity
 from serving.monitor.quality.report import QualityReport, WindowCounts, WindowLimits
 from serving.monitor.traffic import TrafficDelta, latency_bucket
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.data_contract import DataContract
 
 PROMISE = Promise(availability=0.999, threshold_s=0.1, fast_share=0.99)
 KEY = VersionKey("m", 1)

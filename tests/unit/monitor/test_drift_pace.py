@@ -8,7 +8,7 @@ from serving.monitor.drift.calibration import threshold_for
 from serving.monitor.drift.pace import KNOWN_S, Pace
 from serving.monitor.drift.stream import DriftReport, RunningTotal
 from serving.monitor.drift.watched import Origin, WatchedVersion
-from serving.registry.drift_policy import DriftPolicy
+from serving.registry.policies.drift_policy import DriftPolicy
 from tests.fakes.drift_rows import blocks_of, drawn_columns, learnt, numbers_of, with_numbers
 
 MONTH_S = 30 * 86_400.0

@@ -19,8 +19,8 @@ from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.report import MAX_SAMPLES, QualityReport
 from serving.monitor.quality.samples import quality_samples
 from serving.monitor.statistics import VersionStatistics
-from serving.registry.contract_file import parse_contract
-from serving.registry.data_contract import MissingKind
+from serving.registry.contracts.contract_file import parse_contract
+from serving.registry.contracts.data_contract import MissingKind
 from serving.wire.call import InferCall
 from serving.worker.quality_gate import QualityGate
 

@@ -10,7 +10,7 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import ModelLoadError
 from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.verdict import SHOWN_ROWS, Verdict
-from serving.registry.data_contract import (
+from serving.registry.contracts.data_contract import (
     Action,
     Check,
     DataContract,

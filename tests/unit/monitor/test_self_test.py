@@ -16,7 +16,7 @@ from serving.monitor.selftest.contract_trials import Tensors, contract_trials
 from serving.monitor.selftest.drift_trials import drift_trials
 from serving.monitor.selftest.service_trials import service_trials, silence_trial
 from serving.monitor.selftest.trial import Outcome, Trial
-from serving.registry.data_contract import (
+from serving.registry.contracts.data_contract import (
     Check,
     DataContract,
     EventTime,

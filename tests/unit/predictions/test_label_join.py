@@ -14,7 +14,7 @@ from serving.predictions.labels.book import LabelBook, LabelStatus, Performance
 from serving.predictions.labels.joining import Wanted
 from serving.predictions.labels.reviews import Review
 from serving.predictions.reading import Filter
-from serving.registry.label_policy import LabelPolicy
+from serving.registry.policies.label_policy import LabelPolicy
 from tests.fakes.labelled_log import LabelledLog, class_spec, number_spec, scores_spec
 
 THREE = np.asarray([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]])

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry.archive import extract_archive, opened_archive, write_archive
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.keys import SigningKey
-from serving.registry.signing import sign_bundle
+from serving.registry.bundles.archive import extract_archive, opened_archive, write_archive
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.keys import SigningKey
+from serving.registry.bundles.signing import sign_bundle
 from tests.fakes.bundles import make_bundle
 
 KEY = SigningKey.new()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError, ModelLoadError, UnsupportedError
 from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.manifest import (
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.manifest import (
     Golden,
     GoldenOutput,
     Manifest,
@@ -23,7 +23,7 @@ from serving.registry.manifest import (
     Tolerance,
     parse_manifest,
 )
-from serving.registry.packing import PackOrder, pack_bundle, renumber
+from serving.registry.bundles.packing import PackOrder, pack_bundle, renumber
 from tests.fakes.bundles import CONFIG, PACKED_UTC, make_bundle
 
 

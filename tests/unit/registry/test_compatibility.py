@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from serving.registry.compatibility import breaking, changes
+from serving.registry.bundles.compatibility import breaking, changes
 
 
 @dataclass(frozen=True)

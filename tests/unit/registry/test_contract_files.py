@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
-from serving.registry.contract_file import parse_contract
-from serving.registry.contract_fit import misfits
-from serving.registry.data_contract import Action, Check, DataContract
+from serving.registry.contracts.contract_file import parse_contract
+from serving.registry.contracts.contract_fit import misfits
+from serving.registry.contracts.data_contract import Action, Check, DataContract
 from serving.registry.repository import Repository
 from tests.fakes.contracts import CASES
 

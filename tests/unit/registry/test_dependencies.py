@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from runtimes.errors import InvalidArgumentError, ModelLoadError
-from serving.registry.dependencies import Decision, Dependencies, Policy, effective_policy
-from serving.registry.manifest import DependencyWord, Requirements
+from serving.registry.bundles.dependencies import Decision, Dependencies, Policy, effective_policy
+from serving.registry.bundles.manifest import DependencyWord, Requirements
 
 OTHER = "numpy==0.1"
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from serving.registry.difference import Comparison, compare
-from serving.registry.manifest import BundleFile, Lineage, Manifest, PackedOn, Requirements
+from serving.registry.bundles.difference import Comparison, compare
+from serving.registry.bundles.manifest import BundleFile, Lineage, Manifest, PackedOn, Requirements
 
 
 def manifest(**changes: object) -> Manifest:

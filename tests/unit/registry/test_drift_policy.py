@@ -3,8 +3,8 @@
 import pytest
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.drift_policy import DEFAULT_DRIFT, DriftPolicy
 from serving.registry.model_config.parsing import parse_config
+from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
 
 DAY_S = 86_400.0
 

@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 import serving
-from serving.registry.change_events import KINDS, OF_REGISTRY, announcement_of
-from serving.registry.event_types import BY_KIND, EVENT_TYPES, Severity, kind_of, severity_of
-from serving.registry.outbox import TYPE
-from serving.registry.rollout_record import RolloutState
+from serving.registry.announcing.change_events import KINDS, OF_REGISTRY, announcement_of
+from serving.registry.announcing.event_types import (
+    BY_KIND,
+    EVENT_TYPES,
+    Severity,
+    kind_of,
+    severity_of,
+)
+from serving.registry.announcing.outbox import TYPE
+from serving.registry.rollouts.record import RolloutState
 from tests.fakes.histories import audited
 
 SOURCES = sorted(Path(serving.__file__).parent.rglob("*.py"))

@@ -14,7 +14,7 @@ from runtimes.facts import DomainLimit, GpuFacts, NodeFacts, OnnxRuntimeFacts, T
 from runtimes.facts_json import facts_json, plain
 from runtimes.profile import SHIPPED
 from runtimes.profile_fit import misfits
-from serving.registry.facts_file import parse_facts, read_facts
+from serving.registry.preflight.facts_file import parse_facts, read_facts
 from tests.fakes.node_facts import A100_MIG_NODE, CPU_NODE, H100_NODE, OLD_DRIVER_NODE, T4_NODE
 
 NODES = [CPU_NODE, T4_NODE, OLD_DRIVER_NODE, A100_MIG_NODE, H100_NODE]

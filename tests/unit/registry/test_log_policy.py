@@ -3,8 +3,8 @@
 import pytest
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.log_policy import LogPolicy
 from serving.registry.model_config.parsing import parse_config
+from serving.registry.policies.log_policy import LogPolicy
 
 
 def _parameter(name: str, value: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError
-from serving.registry.mlflow_model import MAX_MLMODEL_BYTES, MlflowModel, parse_mlmodel
+from serving.registry.interchange.mlflow_model import MAX_MLMODEL_BYTES, MlflowModel, parse_mlmodel
 from tests.fakes.mlflow_folders import mlmodel, onnx_flavour, pytorch_flavour
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError
-from serving.registry.pins import (
+from serving.registry.bundles.pins import (
     MAX_LOCK_BYTES,
     MAX_PINS,
     Mismatch,

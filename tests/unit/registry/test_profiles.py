@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.profile import GIB, SHIPPED, HardwareProfile
-from serving.registry.profiles import parse_profiles, read_profiles, size_of
+from serving.registry.preflight.profiles import parse_profiles, read_profiles, size_of
 
 L4 = """
 team-l4:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from serving.registry.outbox import MAX_DATA_CHARACTERS, bounded
-from serving.registry.rollout_events import Move, kind_of, move_data
-from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import Change, Rollout, RolloutState
+from serving.registry.announcing.outbox import MAX_DATA_CHARACTERS, bounded
+from serving.registry.rollouts.events import Move, kind_of, move_data
+from serving.registry.rollouts.plan import Plan, Step, Strategy
+from serving.registry.rollouts.record import Change, Rollout, RolloutState
 from tests.fakes.rollouts import rollout_record
 
 State = RolloutState

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from runtimes.errors import InvalidArgumentError
 from serving.edge.rollout_body import GuardrailsBody, RolloutBody
-from serving.registry.rollout_plan import Plan, Strategy, decoded_plan, require_sound
+from serving.registry.rollouts.plan import Plan, Strategy, decoded_plan, require_sound
 
 
 @pytest.mark.parametrize(

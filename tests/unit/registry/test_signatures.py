@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
 from serving.errors import AlreadyExistsError, NotFoundError
-from serving.registry.bundle import Bundle, read_bundle
-from serving.registry.keys import SigningKey, read_public_key, read_signing_key, write_keys
-from serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
-from serving.registry.packing import PackOrder, pack_bundle, renumber
-from serving.registry.signatures import encoded_for_signing, statement
-from serving.registry.signing import sign_bundle
+from serving.registry.bundles.bundle import Bundle, read_bundle
+from serving.registry.bundles.keys import SigningKey, read_public_key, read_signing_key, write_keys
+from serving.registry.bundles.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
+from serving.registry.bundles.packing import PackOrder, pack_bundle, renumber
+from serving.registry.bundles.signatures import encoded_for_signing, statement
+from serving.registry.bundles.signing import sign_bundle
 from tests.fakes.bundles import CONFIG, PACKED_UTC, make_bundle
 
 ALICE = SigningKey.new()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from runtimes.errors import BasculeError, InvalidArgumentError
 from runtimes.findings import Severity
 from serving.errors import NotFoundError
-from serving.registry.keys import SigningKey
-from serving.registry.trust import Candidate, TrustedKey, TrustPolicy, Unsigned, judge
-from serving.registry.trust_file import (
+from serving.registry.bundles.keys import SigningKey
+from serving.registry.trust.trust import Candidate, TrustedKey, TrustPolicy, Unsigned, judge
+from serving.registry.trust.trust_file import (
     change_policy,
     parse_policy,
     policy_text,

@@ -8,11 +8,11 @@ import pytest
 from runtimes.errors import InvalidArgumentError
 from serving.cli.models_file import parse_models
 from serving.events.receivers_file import parse_receivers
-from serving.registry.contract_file import parse_contract
-from serving.registry.mlflow_model import parse_mlmodel
-from serving.registry.profiles import parse_profiles
+from serving.registry.contracts.contract_file import parse_contract
+from serving.registry.interchange.mlflow_model import parse_mlmodel
+from serving.registry.preflight.profiles import parse_profiles
 from serving.registry.repository import Repository
-from serving.registry.trust_file import parse_policy
+from serving.registry.trust.trust_file import parse_policy
 from serving.registry.yaml_text import read_yaml
 from tests.fakes.models import tiny
 

@@ -6,8 +6,8 @@ import pytest
 
 from runtimes.facts import NodeFacts
 from runtimes.findings import Severity
+from serving.registry.bundles.manifest import PackedOn
 from serving.registry.environment import Environment, environment_of
-from serving.registry.manifest import PackedOn
 from serving.rollout.environment_check import CODE, packed_findings, placed_findings
 from tests.fakes.node_facts import CPU_NODE
 

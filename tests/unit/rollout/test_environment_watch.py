@@ -9,9 +9,9 @@ from runtimes.facts import NodeFacts
 from runtimes.findings import Severity
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
-from serving.registry.bundle import Bundle
+from serving.registry.bundles.bundle import Bundle
+from serving.registry.bundles.manifest import MANIFEST_FILE, PackedOn
 from serving.registry.environment import environment_of
-from serving.registry.manifest import MANIFEST_FILE, PackedOn
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.environment_watch import EnvironmentWatch, Look

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from serving.ids import VersionKey
-from serving.registry.sequence_policy import SequencePolicy
+from serving.registry.policies.sequence_policy import SequencePolicy
 from serving.registry.version import ServingPolicy, VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.sequence_hold import SequenceHold

@@ -22,7 +22,7 @@ from serving.monitor.drift.storage import from_bytes, to_bytes
 from serving.monitor.drift.stream import read
 from serving.monitor.drift_order import DriftOrder
 from serving.monitor.statistics import StatisticsRecorder
-from serving.registry.data_contract import DataContract, Watched
+from serving.registry.contracts.data_contract import DataContract, Watched
 from serving.registry.version import VersionSpec
 from serving.wire.call import InferCall
 from serving.worker.drift.binding import Binding

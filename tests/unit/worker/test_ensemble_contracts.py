@@ -10,8 +10,8 @@ import pytest
 from runtimes.errors import InvalidArgumentError, ModelLoadError
 from serving.ids import VersionKey
 from serving.monitor.statistics import StatisticsRecorder
-from serving.registry.contract_file import parse_contract
-from serving.registry.data_contract import DataContract
+from serving.registry.contracts.contract_file import parse_contract
+from serving.registry.contracts.data_contract import DataContract
 from serving.registry.version import ServingPolicy, VersionSpec
 from serving.wire.call import CallSpec, InferCall
 from serving.wire.regions import NoRegions

@@ -7,7 +7,7 @@ import pytest
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import ModelLoadError
-from serving.registry.sequence_policy import SequencePolicy, StateTensor
+from serving.registry.policies.sequence_policy import SequencePolicy, StateTensor
 from serving.registry.version import ServingPolicy, VersionSpec
 from serving.worker.initial_states import initial_states
 

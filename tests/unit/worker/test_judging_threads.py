@@ -14,7 +14,7 @@ from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.verdict import Verdict
 from serving.monitor.statistics import StatisticsRecorder
-from serving.registry.contract_file import parse_contract
+from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.version import VersionSpec
 from serving.wire.call import CallSpec, InferCall
 from serving.wire.input_checks import InputChecks

@@ -21,7 +21,7 @@ from serving.predictions.order import LogOrder
 from serving.predictions.record import PredictionHead, Source, encode_source, read_predictions
 from serving.predictions.removed import count_predictions
 from serving.predictions.writing import SegmentWriter
-from serving.registry.log_policy import LogPolicy
+from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServingPolicy, VersionSpec
 from serving.wire.tensors import array_bytes
 from serving.worker import log_sources

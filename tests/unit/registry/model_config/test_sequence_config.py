@@ -8,7 +8,7 @@ from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.registry.model_config.carry import shared_data
 from serving.registry.model_config.completion import config_message
 from serving.registry.model_config.parsing import parse_config
-from serving.registry.sequence_policy import ControlKind, SequencePolicy
+from serving.registry.policies.sequence_policy import ControlKind, SequencePolicy
 from serving.registry.version import Isolation, ServedVersion, ServingPolicy
 from tests.fakes.sequence_models import ACCUMULATOR_CONFIG, HISTORY_CONFIG
 

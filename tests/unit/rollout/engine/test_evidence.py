@@ -7,8 +7,8 @@ import pytest
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.traffic import Lives, TrafficCounters, TrafficDelta
-from serving.registry.rollout_plan import Guardrails, Plan
-from serving.registry.rollout_record import Rollout, RolloutState, Transition
+from serving.registry.rollouts.plan import Guardrails, Plan
+from serving.registry.rollouts.record import Rollout, RolloutState, Transition
 from serving.registry.version import VersionState
 from serving.rollout.engine.evidence import Compared, Evidence, Look, workers_of
 from serving.rollout.engine.guardrails import Ruling

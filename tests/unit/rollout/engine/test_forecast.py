@@ -2,9 +2,9 @@
 
 import pytest
 
-from serving.registry.rollout_forecast import Need, Room, downtime, misfit, need_of, stages
-from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.forecast import Need, Room, downtime, misfit, need_of, stages
+from serving.registry.rollouts.plan import Plan, Step, Strategy
+from serving.registry.rollouts.record import RolloutState
 
 State = RolloutState
 CANARY = Plan(

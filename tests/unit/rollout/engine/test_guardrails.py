@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from serving.monitor.traffic import TrafficDelta, latency_bucket
-from serving.registry.rollout_plan import Guardrails
+from serving.registry.rollouts.plan import Guardrails
 from serving.rollout.engine.guardrails import (
     Ruling,
     Verdict,

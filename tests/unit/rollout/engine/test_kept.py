@@ -2,8 +2,8 @@
 
 from serving.monitor.comparison import ComparisonReport, OutputDifference
 from serving.monitor.traffic import TrafficDelta
-from serving.registry.rollout_plan import Guardrails, Plan
-from serving.registry.rollout_record import RolloutState, Transition
+from serving.registry.rollouts.plan import Guardrails, Plan
+from serving.registry.rollouts.record import RolloutState, Transition
 from serving.rollout.engine.evidence import Compared, Evidence, Look
 from serving.rollout.engine.kept import (
     MAX_SAMPLES,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from serving.monitor.sequential import Counted
 from serving.monitor.traffic import TrafficDelta
-from serving.registry.rollout_plan import Guardrails
+from serving.registry.rollouts.plan import Guardrails
 from serving.rollout.engine.guardrails import (
     Ruling,
     Verdict,

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from serving.registry.rollout_plan import Guardrails, Plan, Step, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.plan import Guardrails, Plan, Step, Strategy
+from serving.registry.rollouts.record import RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
 from serving.rollout.engine.machine import Sight, next_change

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import (
+from serving.registry.rollouts.plan import Plan, Step, Strategy
+from serving.registry.rollouts.record import (
     ENDED,
     Change,
     Order,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.plan import Plan, Strategy
+from serving.registry.rollouts.record import RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.driver import LOOK_S, NEWS_S, pause_s
 from serving.rollout.engine.machine import Sight, next_change

@@ -10,8 +10,8 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli.rollout_options import PlanWords, plan_body
 from serving.edge.rollout_body import GuardrailsBody
 from serving.monitor.traffic import QualityCounts, TrafficDelta
-from serving.registry.data_contract import DataContract
-from serving.registry.rollout_plan import (
+from serving.registry.contracts.data_contract import DataContract
+from serving.registry.rollouts.plan import (
     Guardrails,
     Plan,
     QualityTest,

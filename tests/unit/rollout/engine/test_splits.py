@@ -2,8 +2,8 @@
 
 import pytest
 
-from serving.registry.rollout_plan import Plan, Step, Strategy
-from serving.registry.rollout_record import ENDED, RolloutState
+from serving.registry.rollouts.plan import Plan, Step, Strategy
+from serving.registry.rollouts.record import ENDED, RolloutState
 from serving.rollout.desired import Split
 from serving.rollout.engine.splits import splits_of
 from tests.fakes.rollouts import rollout_record

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.record import RolloutState
 from serving.rollout.report.building import page_of
 from serving.rollout.report.html import html
 from serving.rollout.report.markdown import markdown

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from serving.registry.approval import Approval
-from serving.registry.rollout_plan import Plan, Strategy
-from serving.registry.rollout_record import RolloutState
+from serving.registry.rollouts.plan import Plan, Strategy
+from serving.registry.rollouts.record import RolloutState
 from serving.rollout.engine.kept import Arm, Kept, Sample
 from serving.rollout.report.building import page_of
 from serving.rollout.report.history import History

@@ -1,0 +1,1 @@
+"""Events for receivers outside: what there is, and what is recorded with each change."""

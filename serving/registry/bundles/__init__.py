@@ -1,0 +1,1 @@
+"""Bundles: the immutable folder of one version, how it is written, read, signed and compared."""

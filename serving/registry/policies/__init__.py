@@ -1,0 +1,1 @@
+"""What the configuration of a model asks for beside serving: logs, labels, drift, sequences."""

@@ -1,0 +1,1 @@
+"""Rollouts as the catalog keeps them: plans, records, forecasts and their events."""

@@ -1,0 +1,219 @@
+"""`trust.yaml` of a registry: the rules that people review, and commands change.
+
+::
+
+    unsigned: refuse                 # allow (the default), warn or refuse
+    keys:
+      - id: 3f0c…                    # what `bascule keys new` printed
+        name: alice
+        public_key: MCowBQYDK2Vw…    # base64 of the key in DER: a PEM file's lines
+        models: ["fraud-*"]
+    may_execute: ["fraud-ranker"]    # models whose loading may run code that they carry
+
+Without rules everything is taken, and nothing may execute. A file that is gone or empty holds none;
+whether there should be some, the catalog knows (`serving.registry.trust.rule_book`).
+"""
+
+import base64
+import binascii
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtimes.errors import InvalidArgumentError
+from serving.errors import NotFoundError
+from serving.registry.bundles.keys import PublicKey
+from serving.registry.trust.trust import TrustedKey, TrustPolicy, Unsigned
+from serving.registry.yaml_text import read_yaml
+
+TRUST_FILE: Final = "trust.yaml"
+MAX_TRUST_BYTES: Final = 1 << 20
+HEAD: Final = "# Whom this registry trusts. Commands rewrite this file: bascule keys --help.\n"
+
+Pattern = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Key(_Strict):
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    public_key: Annotated[str, Field(max_length=200)]
+    models: tuple[Pattern, ...] = Field(min_length=1, max_length=1000, strict=False)
+
+
+class _Trust(_Strict):
+    unsigned: Unsigned = Field(Unsigned.ALLOW, strict=False)
+    keys: tuple[_Key, ...] = Field((), max_length=1000, strict=False)
+    may_execute: tuple[Pattern, ...] = Field((), max_length=1000, strict=False)
+
+
+def find_policy(file: Path) -> TrustPolicy | None:
+    """Read the rules; None: the file is gone, or empty.
+
+    Raises:
+        InvalidArgumentError: The file cannot be read, or says something that is no rule.
+    """
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_TRUST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
+    return parse_policy(raw, str(file)) if raw.strip() else None
+
+
+def read_policy(file: Path) -> TrustPolicy:
+    """Read the rules; a file that is gone or empty holds none, whether or not it should.
+
+    Raises:
+        InvalidArgumentError: The file cannot be read, or says something that is no rule.
+    """
+    return find_policy(file) or TrustPolicy()
+
+
+def parse_policy(raw: bytes, source: str) -> TrustPolicy:
+    """Check and return rules.
+
+    Raises:
+        InvalidArgumentError: They are too long, no YAML, or a field is unknown or wrong.
+    """
+    if len(raw) > MAX_TRUST_BYTES:
+        raise InvalidArgumentError(f"{source}: more than {MAX_TRUST_BYTES} bytes are no trust file")
+    try:
+        said = read_yaml(raw)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{source} is no YAML: {error.message}") from error
+    try:
+        found = _Trust.model_validate(said or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "policy"
+        raise InvalidArgumentError(
+            f"{source}: {field}: {first['msg']}, got {str(first['input'])[:80]!r}"
+        ) from error
+    return TrustPolicy(
+        unsigned=found.unsigned,
+        keys=tuple(_trusted(key, source) for key in found.keys),
+        may_execute=found.may_execute,
+    )
+
+
+def trust_key(file: Path, trusted: TrustedKey) -> TrustPolicy:
+    """Trust a key; what was said of the same key before is replaced."""
+    with _change(file) as policy:
+        others = [one for one in policy.keys if one.key != trusted.key]
+        return write_policy(file, replace(policy, keys=(*others, trusted)))
+
+
+def untrust_key(file: Path, name: str) -> TrustedKey:
+    """Trust a key no longer.
+
+    Args:
+        file: The trust file.
+        name: The key's name, its id, or the beginning of its id.
+
+    Raises:
+        NotFoundError: No key, or more than one, is trusted under that name.
+    """
+    with _change(file) as policy:
+        gone = trusted_key(policy, name)
+        write_policy(file, replace(policy, keys=tuple(one for one in policy.keys if one != gone)))
+    return gone
+
+
+def trusted_key(policy: TrustPolicy, name: str) -> TrustedKey:
+    """Return the key that a name, an id, or the beginning of an id stands for.
+
+    Raises:
+        NotFoundError: No key, or more than one, is trusted under that name.
+    """
+    found = [one for one in policy.keys if one.name == name or one.key.key_id.startswith(name)]
+    if not name or len(found) != 1:
+        known = ", ".join(f"{one.name} ({one.key.key_id})" for one in policy.keys)
+        raise NotFoundError(
+            f"{len(found)} trusted keys are called '{name}': trusted are {known or 'none'}"
+        )
+    return found[0]
+
+
+def change_policy(
+    file: Path, unsigned: Unsigned | None, may_execute: tuple[str, ...] | None
+) -> TrustPolicy:
+    """Change what is not about keys; None leaves a rule as it is."""
+    with _change(file) as policy:
+        return write_policy(
+            file,
+            replace(
+                policy,
+                unsigned=policy.unsigned if unsigned is None else unsigned,
+                may_execute=policy.may_execute if may_execute is None else may_execute,
+            ),
+        )
+
+
+def write_policy(file: Path, policy: TrustPolicy) -> TrustPolicy:
+    """Write the rules in one go: a reader sees those before or these."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = policy_text(policy)
+    checked = parse_policy(text.encode(), str(file))
+    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    Path(draft).chmod(0o644)
+    Path(draft).replace(file)
+    return checked
+
+
+def policy_text(policy: TrustPolicy) -> str:
+    """Return the rules as the file holds them."""
+    values = {
+        "unsigned": policy.unsigned.value,
+        "keys": [
+            {
+                "id": one.key.key_id,
+                "name": one.name,
+                "public_key": base64.b64encode(one.key.der).decode(),
+                "models": list(one.models),
+            }
+            for one in policy.keys
+        ],
+        "may_execute": list(policy.may_execute),
+    }
+    return f"{HEAD}{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}"
+
+
+def _trusted(key: _Key, source: str) -> TrustedKey:
+    try:
+        der = base64.b64decode(key.public_key, validate=True)
+    except binascii.Error as error:
+        raise InvalidArgumentError(f"{source}: key '{key.name}': no base64") from error
+    public = PublicKey.from_der(der)
+    if public.key_id != key.id:
+        raise InvalidArgumentError(
+            f"{source}: key '{key.name}' has the id {public.key_id} and not {key.id}: correct the "
+            "one that is wrong"
+        )
+    return TrustedKey(key=public, name=key.name, models=key.models)
+
+
+@contextmanager
+def _change(file: Path) -> Iterator[TrustPolicy]:
+    """Let one process at a time change the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield read_policy(file)
