@@ -170,7 +170,7 @@ class _Environment(BaseSettings):
     trace_file: Path | None = Field(
         None, description="where calls are traced, once the protocol's trace settings say so"
     )
-    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = Field(
+    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@?]+)?$")] = Field(
         "", description="where spans of calls are sent, as http://127.0.0.1:4318; empty: nowhere"
     )
     otlp_share: float = Field(

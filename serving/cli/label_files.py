@@ -38,13 +38,17 @@ def _entries(text: str, suffix: str, file: str) -> list[object]:
         if suffix in {".jsonl", ".ndjson"}:
             return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
         return msgspec.json.decode(text, type=list[object])
+    except csv.Error as error:
+        raise InvalidArgumentError(f"{file}: {error}: a CSV file is expected") from error
     except msgspec.MsgspecError as error:
         raise InvalidArgumentError(f"{file}: {error}: a JSON list of labels is expected") from error
 
 
-def _row(line: Mapping[str, str | None]) -> Mapping[str, object]:
+def _row(line: Mapping[str | None, str | None]) -> Mapping[str, object]:
     """Read a line of CSV: empty fields are left out, and labels that look like numbers are."""
-    given = {name: value for name, value in line.items() if value}
+    if None in line:
+        raise InvalidArgumentError(f"a line has more fields than the header: {line[None]}")
+    given = {name: value for name, value in line.items() if name and value}
     return {
         name: _number(value) if name in NUMBERS or name == "label" else value
         for name, value in given.items()

@@ -93,9 +93,9 @@ def _promised(path: Path | None) -> Slo:
     if path is None:
         return DEFAULT
     try:
-        return read_slo(path.read_text())
-    except OSError as error:
-        raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
+        return read_slo(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

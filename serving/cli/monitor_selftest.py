@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from serving.cli.admin_client import AdminClient
@@ -70,12 +71,14 @@ def _show(found: SelfTest) -> None:
             table.add_column(column)
         for one in version.trials:
             outcome = f"[{COLOURS[one.outcome]}]{one.outcome}[/]"
-            table.add_row(f"{one.kind} {one.alarm}", one.injected, outcome, one.told)
+            table.add_row(
+                escape(f"{one.kind} {one.alarm}"), escape(one.injected), outcome, escape(one.told)
+            )
         out.print(table)
     for told in found.receivers:
         colour = COLOURS[told.outcome]
         place = f"{told.kind} to {told.receiver}: " if told.receiver else ""
-        out.print(f"[{colour}]{told.outcome}[/] {place}{told.told}")
+        out.print(f"[{colour}]{told.outcome}[/] {place}{escape(told.told)}")
     outcomes = found.outcomes()
     broken = sum(not is_good(one) for one in outcomes)
     skipped = outcomes.count(Outcome.SKIPPED)

@@ -75,6 +75,7 @@ class Desk:
         """Where labels are kept; None: no prediction is logged, so there is nothing to label."""
         self.protocol_settings = settings or ProtocolSettings()
         self.totals = Totals()
+        self._counting = asyncio.Lock()
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
         self._node = node
 
@@ -134,10 +135,12 @@ class Desk:
         Over those that have ended, too: see `serving.monitor.totals`.
         """
         keys = lookup.measured_versions(self.snapshot, "", None)
-        sums = self.totals.take(await self._counted(keys), self.snapshot.versions.keys())
-        counted = [item for item in sums if item.key in set(keys)]
-        known = {item.key for item in counted}
-        return merge_by_gpu([*(_zero(key) for key in keys if key not in known), *counted])
+        async with self._counting:  # of two scrapes at once, an older answer would come later
+            counted = await self._counted(keys)
+            sums = self.totals.take(counted, self.snapshot.versions.keys())
+        asked = [item for item in sums if item.key in set(keys)]
+        known = {item.key for item in asked}
+        return merge_by_gpu([*(_zero(key) for key in keys if key not in known), *asked])
 
     async def _counted(self, keys: Collection[VersionKey]) -> dict[str, list[VersionStatistics]]:
         """Ask this node's workers of some versions for all that they have counted.

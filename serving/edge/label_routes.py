@@ -7,6 +7,8 @@ own, which has no such call. Whoever may ask for predictions may post labels.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -17,24 +19,42 @@ from serving.clock import utc_s
 from serving.edge import lookup
 from serving.edge.desk import Desk
 from serving.edge.json_body import BodyRoom
-from serving.errors import NotFoundError
+from serving.errors import NotFoundError, QueueFullError
 from serving.predictions.labels.entries import MAX_BODY_BYTES, read_entries
 from serving.predictions.labels.store import LabelStore
 from serving.wire import refusals
+
+MAX_WAITING: Final = 16
+"""Posts that are read or wait for the disk: each may have `MAX_BODY_BYTES`.
+
+They are written by a thread of their own: a disk that hangs must not take those that routes need.
+"""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def label_routes(desk: Desk, room: BodyRoom) -> list[tuple[str, str, Endpoint]]:
     """Return methods, path and endpoint of each route."""
+    waiting = 0
+    writer = ThreadPoolExecutor(1, thread_name_prefix="labels")
 
     async def post(request: Request) -> Response:
+        nonlocal waiting
         desk.check_live()
         store = required_store(desk)
         model, version = request.path_params["model"], _version(request)
         _check_known(desk, model, version)
-        body = await room.read(request, MAX_BODY_BYTES)
-        cells = await asyncio.to_thread(_keep, store, model, version, body)
+        if waiting >= MAX_WAITING:
+            raise QueueFullError(
+                f"{MAX_WAITING} posts of labels wait to be written: post these again later"
+            )
+        waiting += 1
+        try:
+            body = await room.read(request, MAX_BODY_BYTES)
+            kept = writer.submit(_keep, store, model, version, body)
+            cells = await asyncio.wrap_future(kept)
+        finally:
+            waiting -= 1
         return Response(msgspec.json.encode({"labels": cells}), media_type="application/json")
 
     model = "/v2/models/{model}"

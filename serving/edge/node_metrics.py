@@ -71,7 +71,10 @@ class NodeMetrics:
             haproxy = group.create_task(self._haproxy())
             pools = group.create_task(self._pool_samples())
         if self._remember is not None:
-            self._remember()
+            try:
+                self._remember()
+            except OSError as error:  # a full disk is when metrics are needed
+                log.warning("totals_not_kept", reason=str(error))
         load_s = {
             (key.model, key.version): record.served.load_s
             for key, record in self._desk.snapshot.versions.items()

@@ -143,4 +143,6 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):  # one such must not take all others with it
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) else repr(float(value))

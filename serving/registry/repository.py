@@ -229,6 +229,8 @@ class Repository:
             ) from error
         except OSError as error:
             raise InvalidArgumentError(f"{folder} cannot be read: {error.strerror}") from error
+        for path in (str(folder), *(item.path for item in files)):
+            _require_utf8(path)
         file, kind = folder / ENSEMBLE, ENSEMBLE  # stands for a file: an ensemble has none
         if not config.policy.ensemble:
             model_file, found = _model_file(folder, files, config)
@@ -328,6 +330,18 @@ def _reference(folder: Path, files: tuple[_File, ...]) -> str:
         if path in there:
             return str((folder / path).resolve())
     return ""
+
+
+def _require_utf8(path: str) -> None:
+    """Refuse a name that no JSON can carry: it would end who tells it on.
+
+    Raises:
+        InvalidArgumentError: It is not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{path!a} is not UTF-8: rename it") from None
 
 
 def _model_file(

@@ -47,6 +47,16 @@ class _Seen:
     reports: Mapping[VersionKey, tuple[QualityReport, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedRows:
+    """What the monitor of drift hears."""
+
+    rows: Callable[[], Mapping[VersionKey, int]]
+    """Rows that it has ever seen of each version that it watches."""
+    rows_per_s: float
+    """Rows that each worker watches, at most."""
+
+
 class AlarmWatch:
     """One for each instance; belongs to the controller's loop."""
 
@@ -55,7 +65,7 @@ class AlarmWatch:
         cluster: Cluster,
         wanted: Callable[[], Mapping[VersionKey, VersionSpec]],
         promise: Callable[[str], Promise],
-        watched_rows: Callable[[], Mapping[VersionKey, int]],
+        drift: WatchedRows,
         book: AlarmBook | None,
         clock: Clock,
     ) -> None:
@@ -65,14 +75,14 @@ class AlarmWatch:
             cluster: Whose workers are looked at.
             wanted: Which versions there are.
             promise: What callers of a model were promised.
-            watched_rows: Rows that the monitor of drift has seen of each version that it watches.
+            drift: What the monitor of drift has seen.
             book: Tells receivers; None: nobody is told.
             clock: Dates what is noticed.
         """
         self._cluster = cluster
         self._wanted = wanted
         self._promise = promise
-        self._watched_rows = watched_rows
+        self._drift = drift
         self._book = book
         self._clock = clock
         self._began_s = clock.monotonic_s()
@@ -100,7 +110,7 @@ class AlarmWatch:
 
     async def look(self) -> None:
         """Take in what workers say now, and tell what is news."""
-        seen, wanted, rows = self._heard(), dict(self._wanted()), dict(self._watched_rows())
+        seen, wanted, rows = self._heard(), dict(self._wanted()), dict(self._drift.rows())
         await asyncio.to_thread(self._judge, seen, wanted, rows)
 
     def _heard(self) -> _Seen:
@@ -143,7 +153,12 @@ class AlarmWatch:
         for key, spec in wanted.items():
             known = self._versions.get(key)
             if known is None or known[0] != spec.digest:
-                signs = VersionSigns(self._promise(key.model), spec.contract, now_s)
+                signs = VersionSigns(
+                    self._promise(key.model),
+                    spec.contract,
+                    rows_per_s=self._drift.rows_per_s,
+                    now_s=now_s,
+                )
                 self._versions[key] = (spec.digest, signs)
 
     def _tell(self) -> None:

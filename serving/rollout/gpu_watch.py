@@ -72,7 +72,7 @@ class GpuWatch:
                 is_fatal=xid.is_fatal,
                 count=count,
             )
-            for xid, count in self._counts.items()
+            for xid, count in self._counts.copy().items()  # another thread hears
         )
 
     def hear(self) -> bool:

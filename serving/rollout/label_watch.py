@@ -112,7 +112,7 @@ class LabelWatch:
         if not there or (there == self._seen and not self._waiting_rows):
             self._has_looked = True
             return
-        self._seen, self._waiting_rows = there, 0
+        waiting_rows = 0
         now_s = self._clock.utc_now().timestamp()
         summaries: list[LabelSummary] = []
         for model in sorted(self._book.labels.models()):
@@ -120,11 +120,12 @@ class LabelWatch:
                 predictions=Filter(model=model), most=MOST_PREDICTIONS, grace_s=self._grace_s
             )
             found = self._book.joined(wanted, now_s)
-            self._waiting_rows += found.unjoined.waiting
+            waiting_rows += found.unjoined.waiting
             self._remember(found)
             summaries += self._judged(found)
         self.summaries = tuple(summaries)
-        self._has_looked = True
+        # Only now: a look that failed is begun again, though there is no new label.
+        self._seen, self._waiting_rows, self._has_looked = there, waiting_rows, True
 
     def _judged(self, found: ModelLabels) -> list[LabelSummary]:
         status = status_of(found)

@@ -101,8 +101,9 @@ class VersionNews:
                 await asyncio.sleep(LOOK_S)
             except DrainingError:
                 return
-            except BasculeError as error:  # the catalog is away: it is told when that is back
-                log.warning("version_news_not_told", error=error.message)
+            except Exception as error:
+                is_known = isinstance(error, BasculeError)  # the catalog is away: told later
+                log.warning("version_news_not_told", error=repr(error), exc_info=not is_known)
                 await asyncio.sleep(AFTER_ERROR_S)
 
     async def _moved_on(self, seen: Snapshot) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import structlog
+
 from runtimes.errors import InvalidArgumentError
 from serving.clock import Clock
 from serving.errors import NotFoundError
@@ -16,11 +18,13 @@ from serving.monitor.selftest.trial import SelfTest
 from serving.monitor.selftest.version_trials import Tried
 from serving.registry.announcing.drift_book import DriftBook
 from serving.registry.version import ServedVersion, VersionSpec
-from serving.rollout.alarm_watch import AlarmWatch
+from serving.rollout.alarm_watch import AlarmWatch, WatchedRows
 from serving.rollout.drift.watch import DriftWatch
 from serving.rollout.ports import Cluster
 from serving.rollout.self_test import SelfTester
 from serving.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 Wanted = Callable[[], Mapping[VersionKey, VersionSpec]]
 
@@ -46,16 +50,20 @@ class Watching:
             drift: The monitor of drift; None: there is none.
             book: Tells receivers of alarms; None: nobody is told.
             clock: Dates them.
-
-        Raises:
-            InvalidArgumentError: The file of promises cannot be used.
         """
-        self._slo = slo_of(settings)
+        self._slo = _known_slo(settings)
         self._cluster = cluster
         self._wanted = wanted
         self._drift = drift
         self._clock = clock
-        self._alarms = AlarmWatch(cluster, wanted, self._promise, self._watched_rows, book, clock)
+        self._alarms = AlarmWatch(
+            cluster,
+            wanted,
+            self._promise,
+            WatchedRows(rows=self._watched_rows, rows_per_s=settings.drift_rows_per_s),
+            book,
+            clock,
+        )
         file = events_file_of(settings)
         self._tester = SelfTester(lambda: read_receivers(file), clock)
 
@@ -127,3 +135,12 @@ def slo_of(settings: Settings) -> Slo:
         raise InvalidArgumentError(f"{file} is not there: BASCULE_SLO_FILE names it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{file} cannot be read: {error}") from error
+
+
+def _known_slo(settings: Settings) -> Slo:
+    """Read it; one that cannot be used must not keep a controller from coming back."""
+    try:
+        return slo_of(settings)
+    except InvalidArgumentError as error:
+        log.warning("slo_not_read", error=error.message)
+        return DEFAULT

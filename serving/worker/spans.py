@@ -105,8 +105,10 @@ class CallSpans:
     def take(self, ran: Ran, end_ns: int) -> None:
         """Hand the chosen calls of a batch to the thread."""
         for item in ran.batch:
+            if item.is_gone or item.asked.refusal() is not None:
+                continue  # one that was refused after its run was traced as failed
             headers = _headers(item)
-            if _is_traced(headers, self._sampler) and not item.is_gone:
+            if _is_traced(headers, self._sampler):
                 self._put(self._traced(item, headers, ran, end_ns))
 
     def _traced(
@@ -154,6 +156,7 @@ class SpanThread:
         self._waiting: Queue[CallTrace] = Queue(MAX_WAITING)
         self._lost_count = 0
         self._has_to_end = False
+        self._is_off = False
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
 
@@ -191,13 +194,20 @@ class SpanThread:
         return not self._thread.is_alive()
 
     def _put(self, call: CallTrace) -> None:
+        if self._is_off:
+            return
         try:
             self._waiting.put_nowait(call)
         except Full:
             self._lost_count += 1
 
     def _run(self) -> None:
-        maker = self._open_maker()
+        try:
+            maker = self._open_maker()
+        except Exception:  # process edge: calls are answered all the same, and not traced
+            log.exception("spans_not_opened")
+            self._is_off = True
+            return
         told_count = 0
         while not (self._has_to_end and self._waiting.empty()):
             try:

@@ -1,7 +1,7 @@
 """Which signs are news: told once, again when they get worse or last, over when they stay away."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from serving.ids import VersionKey
@@ -50,6 +50,9 @@ class SignLatch:
             )
             if is_news:
                 told.append(sign)
+            elif before is not None and before.sign.severity > sign.severity:
+                # What hovers around a limit would get worse at every second look.
+                sign = replace(sign, severity=before.sign.severity)  # noqa: PLW2901
             self._standing[place] = StandingAlarm(
                 model=key.model,
                 version=key.version,

@@ -18,17 +18,25 @@ from serving.registry.contracts.data_contract import DataContract
 class VersionSigns:
     """What is wrong with one version."""
 
-    def __init__(self, promise: Promise, contract: DataContract | None, now_s: float) -> None:
+    def __init__(
+        self,
+        promise: Promise,
+        contract: DataContract | None,
+        *,
+        rows_per_s: float,
+        now_s: float,
+    ) -> None:
         """Begin with nothing seen.
 
         Args:
             promise: What callers were promised.
             contract: What its data must look like, and how old they may be.
+            rows_per_s: Rows that each worker watches for drift, at most.
             now_s: Seconds since 1970, as everywhere here.
         """
         self._contract = contract
         self._service = ServiceWindow(promise)
-        self._silence = Silence(now_s)
+        self._silence = Silence(now_s, rows_per_s)
 
     def look(
         self,

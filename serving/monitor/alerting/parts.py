@@ -131,9 +131,12 @@ def _of_environments() -> Iterator[Alert]:
 
 
 def _of_gpus() -> Iterator[Alert]:
+    xids, errors = "max by (job, gpu_uuid, xid)", series(node_catalogue.GPU_XIDS)
     yield Alert(
         name="BasculeGpuXid",
-        expression=f"max by (job, gpu_uuid, xid) ({grew(node_catalogue.GPU_XIDS, '15m')}) > 0",
+        # A series is born with its first error: what it counts then has not grown.
+        expression=f"{xids} ({grew(node_catalogue.GPU_XIDS, '15m')}) > 0 or "
+        f"({xids} ({errors}) > 0 unless {xids} ({errors} offset 15m))",
         severity="warning",
         summary="GPU {{ $labels.gpu_uuid }} reports Xid {{ $labels.xid }}",
         action="`bascule status` says whether a worker left it; the driver's table says the rest.",

@@ -15,10 +15,10 @@
 from typing import Annotated, Final
 
 import msgspec
-import yaml
 
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.stages import EDGES_S
+from serving.registry.yaml_text import read_yaml
 
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -67,8 +67,8 @@ def read_slo(text: str) -> Slo:
         InvalidArgumentError: It is none.
     """
     try:
-        slo = msgspec.convert(yaml.safe_load(text) or {}, Slo)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        slo = msgspec.convert(read_yaml(text.encode()) or {}, Slo)
+    except (InvalidArgumentError, msgspec.ValidationError) as error:
         raise InvalidArgumentError(f"the SLO file cannot be used: {error}") from error
     _check_threshold("latency", slo.latency)
     for model, own in slo.models.items():

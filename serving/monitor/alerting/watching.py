@@ -10,6 +10,8 @@ from serving.monitor.alerting.slo import Slo
 VERSION: Final = ("job", "model", "version")
 BY: Final = ", ".join(VERSION)
 SILENT_INTERVALS: Final = 3
+SILENT_ROWS: Final = 256
+"""Rows that should have been heard of meanwhile: four blocks."""
 
 
 def watching_alerts(slo: Slo) -> Iterator[Alert]:
@@ -37,11 +39,14 @@ def _of_drift() -> Iterator[Alert]:
 def _of_silence(slo: Slo) -> Iterator[Alert]:
     limit_s = SILENT_INTERVALS * slo.monitor_interval_s
     updated = f"max by ({BY}) ({series(catalogue.DRIFT_UPDATE)})"
-    asked = rate(catalogue.REQUEST_SUCCESS, "5m", by=VERSION)
+    asked = rate(catalogue.REQUEST_SUCCESS, "3m", by=VERSION)
+    # Rows are told of by the block: at few rows a second a long wait is no silence.
+    missed = f"(time() - {updated}) * ({rate(catalogue.DRIFT_ROWS, '1h', by=VERSION)})"
     yield Alert(
         name="BasculeDriftMonitorSilent",
-        expression=f"time() - {updated} > {limit_s:g} and ({asked} > {slo.min_calls_per_s:g})",
-        after="2m",
+        expression=f"time() - {updated} > {limit_s:g} and {missed} > {SILENT_ROWS} "
+        f"and ({asked} > {slo.min_calls_per_s:g})",
+        after="5m",
         severity="warning",
         summary="{{ $labels.model }}:{{ $labels.version }} answers calls, and nobody looks at them "
         "for drift",

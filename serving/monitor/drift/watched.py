@@ -39,7 +39,9 @@ SHOWN_ROWS: Final = WINDOWS[-1]
 SHOWN_PAIRS: Final = 5
 LEARNT_CAP: Final = Severity.WARNING
 RATE_S: Final = 60.0
-"""The rate of rows is that of so many last seconds."""
+"""The rate of rows is that of so many last seconds ..."""
+RATE_BLOCKS: Final = 5
+"""... or blocks, where those take longer to fill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +171,13 @@ class WatchedVersion:
     def rows_per_s(self, now_s: float) -> float:
         """Return how many rows come in a second."""
         recent = [block for block in self._latest if block.at_s > now_s - RATE_S]
-        if not recent:
+        if len(recent) < RATE_BLOCKS:
+            recent = list(self._latest)[-RATE_BLOCKS:]
+        if len(recent) < 2:  # noqa: PLR2004  one block says when it ended, not when it began
             return 0.0
-        span_s = max(now_s - min(block.at_s for block in recent), 1.0)
-        return sum(block.sums.rows for block in recent) / span_s
+        # The first block's rows came before its end, which is where the span begins.
+        span_s = max(now_s - recent[0].at_s, 1.0)
+        return sum(block.sums.rows for block in recent[1:]) / span_s
 
     def view(self, model: str, version: int, now_s: float) -> VersionDrift:
         """Describe it."""

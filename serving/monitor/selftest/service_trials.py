@@ -48,7 +48,7 @@ def silence_trial() -> Trial:
     """Try what rings when the monitor of drift hears nothing."""
 
     def looked(rows: Callable[[int], int]) -> Sign | None:
-        silence, found = Silence(NOW_S), None
+        silence, found = Silence(NOW_S, 1000.0), None
         for number in range(1, int(3 * MIN_S / STEP_S)):
             now_s = NOW_S + number * STEP_S
             found = next(silence.note(MIN_CALLS, rows(number), now_s), found)

@@ -32,7 +32,7 @@ AHEAD_S: Final = 60.0
 _FIELD: Final = re.compile(rb'"prediction_id"')
 _PATH: Final = re.compile(r"(.*?)(?: - at `\$\[(\d+)\](?:\.(\w+))?.*`)?", re.DOTALL)
 
-PLAIN: Final = "^[^\\x00-\\x1f\\x7f]*$"
+PLAIN: Final = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z"
 """No control characters: these texts are shown on terminals."""
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS, pattern=PLAIN)]
 Value = int | float | str | bool

@@ -219,12 +219,18 @@ def _held(
             ]
             if not found:
                 continue
-            held, cell = max(found, key=lambda each: each[0].label.time_ns)
+            # At one time the one that was posted last holds, whichever name it has.
+            held, cell = max(found, key=_newness)
             why = _unusable(held, cell, key, rows, said.reviews)
             if why:
                 problems[why] += 1
             else:
                 yield (prediction_id, row), held
+
+
+def _newness(each: tuple[Held, CellKey]) -> tuple[int, int]:
+    label = each[0].label
+    return label.time_ns, label.posted_ns
 
 
 def _unusable(held: Held, cell: CellKey, key: VersionKey, rows: int, reviews: Reviews) -> str:

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import NotReadyError
+from serving.errors import NotReadyError, PayloadTooLargeError
 from serving.predictions.folder import Bounds, SegmentFolder
 from serving.predictions.labels.entries import Cell
 from serving.predictions.labels.reviews import Review
@@ -23,7 +23,7 @@ from serving.predictions.labels.table import LabelBatch
 from serving.predictions.order import LogOrder
 from serving.predictions.reading import PredictionReader, Segment, content_of
 from serving.predictions.segment import Frame, encode_frame, read_frames
-from serving.predictions.writing import SegmentWriter
+from serving.predictions.writing import RecordTooLargeError, SegmentWriter
 from serving.wire.tensors import Buffer
 
 if TYPE_CHECKING:
@@ -114,6 +114,11 @@ class LabelStore:
             for kind, record in records:
                 self._writer.write(_SOURCE, encode_frame(kind, msgspec.json.encode(record)))
             self._writer.sync()
+        except RecordTooLargeError:
+            raise PayloadTooLargeError(
+                "labels of so many long texts do not fit a segment of their place: post fewer at "
+                "once, or raise BASCULE_LABEL_BYTES"
+            ) from None
         except OSError as error:
             raise NotReadyError(
                 f"labels cannot be written ({error.strerror or error}): post them again; what was "

@@ -111,7 +111,7 @@ class DriftWatch:
         """Return how many rows were ever watched of each version that is."""
         return {
             key: entry.watched.rows
-            for key, entry in self._entries.items()
+            for key, entry in tuple(self._entries.items())  # another thread follows
             if entry.watched is not None
         }
 
@@ -119,7 +119,7 @@ class DriftWatch:
         """Return what the rows of each version that is watched are compared with."""
         return {
             key: entry.watched.profile
-            for key, entry in self._entries.items()
+            for key, entry in tuple(self._entries.items())  # another thread follows
             if entry.watched is not None
         }
 
@@ -153,7 +153,9 @@ class DriftWatch:
                 self._untold.extend((key, alarm) for alarm in news)
             else:
                 entry.learnt_rows = max((one.learnt_rows for one in told), default=0)
-                entry.trouble = next((one.trouble for one in told if one.trouble), entry.trouble)
+                heard = next((one.trouble for one in told if one.trouble), "")
+                if heard or (told and not entry.spec.reference):
+                    entry.trouble = heard  # a worker that learns again has none any more
         self._tell()
         self._save()  # after it: an alarm may be told twice, but never be lost
 

@@ -27,6 +27,7 @@ from serving.registry.version import VersionState
 from serving.rollout.engine.evidence import COMPARED_STATES, Evidence, Look, workers_of
 from serving.rollout.engine.guardrails import Ruling, Verdict
 from serving.rollout.engine.kept import as_loaded, foreseen
+from serving.rollout.engine.label_signs import LabelCounts
 from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from serving.rollout.engine.mirrors import compared_by, mirror_of
 from serving.rollout.interface_break import broken_by
@@ -252,12 +253,17 @@ class RolloutDriver:
                 workers=workers_of(self._cluster.observe(), rollout.candidate),
                 compared=compared_by(self._cluster.comparisons(), rollout),
                 elapsed_s=(self._clock.utc_now() - rollout.created_utc).total_seconds(),
-                labels=None
-                if self._labels is None
-                else self._labels.counts(
-                    rollout.candidate, rollout.from_version, rollout.created_utc.timestamp()
-                ),
+                labels=await self._label_counts(rollout),
             )
+        )
+
+    async def _label_counts(self, rollout: Rollout) -> LabelCounts | None:
+        """Count labelled requests in a thread: there may be a hundred thousand of them."""
+        if self._labels is None or not rollout.plan.guardrails.label_loss:
+            return None
+        begun_s = rollout.created_utc.timestamp()
+        return await asyncio.to_thread(
+            self._labels.counts, rollout.candidate, rollout.from_version, begun_s
         )
 
     def _mirror_only(self, rollouts: Iterable[Rollout]) -> None:

@@ -49,7 +49,8 @@ class DriftMonitor:
         self._order = order
         self._unix_s = unix_s
         self._watches: dict[VersionKey, weakref.ref[VersionWatch]] = {}
-        self._preparing: dict[VersionKey, Preparing] = {}
+        self._preparing: weakref.WeakKeyDictionary[VersionWatch, Preparing]
+        self._preparing = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._is_closing = threading.Event()
         # A daemon: what it has not counted at the process's end is lost, and nobody misses it.
@@ -64,7 +65,7 @@ class DriftMonitor:
         watch = VersionWatch(spec, self._order.rows_per_s, draw=random.random)
         with self._lock:
             self._watches[spec.key] = weakref.ref(watch)
-            self._preparing[spec.key] = Preparing(self._order, version.served)
+            self._preparing[watch] = Preparing(self._order, version.served)
         return watch
 
     def reports(self, known: Mapping[str, int]) -> list[DriftReport]:
@@ -86,7 +87,6 @@ class DriftMonitor:
             found = {key: reference() for key, reference in self._watches.items()}
             for key in [key for key, watch in found.items() if watch is None]:
                 del self._watches[key]
-                self._preparing.pop(key, None)
         return [watch for watch in found.values() if watch is not None]
 
     def _count_always(self) -> None:
@@ -101,7 +101,8 @@ class DriftMonitor:
 
     def _prepare(self, watch: VersionWatch) -> None:
         """Find the reference of a version that has none yet, away from the loop."""
-        preparing = self._preparing.get(watch.spec.key)
+        with self._lock:
+            preparing = self._preparing.get(watch)
         if preparing is None:
             return
         try:
@@ -113,12 +114,17 @@ class DriftMonitor:
             log.exception("drift_not_watched", version=str(watch.spec.key))
         else:
             if is_done:
-                self._preparing.pop(watch.spec.key, None)
+                self._prepared(watch)
 
     def _fail(self, watch: VersionWatch, trouble: str) -> None:
         watch.trouble = trouble
-        self._preparing.pop(watch.spec.key, None)
+        self._prepared(watch)
         log.warning("drift_not_watched", version=str(watch.spec.key), reason=trouble)
+
+    def _prepared(self, watch: VersionWatch) -> None:
+        """Forget how this load of a version was prepared: another one may be under way."""
+        with self._lock:
+            self._preparing.pop(watch, None)
 
     def _count(self, watch: VersionWatch, least: int) -> None:
         plan = watch.plan

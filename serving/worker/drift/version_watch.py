@@ -19,6 +19,8 @@ from serving.worker.drift.sinks import Sink
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
 
+MAX_TEXT: Final = 1024
+"""Of longer texts the beginning is looked at."""
 UNREADY_CALLS: Final = 16
 """While there is no plan yet, it is looked for after so many calls."""
 ENCODED_ROWS: Final = 1024
@@ -162,5 +164,11 @@ def _put_texts(ring: RowRing, place: int, at: int, texts: Array, part: tuple[int
     count = ring.slots[place].count
     if texts.size != count * rows:
         return False
-    ring.texts[place][at] = texts.reshape(-1)[row * count : row * count + count].tolist()
+    found = texts.reshape(-1)[row * count : row * count + count].tolist()
+    ring.texts[place][at] = [_cut(text) for text in found]
     return True
+
+
+def _cut(text: str | bytes) -> str | bytes:
+    """Keep little of a long text: many wait, and levels are short."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT]

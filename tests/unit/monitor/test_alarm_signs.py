@@ -110,20 +110,20 @@ def test_data_that_are_too_old_ring_by_name() -> None:
 
 def test_a_monitor_that_hears_nothing_under_traffic_rings() -> None:
     """Calls without one watched row ring after a while."""
-    silence = Silence(0.0)
+    silence = Silence(0.0, 1000.0)
     assert list(silence.note(MIN_CALLS, 0, MIN_S - 1)) == []
     assert [one.name for one in silence.note(1, 0, MIN_S)] == ["drift"]
 
 
 def test_a_monitor_without_traffic_is_not_silent() -> None:
     """Nobody calls, so nothing can be heard."""
-    silence = Silence(0.0)
+    silence = Silence(0.0, 1000.0)
     assert list(silence.note(0, 0, 1e6)) == []
 
 
 def test_a_row_that_is_heard_ends_the_silence() -> None:
     """Any news of the monitor begins the wait anew."""
-    silence = Silence(0.0)
+    silence = Silence(0.0, 1000.0)
     assert list(silence.note(10 * MIN_CALLS, 64, MIN_S)) == []
     assert list(silence.note(10, 64, 2 * MIN_S - 1)) == []
 
@@ -162,3 +162,19 @@ def test_a_sign_that_was_over_is_news() -> None:
     latch.forget_settled(SETTLED_S + 1)
     assert latch.standing == ()
     assert latch.news(KEY, [sign()], SETTLED_S + 2) == [sign()]
+
+
+def test_a_monitor_that_watches_few_rows_may_be_quiet_for_longer() -> None:
+    """At a row a second a block takes a minute: four that did not come are silence."""
+    silence = Silence(0.0, 1.0)
+    assert list(silence.note(10 * MIN_CALLS, 0, 255.0)) == []
+    assert list(silence.note(1, 0, 256.0)) != []
+
+
+def test_a_sign_that_hovers_around_its_limit_is_one() -> None:
+    """Down and up again is nothing worse than before."""
+    latch = SignLatch()
+    worse = sign(Severity.CRITICAL)
+    assert latch.news(KEY, [worse], 0.0) == [worse]
+    assert latch.news(KEY, [sign()], 5.0) == []
+    assert latch.news(KEY, [worse], 10.0) == []

@@ -79,3 +79,18 @@ def test_a_version_that_changes_its_threshold_counts_on_and_still_alarms() -> No
     assert "nobody has vouched for" in view.alarms[0].text
     assert view.alarms[0].evidence["at_row"] > 5_120
     assert np.isclose(view.alarms[0].since_s, 80.0, atol=3.0)
+
+
+def test_the_rate_of_rows_is_right_where_blocks_come_seldom() -> None:
+    """A row a second fills a block in a minute; right after it the rate is no higher."""
+    profile = learnt()
+    watched = WatchedVersion(profile, AlarmBook("m"))
+    total = RunningTotal("e")
+    for number, block in enumerate(blocks_of(profile, drawn_columns(2, 640)), start=1):
+        total.add(block, 64.0 * number)
+        report = DriftReport(
+            model="m", version=1, digest=profile.digest, epoch="e", records=total.after(number - 1)
+        )
+        watched.take([report], 64.0 * number + 1)
+    assert watched.rows_per_s(641.0) == pytest.approx(1.0, rel=0.05)
+    assert watched.rows_per_s(700.0) == pytest.approx(0.8, rel=0.1)

@@ -95,3 +95,12 @@ def test_stages_of_a_version_are_exposed() -> None:
     assert f'bascule_stage_duration_seconds_count{{{of_version},stage="queue"}} 1' in lines
     assert f'bascule_request_duration_seconds_bucket{{{of_version},le="0.001"}} 0' in lines
     assert f'bascule_request_duration_seconds_bucket{{{of_version},le="0.0025"}} 1' in lines
+
+
+def test_a_figure_that_is_no_number_does_not_take_the_others_with_it() -> None:
+    """Infinities and NaN are written as Prometheus reads them."""
+    spec = catalogue.REQUEST_SUCCESS
+    values = (float("inf"), float("-inf"), float("nan"), 1.5)
+    samples = [Sample(spec, value, (str(at), "1")) for at, value in enumerate(values)]
+    written = [line.split()[-1] for line in exposition.render(samples).decode().splitlines()]
+    assert written[-4:] == ["+Inf", "-Inf", "NaN", "1.5"]

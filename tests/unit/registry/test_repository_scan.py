@@ -195,3 +195,23 @@ def test_an_unknown_model_is_not_found(tmp_path: Path) -> None:
     """Reading one model that is not there says so."""
     with pytest.raises(NotFoundError, match="'m' is not found"):
         Repository(tmp_path).scan_model("m")
+
+
+@pytest.mark.parametrize("name", [b"mod\xe8le.onnx", b"mod\xe8le.txt"])
+def test_a_file_whose_name_is_no_utf8_fails_its_version_alone(tmp_path: Path, name: bytes) -> None:
+    """No JSON can carry it: it would end whoever tells workers of the version."""
+    add_model(tmp_path, "m")
+    add_model(tmp_path, "other")
+    folder = tmp_path / "m" / "1"
+    if name.endswith(b".onnx"):
+        (folder / "model.onnx").rename(folder / os.fsdecode(name))
+    else:
+        (folder / os.fsdecode(name)).write_bytes(b"")
+
+    scans = Repository(tmp_path).scan().models
+
+    assert scans["m"].versions == ()
+    (failed,) = scans["m"].failed
+    failed.reason.encode()
+    assert "is not UTF-8: rename it" in failed.reason
+    assert len(scans["other"].versions) == 1

@@ -11,7 +11,7 @@ from serving.ids import VersionKey
 from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.traffic import TrafficCounters, TrafficDelta
 from serving.monitor.vitals import VersionVitals
-from serving.rollout.alarm_watch import AlarmWatch
+from serving.rollout.alarm_watch import AlarmWatch, WatchedRows
 from serving.rollout.ports import WorkerState
 from tests.fakes.cluster import version_spec
 
@@ -84,7 +84,7 @@ def looked(workers: Workers, book: Book, clock: Clock) -> AlarmWatch:
         workers,  # type: ignore[arg-type]  # it asks for no more than that
         lambda: {KEY: version_spec(KEY)},
         lambda _: STRICT,
-        dict,
+        WatchedRows(rows=dict, rows_per_s=1000.0),
         book,  # type: ignore[arg-type]  # the same
         clock,
     )
