@@ -164,7 +164,7 @@ class PoolReplica:
             await asyncio.sleep(RETRY_S)  # the controller has been told to forget this worker
             return
         state = replace(portable_worker(self._host.observe()), traffic=self._traffic)
-        told = latest(state.drift)
+        told, sent_revision = latest(state.drift), self._known_revision
         drift = unheard(state.drift, self._heard_drift) if with_drift else ()
         state = replace(state, drift=drift)
         try:
@@ -179,15 +179,18 @@ class PoolReplica:
             self._heard_drift = {}  # another one needs what this one knew
             await asyncio.sleep(RETRY_S)
             return
-        if with_drift:
-            self._heard_drift = told
         if order is not None and order.revision != self._known_revision:
+            # It may be another controller's: a call that was under way when one ended is answered
+            # by the next, which knows nothing of what was told before.
+            self._heard_drift = {}
             self._known_revision = order.revision
             self._question = order.question
             self._host.set_versions(order.versions)
             if order.mirrors is not None:
                 node = self._host.address.node
                 self._host.mirrors.set(mirror_table(order.mirrors, node, order.mirror_key))
+        elif with_drift and sent_revision == self._known_revision:
+            self._heard_drift = told
 
 
 def pool_app(
