@@ -32,9 +32,11 @@ AHEAD_S: Final = 60.0
 _FIELD: Final = re.compile(rb'"prediction_id"')
 _PATH: Final = re.compile(r"(.*?)(?: - at `\$\[(\d+)\](?:\.(\w+))?.*`)?", re.DOTALL)
 
-PLAIN: Final = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z"
+PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f]*\Z"
 """No control characters: these texts are shown on terminals."""
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS, pattern=PLAIN)]
+_PLAIN: Final = re.compile(PLAIN)
+# Without the pattern: msgspec 0.22 writes beyond its memory for one in a union with a dictionary.
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS)]
 Value = int | float | str | bool
 _Given = bool | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] | float | Text
 
@@ -116,6 +118,8 @@ def _cells(index: int, entry: LabelEntry, now_s: float) -> Iterator[Cell]:
         raise _fault(index, "weight", "a finite number is expected")
     labels = entry.label if isinstance(entry.label, dict) else {"": entry.label}
     for output, value in labels.items():
+        if any(isinstance(text, str) and not _PLAIN.match(text) for text in (output, value)):
+            raise _fault(index, "label", "control characters are not taken")
         if isinstance(value, float) and not math.isfinite(value):
             raise _fault(index, "label", "a finite number is expected")
         yield Cell(

@@ -46,6 +46,8 @@ def test_a_label_is_a_value_or_one_for_each_output() -> None:
         ({"label": "x" * 257}, "entry 1, label"),
         ({"label": "\x1b[2J"}, "entry 1, label"),
         ({"label": 1, "source": "a\nb"}, "entry 1, source"),
+        ({"label": "ab\n"}, "entry 1, label"),
+        ({"label": "a\x9b2J"}, "entry 1, label"),
         ({"label": 1, "row": -1}, "entry 1, row"),
         ({"label": 1, "row": "0"}, "entry 1, row"),
         ({"label": 1, "weight": 0}, "entry 1, weight"),
