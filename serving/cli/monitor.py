@@ -11,11 +11,11 @@ from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from runtimes.findings import Finding, Severity
+from serving.cli.codes_view import print_codes
 from serving.cli.json_flag import Json
 from serving.cli.monitor_live import Live, ask_instance, with_rate
 from serving.cli.monitor_selftest import alarms, self_test
@@ -142,7 +142,7 @@ def lint_monitoring(  # noqa: PLR0913  one parameter for each flag
     Exit status: 0 nothing to mend, 1 warnings (with --strict), 2 errors, 3 it could not be checked.
     """
     if codes:
-        _print_codes(as_json=as_json)
+        print_codes(tuple(CATALOGUE.values()), as_json=as_json)
         return
     asked = Question(
         targets=tuple(targets or ()),
@@ -281,18 +281,6 @@ def _print(report: Report) -> None:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def _print_codes(*, as_json: bool) -> None:
-    if as_json:
-        print_json(tuple(CATALOGUE.values()))
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("code", "at worst", "what must hold"):
-        table.add_column(column, overflow="fold")
-    for one in CATALOGUE.values():
-        table.add_row(one.code, one.severity.value, one.title)
-    console().print(table)
 
 
 def _fail(message: str) -> NoReturn:

@@ -2,14 +2,13 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from runtimes.errors import BasculeError
@@ -23,6 +22,7 @@ from runtimes.preflight.choice import choice_of
 from runtimes.preflight.subject import Subject
 from runtimes.preflight.waivers import Waiver, for_version
 from runtimes.trial_run import try_model
+from serving.cli.codes_view import print_codes
 from serving.cli.render import console, print_json
 from serving.cli.rules import rules_in_force, waivers_in_force
 from serving.cli.sarif import sarif_of
@@ -121,7 +121,7 @@ def preflight(  # noqa: PLR0913  one parameter for each flag
     Exit status: 0 nothing to mend, 1 warnings (with --strict), 2 errors, 3 it could not be checked.
     """
     if codes:
-        _print_codes(as_json=as_json)
+        print_codes(tuple(CATALOGUE.values()), as_json=as_json)
         return
     if target is None:
         _fail("name a bundle, a model file, a model's folder or MODEL:VERSION of the registry")
@@ -287,16 +287,3 @@ def _line(found: Finding) -> Text:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def _print_codes(*, as_json: bool) -> None:
-    entries: Sequence[object] = tuple(CATALOGUE.values())
-    if as_json:
-        print_json(entries)
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("code", "at worst", "what must hold"):
-        table.add_column(column, overflow="fold")
-    for entry in CATALOGUE.values():
-        table.add_row(entry.code, entry.severity.value, entry.title)
-    console().print(table)

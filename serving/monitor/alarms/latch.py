@@ -6,8 +6,8 @@ from typing import Final
 
 from serving.ids import VersionKey
 from serving.monitor.alarms.sign import Sign
+from serving.monitor.drift.latch import RENOTIFY_S
 
-RENOTIFY_S: Final = 6 * 3600.0
 SETTLED_S: Final = 600.0
 """A sign that was not seen for so long is over; what is seen later is another one."""
 

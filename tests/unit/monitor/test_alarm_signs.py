@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from runtimes.preflight.subject import AgeLimits
 from serving.ids import VersionKey
 from serving.monitor.alarms.data_signs import age_signs, contract_signs
-from serving.monitor.alarms.latch import RENOTIFY_S, SETTLED_S, SignLatch
+from serving.monitor.alarms.latch import SETTLED_S, SignLatch
 from serving.monitor.alarms.service_signs import Promise, ServiceWindow
 from serving.monitor.alarms.sign import BURN, Sign
 from serving.monitor.alarms.silence import MIN_CALLS, MIN_S, Silence
+from serving.monitor.drift.latch import RENOTIFY_S
 from serving.monitor.drift.severity import Severity
 from serving.monitor.quality.report import QualityReport, WindowCounts, WindowLimits
 from serving.monitor.traffic import TrafficDelta, latency_bucket

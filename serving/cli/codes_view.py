@@ -1,0 +1,38 @@
+"""The table of a catalogue's codes, for the checks that have one (`--codes`)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rich.table import Table
+
+from runtimes.findings import Severity
+from serving.cli.render import console, print_json
+
+
+class Entry(Protocol):
+    """What every catalogue says of a code."""
+
+    @property
+    def code(self) -> str:
+        """Its name."""
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is at worst."""
+
+    @property
+    def title(self) -> str:
+        """What must hold."""
+
+
+def print_codes(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """Print every code, for people or as JSON."""
+    if as_json:
+        print_json(entries)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("code", "at worst", "what must hold"):
+        table.add_column(column, overflow="fold")
+    for one in entries:
+        table.add_row(one.code, one.severity.value, one.title)
+    console().print(table)
