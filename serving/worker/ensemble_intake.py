@@ -112,8 +112,8 @@ class EnsembleIntake:
         if look is None or sum(each.nbytes for each in outputs) <= MAX_JUDGED_INLINE_BYTES:
             self._answer(flow, outputs)
             return
-        looking = self._loop.run_in_executor(None, look, flow.asked.rows, outputs)
-        looking.add_done_callback(lambda looked: self._go_on(flow, looked.result()))
+        looking = self._loop.run_in_executor(None, look, [flow.asked], outputs, [outputs])
+        looking.add_done_callback(lambda looked: self._go_on(flow, looked.result()[0]))
 
     def _go_on(self, flow: "Flow", outputs: Sequence[Array]) -> None:
         if not flow.asked.is_gone:  # else it was counted and forgotten

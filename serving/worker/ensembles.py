@@ -81,7 +81,7 @@ def open_ensemble(
         statistics=statistics,
         default_timeout_ns=0,
         quality=quality,
-        prediction_ids=shop.name_predictions(spec),
+        prediction_names=shop.name_predictions(spec),
     )
 
 

@@ -28,8 +28,11 @@ OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into
 LEARNING_RATE: Final = 0.1
 MAX_COSTS: Final = 4096
 
-Look = Callable[[int, Sequence[Array]], Sequence[Array]]
-"""(rows, outputs of one call) → the same outputs, with what was noticed. Never raises."""
+Look = Callable[
+    [Sequence[QueuedCall], Sequence[Array], list[Sequence[Array]]], list[Sequence[Array]]
+]
+"""(calls, outputs of all together, outputs of each) → the last, with what was noticed. Never
+raises."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -127,9 +130,7 @@ class VersionRunner:
             look_ns = 0
             if self._look is not None:
                 look_ns = clock()
-                parts = [
-                    self._look(item.rows, part) for item, part in zip(batch, parts, strict=True)
-                ]
+                parts = self._look(batch, outputs, parts)
                 look_ns = clock() - look_ns
             return [Ran(batch, rows, parts, None, begin_ns, infer_ns, split_ns, look_ns)]
         if len(batch) == 1:

@@ -7,7 +7,6 @@ from typing import NamedTuple, Self
 
 from runtimes.contract import LoadedModel
 from serving.monitor.statistics import StatisticsRecorder
-from serving.predictions.ids import PredictionIds
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
 from serving.wire.regions import Regions
@@ -21,6 +20,7 @@ from serving.worker.executor import Executor, Look, RunCosts, VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
+from serving.worker.prediction_names import PredictionNames
 from serving.worker.quality_gate import QualityGate, gate_for, look_of
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes
@@ -33,7 +33,7 @@ from serving.worker.tap import Observer, Tap, TappedVersion
 from serving.worker.tracing import Tracing
 
 
-def nameless(_: VersionSpec) -> PredictionIds | None:
+def nameless(_: VersionSpec) -> PredictionNames | None:
     """Give a version's predictions no ids: they are not logged."""
     return None
 
@@ -64,7 +64,7 @@ class Shop:
     """Seconds since 1970."""
     taps: tuple[Tap, ...] = ()
     """Make the observers of a version's answered calls."""
-    name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
+    name_predictions: Callable[[VersionSpec], PredictionNames | None] = nameless
     """What gives a version's answered calls their ids; None: they have none."""
     is_private: Callable[[VersionSpec], bool] = public
     """Whether the models of an ensemble's steps may not log its calls."""
@@ -97,7 +97,7 @@ class LoadedVersion:
     statistics: StatisticsRecorder
     default_timeout_ns: int
     """Longest time in the queue that the policy allows; 0: no limit."""
-    prediction_ids: PredictionIds | None = None
+    prediction_names: PredictionNames | None = None
     """Gives each answered call an id; None: predictions are not logged."""
     has_levels: bool = False
     """The queue has priority levels, which judge time limits by themselves."""
@@ -131,7 +131,7 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         proto_codec=V2ProtoCodec(call_spec, regions=shop.regions),
         statistics=statistics,
         default_timeout_ns=int(queue.default_timeout_s * NS_PER_S),
-        prediction_ids=shop.name_predictions(spec),
+        prediction_names=shop.name_predictions(spec),
         has_levels=queue.priorities is not None,
         quality=quality,
     )

@@ -2,8 +2,9 @@
 
 ::
 
-    replies were handed over → sampled (rate) → queue ──► writer's thread ──► segments
-                                                full: lost, counted      failed: lost, counted
+    replies are encoded → a share is named ─┐
+    replies were handed over → those named ─┴► queue ──► writer's thread ──► segments
+                                          full: lost, counted        failed: lost, counted
 
 Serving never waits for the log: what does not fit the queue is lost at once, and a place that
 cannot be written is tried again after a pause. The queue is bounded in calls and in bytes that it
@@ -30,6 +31,7 @@ from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch, Taken
 from serving.worker.log_sources import LogSources
 from serving.worker.log_writer import WriterThread
 from serving.worker.own_environment import OwnEnvironment
+from serving.worker.prediction_names import PredictionNames
 from serving.worker.queued import QueuedCall
 from serving.worker.tap import EvenSampler, Observer, TappedVersion
 
@@ -40,49 +42,57 @@ class VersionLog:
     def __init__(
         self, version: LoggedVersion, queue: CallQueue, ids: PredictionIds, rate: float
     ) -> None:
-        """Choose this share of calls."""
+        """Keep what has a name, and this share of the calls that no reply could name."""
         self._version = version
         self._queue = queue
         self._ids = ids
         self._sampler = EvenSampler(rate)
         self._skip = self._sampler.skipped()
-        """Calls to pass over."""
+        """Calls without a reply to pass over: an ensemble's steps, and copies."""
         self._batch_count = 0
 
     def take(self, ran: Ran, end_ns: int) -> None:
         """Keep the chosen calls of a batch."""
         has_run = ran.split_ns > ran.begin_ns
         self._batch_count += has_run
-        call_count = len(ran.batch)
-        if self._skip >= call_count:
-            self._skip -= call_count
+        chosen = self._chosen(ran.batch)
+        if not chosen:
             return
         calls: list[TakenCall] = []
         first_row = held_bytes = begin = 0
-        while self._skip < call_count:
-            index = self._skip
-            self._skip += 1 + self._sampler.skipped()
+        for index in chosen:
             item = ran.batch[index]
-            if item.asked.is_private:
-                continue
             first_row += sum([before.rows for before in ran.batch[begin:index]])
             begin = index
             calls.append(self._taken(item, ran.outputs[index], index, first_row))
             held_bytes += item.size_bytes
-        self._skip -= call_count
-        if not calls:
-            return
         batch = TakenBatch(
             self._version,
             calls,
             self._batch_count if has_run else 0,
             ran.rows,
-            call_count,
+            len(ran.batch),
             (ran.begin_ns, ran.infer_ns, ran.split_ns, end_ns),
             held_bytes + sum(map(_owned_bytes, ran.outputs[0])),
         )
         if not self._queue.put(batch):
             self._version.tally.queue_full += len(calls)
+
+    def _chosen(self, batch: Sequence[QueuedCall]) -> list[int]:
+        chosen = []
+        for index, item in enumerate(batch):
+            asked = item.asked
+            name: str | None = getattr(asked, "prediction_id", None)
+            if name is None:
+                if self._skip:
+                    self._skip -= 1
+                    continue
+                self._skip = self._sampler.skipped()
+            elif not name:
+                continue
+            if not asked.is_private:
+                chosen.append(index)
+        return chosen
 
     def _taken(
         self, item: QueuedCall, outputs: Sequence[Array], index: int, first_row: int
@@ -103,7 +113,7 @@ class VersionLog:
 
 
 class PredictionLog:
-    """The log of one worker. `tap` and `ids_for` are the loop's; the thread is started by it."""
+    """The log of one worker. `tap` and `names_for` are the loop's; the thread is started by it."""
 
     def __init__(
         self,
@@ -136,9 +146,10 @@ class PredictionLog:
         self._thread = WriterThread(order, self._queue, self._sources, now_ns, unix_ns)
         self._thread.start(f"{worker}-{pid}")
 
-    def ids_for(self, spec: VersionSpec) -> PredictionIds | None:
+    def names_for(self, spec: VersionSpec) -> PredictionNames | None:
         """Return what names a version's predictions; None: its configuration wants no log."""
-        return self._ids if self._order.with_policy(spec.policy.log).rate else None
+        rate = self._order.with_policy(spec.policy.log).rate
+        return PredictionNames(self._ids, rate) if rate else None
 
     def is_private(self, spec: VersionSpec) -> bool:
         """Tell whether less than everything is kept of an ensemble; its steps must not tell it."""

@@ -23,6 +23,7 @@ from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import InferCall
 from serving.wire.input_checks import with_request_id
 from serving.worker.executor import Look
+from serving.worker.queued import QueuedCall
 
 MAX_JUDGED_INLINE_BYTES: Final = 1 << 20
 """Larger requests, with what they have in shared memory, are judged in a thread."""
@@ -53,12 +54,16 @@ class JudgedOutputs(list[Array]):
     """A call's outputs that were judged where they were made, and the verdict."""
 
     __slots__ = ("judge", "verdict")
+    judge: Judge
+    verdict: Verdict | None
 
-    def __init__(self, outputs: Sequence[Array], judge: Judge, verdict: Verdict | None) -> None:
-        """Keep what a judge said."""
-        super().__init__(outputs)
-        self.judge = judge
-        self.verdict = verdict
+    @classmethod
+    def by(cls, judge: Judge, verdict: Verdict | None, outputs: Sequence[Array]) -> "JudgedOutputs":
+        """Keep what a judge said. Without a constructor in Python: each call has one of these."""
+        judged = cls(outputs)
+        judged.judge = judge
+        judged.verdict = verdict
+        return judged
 
 
 class QualityGate:
@@ -97,6 +102,9 @@ class QualityGate:
         Raises:
             InvalidArgumentError: A rule that rejects is broken.
         """
+        if self._judge.passes(call.tensors):
+            self.recorder.pass_request(call.rows, self._utc_s())
+            return call
         return self.settle(call, self.judge(call))
 
     def judge(self, call: InferCall) -> Verdict | None:
@@ -130,7 +138,22 @@ class QualityGate:
         except Exception:  # process edge: `pass_on` judges it again, and tells its caller
             log.exception("answer_not_judged")
             return outputs
-        return JudgedOutputs(outputs, self._judge, verdict)
+        return JudgedOutputs.by(self._judge, verdict, outputs)
+
+    def look_at_all(
+        self,
+        calls: Sequence[QueuedCall],
+        outputs: Sequence[Array],
+        parts: list[Sequence[Array]],
+    ) -> list[Sequence[Array]]:
+        """Judge a batch's answers, together where that settles it: see `look`."""
+        judge = self._judge
+        try:
+            if judge.passes_outputs(outputs, sum([call.rows for call in calls])):
+                return [JudgedOutputs.by(judge, None, part) for part in parts]
+        except Exception:  # process edge, as in `look`
+            log.exception("answers_not_judged")
+        return [self.look(call.rows, part) for call, part in zip(calls, parts, strict=True)]
 
     def pass_on(self, call: InferCall, outputs: Sequence[Array]) -> InferCall:
         """Judge an answer; return its call, with the flags that the answer shall carry.
@@ -202,7 +225,7 @@ def gate_for(
 
 def look_of(gate: QualityGate | None) -> Look | None:
     """Return what judges the answers of a version where they are made; None: nobody does."""
-    return gate.look if gate is not None and gate.judges_outputs else None
+    return gate.look_at_all if gate is not None and gate.judges_outputs else None
 
 
 def _array(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer

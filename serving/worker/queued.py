@@ -47,8 +47,8 @@ class QueuedCall(ABC):
     is_gone: bool
     """The client left: nobody wants the result."""
     prediction_id: str
-    """What its reply calls it; set only where the version's predictions are logged, and only once
-    the reply was made."""
+    """What its reply calls it; empty: it is not kept. Set only where the version's predictions are
+    logged, and only once the reply was made."""
     is_copy = False
     """Of another version's call, to be compared: no client asked."""
     transport = HTTP

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving import clock
-from serving.predictions.ids import PredictionIds
 from serving.registry.version import VersionSpec
 from serving.worker.arguments import Arguments
 from serving.worker.drift.monitor import DriftMonitor
 from serving.worker.loaded import nameless, public
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.prediction_log import PredictionLog
+from serving.worker.prediction_names import PredictionNames
 from serving.worker.spans import SpanMaker, SpanThread
 from serving.worker.tap import Tap
 
@@ -27,7 +27,7 @@ class Watchers:
     """What the versions of a worker get their observers from."""
 
     taps: tuple[Tap, ...] = ()
-    name_predictions: Callable[[VersionSpec], PredictionIds | None] = nameless
+    name_predictions: Callable[[VersionSpec], PredictionNames | None] = nameless
     is_private: Callable[[VersionSpec], bool] = public
     log: PredictionLog | None = None
     drift: DriftMonitor | None = None
@@ -60,7 +60,7 @@ def open_watchers(arguments: Arguments, own: OwnEnvironment) -> Watchers:
     )
     return Watchers(
         taps=(kept.tap, *watching),
-        name_predictions=kept.ids_for,
+        name_predictions=kept.names_for,
         is_private=kept.is_private,
         log=kept,
         drift=drift,

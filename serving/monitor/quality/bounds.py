@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from runtimes.contract import Array, TensorSpec
-from runtimes.datatypes import Datatype
+from runtimes.datatypes import DTYPES, Datatype
 from serving.monitor.quality.cells import FLOATS, HALVES, compared_dtype
 from serving.monitor.quality.watch import Watch
 from serving.registry.contracts.data_contract import Check, Watched
@@ -32,6 +32,8 @@ class Bounds:
         self._width = width
         self._is_half = datatype in HALVES
         self._few = 0 if width or self._is_half else FEW_VALUES
+        self._dtype = DTYPES[datatype]
+        self._few_bytes = self._few * self._dtype.itemsize
         if self._few:
             self._least, self._most = _plain(low), _plain(high)
 
@@ -40,11 +42,7 @@ class Bounds:
         if array is None or not array.size:
             return False
         if array.size <= self._few:
-            values = array.reshape(-1).tolist()
-            if not (self._least <= min(values) and max(values) <= self._most):
-                return False
-            total = sum(values)  # NaN if any value is, wherever it stands
-            return bool(total == total)  # noqa: PLR0124
+            return self._hold_few(array.ravel().tolist())
         if self._width:
             if array.size != rows * self._width:
                 return False
@@ -52,6 +50,18 @@ class Bounds:
         if self._is_half:
             array = array.astype(np.float32)
         return bool(((array >= self._low) & (array <= self._high)).all())
+
+    def hold_buffer(self, tensor: Any) -> bool:  # noqa: ANN401  any buffer
+        """Whether there is nothing to say of few values, as they came; False: look closely."""
+        if tensor is None or not 0 < len(tensor) <= self._few_bytes:
+            return False
+        return self._hold_few(np.frombuffer(tensor, self._dtype).tolist())
+
+    def _hold_few(self, values: list[Any]) -> bool:
+        if not (self._least <= min(values) and max(values) <= self._most):
+            return False
+        total = sum(values)  # NaN if any value is, wherever it stands
+        return bool(total == total)  # noqa: PLR0124
 
 
 def _plain(limit: Any) -> Any:  # noqa: ANN401  a number, or a scalar of numpy

@@ -1,7 +1,7 @@
 """Pure: a contract, compiled for the tensors of a version: requests and answers → verdicts."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,23 @@ class Judge:
         self.event_time = None if time is None else EventWatch(time, contract)
         names = [spec.name for spec in inputs]
         self._event_at = names.index(time.input) if time and time.input else None
+        self._plain = None if time else _plain(self.inputs)
+
+    def passes(self, tensors: Sequence[Any]) -> bool:
+        """Whether there is nothing to say of a request whose tensors are small and within bounds.
+
+        Args:
+            tensors: One buffer for each input, in the model's order, as they came.
+
+        Returns:
+            False: it is to be judged.
+        """
+        if self._plain is None:
+            return False
+        for at, bounds in self._plain:  # noqa: SIM110  a generator costs every call
+            if not bounds.hold_buffer(tensors[at]):
+                return False
+        return True
 
     def judge_inputs(
         self,
@@ -70,6 +87,12 @@ class Judge:
             self.event_time.look(event, parameters, now_s, found)
         return None if found is None else _verdict(found)
 
+    def passes_outputs(self, arrays: Sequence[Array], rows: int) -> bool:
+        """Whether there is nothing to say of answers, one after the other, of so many rows."""
+        return all(
+            bounds is not None and bounds.hold(arrays[at], rows) for at, bounds, _ in self.outputs
+        )
+
     def judge_outputs(self, arrays: Sequence[Array], rows: int) -> Verdict | None:
         """Judge an answer: one array for each output of the model, in its order."""
         found = _looked_at(self.outputs, arrays, rows)
@@ -83,6 +106,12 @@ class _Tensor(NamedTuple):
     """Its place among the arrays."""
     bounds: Bounds | Texts | None
     watches: tuple[Watch, ...]
+
+
+def _plain(tensors: Sequence[_Tensor]) -> tuple[tuple[int, Bounds], ...] | None:
+    """Return the bounds that settle all tensors; None: those of one do not."""
+    plain = [(at, bounds) for at, bounds, _ in tensors if isinstance(bounds, Bounds)]
+    return tuple(plain) if len(plain) == len(tensors) else None
 
 
 def _looked_at(

@@ -71,6 +71,12 @@ class QualityRecorder:
         self._broken_answer_count = 0
         self._lag_s: float | None = None
 
+    def pass_request(self, rows: int, now_s: float) -> None:
+        """Count a request of which there is nothing to say."""
+        self._requests += 1
+        self._row_count += rows
+        self._slot(now_s).rows += rows
+
     def count_request(
         self, rows: int, verdict: Verdict | None, request_id: str, now_s: float
     ) -> None:
