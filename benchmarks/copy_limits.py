@@ -115,7 +115,7 @@ def _made(size_bytes: int, folder: Path, runs: int) -> Iterator[Row]:
     yield Row(what="push", size_bytes=size, taken_s=push_s, limit_s=plain_s, limit=plain)
     with Registry(folder / "home2") as registry:
         registry.push(bundle, "benchmark")
-        spec = registry.wanted()[0]
+        spec = registry.picture().wanted[0]
     with FlightRecorder(None) as recorder:
         note = recorder.note(spec.key)
         own = OwnEnvironment("")

@@ -3,7 +3,6 @@
 Blocking (SQL and files): an event loop calls it in a thread. Safe for several processes at once.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +24,9 @@ from serving.registry.bundles.dependencies import DEFAULT_DEPENDENCIES, Dependen
 from serving.registry.bundles.manifest import Manifest
 from serving.registry.catalog import RegisteredVersion
 from serving.registry.database import Database, sqlite_url
+from serving.registry.picture import Picture, read_changes, read_rows
 from serving.registry.repository import FailedVersion
 from serving.registry.rollouts import rows as rollout_rows
-from serving.registry.rollouts.record import Rollout
 from serving.registry.stored_version import StoredVersions
 from serving.registry.trust.rule_book import RuleBook
 from serving.registry.trust.trust_gate import TrustGate, candidate_of
@@ -154,23 +153,30 @@ class Registry:
     def change_counter(self) -> int:
         """Return a number that rises with every change and every end of a waiver: for polling."""
         with self.database.reading() as connection:
-            revision = catalog.read_revision(connection)
-            over_count = waiver_rows.count_over(connection, self.clock.utc_now())
-        return revision + over_count + self.trust.changes()
+            return read_changes(connection, self.clock.utc_now()) + self.trust.changes()
+
+    def picture(self) -> Picture:
+        """Return what a controller needs to know, as of one moment."""
+        changes = self.trust.changes()  # a catalog that cannot be asked is no fault of a version
+        with self.database.reading() as connection:
+            rows = read_rows(connection, self.clock.utc_now())
+        specs = [self._spec(row) for row in rows.wanted]
+        return Picture(
+            changes=rows.changes + changes,
+            wanted=tuple(one for one in specs if isinstance(one, VersionSpec)),
+            failed=tuple(one for one in specs if isinstance(one, FailedVersion)),
+            models=rows.models,
+            rollouts=rows.rollouts,
+            pinned_live=rows.pinned_live,
+            unapproved=rows.unapproved,
+            waivers=rows.waivers,
+        )
 
     def waivers(self, *, with_past: bool = False) -> tuple[Waiver, ...]:
         """Return what is allowed now; with the past: all that ever was."""
         with self.database.reading() as connection:
             found = waiver_rows.read(connection)
         return found if with_past else in_force(found, self.clock.utc_now())
-
-    def wanted(self) -> tuple[VersionSpec, ...]:
-        """Return every version that shall be loaded and can be, by model and version."""
-        return tuple(spec for spec in self._wanted() if isinstance(spec, VersionSpec))
-
-    def failed(self) -> tuple[FailedVersion, ...]:
-        """Return every version that shall be loaded and cannot be, with the reason."""
-        return tuple(spec for spec in self._wanted() if isinstance(spec, FailedVersion))
 
     def models(self) -> frozenset[str]:
         """Return the models that were ever pushed, wanted or not."""
@@ -203,21 +209,6 @@ class Registry:
             content = manifest.content_digest()
             same = [item.version for item in versions if item.content_digest == content]
             return max(same) if same else catalog.next_version(connection, manifest.name)
-
-    def pinned_live(self) -> Mapping[str, int]:
-        """Return the promoted version of each model that has one, repository models included."""
-        with self.database.reading() as connection:
-            return catalog.read_pins(connection)
-
-    def rollouts(self) -> tuple[Rollout, ...]:
-        """Return the rollouts that have not ended, oldest first."""
-        with self.database.reading() as connection:
-            return rollout_rows.read_active(connection)
-
-    def unapproved(self) -> frozenset[VersionKey]:
-        """Return the versions that wait for approvals: none of them becomes live by itself."""
-        with self.database.reading() as connection:
-            return approval_rows.read_unapproved(connection)
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
@@ -360,18 +351,11 @@ class Registry:
             reason=reason,
         )
 
-    def _wanted(self) -> Iterator[VersionSpec | FailedVersion]:
-        self.trust.changes()  # a catalog that cannot be asked is no fault of a version
-        with self.database.reading() as connection:
-            rows = catalog.read_versions(connection, only_wanted=True)
-        for row in rows:
-            try:
-                yield self._spec(row)
-            except BasculeError as error:
-                yield FailedVersion(model=row.model, version=row.version, reason=error.message)
-
-    def _spec(self, row: RegisteredVersion) -> VersionSpec:
-        return self._stored.spec(row, self.blobs.folder(row.digest))
+    def _spec(self, row: RegisteredVersion) -> VersionSpec | FailedVersion:
+        try:
+            return self._stored.spec(row, self.blobs.folder(row.digest))
+        except BasculeError as error:
+            return FailedVersion(model=row.model, version=row.version, reason=error.message)
 
 
 def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:

@@ -1,13 +1,11 @@
 """What the sources of wanted versions need of a registry, and of a folder of models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
-from serving.ids import VersionKey
-from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
-from serving.registry.rollouts.record import Rollout
+from serving.registry.picture import Picture
+from serving.registry.repository import ModelScan, RepositoryScan
 from serving.registry.version import VersionSpec
 
 
@@ -17,26 +15,8 @@ class VersionRegistry(Protocol):
     def change_counter(self) -> int:
         """Return a number that rises with every change."""
 
-    def wanted(self) -> tuple[VersionSpec, ...]:
-        """Return every version that shall be loaded and can be."""
-
-    def failed(self) -> tuple[FailedVersion, ...]:
-        """Return every version that shall be loaded and cannot be."""
-
-    def waivers(self) -> tuple[Waiver, ...]:
-        """Return the findings that are allowed now."""
-
-    def models(self) -> frozenset[str]:
-        """Return the models that were ever pushed."""
-
-    def rollouts(self) -> tuple[Rollout, ...]:
-        """Return the rollouts that have not ended."""
-
-    def pinned_live(self) -> Mapping[str, int]:
-        """Return the promoted version of each model that has one."""
-
-    def unapproved(self) -> frozenset[VersionKey]:
-        """Return the versions that wait for approvals."""
+    def picture(self) -> Picture:
+        """Return what is there, is wanted, and is under way, as of one moment."""
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""

@@ -21,9 +21,11 @@ from typing import Final
 import structlog
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.preflight.waivers import Waiver
 from serving.edge.control import Asked, LoadOverride
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import VersionKey, model_name
+from serving.registry.picture import Picture
 from serving.registry.repository import ModelScan
 from serving.registry.version import VersionSpec
 from serving.rollout.desired import NO_VERSION, Desired
@@ -124,11 +126,11 @@ class Sources:
         if self._repository is not None and (rescan or self._is_first):
             self._rescan(self._repository)
         self._is_first = False
-        counter = self._registry.change_counter()
         if self._wishes is not None:
             self._wishes.save(self._wished())
-        desired = self._desired()
-        self._counter = counter  # last: what could not be read is still to be read
+        picture = self._registry.picture()
+        desired = self._desired(picture)
+        self._counter = picture.changes  # last: what could not be read is still to be read
         return desired
 
     def load(self, model: str, override: LoadOverride | None = None) -> ModelScan:
@@ -187,7 +189,7 @@ class Sources:
         if gone is None or not dependents:
             return
         needed = {name for scan in self._scans.values() for name in member_models(scan)}
-        needed |= {rollout.model for rollout in self._registry.rollouts()}
+        needed |= {rollout.model for rollout in self._registry.picture().rollouts}
         for name in member_models(gone):
             if name not in needed:
                 self.unload(name, dependents=True)
@@ -198,12 +200,13 @@ class Sources:
         Raises:
             NotFoundError: Nothing of that name is wanted.
         """
+        picture = self._registry.picture()
         specs = [
             spec
-            for key, spec in self._desired().versions.items()
+            for key, spec in self._desired(picture).versions.items()
             if key.model == model and version in {None, key.version}
         ]
-        registered = {spec.key for spec in self._registry.wanted()}
+        registered = {spec.key for spec in picture.wanted}
         if not specs or any(spec.key in registered for spec in specs):
             self._registry.unwant(model, version, who)  # says so if there is nothing
         self._former.pop(model, None)
@@ -296,13 +299,9 @@ class Sources:
             log.warning("repository_folder_ignored", problem=problem)
         self._problems = problems
 
-    def _desired(self) -> Desired:
-        registered = [
-            item for item in self._registry.wanted() if self._is_chosen(item.model, item.version)
-        ]
-        unreadable = [
-            item for item in self._registry.failed() if self._is_chosen(item.model, item.version)
-        ]
+    def _desired(self, picture: Picture) -> Desired:
+        registered = [item for item in picture.wanted if self._is_chosen(item.model, item.version)]
+        unreadable = [item for item in picture.failed if self._is_chosen(item.model, item.version)]
         owned = {item.model for item in registered} | {item.model for item in unreadable}
         scans = [scan for model, scan in self._scans.items() if model not in owned]
         specs = [*registered, *self._selection.files]
@@ -312,7 +311,8 @@ class Sources:
             failed |= {VersionKey(one.model, one.version): one.reason for one in scan.failed}
             if scan.reason:
                 failed[VersionKey(scan.model, NO_VERSION)] = scan.reason
-        judged = self._judged([spec for spec in specs if not self._is_retired(spec)])
+        served = [spec for spec in specs if not self._is_retired(spec)]
+        judged = self._judged(served, picture.waivers)
         refused = {one.spec.key: one.refusal for one in judged if one.refusal}
         unread = {VersionKey(one.model, one.version) for scan in scans for one in scan.failed}
         accepted = {one.spec.key: one.spec for one in judged if not one.refusal}
@@ -323,12 +323,12 @@ class Sources:
             if key in refused.keys() | unread and not self._is_retired(spec)
         }
         self._accepted = versions = kept | accepted
-        known = self._names | self._registry.models() | {spec.model for spec in specs}
+        known = self._names | picture.models | {spec.model for spec in specs}
         return Desired(
             versions=versions,
-            pinned_live=self._registry.pinned_live(),
-            splits=splits_of(self._registry.rollouts()),
-            unapproved=self._registry.unapproved(),
+            pinned_live=picture.pinned_live,
+            splits=splits_of(picture.rollouts),
+            unapproved=picture.unapproved,
             failed=failed | refused,
             predecessors={
                 spec.key: spec
@@ -341,11 +341,10 @@ class Sources:
             findings={one.spec.key: one.findings for one in judged if one.findings},
         )
 
-    def _judged(self, specs: Sequence[VersionSpec]) -> list[Judged]:
+    def _judged(self, specs: Sequence[VersionSpec], waivers: tuple[Waiver, ...]) -> list[Judged]:
         if self._gate is None:
             return [Judged(spec=spec) for spec in specs]
         self._gate.forget_all_but({spec.key for spec in specs})
-        waivers = self._registry.waivers()
         return [
             # An ensemble has no file and no device: its steps' models are judged.
             Judged(spec=spec) if spec.policy.ensemble else waived(self._gate.judge(spec), waivers)

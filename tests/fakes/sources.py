@@ -1,12 +1,13 @@
 """A registry and a model folder in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from runtimes.preflight.waivers import Waiver
 from serving.edge.control import LoadOverride
 from serving.errors import NotFoundError
 from serving.ids import VersionKey
-from serving.registry.repository import FailedVersion, ModelScan, RepositoryScan
+from serving.registry.picture import Picture
+from serving.registry.repository import ModelScan, RepositoryScan
 from serving.registry.rollouts.record import Rollout
 from serving.registry.version import VersionSpec
 
@@ -24,37 +25,21 @@ class FakeRegistry:
         self.under_way: tuple[Rollout, ...] = ()
         self.waiting: frozenset[VersionKey] = frozenset()
 
-    def waivers(self) -> tuple[Waiver, ...]:
-        """Return what is allowed."""
-        return self.allowed
-
     def change_counter(self) -> int:
         """Return how often something changed."""
         return self.count
 
-    def wanted(self) -> tuple[VersionSpec, ...]:
-        """Return what shall be loaded."""
-        return tuple(self.specs.values())
-
-    def failed(self) -> tuple[FailedVersion, ...]:
-        """Return nothing: all that is wanted can be read."""
-        return ()
-
-    def models(self) -> frozenset[str]:
-        """Return the models' names."""
-        return frozenset(key.model for key in self.specs)
-
-    def rollouts(self) -> tuple[Rollout, ...]:
-        """Return the rollouts that are under way."""
-        return self.under_way
-
-    def pinned_live(self) -> Mapping[str, int]:
-        """Return the promotions."""
-        return dict(self.pins)
-
-    def unapproved(self) -> frozenset[VersionKey]:
-        """Return what waits for approvals."""
-        return self.waiting
+    def picture(self) -> Picture:
+        """Return all that is known."""
+        return Picture(
+            changes=self.count,
+            wanted=tuple(self.specs.values()),
+            models=frozenset(key.model for key in self.specs),
+            rollouts=self.under_way,
+            pinned_live=dict(self.pins),
+            unapproved=self.waiting,
+            waivers=self.allowed,
+        )
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""

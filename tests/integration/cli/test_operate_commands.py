@@ -102,7 +102,7 @@ def test_push_waits_until_the_version_is_ready(
 
     def load() -> tuple[VersionRecord, ...]:
         with Registry(home) as registry:
-            wanted = [str(spec.key) for spec in registry.wanted()]
+            wanted = [str(spec.key) for spec in registry.picture().wanted]
         return (READY,) if wanted == ["m:1"] else ()
 
     fake = FakeInstance(status=empty_status(home), on_sync=load)

@@ -45,14 +45,15 @@ def push_in_child(home: Path, bundle: Path, calls: int) -> bool:
 def state_of(home: Path, bundle: Path) -> str:
     """Say what is in the registry, and push the bundle again to see that it can be repaired."""
     with Registry(home) as registry:
-        before = registry.wanted()
+        before = registry.picture().wanted
         for spec in before:
             read_bundle(Path(spec.file).parent)
         registry.push(bundle, "bob")
-        read_bundle(Path(registry.wanted()[0].file).parent)
+        read_bundle(Path(registry.picture().wanted[0].file).parent)
         events = sum(event.action == "push" for event in registry.events())
+        wanted = registry.picture().wanted
     rest = list((home / "registry" / "staging").iterdir())
-    return f"{len(before)} version, then {len(registry.wanted())}, {events} event, {len(rest)} left"
+    return f"{len(before)} version, then {len(wanted)}, {events} event, {len(rest)} left"
 
 
 def main(root: Path, bundle: Path, step: int) -> None:

@@ -27,14 +27,17 @@ def test_the_first_version_waits_too(registry: Registry, tmp_path: Path) -> None
     """With a rule from before the push nothing is live until the last approval."""
     assert require_approvals(registry, "m", 2, EVE) == 0
     key = pushed(registry, tmp_path)
-    assert not registry.pinned_live()
-    assert registry.unapproved() == frozenset({key})
+    assert not registry.picture().pinned_live
+    assert registry.picture().unapproved == frozenset({key})
 
     assert approve(registry, key, BOB).missing == 1
-    assert registry.pinned_live() == {}
+    assert registry.picture().pinned_live == {}
     approve(registry, key, EVE)
 
-    assert (registry.pinned_live(), registry.unapproved()) == ({"m": 1}, frozenset())
+    assert (registry.picture().pinned_live, registry.picture().unapproved) == (
+        {"m": 1},
+        frozenset(),
+    )
 
 
 def test_only_one_version_becomes_live_by_its_approval(registry: Registry, tmp_path: Path) -> None:
@@ -43,7 +46,7 @@ def test_only_one_version_becomes_live_by_its_approval(registry: Registry, tmp_p
     keys = [pushed(registry, tmp_path, number) for number in (1, 2)]
     for key in reversed(keys):
         approve(registry, key, BOB)
-    assert registry.pinned_live() == {"m": 2}
+    assert registry.picture().pinned_live == {"m": 2}
 
 
 def test_the_pusher_and_the_same_person_twice_do_not_count(
@@ -66,14 +69,14 @@ def test_what_is_live_stays_live_under_a_new_rule(registry: Registry, tmp_path: 
     pushed(registry, tmp_path, 1)
     second = pushed(registry, tmp_path, 2)
     require_approvals(registry, "m", 1, EVE)
-    assert registry.pinned_live() == {"m": 1}
+    assert registry.picture().pinned_live == {"m": 1}
 
     with pytest.raises(UntrustedError, match=r"waits for 1 approval \(bascule approve m:2\)"):
         registry.pin_live("m", 2, "ann")
-    assert registry.pinned_live() == {"m": 1}
+    assert registry.picture().pinned_live == {"m": 1}
     approve(registry, second, BOB)
     registry.pin_live("m", 2, "ann")
-    assert registry.pinned_live() == {"m": 2}
+    assert registry.picture().pinned_live == {"m": 2}
 
 
 def test_a_new_rule_ends_no_service_that_nobody_promoted(
@@ -84,7 +87,7 @@ def test_a_new_rule_ends_no_service_that_nobody_promoted(
     pushed(registry, tmp_path, 2)
     registry.unpin_live("m", "ann")
     require_approvals(registry, "m", 1, EVE)
-    assert registry.pinned_live() == {"m": 2}
+    assert registry.picture().pinned_live == {"m": 2}
 
 
 def test_a_rollout_says_what_it_waits_for(registry: Registry, tmp_path: Path) -> None:

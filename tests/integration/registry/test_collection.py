@@ -113,7 +113,7 @@ def test_a_collected_version_can_be_pushed_again(archived: Registry, tmp_path: P
 
     archived.push(tmp_path / "2" / "bundle", "ann")
 
-    assert [spec.version for spec in archived.wanted()] == [1, 2]
+    assert [spec.version for spec in archived.picture().wanted] == [1, 2]
     assert check(archived) == ()
 
 

@@ -55,9 +55,9 @@ def test_one_of_two_contents_wins(home: Path, tmp_path: Path) -> None:
     assert push_at_once([home] * 4, bundles) == ["True", *["already_exists"] * 3]
 
     with Registry(home) as registry:
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
         assert [event.action for event in registry.events()] == ["pin_live", "push"]
-        assert Path(registry.wanted()[0].file).exists()
+        assert Path(registry.picture().wanted[0].file).exists()
     assert len(list((home / "registry" / "bundles").iterdir())) == 1
 
 

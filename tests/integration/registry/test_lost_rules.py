@@ -52,10 +52,10 @@ def test_rules_stay_in_force_where_they_were_read(
 ) -> None:
     """An open registry goes by the rules it knows: what was signed is served, the rest refused."""
     with Registry(home) as registry:
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
         lose(rules)
 
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
         with pytest.raises(UntrustedError, match="BP-S04"):
             registry.push(make_bundle(tmp_path / "b", name="n").folder, "t")
 
@@ -69,8 +69,8 @@ def test_a_registry_that_had_rules_refuses_without_them(
     with Registry(home) as registry:
         with pytest.raises(UntrustedError, match=r"restore-rules.* remove-rules"):
             registry.push(make_bundle(tmp_path / "b", name="n").folder, "t")
-        assert registry.wanted() == ()
-        assert "restore-rules" in registry.failed()[0].reason
+        assert registry.picture().wanted == ()
+        assert "restore-rules" in registry.picture().failed[0].reason
 
 
 def test_nothing_is_added_to_lost_rules(home: Path, rules: Path) -> None:
@@ -86,11 +86,11 @@ def test_lost_rules_are_brought_back(home: Path, rules: Path) -> None:
     before = read_policy(rules)
     rules.unlink()
     with Registry(home) as registry:
-        assert registry.wanted() == ()
+        assert registry.picture().wanted == ()
         registry.trust.book.restore(rules, RuleChange(who="ann", action="restore_rules"))
 
         assert read_policy(rules) == before
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
 
 
 def test_rules_are_given_up_by_command_only(home: Path, tmp_path: Path, rules: Path) -> None:
@@ -115,12 +115,12 @@ def test_every_change_is_in_the_chain(home: Path, rules: Path) -> None:
     """A change by command names its author, an edit of the file is noted once, with digests."""
     with Registry(home) as registry:
         rules.write_text("unsigned: warn")
-        registry.wanted()
-        registry.wanted()
+        registry.picture()
+        registry.picture()
         registry.trust.book.change(
             rules, BY_ANN, lambda file: change_policy(file, Unsigned.REFUSE, None)
         )
-        registry.wanted()
+        registry.picture()
         told = [one for one in registry.events() if one.model == audit.WHOLE_REGISTRY]
         with registry.database.reading() as connection:
             chain = audit.verify(connection)
@@ -143,5 +143,5 @@ def test_a_registry_without_rules_needs_none(home: Path, tmp_path: Path) -> None
     with Registry(home) as registry:
         registry.push(make_bundle(tmp_path / "b").folder, "t")
 
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
         assert [one.action for one in registry.events()] == ["pin_live", "push"]

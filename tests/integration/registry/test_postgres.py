@@ -45,7 +45,7 @@ def test_the_life_of_a_version(home: Path, postgres_url: str, tmp_path: Path) ->
         actions = [event.action for event in registry.events()]
 
         assert [key.version for key in done.versions] == [1]
-        assert [spec.version for spec in registry.wanted()] == [2]
+        assert [spec.version for spec in registry.picture().wanted] == [2]
         assert actions == ["collect", "unwant", "pin_live", "push", "pin_live", "push"]
         told = [kind_of(one.event.type) for one in OutboxBook(registry).read("m")]
         assert check(registry) == ()

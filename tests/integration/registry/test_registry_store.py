@@ -25,7 +25,7 @@ def test_a_pushed_version_is_wanted(registry: Registry, tmp_path: Path) -> None:
 
     pushed = registry.push(bundle.folder, "ann")
 
-    (spec,) = registry.wanted()
+    (spec,) = registry.picture().wanted
     assert pushed.created
     assert (str(spec.key), spec.format, spec.digest) == ("m:1", "echo", bundle.digest)
     assert spec.policy.max_batch_rows == 8
@@ -39,7 +39,7 @@ def test_a_push_takes_no_traffic_from_another_version(registry: Registry, tmp_pa
     registry.push(make_bundle(tmp_path / "a").folder, "ann")
     registry.push(make_bundle(tmp_path / "b", version=2, content=b"other").folder, "ann")
 
-    assert registry.pinned_live() == {"m": 1}
+    assert registry.picture().pinned_live == {"m": 1}
 
 
 def test_pushing_twice_changes_nothing(registry: Registry, tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_a_number_is_never_used_again(registry: Registry, tmp_path: Path) -> Non
     registry.push(bundle.folder, "ann")
     registry.unwant("m", None, "ann")
     other = make_bundle(tmp_path / "b", content=b"other")
-    archived = registry.wanted()
+    archived = registry.picture().wanted
 
     with pytest.raises(AlreadyExistsError):
         registry.push(other.folder, "ann")
     registry.push(bundle.folder, "ann")
 
     assert archived == ()
-    assert keys(registry.wanted()) == ["m:1"]
+    assert keys(registry.picture().wanted) == ["m:1"]
 
 
 def test_the_next_number_is_free_or_the_contents_own(registry: Registry, tmp_path: Path) -> None:
@@ -98,11 +98,11 @@ def test_archiving_takes_one_version_or_all(registry: Registry, tmp_path: Path) 
         registry.push(make_bundle(tmp_path / str(version), version=version).folder, "ann")
 
     registry.unwant("m", 2, "ann")
-    after_one = keys(registry.wanted())
+    after_one = keys(registry.picture().wanted)
     registry.unwant("m", None, "ann")
 
     assert after_one == ["m:1", "m:3"]
-    assert registry.wanted() == ()
+    assert registry.picture().wanted == ()
     assert registry.models() == {"m"}
 
 
@@ -125,7 +125,7 @@ def test_promotions_are_kept(home: Path, registry: Registry) -> None:
     registry.close()
 
     with Registry(home) as again:
-        assert again.pinned_live() == {"from-a-repository": 2}
+        assert again.picture().pinned_live == {"from-a-repository": 2}
 
 
 def test_archiving_the_live_version_forgets_the_promotion(
@@ -137,11 +137,11 @@ def test_archiving_the_live_version_forgets_the_promotion(
     registry.pin_live("m", 2, "ann")
 
     registry.unwant("m", 1, "ann")
-    kept = registry.pinned_live()
+    kept = registry.picture().pinned_live
     registry.unwant("m", 2, "ann")
 
     assert kept == {"m": 2}
-    assert registry.pinned_live() == {}
+    assert registry.picture().pinned_live == {}
 
 
 def test_every_change_is_counted_and_told(registry: Registry, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_kind_auto_follows_the_node(home: Path, registry: Registry, tmp_path: Pa
 
     with Registry(home, gpu=True) as with_gpu:
         assert with_gpu.wanted()[0].policy.device == "cuda"
-    assert registry.wanted()[0].policy.device == "cpu"
+    assert registry.picture().wanted[0].policy.device == "cpu"
 
 
 def test_a_version_knows_what_its_files_must_be(registry: Registry, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_version_knows_what_its_files_must_be(registry: Registry, tmp_path: Pa
     bundle = make_bundle(tmp_path / "b")
     pushed = registry.push(bundle.folder, "ann")
 
-    (spec,) = registry.wanted()
+    (spec,) = registry.picture().wanted
 
     assert spec.folder == str(pushed.folder)
     assert [(file.path, file.size_bytes, file.sha256) for file in spec.files] == [
@@ -219,7 +219,7 @@ def test_a_manifest_that_was_changed_later_is_refused(registry: Registry, tmp_pa
     manifest.chmod(0o644)
     manifest.write_text(manifest.read_text().replace('"licence": ""', '"licence": "MIT"'))
 
-    assert keys(registry.wanted()) == ["n:1"]
-    (failed,) = registry.failed()
+    assert keys(registry.picture().wanted) == ["n:1"]
+    (failed,) = registry.picture().failed
     assert (failed.model, failed.version) == ("m", 1)
     assert failed.reason.startswith("BP-F01 manifest.json: it is not the one that was pushed")

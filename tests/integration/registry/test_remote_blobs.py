@@ -46,7 +46,7 @@ def test_another_machine_fetches_what_was_pushed(
     bundle = make_bundle(tmp_path / "b")
     one.push(bundle.folder, "ann")
 
-    (spec,) = two.wanted()
+    (spec,) = two.picture().wanted
 
     assert Path(spec.file).is_relative_to(tmp_path / "two")
     assert read_bundle(Path(spec.file).parent).digest == bundle.digest
@@ -62,8 +62,8 @@ def test_what_was_changed_in_the_store_is_not_served(
     system, root = fsspec.core.url_to_fs(store)
     system.pipe_file(f"{root}/bundles/{pushed.digest}/model.echo", b"Weights")
 
-    assert two.wanted() == ()
-    assert "not the file that was packed" in two.failed()[0].reason
+    assert two.picture().wanted == ()
+    assert "not the file that was packed" in two.picture().failed[0].reason
     assert [problem.subject for problem in check(one)] == ["m:1"]
     assert list((tmp_path / "two" / "registry" / "bundles").iterdir()) == []
 

@@ -19,12 +19,12 @@ def test_a_way_back_to_nothing_leaves_no_promotion(registry: Registry, tmp_path:
     rollout = book.begin(VersionKey("m", 1), None, Plan(), Author(who="ann"))
     flipped = book.record(rollout, Change(state=RolloutState.SWITCHED, live=1), "engine")
     assert flipped is not None
-    assert registry.pinned_live() == {"m": 1}
+    assert registry.picture().pinned_live == {"m": 1}
     paused = book.record(flipped, Change(state=RolloutState.SWITCHED, is_paused=True), "ann")
     assert paused is not None
-    assert registry.pinned_live() == {"m": 1}
+    assert registry.picture().pinned_live == {"m": 1}
     assert book.record(paused, Change(state=RolloutState.ROLLING_BACK), "ann") is not None
-    assert registry.pinned_live() == {}
+    assert registry.picture().pinned_live == {}
     assert [one.action for one in registry.events("m")].count("unpin_live") == 2
 
 
@@ -35,7 +35,7 @@ def test_a_push_during_a_rollout_makes_nothing_live(registry: Registry, tmp_path
     book = RolloutBook(registry)
     rollout = book.begin(VersionKey("m", 1), None, Plan(), Author(who="ann"))
     registry.push(make_bundle(tmp_path / "2", version=2, content=b"2").folder, "bob")
-    assert registry.pinned_live() == {}
+    assert registry.picture().pinned_live == {}
     assert book.record(rollout, Change(state=RolloutState.FAILED), "engine") is not None
     registry.push(make_bundle(tmp_path / "3", version=3, content=b"3").folder, "bob")
-    assert registry.pinned_live() == {"m": 3}
+    assert registry.picture().pinned_live == {"m": 3}

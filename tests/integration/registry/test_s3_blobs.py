@@ -60,7 +60,7 @@ def test_a_version_travels_through_s3(bucket: str, tmp_path: Path) -> None:
         Registry(tmp_path / "two", url=url, blobs=bucket) as two,
     ):
         one.push(make_bundle(tmp_path / "b").folder, "ann")
-        (spec,) = two.wanted()
+        (spec,) = two.picture().wanted
         found = Path(spec.file).read_bytes(), check(one), check(two)
         one.unwant("m", 1, "ann")
         collect(one, Rules(takes_archived=True, keep_days=0), "ann")

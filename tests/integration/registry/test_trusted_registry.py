@@ -55,7 +55,7 @@ def exported(folder: Path) -> Bundle:
 
 def reasons(registry: Registry) -> list[str]:
     """Why versions cannot be loaded."""
-    return [item.reason for item in registry.failed()]
+    return [item.reason for item in registry.picture().failed]
 
 
 @pytest.mark.usefixtures("rules")
@@ -68,7 +68,7 @@ def test_only_signed_versions_get_in(home: Path, tmp_path: Path) -> None:
             registry.push(signed(tmp_path / "b", BOB).folder, "t")
         assert registry.versions() == ()
         registry.push(signed(tmp_path / "c").folder, "t")
-        assert [spec.version for spec in registry.wanted()] == [1]
+        assert [spec.version for spec in registry.picture().wanted] == [1]
 
 
 @pytest.mark.usefixtures("rules")
@@ -79,13 +79,13 @@ def test_a_bundle_that_is_changed_in_the_registry_is_not_handed_out(
     """A space more in the manifest or the signature, and the version fails; mended, it is back."""
     with Registry(home) as registry:
         pushed = registry.push(signed(tmp_path / "a").folder, "t")
-        assert registry.failed() == ()
+        assert registry.picture().failed == ()
         place = pushed.folder / file
         before = place.read_bytes()
         place.chmod(0o644)
         place.write_bytes(before + b" ")
 
-        assert registry.wanted() == ()
+        assert registry.picture().wanted == ()
         assert "BP-S04" in reasons(registry)[0]
         registry.push(tmp_path / "a" / "bundle", "t")
         assert reasons(registry) == []
@@ -97,7 +97,7 @@ def test_a_signature_that_is_taken_away_is_missed(home: Path, tmp_path: Path) ->
     """Without its signature, a stored version is an unsigned one."""
     with Registry(home) as registry:
         pushed = registry.push(signed(tmp_path / "a").folder, "t")
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
         (pushed.folder / SIGNATURE_FILE).unlink()
 
         assert "BP-S04 m:1: it is not signed" in reasons(registry)[0]
@@ -113,7 +113,7 @@ def test_a_change_of_the_rules_counts_at_once(home: Path, tmp_path: Path, rules:
         assert registry.change_counter() > before
         assert "BP-S04" in reasons(registry)[0]
         trust_key(rules, gone)
-        assert [spec.version for spec in registry.wanted()] == [1]
+        assert [spec.version for spec in registry.picture().wanted] == [1]
 
 
 def test_rules_that_cannot_be_read_refuse(home: Path, tmp_path: Path, rules: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_mistake_in_the_rules_stops_nothing_that_runs(
         registry.push(signed(tmp_path / "a").folder, "t")
         rules.write_text("unsigned: [")
 
-        assert [spec.version for spec in registry.wanted()] == [1]
+        assert [spec.version for spec in registry.picture().wanted] == [1]
         with pytest.raises(UntrustedError):
             registry.push(make_bundle(tmp_path / "b", name="n").folder, "t")
 
@@ -148,16 +148,16 @@ def test_a_signature_can_follow(home: Path, tmp_path: Path, rules: Path) -> None
     bundle = make_bundle(tmp_path / "a")
     with Registry(home) as registry:
         registry.push(bundle.folder, "t")
-        assert "BP-S04" in registry.wanted()[0].warning
+        assert "BP-S04" in registry.picture().wanted[0].warning
 
         for key in (ALICE, BOB):
             (bundle.folder / SIGNATURE_FILE).unlink(missing_ok=True)
             sign_bundle(bundle.folder, key)
             pushed = registry.push(bundle.folder, "t")
         assert not pushed.created
-        assert registry.wanted()[0].warning == ""
+        assert registry.picture().wanted[0].warning == ""
         change_policy(rules, Unsigned.REFUSE, None)
-        assert len(registry.wanted()) == 1
+        assert len(registry.picture().wanted) == 1
 
 
 def test_what_can_run_code_is_handed_out_with_the_permission_only(
@@ -171,9 +171,9 @@ def test_what_can_run_code_is_handed_out_with_the_permission_only(
             registry.push(bundle.folder, "t")
         change_policy(rules, None, ("m",))
         registry.push(bundle.folder, "t")
-        assert [spec.may_execute for spec in registry.wanted()] == [True]
+        assert [spec.may_execute for spec in registry.picture().wanted] == [True]
         change_policy(rules, None, ())
-        assert registry.wanted() == ()
+        assert registry.picture().wanted == ()
         assert "BP-S02" in reasons(registry)[0]
 
 
@@ -183,4 +183,4 @@ def test_plain_formats_get_no_permission(home: Path, tmp_path: Path) -> None:
     with Registry(home) as registry:
         registry.push(signed(tmp_path / "a").folder, "t")
 
-        assert [spec.may_execute for spec in registry.wanted()] == [False]
+        assert [spec.may_execute for spec in registry.picture().wanted] == [False]

@@ -187,7 +187,7 @@ async def test_a_rollback_that_is_held_says_so(it: Instance) -> None:
         await it.controller.sync()
         with pytest.raises(NotReadyError, match="version 1 is not ready to take the traffic back"):
             await it.controller.rollback("m")
-        assert it.registry.pinned_live() == {"m": 2}
+        assert it.registry.picture().pinned_live == {"m": 2}
 
 
 async def test_a_second_rollback_waits_for_the_first(it: Instance) -> None:

@@ -46,7 +46,7 @@ def trusted(folder: Path, file: Path, config: str = "") -> Iterator[VersionSpec]
     sign_bundle(bundle.folder, ALICE)
     with Registry(home) as registry:
         registry.push(bundle.folder, "t")
-        (spec,) = registry.wanted()
+        (spec,) = registry.picture().wanted
         yield spec
 
 

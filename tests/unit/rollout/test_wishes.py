@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
+from serving.registry.picture import Picture
 from serving.registry.version import VersionSpec
 from serving.rollout.sources import Selection, Sources
 from serving.rollout.wishes import WishesFile
@@ -28,11 +29,11 @@ class LockedRegistry(FakeRegistry):
 
     is_locked = False
 
-    def wanted(self) -> tuple[VersionSpec, ...]:
-        """Refuse, or return what shall be loaded."""
+    def picture(self) -> Picture:
+        """Refuse, or return what is known."""
         if self.is_locked:
             raise NotReadyError("the catalog is locked")
-        return super().wanted()
+        return super().picture()
 
 
 SPECS = (version_spec(A1), version_spec(B1))
