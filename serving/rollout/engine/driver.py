@@ -41,6 +41,8 @@ WINDOW_S: Final = 1.0
 """Between two looks at what versions have answered."""
 LOOK_S: Final = 0.1
 """Between two looks at a rollout that waits for something."""
+STEP_S: Final = 0.15
+"""After a change: several in a row take a core from who answers calls (`benchmarks.swaps`)."""
 NEWS_S: Final = 1.0
 """Between two looks for rollouts that another process has begun, or whose approvals are missing."""
 AFTER_ERROR_S: Final = 1.0
@@ -195,6 +197,7 @@ class RolloutDriver:
 
     async def _drive(self, rollout: Rollout) -> None:
         """Take one rollout to its end."""
+        await asyncio.sleep(STEP_S)
         while rollout.state not in ENDED:
             try:
                 evidence = await self._evidence_of(rollout)
@@ -298,6 +301,8 @@ class RolloutDriver:
                 change = replace(change, evidence=as_loaded(self._loop.snapshot, rollout))
             after = await self._record(rollout, change, ENGINE)
             if after is not None:
+                if after.state not in COMPARED_STATES:  # there the next one says when edges obeyed
+                    await asyncio.sleep(STEP_S)
                 return after
         else:
             await asyncio.sleep(pause_s(rollout))
