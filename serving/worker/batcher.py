@@ -276,12 +276,25 @@ class Batcher:
 
     def _settle(self, ran: list[Ran]) -> None:
         """Hand out the results of a batch and count them."""
+        screen = self._runner.screen
         for part in ran:
             if part.error is None:
+                if screen is not None:
+                    screen.finishing(part)
                 self._finish(part)
-                continue
-            for item in part.batch:
-                self._fail(item, part.error, FailureReason.BACKEND)
+            elif part.is_refused:
+                self._refuse(part.batch, part.error)
+            else:
+                for item in part.batch:
+                    self._fail(item, part.error, FailureReason.BACKEND)
+            if screen is not None:
+                screen.count(part)
+
+    def _refuse(self, batch: Sequence[QueuedCall], error: BasculeError) -> None:
+        """Tell clients what is wrong with what they asked: no failure of the version."""
+        for item in batch:
+            if not item.is_gone:
+                self._tell(item, error)
 
     def _finish(self, part: Ran) -> None:
         rows = 0

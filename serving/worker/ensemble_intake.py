@@ -112,7 +112,7 @@ class EnsembleIntake:
         if look is None or sum(each.nbytes for each in outputs) <= MAX_JUDGED_INLINE_BYTES:
             self._answer(flow, outputs)
             return
-        looking = self._loop.run_in_executor(None, look, [flow.asked], outputs, [outputs])
+        looking = self._loop.run_in_executor(None, look, [flow.asked], [outputs])
         looking.add_done_callback(lambda looked: self._go_on(flow, looked.result()[0]))
 
     def _go_on(self, flow: "Flow", outputs: Sequence[Array]) -> None:

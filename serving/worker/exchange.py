@@ -123,6 +123,7 @@ class Exchange(QueuedCall):
         "target",
     )
 
+    is_judged = True
     target: PathTarget
     """What the call names; set when it is decoded, at the latest."""
 
@@ -186,8 +187,9 @@ class Exchange(QueuedCall):
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Encode the result and send it in turn."""
         try:
-            if self.loaded is not None and self.loaded.quality is not None:
-                self.call = self.loaded.quality.pass_on(self.call, outputs)
+            quality = None if self.loaded is None else self.loaded.quality
+            if quality is not None and not quality.is_passing:
+                self.call = quality.pass_on(self.call, outputs)
             self._encode(outputs)
         except BasculeError as error:
             self.refused = error
@@ -281,7 +283,7 @@ class Exchange(QueuedCall):
         loaded = self.loaded
         if loaded is None:  # decoding sets it or raises
             raise EngineError("no version was chosen for a decoded call")
-        if loaded.quality is not None and judged is None:
+        if loaded.quality is not None and judged is None and not loaded.judges_batches:
             if len(body) + call.region_bytes > MAX_JUDGED_INLINE_BYTES:
                 self._judge_in_thread(loaded, loaded.quality, call, body)
                 return

@@ -11,13 +11,14 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
 
 from runtimes.contract import Array, LoadedModel
-from runtimes.errors import BasculeError, EngineError
+from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
+from serving.monitor.quality.verdict import Verdict
 from serving.worker.log_fields import batch_fields
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import FIRST_THREAD_SLOT, SLOT_COUNT, Note
@@ -25,14 +26,42 @@ from serving.worker.stacking import OutputRowsError, Stacker
 
 INLINE_NS: Final = 200_000  # a thread hop and back under load costs about as much
 OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into the thread
-LEARNING_RATE: Final = 0.1
+FALL_RATE: Final = 0.2
+RISE_RATE: Final = 0.02
+"""Ten times slower than down: what a run costs is what it costs undisturbed. On busy CPUs every
+fifth run is pre-empted, and in a thread all wait for the interpreter's lock: an average would keep
+short runs in threads for good."""
 MAX_COSTS: Final = 4096
 
-Look = Callable[
-    [Sequence[QueuedCall], Sequence[Array], list[Sequence[Array]]], list[Sequence[Array]]
-]
-"""(calls, outputs of all together, outputs of each) → the last, with what was noticed. Never
-raises."""
+Look = Callable[[Sequence[QueuedCall], Sequence[Sequence[Array]]], list[Sequence[Array]]]
+"""(calls, outputs of each) → the same outputs, with what was noticed. Never raises."""
+
+
+class Screen(Protocol):
+    """Judges a batch's calls together."""
+
+    def screen(
+        self, batch: Sequence[QueuedCall], feeds: Sequence[Array | None], rows: int
+    ) -> Sequence[Verdict | None] | None:
+        """Judge what calls ask; None: there is nothing to say of any."""
+
+    def refusal(self, item: QueuedCall, verdict: Verdict | None) -> InvalidArgumentError | None:
+        """Return what a call is refused for; None: it may run."""
+
+    def passes(self, outputs: Sequence[Array], rows: int) -> bool:
+        """Judge what calls get, all together; False: `look`. Never raises."""
+
+    def look(
+        self, batch: Sequence[QueuedCall], parts: Sequence[Sequence[Array]]
+    ) -> list[Sequence[Array]]:
+        """Judge what calls get, each by itself. Never raises."""
+
+    def finishing(self, part: "Ran") -> None:
+        """Know whose calls are about to be finished, up to `count`. On the loop."""
+
+    def count(self, part: "Ran") -> None:
+        """Count the calls of a run. On the loop."""
+
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -51,6 +80,12 @@ class Ran(msgspec.Struct, frozen=True):
     split_ns: int
     look_ns: int = 0
     """How long somebody looked at the outputs; part of what a run costs, not of its phases."""
+    verdicts: Sequence[Verdict | None] | None = None
+    """What there is to say of each call's inputs; None: nothing, or nobody looked at them."""
+    is_passed: bool = False
+    """Whether nothing is to be said of the outputs either."""
+    is_refused: bool = False
+    """Whether `error` is about what was asked, and nothing ran."""
 
 
 class RunCosts:
@@ -74,7 +109,8 @@ class RunCosts:
                 costs.clear()
             costs[key] = cost_ns
         else:
-            costs[key] = known + LEARNING_RATE * (min(cost_ns, OUTLIER_RATIO * known) - known)
+            rate = FALL_RATE if cost_ns < known else RISE_RATE
+            costs[key] = known + rate * (min(cost_ns, OUTLIER_RATIO * known) - known)
 
 
 class VersionRunner:
@@ -87,13 +123,16 @@ class VersionRunner:
         note: Note,
         now_ns: Callable[[], int],
         look: Look | None = None,
+        screen: Screen | None = None,
     ) -> None:
-        """Take the loaded model, a clock in nanoseconds, and who looks at the outputs."""
+        """Take the loaded model, a clock in nanoseconds, and who looks at outputs, or at all."""
+        self.screen = screen
         self._model = model
         self._stacker = stacker
         self._note = note
         self._now_ns = now_ns
         self._look = look
+        self._is_blind = look is None and screen is None
         self.is_stackable = True
         """False once running calls together showed that the outputs do not follow the batch."""
 
@@ -111,12 +150,22 @@ class VersionRunner:
         finally:
             self._note.end(slot)
 
-    def _run(self, batch: Sequence[QueuedCall], rows: int) -> list[Ran]:
+    def _run(
+        self,
+        batch: Sequence[QueuedCall],
+        rows: int,
+        verdicts: Sequence[Verdict | None] | None = None,
+    ) -> list[Ran]:
+        """Run calls; verdicts: they were screened, and said was this."""
         clock = self._now_ns
         begin_ns = infer_ns = clock()
         error: BasculeError
         try:
             feeds = self._stacker.feeds(batch, rows)
+            if self.screen is not None and verdicts is None:
+                found = self.screen.screen(batch, feeds, rows)
+                if found is not None:
+                    return self._run_screened(self.screen, batch, found)
             infer_ns = clock()
             outputs = self._model.run(feeds)
             split_ns = clock()
@@ -127,19 +176,58 @@ class VersionRunner:
             log.exception("run_failed", **batch_fields(batch))
             error = EngineError("internal error while the model ran; the worker's log has it")
         else:
-            look_ns = 0
-            if self._look is not None:
-                look_ns = clock()
-                parts = self._look(batch, outputs, parts)
-                look_ns = clock() - look_ns
-            return [Ran(batch, rows, parts, None, begin_ns, infer_ns, split_ns, look_ns)]
+            is_passed = self.screen is not None and self.screen.passes(outputs, rows)
+            if not is_passed:
+                parts = self._looked(batch, parts)
+            look_ns = 0 if self._is_blind else clock() - split_ns
+            times = (begin_ns, infer_ns, split_ns, look_ns)
+            return [Ran(batch, rows, parts, None, *times, verdicts, is_passed)]
         if len(batch) == 1:
-            return [Ran(batch, rows, (), error, begin_ns, infer_ns, clock())]
+            return [Ran(batch, rows, (), error, begin_ns, infer_ns, clock(), 0, verdicts)]
+        return self._run_halves(batch, rows, verdicts, error)
+
+    def _looked(
+        self, batch: Sequence[QueuedCall], parts: list[Sequence[Array]]
+    ) -> list[Sequence[Array]]:
+        if self.screen is not None:
+            return self.screen.look(batch, parts)
+        return parts if self._look is None else self._look(batch, parts)
+
+    def _run_halves(
+        self,
+        batch: Sequence[QueuedCall],
+        rows: int,
+        verdicts: Sequence[Verdict | None] | None,
+        error: BasculeError,
+    ) -> list[Ran]:
         if isinstance(error, OutputRowsError):
             self.is_stackable = False
         half = len(batch) // 2
         first_rows = sum(item.rows for item in batch[:half])
-        return self._run(batch[:half], first_rows) + self._run(batch[half:], rows - first_rows)
+        first, rest = (None, None) if verdicts is None else (verdicts[:half], verdicts[half:])
+        return [
+            *self._run(batch[:half], first_rows, first),
+            *self._run(batch[half:], rows - first_rows, rest),
+        ]
+
+    def _run_screened(
+        self, screen: Screen, batch: Sequence[QueuedCall], verdicts: Sequence[Verdict | None]
+    ) -> list[Ran]:
+        """Refuse the calls that a rule rejects, and run the others together."""
+        now_ns = self._now_ns()
+        refused: list[Ran] = []
+        kept: list[QueuedCall] = []
+        said: list[Verdict | None] = []
+        for item, verdict in zip(batch, verdicts, strict=True):
+            error = screen.refusal(item, verdict)
+            if error is None:
+                kept.append(item)
+                said.append(verdict)
+                continue
+            times = (now_ns, now_ns, now_ns, 0)
+            refused.append(Ran([item], item.rows, (), error, *times, [verdict], is_refused=True))
+        rows = sum(item.rows for item in kept)
+        return [*(self._run(kept, rows, said) if kept else ()), *refused]
 
 
 def _nothing() -> None:

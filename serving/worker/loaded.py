@@ -13,6 +13,7 @@ from serving.wire.regions import Regions
 from serving.wire.v2_json import V2JsonCodec
 from serving.wire.v2_proto import V2ProtoCodec
 from serving.worker.admission import QueueLimits
+from serving.worker.batch_gate import BatchGate, batch_gate_for
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import NS_PER_S, Batcher
 from serving.worker.cached_intake import CachedIntake
@@ -103,6 +104,8 @@ class LoadedVersion:
     """The queue has priority levels, which judge time limits by themselves."""
     quality: QualityGate | None = None
     """Enforces its data contract; None: it has none, which costs a call one test."""
+    judges_batches: bool = False
+    """Whether its calls are judged with their batch rather than before they wait."""
 
 
 def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) -> LoadedVersion:
@@ -119,14 +122,14 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
     quality = gate_for(spec, served, shop.utc_s)
     statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
     observers = shop.observers(TappedVersion(spec=spec, served=served, statistics=statistics))
-    queue = spec.policy.queue
+    queue, screen = spec.policy.queue, _screen(shop, spec, quality)
+    look = look_of(quality) if screen is None else None
+    running = _Running(model, note, statistics, observers, look, screen)
     return LoadedVersion(
         spec=spec,
         served=served,
         model=model,
-        batcher=_queue(
-            shop, spec, parts, _Running(model, note, statistics, observers, look_of(quality))
-        ),
+        batcher=_queue(shop, spec, parts, running),
         json_codec=V2JsonCodec(call_spec, regions=shop.regions),
         proto_codec=V2ProtoCodec(call_spec, regions=shop.regions),
         statistics=statistics,
@@ -134,7 +137,21 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         prediction_names=shop.name_predictions(spec),
         has_levels=queue.priorities is not None,
         quality=quality,
+        judges_batches=screen is not None,
     )
+
+
+def _screen(shop: Shop, spec: VersionSpec, quality: QualityGate | None) -> BatchGate | None:
+    """Judge with their batch the calls before which nothing stands.
+
+    A state must not advance by a call that is refused, and a kept answer is for one that was not.
+    """
+    stands_before = spec.policy.sequences or _has_cache(shop, spec)
+    return None if stands_before else batch_gate_for(quality)
+
+
+def _has_cache(shop: Shop, spec: VersionSpec) -> bool:
+    return bool(spec.policy.response_cache and shop.cache.max_bytes)
 
 
 class _Running(NamedTuple):
@@ -146,13 +163,15 @@ class _Running(NamedTuple):
     observers: tuple[Observer, ...]
     look: Look | None
     """Judges answers where they are made."""
+    screen: BatchGate | None
+    """Judges calls and answers with their batch."""
 
     def runner(
         self, stacker: Stacker, now_ns: Callable[[], int], *, has_states: bool
     ) -> VersionRunner:
         """Return what runs batches; states among the outputs are none of an answer's."""
         look = None if has_states else self.look
-        return VersionRunner(self.model, stacker, self.note, now_ns, look)
+        return VersionRunner(self.model, stacker, self.note, now_ns, look, self.screen)
 
 
 def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running) -> Intake:
@@ -195,7 +214,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         observers=running.observers,
     )
     if steps is None or sequences is None:
-        if not (spec.policy.response_cache and shop.cache.max_bytes):
+        if not _has_cache(shop, spec):
             return batcher
         return CachedIntake(batcher, shop.cache, running.statistics, shop.now_ns, running.observers)
     return SequenceBatcher(

@@ -1,5 +1,6 @@
 """Answered calls on their way from the loop to the thread that writes the prediction log."""
 
+import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -14,6 +15,7 @@ from serving.registry.version import ServedVersion
 from serving.wire.call import InferCall
 
 MAX_CALLS: Final = 4096
+MANY_CALLS: Final = MAX_CALLS // 4
 MAX_BYTES: Final = 64 << 20
 """What all waiting calls may keep from being freed."""
 
@@ -63,6 +65,8 @@ class CallQueue:
         self._max_calls = max_calls
         self._max_bytes = max_bytes
         self._waiting: SimpleQueue[TakenBatch | None] = SimpleQueue()
+        self.hurry = threading.Event()
+        """Set when much waits, or somebody looks for an end."""
         # Two sums each: every one of them has a single writer.
         self._put_calls = self._put_bytes = 0
         self._taken_calls = self._taken_bytes = 0
@@ -75,6 +79,8 @@ class CallQueue:
         self._put_calls += len(batch.calls)
         self._put_bytes += batch.held_bytes
         self._waiting.put(batch)
+        if calls >= MANY_CALLS or held >= self._max_bytes // 4:
+            self.hurry.set()
         return True
 
     def take(self, timeout_s: float) -> TakenBatch | None:
@@ -86,6 +92,7 @@ class CallQueue:
 
     def wake(self) -> None:
         """Let who waits for a batch look around at once."""
+        self.hurry.set()
         self._waiting.put(None)
 
     def done(self, batch: TakenBatch) -> None:

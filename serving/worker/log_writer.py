@@ -21,8 +21,9 @@ from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch
 from serving.worker.log_sources import LogSources
 
 POLL_S: Final = 1.0
-LINGER_S: Final = 0.02
-"""Calls wait for others to be written with."""
+LINGER_S: Final = 0.2
+"""Calls wait for others to be written with: each time that this thread works, the loop waits for
+the interpreter's lock."""
 MAX_BATCHES: Final = 512
 """After so many it is looked after segments again."""
 TOGETHER_BYTES: Final = 1 << 16
@@ -100,7 +101,9 @@ class WriterThread:
             first = self._queue.take(POLL_S if not self._is_closing.is_set() else 0.0)
             if first is not None:
                 # More come meanwhile: waking up, writing and tending cost as much for many.
-                self._is_closing.wait(LINGER_S)
+                self._queue.hurry.wait(LINGER_S)
+                if not self._is_closing.is_set():
+                    self._queue.hurry.clear()
                 self._write_waiting(first)
             self._tend()
         self._tend()

@@ -81,6 +81,8 @@ class VersionLog:
     def _chosen(self, batch: Sequence[QueuedCall]) -> list[int]:
         chosen = []
         for index, item in enumerate(batch):
+            if getattr(item, "prediction_id", None) == "":  # nearly all, if a share is kept
+                continue
             asked = item.asked
             name: str | None = getattr(asked, "prediction_id", None)
             if name is None:

@@ -54,16 +54,12 @@ class JudgedOutputs(list[Array]):
     """A call's outputs that were judged where they were made, and the verdict."""
 
     __slots__ = ("judge", "verdict")
-    judge: Judge
-    verdict: Verdict | None
 
-    @classmethod
-    def by(cls, judge: Judge, verdict: Verdict | None, outputs: Sequence[Array]) -> "JudgedOutputs":
-        """Keep what a judge said. Without a constructor in Python: each call has one of these."""
-        judged = cls(outputs)
-        judged.judge = judge
-        judged.verdict = verdict
-        return judged
+    def __init__(self, outputs: Sequence[Array], judge: Judge, verdict: Verdict | None) -> None:
+        """Keep what a judge said."""
+        super().__init__(outputs)
+        self.judge = judge
+        self.verdict = verdict
 
 
 class QualityGate:
@@ -88,11 +84,13 @@ class QualityGate:
         """
         self.key = key
         self.recorder = recorder
-        self._judge = judge
-        self._utc_s = utc_s
+        self.rules = judge
+        self.now_s = utc_s
         self._dtypes = [
             None if spec.datatype is Datatype.BYTES else DTYPES[spec.datatype] for spec in specs
         ]
+        self.is_passing = False
+        """Whether calls are being finished that were judged with their batch, and passed."""
         self.judges_outputs = bool(judge.outputs)
         """Whether there is anything to ask of answers."""
 
@@ -102,16 +100,11 @@ class QualityGate:
         Raises:
             InvalidArgumentError: A rule that rejects is broken.
         """
-        if self._judge.passes(call.tensors):
-            self.recorder.pass_request(call.rows, self._utc_s())
-            return call
         return self.settle(call, self.judge(call))
 
     def judge(self, call: InferCall) -> Verdict | None:
         """Judge a request; nothing is changed, so that a thread may do it."""
-        return self._judge.judge_inputs(
-            self._arrays(call), call.rows, call.parameters, self._utc_s()
-        )
+        return self.rules.judge_inputs(self._arrays(call), call.rows, call.parameters, self.now_s())
 
     def settle(self, call: InferCall, verdict: Verdict | None) -> InferCall:
         """Count a request that was judged; return it, with the flags that its answer shall carry.
@@ -119,14 +112,29 @@ class QualityGate:
         Raises:
             InvalidArgumentError: A rule that rejects is broken.
         """
-        self.recorder.count_request(call.rows, verdict, call.id, self._utc_s())
+        self.count_request(call, verdict)
         if verdict is None:
             return call
-        refused = _first(verdict, Action.REJECT)
+        refused = self.refusal(call, verdict)
         if refused is not None:
             self.recorder.rejected_count += 1
-            error = InvalidArgumentError(self._text(refused, _subject(refused), "correct it"))
-            raise with_request_id(error, call.id) if call.id else error
+            raise refused
+        return self.flagged(call, verdict)
+
+    def count_request(self, call: InferCall, verdict: Verdict | None) -> None:
+        """Count a request that was judged."""
+        self.recorder.count_request(call.rows, verdict, call.id, self.now_s())
+
+    def refusal(self, call: InferCall, verdict: Verdict) -> InvalidArgumentError | None:
+        """Return what a request is refused for; None: no rule that rejects is broken."""
+        refused = _first(verdict, Action.REJECT)
+        if refused is None:
+            return None
+        error = InvalidArgumentError(self._text(refused, _subject(refused), "correct it"))
+        return with_request_id(error, call.id) if call.id else error
+
+    def flagged(self, call: InferCall, verdict: Verdict) -> InferCall:
+        """Return a request with the flags that its answer shall carry."""
         if self.judges_outputs and verdict.violating_row_count:
             call = replace(call, bad_rows=verdict.bad_rows)
         return _flagged(call, verdict)
@@ -134,25 +142,16 @@ class QualityGate:
     def look(self, rows: int, outputs: Sequence[Array]) -> Sequence[Array]:
         """Judge an answer ahead of `pass_on`; nothing is changed, so that a thread may do it."""
         try:
-            verdict = self._judge.judge_outputs(outputs, rows)
+            verdict = self.rules.judge_outputs(outputs, rows)
         except Exception:  # process edge: `pass_on` judges it again, and tells its caller
             log.exception("answer_not_judged")
             return outputs
-        return JudgedOutputs.by(self._judge, verdict, outputs)
+        return JudgedOutputs(outputs, self.rules, verdict)
 
-    def look_at_all(
-        self,
-        calls: Sequence[QueuedCall],
-        outputs: Sequence[Array],
-        parts: list[Sequence[Array]],
+    def look_at_each(
+        self, calls: Sequence[QueuedCall], parts: Sequence[Sequence[Array]]
     ) -> list[Sequence[Array]]:
-        """Judge a batch's answers, together where that settles it: see `look`."""
-        judge = self._judge
-        try:
-            if judge.passes_outputs(outputs, sum([call.rows for call in calls])):
-                return [JudgedOutputs.by(judge, None, part) for part in parts]
-        except Exception:  # process edge, as in `look`
-            log.exception("answers_not_judged")
+        """Judge answers one by one: see `look`."""
         return [self.look(call.rows, part) for call, part in zip(calls, parts, strict=True)]
 
     def pass_on(self, call: InferCall, outputs: Sequence[Array]) -> InferCall:
@@ -161,16 +160,16 @@ class QualityGate:
         Raises:
             EngineError: A rule that rejects is broken: the answer is not sent.
         """
-        if not self.judges_outputs:
+        if self.is_passing or not self.judges_outputs:
             return call
-        if isinstance(outputs, JudgedOutputs) and outputs.judge is self._judge:
+        if isinstance(outputs, JudgedOutputs) and outputs.judge is self.rules:
             verdict = outputs.verdict
         else:
-            verdict = self._judge.judge_outputs(outputs, call.rows)
+            verdict = self.rules.judge_outputs(outputs, call.rows)
         self.recorder.answer_count += 1
         if verdict is None:
             return call
-        self.recorder.count_answer(verdict, call.id, self._utc_s(), call.bad_rows)
+        self.recorder.count_answer(verdict, call.id, self.now_s(), call.bad_rows)
         refused = _first(verdict, Action.REJECT)
         if refused is not None:
             self.recorder.withheld_count += 1
@@ -180,7 +179,7 @@ class QualityGate:
 
     def report(self) -> QualityReport:
         """Return what was counted."""
-        return self.recorder.report(self._utc_s())
+        return self.recorder.report(self.now_s())
 
     def _arrays(self, call: InferCall) -> list[Array | None]:
         return [
@@ -225,7 +224,7 @@ def gate_for(
 
 def look_of(gate: QualityGate | None) -> Look | None:
     """Return what judges the answers of a version where they are made; None: nobody does."""
-    return gate.look_at_all if gate is not None and gate.judges_outputs else None
+    return gate.look_at_each if gate is not None and gate.judges_outputs else None
 
 
 def _array(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer

@@ -49,6 +49,8 @@ class QueuedCall(ABC):
     prediction_id: str
     """What its reply calls it; empty: it is not kept. Set only where the version's predictions are
     logged, and only once the reply was made."""
+    is_judged = False
+    """Whether a contract holds for it: it is a client's."""
     is_copy = False
     """Of another version's call, to be compared: no client asked."""
     transport = HTTP

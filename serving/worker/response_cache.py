@@ -84,7 +84,7 @@ class ResponseCache:
         # Outputs of a batch are views of it: kept as they are, they would keep all of it.
         kept: Sequence[Array] = [_copied(array) for array in outputs]
         if isinstance(outputs, JudgedOutputs):  # what was said of them holds for their copies
-            kept = JudgedOutputs.by(outputs.judge, outputs.verdict, kept)
+            kept = JudgedOutputs(kept, outputs.judge, outputs.verdict)
         self._entries[key] = _Entry(kept, size_bytes)
         self.size_bytes += size_bytes
 

@@ -1,7 +1,7 @@
 """Pure: a contract, compiled for the tensors of a version: requests and answers → verdicts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,23 +44,18 @@ class Judge:
         self.event_time = None if time is None else EventWatch(time, contract)
         names = [spec.name for spec in inputs]
         self._event_at = names.index(time.input) if time and time.input else None
-        self._plain = None if time else _plain(self.inputs)
 
-    def passes(self, tensors: Sequence[Any]) -> bool:
-        """Whether there is nothing to say of a request whose tensors are small and within bounds.
+    @property
+    def judges_batches(self) -> bool:
+        """Whether `passes` can settle requests: what is asked of them is asked of each value."""
+        return self.event_time is None and all(one.bounds is not None for one in self.inputs)
 
-        Args:
-            tensors: One buffer for each input, in the model's order, as they came.
+    def passes(self, arrays: Sequence[Array | None], rows: int) -> bool:
+        """Whether there is nothing to say of requests, one after the other, of so many rows.
 
-        Returns:
-            False: it is to be judged.
+        False: each is to be judged.
         """
-        if self._plain is None:
-            return False
-        for at, bounds in self._plain:  # noqa: SIM110  a generator costs every call
-            if not bounds.hold_buffer(tensors[at]):
-                return False
-        return True
+        return self.judges_batches and _passed(self.inputs, arrays, rows)
 
     def judge_inputs(
         self,
@@ -89,9 +84,7 @@ class Judge:
 
     def passes_outputs(self, arrays: Sequence[Array], rows: int) -> bool:
         """Whether there is nothing to say of answers, one after the other, of so many rows."""
-        return all(
-            bounds is not None and bounds.hold(arrays[at], rows) for at, bounds, _ in self.outputs
-        )
+        return _passed(self.outputs, arrays, rows)
 
     def judge_outputs(self, arrays: Sequence[Array], rows: int) -> Verdict | None:
         """Judge an answer: one array for each output of the model, in its order."""
@@ -108,10 +101,11 @@ class _Tensor(NamedTuple):
     watches: tuple[Watch, ...]
 
 
-def _plain(tensors: Sequence[_Tensor]) -> tuple[tuple[int, Bounds], ...] | None:
-    """Return the bounds that settle all tensors; None: those of one do not."""
-    plain = [(at, bounds) for at, bounds, _ in tensors if isinstance(bounds, Bounds)]
-    return tuple(plain) if len(plain) == len(tensors) else None
+def _passed(tensors: Sequence[_Tensor], arrays: Sequence[Array | None], rows: int) -> bool:
+    for at, bounds, _ in tensors:
+        if bounds is None or not bounds.hold(arrays[at], rows):
+            return False
+    return True
 
 
 def _looked_at(

@@ -71,9 +71,9 @@ class QualityRecorder:
         self._broken_answer_count = 0
         self._lag_s: float | None = None
 
-    def pass_request(self, rows: int, now_s: float) -> None:
-        """Count a request of which there is nothing to say."""
-        self._requests += 1
+    def pass_requests(self, count: int, rows: int, now_s: float) -> None:
+        """Count requests of which there is nothing to say; `rows`: of all together."""
+        self._requests += count
         self._row_count += rows
         self._slot(now_s).rows += rows
 
