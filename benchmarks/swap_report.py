@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -65,7 +65,7 @@ class Run:
         return {**asdict(self), "ratios": {kind.name: kind.ratio() for kind in self.kinds}}
 
 
-def found(
+def judged(
     model: str,
     ledger: Ledger,
     flips: Sequence[Flip],
@@ -77,7 +77,7 @@ def found(
 
     Latencies count from `warm_s` on, everything else from the start.
     """
-    judged = judge(ledger.entries, flips)
+    answers = judge(ledger.entries, flips)
     rollback_s = windows[-1].ended_s  # rollbacks follow: neither steady nor a swap
     kinds = sorted({_name(entry) for entry in ledger.entries})
     timed = [e for e in ledger.entries if warm_s <= e.sent_s < rollback_s]
@@ -88,9 +88,9 @@ def found(
         flip_count=len(flips),
         sent_count=len(ledger.entries),
         faults=dict(Counter(_fault(entry) for entry in ledger.failed())),
-        stale_count=len(judged.stale),
-        early_count=len(judged.early),
-        finished_count=judged.finished_count,
+        stale_count=len(answers.stale),
+        early_count=len(answers.early),
+        finished_count=answers.finished_count,
         sequence_count=len({e.sequence for e in ledger.entries if e.sequence}),
         cut_count=len({e.sequence for e in ledger.failed() if e.sequence}),
         longest_gap_s=ledger.longest_gap_s(),
@@ -102,6 +102,14 @@ def found(
         ),
         rollbacks_s=rollbacks_s,
     )
+
+
+def all_of(ledgers: Iterable[Ledger], windows: Sequence[Window], warm_s: float) -> Kind:
+    """Return the latencies of all callers of all models together."""
+    rollback_s = windows[-1].ended_s
+    entries = [entry for ledger in ledgers for entry in ledger.entries]
+    right = [e for e in entries if e.outcome is Outcome.RIGHT and warm_s <= e.sent_s < rollback_s]
+    return _kind("all of both models", right, windows)
 
 
 def _name(entry: Entry) -> str:
@@ -128,9 +136,9 @@ def _kind(name: str, entries: Sequence[Entry], windows: Sequence[Window]) -> Kin
     )
 
 
-def page(mode: str, runs: Sequence[Run]) -> str:
+def page(mode: str, together: Kind, runs: Sequence[Run]) -> str:
     """Return the report as Markdown."""
-    lines = [f"# Swaps under load, {mode}", "", *machine_lines(), ""]
+    lines = [f"# Swaps under load, {mode}", "", *machine_lines(), "", *_table([together]), ""]
     for run in runs:
         lines += [f"## {run.model}", "", *_lines(run), ""]
     return "\n".join(lines)
@@ -161,14 +169,16 @@ def _lines(run: Run) -> list[str]:
             f"{min(run.rollbacks_s):.2f} to {max(run.rollbacks_s):.2f} s"
         )
     lines += [f"* **{count} times** {fault}" for fault, count in run.faults.items()]
-    lines += [
-        "",
+    return [*lines, "", *_table(run.kinds)]
+
+
+def _table(kinds: Iterable[Kind]) -> list[str]:
+    return [
         "| client | steady | in swaps | p99 steady ms | p99 in swaps ms | ratio |",
         "|---|---:|---:|---:|---:|---:|",
+        *(
+            f"| {kind.name} | {kind.steady_count:,} | {kind.swap_count:,} | "
+            f"{kind.steady_p99_s * 1e3:.1f} | {kind.swap_p99_s * 1e3:.1f} | {kind.ratio():.2f} |"
+            for kind in kinds
+        ),
     ]
-    lines += [
-        f"| {kind.name} | {kind.steady_count:,} | {kind.swap_count:,} | "
-        f"{kind.steady_p99_s * 1e3:.1f} | {kind.swap_p99_s * 1e3:.1f} | {kind.ratio():.2f} |"
-        for kind in run.kinds
-    ]
-    return lines

@@ -31,7 +31,7 @@ from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance, until
 from benchmarks.report import write
 from benchmarks.swap_models import COUNTER, SWING, counter_asked, push_models, swing_asked
-from benchmarks.swap_report import Run, Window, found, page
+from benchmarks.swap_report import Kind, Run, Window, all_of, judged, page
 from serving.cli.admin_client import AdminClient
 from serving.cli.load.clients import Load, record
 from serving.cli.load.ledger import Heading, Ledger, heading, write_ledger
@@ -178,15 +178,16 @@ async def under_load(
     return swapper, ledgers
 
 
-def run(options: argparse.Namespace, folder: Path) -> tuple[Run, ...]:
-    """Start an instance, swap, and return what its two models' callers saw."""
+def run(options: argparse.Namespace, folder: Path) -> tuple[Kind, tuple[Run, ...]]:
+    """Start an instance, swap, and return what callers saw: all, and those of each model."""
     (folder / "models").mkdir()
     with running_instance(folder / "models", mode=options.mode) as instance:
         push_models(instance, folder)
         swapper = Swapper(instance, options.keep_old)
         head = heading("", time.monotonic())
         swapper, ledgers = asyncio.run(under_load(instance, swapper, options))
-    return tuple(
+    together = all_of(ledgers.values(), swapper.windows, swapper.warm_s)
+    return together, tuple(
         _judged(head, ledgers[model], swapper, reports, options.ledger, model)
         for model, reports in swapper.reports.items()
     )
@@ -203,7 +204,7 @@ def _judged(
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
         write_ledger(kept / f"{model}.jsonl", head, ledger.entries)
-    return found(
+    return judged(
         model,
         ledger,
         rollout_flips(reports, head),
@@ -225,16 +226,17 @@ def main() -> int:
     parser.add_argument("--ledger", type=Path, metavar="DIR", help="keep the ledgers there")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    runs: tuple[Run, ...] = ()
+    found: tuple[Kind, tuple[Run, ...]] | None = None
     with tempfile.TemporaryDirectory(prefix="swaps-") as folder:
         try:
-            runs = run(options, Path(folder))
+            found = run(options, Path(folder))
         except* InstanceError as errors:  # raised beside the clients, in their task group
             print(*errors.exceptions, sep="\n", file=sys.stderr)
-    if not runs:
+    if found is None:
         return 1
+    together, runs = found
     name = f"swaps_{options.mode}{'_kept' if options.keep_old else ''}"
-    write(options.results, name, page(options.mode, runs), [one.facts() for one in runs])
+    write(options.results, name, page(options.mode, together, runs), [one.facts() for one in runs])
     return 0 if all(one.is_clean() for one in runs) else 1
 
 

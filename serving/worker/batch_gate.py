@@ -79,7 +79,7 @@ class BatchGate:
                     self._gate.count_request(item.call, verdict)
         if part.is_refused:
             recorder.rejected_count += len(judged)
-        elif part.is_passed:
+        elif part.is_passed and self._gate.judges_outputs:
             recorder.answer_count += len(judged)
 
 
