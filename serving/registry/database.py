@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sql
 
 from serving.registry import catalog
 from serving.registry.schema import open_catalog, told_apart
+
+POSTGRESQL: Final = "postgresql"
 
 
 class Database:
@@ -32,6 +35,14 @@ class Database:
     def reading(self) -> Iterator[sql.Connection]:
         """A connection that changes nothing."""
         with told_apart(self._url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sql.Connection]:
+        """A connection that changes nothing, and sees one moment, whatever others change."""
+        with told_apart(self._url), self._engine.connect() as connection:
+            if connection.dialect.name == POSTGRESQL:  # there each statement has its own moment
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextmanager

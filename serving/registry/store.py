@@ -27,6 +27,7 @@ from serving.registry.database import Database, sqlite_url
 from serving.registry.picture import Picture, read_changes, read_rows
 from serving.registry.repository import FailedVersion
 from serving.registry.rollouts import rows as rollout_rows
+from serving.registry.rollouts.record import Rollout
 from serving.registry.stored_version import StoredVersions
 from serving.registry.trust.rule_book import RuleBook
 from serving.registry.trust.trust_gate import TrustGate, candidate_of
@@ -158,7 +159,7 @@ class Registry:
     def picture(self) -> Picture:
         """Return what a controller needs to know, as of one moment."""
         changes = self.trust.changes()  # a catalog that cannot be asked is no fault of a version
-        with self.database.reading() as connection:
+        with self.database.snapshot() as connection:
             rows = read_rows(connection, self.clock.utc_now())
         specs = [self._spec(row) for row in rows.wanted]
         return Picture(
@@ -177,6 +178,11 @@ class Registry:
         with self.database.reading() as connection:
             found = waiver_rows.read(connection)
         return found if with_past else in_force(found, self.clock.utc_now())
+
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """Return the rollouts that have not ended, oldest first."""
+        with self.database.reading() as connection:
+            return rollout_rows.read_active(connection)
 
     def models(self) -> frozenset[str]:
         """Return the models that were ever pushed, wanted or not."""

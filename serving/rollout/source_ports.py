@@ -6,6 +6,7 @@ from typing import Protocol
 from serving.edge.control import LoadOverride
 from serving.registry.picture import Picture
 from serving.registry.repository import ModelScan, RepositoryScan
+from serving.registry.rollouts.record import Rollout
 from serving.registry.version import VersionSpec
 
 
@@ -17,6 +18,9 @@ class VersionRegistry(Protocol):
 
     def picture(self) -> Picture:
         """Return what is there, is wanted, and is under way, as of one moment."""
+
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """Return the rollouts that have not ended."""
 
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""

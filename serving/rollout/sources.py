@@ -189,7 +189,7 @@ class Sources:
         if gone is None or not dependents:
             return
         needed = {name for scan in self._scans.values() for name in member_models(scan)}
-        needed |= {rollout.model for rollout in self._registry.picture().rollouts}
+        needed |= {rollout.model for rollout in self._registry.rollouts()}
         for name in member_models(gone):
             if name not in needed:
                 self.unload(name, dependents=True)

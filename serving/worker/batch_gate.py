@@ -64,8 +64,14 @@ class BatchGate:
         self._gate.is_passing = part.is_passed
 
     def count(self, part: Ran) -> None:
-        """Count the calls of a run, whatever became of them."""
+        """Count the calls of a run, whatever became of them. Never raises."""
         self._gate.is_passing = False
+        try:
+            self._count(part)
+        except Exception:  # process edge: the next part's callers wait
+            log.exception("verdicts_not_counted")
+
+    def _count(self, part: Ran) -> None:
         judged = [item for item in part.batch if item.is_judged]
         recorder = self._gate.recorder
         if part.verdicts is None:

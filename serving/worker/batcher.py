@@ -270,7 +270,7 @@ class Batcher:
     def _learn(self, ran: list[Ran]) -> None:
         """Take in what a batch cost; failing and halving says nothing about that."""
         part = ran[0]
-        if part.error is None and len(ran) == 1:
+        if part.error is None and all(other.is_refused for other in ran[1:]):
             cost_ns = part.split_ns - part.begin_ns + part.look_ns
             self._costs.learn(part.batch[0].stack_key, part.rows, cost_ns)
 
@@ -290,10 +290,12 @@ class Batcher:
             if screen is not None:
                 screen.count(part)
 
-    def _refuse(self, batch: Sequence[QueuedCall], error: BasculeError) -> None:
+    def _refuse(self, batch: Sequence[QueuedCall], error: BasculeError | None) -> None:
         """Tell clients what is wrong with what they asked: no failure of the version."""
         for item in batch:
-            if not item.is_gone:
+            if item.is_gone:
+                self._count_failure(item, None, FailureReason.CANCELED)
+            elif error is not None:
                 self._tell(item, error)
 
     def _finish(self, part: Ran) -> None:

@@ -25,7 +25,12 @@ from serving.worker.recorder import FIRST_THREAD_SLOT, SLOT_COUNT, Note
 from serving.worker.stacking import OutputRowsError, Stacker
 
 INLINE_NS: Final = 200_000  # a thread hop and back under load costs about as much
+UNKNOWN: Final = (float(INLINE_NS), float(INLINE_NS))
 OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into the thread
+MEAN_NS: Final = 5 * INLINE_NS
+"""On average runs on the loop may take so long: some of one shape are long, others are not."""
+MOST_NS: Final = 5 * MEAN_NS  # counts of a run: two in a row do not make the average long
+MEAN_RATE: Final = 0.1
 FALL_RATE: Final = 0.2
 RISE_RATE: Final = 0.02
 """Ten times slower than down: what a run costs is what it costs undisturbed. On busy CPUs every
@@ -60,7 +65,7 @@ class Screen(Protocol):
         """Know whose calls are about to be finished, up to `count`. On the loop."""
 
     def count(self, part: "Ran") -> None:
-        """Count the calls of a run. On the loop."""
+        """Count the calls of a run. On the loop; never raises."""
 
 
 T = TypeVar("T")
@@ -93,24 +98,30 @@ class RunCosts:
 
     def __init__(self) -> None:
         """Know nothing: unknown kinds count as long."""
-        self._costs_ns: dict[Any, float] = {}
+        self._costs_ns: dict[Any, tuple[float, float]] = {}
+        """Undisturbed, and on average."""
 
     def is_short(self, stack_key: Any, rows: int) -> bool:  # noqa: ANN401  any hashable
         """Whether such a run may happen on the loop."""
-        return self._costs_ns.get((stack_key, rows.bit_length()), INLINE_NS) < INLINE_NS
+        undisturbed, mean = self._costs_ns.get((stack_key, rows.bit_length()), UNKNOWN)
+        return undisturbed < INLINE_NS and mean < MEAN_NS
 
     def learn(self, stack_key: Any, rows: int, cost_ns: float) -> None:  # noqa: ANN401  any hashable
-        """Take in one measurement; outliers count as three times the average at most."""
+        """Take in one measurement; outliers count as three times what was known at most."""
         costs = self._costs_ns
         key = (stack_key, rows.bit_length())
         known = costs.get(key)
         if known is None:
             if len(costs) >= MAX_COSTS:
                 costs.clear()
-            costs[key] = cost_ns
-        else:
-            rate = FALL_RATE if cost_ns < known else RISE_RATE
-            costs[key] = known + rate * (min(cost_ns, OUTLIER_RATIO * known) - known)
+            costs[key] = (cost_ns, cost_ns)
+            return
+        undisturbed, mean = known
+        rate = FALL_RATE if cost_ns < undisturbed else RISE_RATE
+        costs[key] = (
+            undisturbed + rate * (min(cost_ns, OUTLIER_RATIO * undisturbed) - undisturbed),
+            mean + MEAN_RATE * (min(cost_ns, MOST_NS) - mean),
+        )
 
 
 class VersionRunner:
@@ -155,17 +166,18 @@ class VersionRunner:
         batch: Sequence[QueuedCall],
         rows: int,
         verdicts: Sequence[Verdict | None] | None = None,
+        begin_ns: int = 0,
     ) -> list[Ran]:
-        """Run calls; verdicts: they were screened, and said was this."""
+        """Run calls; verdicts: they were screened from `begin_ns` on, and said was this."""
         clock = self._now_ns
-        begin_ns = infer_ns = clock()
+        begin_ns = infer_ns = begin_ns or clock()
         error: BasculeError
         try:
             feeds = self._stacker.feeds(batch, rows)
             if self.screen is not None and verdicts is None:
                 found = self.screen.screen(batch, feeds, rows)
                 if found is not None:
-                    return self._run_screened(self.screen, batch, found)
+                    return self._run_screened(self.screen, batch, found, begin_ns)
             infer_ns = clock()
             outputs = self._model.run(feeds)
             split_ns = clock()
@@ -211,10 +223,13 @@ class VersionRunner:
         ]
 
     def _run_screened(
-        self, screen: Screen, batch: Sequence[QueuedCall], verdicts: Sequence[Verdict | None]
+        self,
+        screen: Screen,
+        batch: Sequence[QueuedCall],
+        verdicts: Sequence[Verdict | None],
+        begin_ns: int,
     ) -> list[Ran]:
         """Refuse the calls that a rule rejects, and run the others together."""
-        now_ns = self._now_ns()
         refused: list[Ran] = []
         kept: list[QueuedCall] = []
         said: list[Verdict | None] = []
@@ -224,10 +239,10 @@ class VersionRunner:
                 kept.append(item)
                 said.append(verdict)
                 continue
-            times = (now_ns, now_ns, now_ns, 0)
+            times = (begin_ns, begin_ns, begin_ns, 0)
             refused.append(Ran([item], item.rows, (), error, *times, [verdict], is_refused=True))
         rows = sum(item.rows for item in kept)
-        return [*(self._run(kept, rows, said) if kept else ()), *refused]
+        return [*(self._run(kept, rows, said, begin_ns) if kept else ()), *refused]
 
 
 def _nothing() -> None:

@@ -145,9 +145,17 @@ def _screen(shop: Shop, spec: VersionSpec, quality: QualityGate | None) -> Batch
     """Judge with their batch the calls before which nothing stands.
 
     A state must not advance by a call that is refused, and a kept answer is for one that was not.
+    Where places in the queue or the time in it are scarce, who is refused shall not take them.
     """
-    stands_before = spec.policy.sequences or _has_cache(shop, spec)
-    return None if stands_before else batch_gate_for(quality)
+    queue = spec.policy.queue
+    stands_before = spec.policy.sequences or _has_cache(shop, spec) or queue.priorities
+    is_scarce = (
+        queue.max_queue_calls
+        or queue.default_timeout_s
+        or queue.max_queue_delay_s
+        or queue.preferred_batch_rows
+    )
+    return None if stands_before or is_scarce else batch_gate_for(quality)
 
 
 def _has_cache(shop: Shop, spec: VersionSpec) -> bool:

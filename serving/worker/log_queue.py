@@ -74,13 +74,14 @@ class CallQueue:
     def put(self, batch: TakenBatch) -> bool:
         """Append a batch; False: there is no room."""
         calls, held = self._put_calls - self._taken_calls, self._put_bytes - self._taken_bytes
-        if calls + len(batch.calls) > self._max_calls or held + batch.held_bytes > self._max_bytes:
+        calls, held = calls + len(batch.calls), held + batch.held_bytes
+        if calls >= MANY_CALLS or held >= self._max_bytes // 4:
+            self.hurry.set()
+        if calls > self._max_calls or held > self._max_bytes:
             return False
         self._put_calls += len(batch.calls)
         self._put_bytes += batch.held_bytes
         self._waiting.put(batch)
-        if calls >= MANY_CALLS or held >= self._max_bytes // 4:
-            self.hurry.set()
         return True
 
     def take(self, timeout_s: float) -> TakenBatch | None:

@@ -102,8 +102,9 @@ class WriterThread:
             if first is not None:
                 # More come meanwhile: waking up, writing and tending cost as much for many.
                 self._queue.hurry.wait(LINGER_S)
-                if not self._is_closing.is_set():
-                    self._queue.hurry.clear()
+                self._queue.hurry.clear()
+                if self._is_closing.is_set():  # perhaps since
+                    self._queue.hurry.set()
                 self._write_waiting(first)
             self._tend()
         self._tend()

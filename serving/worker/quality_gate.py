@@ -1,4 +1,4 @@
-"""Enforces a version's data contract: on a request's rows before they are queued, on its answer.
+"""Enforces a version's data contract: on a request's rows before they run, on its answer.
 
 Fast path of the versions that have a contract; all others pay for one test of an attribute.
 """

@@ -41,6 +41,10 @@ class FakeRegistry:
             waivers=self.allowed,
         )
 
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """Return the rollouts that are under way."""
+        return self.under_way
+
     def pin_live(
         self, model: str, version: int, who: str, *, reason: str = "", note: str = ""
     ) -> None:

@@ -301,7 +301,8 @@ class RolloutDriver:
                 change = replace(change, evidence=as_loaded(self._loop.snapshot, rollout))
             after = await self._record(rollout, change, ENGINE)
             if after is not None:
-                if after.state not in COMPARED_STATES:  # there the next one says when edges obeyed
+                # Of what is compared, the next change says when edges obeyed.
+                if after.state not in COMPARED_STATES | ENDED:
                     await asyncio.sleep(STEP_S)
                 return after
         else:

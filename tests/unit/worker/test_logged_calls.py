@@ -303,3 +303,17 @@ def _log(folder: Path) -> PredictionLog:
 def _write(sources: LogSources, writer: SegmentWriter) -> None:
     sources.tell(writer, 1)
     writer.write(1, encode_batch(_batch(), 0))
+
+
+def test_the_writer_hurries_when_much_waits() -> None:
+    """Also for what finds no room any more: it waits for the writer, who lingers."""
+    queue = CallQueue(max_calls=4_096, max_bytes=100)
+    batch = msgspec.structs.replace(_batch(), held_bytes=24)
+
+    assert queue.put(batch)
+    assert not queue.hurry.is_set()
+    assert queue.put(batch)
+    assert queue.hurry.is_set()
+    queue.hurry.clear()
+    assert not queue.put(msgspec.structs.replace(batch, held_bytes=60))
+    assert queue.hurry.is_set()

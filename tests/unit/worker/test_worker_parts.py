@@ -180,6 +180,33 @@ def test_one_outlier_does_not_make_a_short_run_long() -> None:
     assert costs.is_short("kind", 1)
 
 
+def test_runs_that_are_often_disturbed_stay_short() -> None:
+    """On busy CPUs every third run is pre-empted: what it costs is what it costs undisturbed."""
+    costs = RunCosts()
+    for turn in range(300):
+        costs.learn("kind", 1, 1_200_000 if turn % 3 == 0 else 100_000)
+    assert costs.is_short("kind", 1)
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_a_kind_with_long_runs_among_short_ones_is_long(period: int) -> None:
+    """One text in four that takes 20 ms would stop the loop ten times a second."""
+    costs = RunCosts()
+    for turn in range(300):
+        costs.learn("kind", 1, 20_000_000 if turn % period == 0 else 20_000)
+    assert not costs.is_short("kind", 1)
+
+
+def test_a_kind_that_became_slow_is_long_soon() -> None:
+    """After a few runs."""
+    costs = RunCosts()
+    for _ in range(100):
+        costs.learn("kind", 1, 20_000)
+    for _ in range(5):
+        costs.learn("kind", 1, 50_000_000)
+    assert not costs.is_short("kind", 1)
+
+
 def test_unknown_and_slower_kinds_are_long() -> None:
     """Rows count by powers of two; what was never measured may take for ever."""
     costs = RunCosts()
