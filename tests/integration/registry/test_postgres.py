@@ -21,6 +21,7 @@ from serving.registry.announcing.event_types import kind_of
 from serving.registry.announcing.outbox import Announcement
 from serving.registry.checker import check
 from serving.registry.collection import Rules, collect
+from serving.registry.picture import read_rows
 from serving.registry.rollouts.book import ENGINE, RolloutBook
 from serving.registry.rollouts.plan import Plan, Step, Strategy
 from serving.registry.rollouts.record import Change, RolloutState
@@ -51,6 +52,23 @@ def test_the_life_of_a_version(home: Path, postgres_url: str, tmp_path: Path) ->
         assert check(registry) == ()
     assert told[-3:] == ["live.moved", "version.archived", "version.collected"]
     assert not (home / "registry" / "catalog.sqlite").exists()
+
+
+def test_a_picture_is_of_one_moment(home: Path, postgres_url: str, tmp_path: Path) -> None:
+    """What others change between two of its statements is in the next picture."""
+    with Registry(home, url=postgres_url) as registry, Registry(home, url=postgres_url) as other:
+        registry.push(make_bundle(tmp_path / "1").folder, "ann")
+        registry.pin_live("m", 1, "ann")
+        with registry.database.snapshot() as connection:
+            before = read_rows(connection, PACKED_UTC)
+            other.push(make_bundle(tmp_path / "2", version=2, content=b"other").folder, "bob")
+            other.pin_live("m", 2, "bob")
+            again = read_rows(connection, PACKED_UTC)
+        after = registry.picture()
+
+    assert again == before
+    assert (dict(before.pinned_live), dict(after.pinned_live)) == ({"m": 1}, {"m": 2})
+    assert [spec.version for spec in after.wanted] == [1, 2]
 
 
 def test_migrations_make_the_same_schema(home: Path, postgres_url: str) -> None:
