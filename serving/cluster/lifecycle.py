@@ -16,6 +16,7 @@ from serving.cluster.names import ending_mark
 from serving.cluster.ray_process import (
     RayInstance,
     is_answering,
+    let_stand_back,
     read_record,
     remove_run_files,
     start_head,
@@ -74,6 +75,8 @@ def start_instance(
                 record = start_head(settings, instance, with_dashboard=with_dashboard)
             tell("starting the controller and the edge")
             messenger.run(record, DEPLOY_LIMIT_S)
+        if record.is_ours:
+            let_stand_back(instance)  # not before: it shall start soon
     except BaseException:  # an interrupt, too, must leave nothing behind
         end_instance_of(settings)
         raise

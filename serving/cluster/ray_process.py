@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -22,19 +23,20 @@ from typing import Final
 
 import msgspec
 import psutil
+import structlog
 
 from runtimes.node_probe import probe
 from runtimes.profile import HardwareProfile, resource_name
 from runtimes.profile_fit import misfits
 from serving.cluster.instance_processes import processes_of
 from serving.errors import NotReadyError
+from serving.niceness import let_session_stand_back, may_be_ended
 from serving.registry.preflight.profiles import read_profiles
 from serving.settings import Settings, inherited_environment
 
 LEAN_ENV: Final = MappingProxyType(
     {
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_worker_niceness": "0",  # the default of 15 would be handed down to the data plane
         # Without the head's GCS, everything that Ray started ends itself after this time.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
         "RAY_SERVE_LOG_TO_STDERR": "0",
@@ -46,6 +48,14 @@ LEAN_ENV: Final = MappingProxyType(
         "SPT_NOENV": "1",
     }
 )
+RAYLET: Final = "raylet"
+NICENESS_NAME: Final = "RAY_worker_niceness"
+ACTOR_NICENESS: Final = 10
+"""Of Ray's workers while they start, which takes more CPU than anything else of a rollout."""
+SESSION_NICENESS: Final = 5
+"""A third of the CPU time of HAProxy's session, or a worker's: `benchmarks/swaps.py` chose it."""
+STAND_BACK_AGAIN_S: Final = 0.1
+STAND_BACK_TRIES: Final = 50
 OBJECT_STORE_BYTES: Final = 128 << 20
 USUAL_DASHBOARD_PORT: Final = 8265
 START_LIMIT_S: Final = 120.0
@@ -54,6 +64,8 @@ KEPT_RUN_FILES: Final = frozenset({"instance.lock"})
 MAX_TEMP_DIR_BYTES: Final = 107 - len(
     "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 )
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +116,15 @@ def ray_environment(settings: Settings, instance: str, *, is_ours: bool = True) 
         for name, value in inherited_environment().items()
         if not name.startswith("BASCULE_")  # settings travel as one record, not by environment
     }
-    return (dict(LEAN_ENV) if is_ours else {}) | inherited | marks
+    return (_lean_environment() if is_ours else {}) | inherited | marks
+
+
+def _lean_environment() -> dict[str, str]:
+    """Our own Ray's settings; actors stand back until they have started, if they can end that.
+
+    Ray's default of 15 for good would be handed down to the data plane.
+    """
+    return {**LEAN_ENV, NICENESS_NAME: str(ACTOR_NICENESS if may_be_ended() else 0)}
 
 
 def start_head(settings: Settings, instance: str, *, with_dashboard: bool) -> RayInstance:
@@ -132,6 +152,22 @@ def start_head(settings: Settings, instance: str, *, with_dashboard: bool) -> Ra
     )
     write_record(settings, record)
     return record
+
+
+def let_stand_back(instance: str) -> None:
+    """Let all of our own Ray stand back: its processes share the session of `ray start`."""
+    for process in processes_of(instance):
+        with suppress(psutil.Error):
+            if process.name() == RAYLET:
+                _ask_to_stand_back(process.pid)
+
+
+def _ask_to_stand_back(pid: int) -> None:
+    for _ in range(STAND_BACK_TRIES):
+        if let_session_stand_back(pid, SESSION_NICENESS):
+            return
+        time.sleep(STAND_BACK_AGAIN_S)
+    log.warning("ray_does_not_stand_back")
 
 
 def is_answering(address: str) -> bool:

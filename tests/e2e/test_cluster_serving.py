@@ -1,6 +1,7 @@
 """An instance on Ray from the outside: calls, operators' commands, Serve's own tools."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 
-from serving.cluster.ray_process import ray_environment
+from serving.cluster.ray_process import SESSION_NICENESS, ray_environment
 from serving.registry.rollouts.record import RolloutState
 from serving.settings import load_settings
 from tests.e2e.ray_instance import ANSWER, Instance, grpc_answer, instance, until
@@ -19,6 +20,7 @@ from tests.fakes.shadow_home import MARK, ask_rows, push_versions
 
 pytestmark = pytest.mark.e2e
 
+AUTOGROUP = Path("/proc/self/autogroup")
 PIPELINE = """
 import json, sys
 import numpy as np, ray
@@ -82,6 +84,23 @@ def test_serve_status_shows_the_applications(running: Instance) -> None:
     expected = ["bascule-controller:", "bascule-edge:", f"bascule-pool-{pool_of(running, 'pair')}:"]
     assert [name for name in expected if name not in shown.stdout] == [], shown.stderr
     assert "UNHEALTHY" not in shown.stdout
+
+
+def test_who_answers_callers_stands_back_for_nobody(running: Instance) -> None:
+    """HAProxy, workers and the edge's actor compute like everybody; all of Ray stands back."""
+    edge = running.processes("EdgeReplica")
+    serving = [*running.processes("haproxy"), *running.processes("serving.worker"), *edge]
+    assert len(serving) > 2
+    assert {process.nice() for process in serving} == {0}
+    if AUTOGROUP.exists():
+        assert {session_niceness(process.pid) for process in serving} == {0}
+        assert session_niceness(running.processes("raylet")[0].pid) == SESSION_NICENESS
+        assert session_niceness(os.getpid()) != SESSION_NICENESS  # `up` is run in it
+
+
+def session_niceness(pid: int) -> int:
+    """Return the niceness of a process's session; that which everything began in says nothing."""
+    return sum(int(word) for word in Path(f"/proc/{pid}/autogroup").read_text().split()[-1:])
 
 
 def test_promote_swings_the_traffic(running: Instance) -> None:
