@@ -10,21 +10,12 @@ import orjson
 import pytest
 
 from tests.fakes.pushed import push_versions
+from tests.fakes.site_packages import install
 from tests.fakes.standalone_server import Server, free_ports, serving
 from tests.fakes.webhook_receiver import SECRET, Receiver, receiving
 
 UNDER = 'bascule_environment_issues{kind="under_worker"}'
 BETWEEN = 'bascule_environment_changes_total{kind="between_starts"}'
-
-
-def install(site: Path, version: str) -> None:
-    """Install a version of ml_dtypes where Python looks first, as far as its metadata goes."""
-    for old in site.glob("ml_dtypes-*"):
-        (old / "METADATA").unlink()
-        old.rmdir()
-    folder = site / f"ml_dtypes-{version}.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Name: ml_dtypes\nVersion: {version}\n")
 
 
 def environment(server: Server) -> dict[str, list[dict[str, Any]]]:
