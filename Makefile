@@ -8,7 +8,7 @@ E2E := $(wildcard tests/e2e)
 BESIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 CODE := serving runtimes protos benchmarks tests
 
-.PHONY: help install demo test test-long test-gpu check format protos docs bench clean
+.PHONY: help install demo test test-long test-gpu check format protos docs bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ docs: $(INSTALLED) ## write what is made of the code: settings, schemas, metrics
 
 bench: $(INSTALLED) ## what the edge costs, against peers: needs wrk and h2load
 	$(BIN)/python -m benchmarks.edge_overhead
+
+bench-gpu: $(INSTALLED) ## this node: engines alone and served, on CPU and CUDA: needs wrk
+	$(BIN)/python -m benchmarks.gpu_node
 
 clean: ## remove what these targets made, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

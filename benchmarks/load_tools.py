@@ -18,6 +18,8 @@ WARM_UP_REQUESTS: Final = 1000
 UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 PACKAGES: Final = {"wrk": "wrk", "h2load": "nghttp2-client"}
 GRACE_S: Final = 60.0
+WRK_TIMEOUT_S: Final = 2
+"""wrk's own."""
 
 
 class LoadError(Exception):
@@ -50,11 +52,20 @@ def require_tools() -> None:
         )
 
 
-def http_load(address: str, path: str, script: Path, connections: int, seconds: float) -> Measured:
-    """Run wrk with one thread."""
+def http_load(
+    address: str,
+    path: str,
+    script: Path,
+    connections: int,
+    seconds: float,
+    *,
+    timeout_s: int = WRK_TIMEOUT_S,
+) -> Measured:
+    """Run wrk with one thread; an answer that takes longer than `timeout_s` is a failure."""
     url = f"http://{address}{path}"
-    _wrk(url, script, connections, 1)
-    return read_wrk(_wrk(url, script, connections, max(1, round(seconds))))
+    limited = [f"-c{connections}", f"--timeout={timeout_s}s"]
+    _wrk(url, script, limited, 1)
+    return read_wrk(_wrk(url, script, limited, max(1, round(seconds))))
 
 
 def grpc_load(
@@ -139,8 +150,8 @@ def _found(pattern: str, text: str) -> str:
     return match.group(1)
 
 
-def _wrk(url: str, script: Path, connections: int, seconds: int) -> str:
-    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"-s{script}"]
+def _wrk(url: str, script: Path, limited: list[str], seconds: int) -> str:
+    options = ["-t1", *limited, f"-d{seconds}s", "--latency", f"-s{script}"]
     return _output(["wrk", *options, url], seconds)
 
 

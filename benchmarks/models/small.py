@@ -27,7 +27,15 @@ import numpy as np
 
 from benchmarks.models.graphs import ELEMENT_TYPES, Graph, Port, fp32, int64, node, subgraph
 from benchmarks.models.layout import Config, ModelFolder, Tensor
-from benchmarks.models.weights import MID_LAYERS, mid_weights, tiny_bias, tiny_weight
+from benchmarks.models.weights import (
+    ANSWER_COLUMNS,
+    MID_LAYERS,
+    ROW_COLUMNS,
+    DenseWeights,
+    mid_weights,
+    tiny_bias,
+    tiny_weight,
+)
 
 SLOW_STEPS: Final = 2600  # of a 128 x 128 product: about 50 ms on one core
 WIDE_COLUMNS: Final = 262_144
@@ -45,7 +53,7 @@ IMPLICIT_STATE: Final = """sequence_batching {
 def small_models() -> Iterator[ModelFolder]:
     """Yield every small ONNX model that works."""
     yield tiny_graph().folder("tiny", 64)
-    yield _mid().folder("mid", 64)
+    yield dense_graph(mid_weights()).folder("mid", 64)
     yield from _arithmetic()
     for datatype in ELEMENT_TYPES:
         ends = (_rows("INPUT0", datatype, "D"),), (_rows("OUTPUT0", datatype, "D"),)
@@ -89,7 +97,8 @@ def _rows(name: str, datatype: str, *dims: int | str) -> Port:
     return Port(name, datatype, ("N", *dims))
 
 
-def _mid() -> Graph:
+def dense_graph(of_layers: DenseWeights) -> Graph:
+    """Build `mid`, or its like with other weights."""
     nodes, last = [], "x"
     for index, layer in enumerate(MID_LAYERS[:-1]):
         nodes.append(node("Gemm", [last, f"{layer}_w", f"{layer}_b"], [f"h{index}"]))
@@ -98,13 +107,13 @@ def _mid() -> Graph:
     nodes.append(node("Gemm", [last, "last_w", "last_b"], ["y"]))
     weights = {
         f"{layer}_{part}": value
-        for layer, pair in mid_weights().items()
+        for layer, pair in of_layers.items()
         for part, value in zip("wb", pair, strict=True)
     }
     return Graph(
         nodes=nodes,
-        inputs=[_rows("x", "FP32", 512)],
-        outputs=[_rows("y", "FP32", 64)],
+        inputs=[_rows("x", "FP32", ROW_COLUMNS)],
+        outputs=[_rows("y", "FP32", ANSWER_COLUMNS)],
         weights=weights,
     )
 

@@ -13,7 +13,16 @@ import torch
 from torch import nn
 
 from benchmarks.models.layout import Config, ModelFolder, Tensor
-from benchmarks.models.weights import MID_LAYERS, Array, mid_weights, tiny_bias, tiny_weight
+from benchmarks.models.weights import (
+    ANSWER_COLUMNS,
+    MID_LAYERS,
+    ROW_COLUMNS,
+    Array,
+    DenseWeights,
+    mid_weights,
+    tiny_bias,
+    tiny_weight,
+)
 
 BATCH_ROWS: Final = 64
 MAX_EXPORTED_ROWS: Final = 4096
@@ -39,16 +48,20 @@ def torch_models() -> Iterator[ModelFolder]:
     """Yield the torch twins; the last one is broken."""
     tiny = _scripted(Tiny())
     yield ModelFolder(name="tiny_ts", config=_config(16, 4), files={"1/model.pt": tiny})
-    yield ModelFolder(
-        name="mid_ts", config=_config(512, 64), files={"1/model.pt": _scripted(_mid())}
-    )
+    yield dense_torch("mid_ts", mid_weights())
     yield _exported()
     half = {"1/model.pt": tiny[: len(tiny) // 2]}
     yield ModelFolder(name="bad_ts_truncated", config=_config(16, 4), files=half)
 
 
-def _mid() -> nn.Sequential:
-    linear = {name: _linear(*pair) for name, pair in mid_weights().items()}
+def dense_torch(name: str, weights: DenseWeights) -> ModelFolder:
+    """Script the twin of `mid`, or of its like with other weights."""
+    files = {"1/model.pt": _scripted(_dense(weights))}
+    return ModelFolder(name=name, config=_config(ROW_COLUMNS, ANSWER_COLUMNS), files=files)
+
+
+def _dense(weights: DenseWeights) -> nn.Sequential:
+    linear = {name: _linear(*pair) for name, pair in weights.items()}
     steps = [step for name in MID_LAYERS for step in (linear[name], nn.ReLU())]
     return nn.Sequential(*steps[:-1])
 

@@ -8,6 +8,8 @@ Prints one JSON line: runs a second, median and 99th percentile of a run in seco
 import argparse
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
@@ -39,14 +41,12 @@ def feeds_for(session: Any, rows: int) -> dict[str, Any]:
     }
 
 
-def loop(session: Any, feeds: dict[str, Any], seconds: float) -> dict[str, float]:
-    """Run it over and over; times of single runs include reading the clock."""
-    for _ in range(WARM_UP_RUNS):
-        session.run(None, feeds)
+def loop(run: Callable[[], object], seconds: float) -> dict[str, float]:
+    """Run it over and over, warm; times of single runs include reading the clock."""
     times_s = []
     started_s = now_s = time.perf_counter()
     while now_s - started_s < seconds:
-        session.run(None, feeds)
+        run()
         before_s, now_s = now_s, time.perf_counter()
         times_s.append(now_s - before_s)
     cuts = quantiles(times_s, n=100)
@@ -66,7 +66,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
     session = open_session(options.file, options.threads)
-    print(json.dumps(loop(session, feeds_for(session, options.rows), options.seconds)))
+    run = partial(session.run, None, feeds_for(session, options.rows))
+    for _ in range(WARM_UP_RUNS):
+        run()
+    print(json.dumps(loop(run, options.seconds)))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,14 @@ from runtimes.devices import Device
 from runtimes.facts import GpuFacts
 from runtimes.gpu_probe import SystemNvml, probe_gpus
 
-NEEDED = {"test_gpu_onnx.py": "onnxruntime", "test_gpu_torch.py": "torch"}
-collect_ignore = [file for file, engine in NEEDED.items() if not importlib.util.find_spec(engine)]
+NEEDED = {
+    "test_gpu_onnx.py": ("onnxruntime",),
+    "test_gpu_torch.py": ("torch",),
+    "test_gpu_bare_loop.py": ("onnxruntime", "torch", "onnx"),
+}
+collect_ignore = [
+    file for file, engines in NEEDED.items() if not all(map(importlib.util.find_spec, engines))
+]
 
 Load = Callable[..., LoadedModel]
 
