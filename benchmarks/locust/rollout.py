@@ -1,15 +1,13 @@
-"""Locust's side: users over HTTP and gRPC, and a shape in whose middle versions are swapped.
+"""Locust's side of the rollout shape: a load in whose middle versions are swapped.
 
 Started by `benchmarks.locust.run`. Each user checks that an answer's numbers are those of the
 version that it names. Each swap is a line of Locust's report, named `rollout`.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import gevent
 import grpc.experimental.gevent as grpc_gevent
@@ -18,6 +16,7 @@ import tritonclient.grpc as triton_grpc
 from locust import HttpUser, LoadTestShape, User, constant_throughput, events, task
 
 from serving.cli.admin_client import AdminClient
+from serving.cli.locust.users import timed
 from serving.registry.rollouts.record import ENDED, RolloutState
 
 MODEL: Final = "swing"
@@ -101,46 +100,31 @@ class GrpcCaller(User):  # type: ignore[misc]  # locust has no types
     @task  # type: ignore[untyped-decorator]  # locust has no types
     def infer(self) -> None:
         """Ask once."""
-        _timed(self.environment, "gRPC", "ModelInfer", self._ask)
+        timed("gRPC", "ModelInfer", self._ask)
 
-    def _ask(self) -> None:
+    def _ask(self) -> int:
         reply = self.calls.infer(MODEL, [self.tensor])
-        fault = _fault(reply.get_response().model_version, reply.as_numpy("y").ravel().tolist())
+        found = reply.get_response()
+        fault = _fault(found.model_version, reply.as_numpy("y").ravel().tolist())
         if fault:
             raise WrongAnswerError(fault)
+        size_bytes: int = found.ByteSize()
+        return size_bytes
 
 
 def _swap_all(home: Path, count: int) -> None:
     for turn in range(count):
-        _timed(None, "rollout", "swap", partial(_swap, home, 2 - turn % 2))
+        timed("rollout", "swap", partial(_swap, home, 2 - turn % 2))
 
 
-def _swap(home: Path, to: int) -> None:
+def _swap(home: Path, to: int) -> int:
     client = AdminClient(home / "run" / "admin.sock")
     number = client.start_rollout(MODEL, {"version": to, "bake_s": 0.0}).id
     while (state := client.rollout(number).rollout.state) not in ENDED:
         gevent.sleep(LOOK_S)
     if state is not RolloutState.COMPLETE:
         raise WrongAnswerError(f"rollout {number} is {state}")
-
-
-def _timed(environment: Any, kind: str, name: str, act: Callable[[], None]) -> None:
-    """Do something, and tell Locust how long it took and what went wrong."""
-    began_s = time.monotonic()
-    error: Exception | None = None
-    try:
-        act()
-    except Exception as failure:  # noqa: BLE001  whatever a caller would see is in the report
-        error = failure
-    fire = (environment.events if environment else events).request.fire
-    fire(
-        request_type=kind,
-        name=name,
-        response_time=(time.monotonic() - began_s) * 1e3,
-        response_length=0,
-        exception=error,
-        context={},
-    )
+    return 0
 
 
 def _fault(version: str, values: list[float]) -> str:

@@ -76,6 +76,7 @@ WORDS: Final = {
     "loadtest": Word(
         "serving.cli.loadtest", "Ask a model under load and prove that nothing is lost."
     ),
+    "bench": Word("serving.cli.bench", "How much a served model can do: load by Locust."),
     "monitor": Word("serving.cli.monitor", "Is monitoring in order: alarms that can ring."),
     "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
     "facts": Word("serving.cli.facts", "Measure this node: CPUs, memory, GPUs, engines."),

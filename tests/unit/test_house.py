@@ -30,9 +30,10 @@ MAX_FILE_LINES: Final = 400
 MAX_FUNCTION_LINES: Final = 60
 MAX_NESTING: Final = 3
 DRAWERS: Final = frozenset({"utils.py", "common.py", "misc.py", "base.py", "helpers.py"})
-# Written in halves, so that this file does not contain what it looks for.
+# Written in halves, so that this file does not contain what it looks for. The last one is how a
+# trial is spoken of; without its article it is a shape of a load.
 FORBIDDEN_WORDS: Final = re.compile(
-    r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b|\bspi" r"ke\b", re.IGNORECASE
+    r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b|\bthe spi" r"ke\b", re.IGNORECASE
 )
 MACHINE_PATHS: Final = re.compile(r"/(?:wo" r"rk|tmp/d" r"ev|ro" r"ot|ho" r"me/\w+|Us" r"ers)/")
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,0 +1,87 @@
+"""Instructions per request, as counted and as recorded, and what a difference means."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+BASELINE: Final = Path(__file__).with_name("baseline.json")
+MAX_RATIO: Final = 1.1
+"""More than this times the baseline fails."""
+FELL_RATIO: Final = 0.95
+"""Below this the baseline hides what may be lost again."""
+HOW_TO_UPDATE: Final = "python -m benchmarks.instructions --update"
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted, and with what."""
+
+    interpreter: str
+    packages: Mapping[str, str]
+    """Those that take part, with their versions."""
+    instructions: Mapping[str, int]
+    """Kind of call → instructions per request, all of the process."""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of call, against its baseline."""
+
+    case: str
+    instructions: int | None
+    """None: the baseline has it, and it was not counted."""
+    baseline: int | None
+    """None: it is new."""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the baseline; None where there is nothing to compare."""
+        if self.instructions is None or not self.baseline:
+            return None
+        return self.instructions / self.baseline
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it has grown too much, is without a baseline, or is gone."""
+        return self.ratio is None or self.ratio > MAX_RATIO
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of it; empty: nothing."""
+        if self.instructions is None:
+            return "NOT COUNTED: the baseline has it"
+        if self.ratio is None:
+            return "NOT IN THE BASELINE"
+        if self.ratio > MAX_RATIO:
+            return f"GREW by {self.ratio - 1:.1%}, more than {MAX_RATIO - 1:.0%}"
+        if self.ratio < FELL_RATIO:
+            return f"fell by {1 - self.ratio:.1%}: record it, or it may grow back unnoticed"
+        return ""
+
+
+def compare(counted: Counted, baseline: Counted) -> list[Line]:
+    """Put what was counted beside the baseline: every kind of call that one of them has."""
+    cases = dict.fromkeys((*counted.instructions, *baseline.instructions))
+    return [
+        Line(
+            case=case,
+            instructions=counted.instructions.get(case),
+            baseline=baseline.instructions.get(case),
+        )
+        for case in cases
+    ]
+
+
+def read(file: Path) -> Counted:
+    """Read what was written.
+
+    Raises:
+        msgspec.ValidationError: It is something else.
+    """
+    return msgspec.json.decode(file.read_bytes(), type=Counted)
+
+
+def write(file: Path, counted: Counted) -> None:
+    """Write it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(counted), indent=1) + b"\n")

@@ -1,0 +1,109 @@
+"""Start Locust, tell how far it is, and read what it found.
+
+Locust is a process of its own: importing it puts gevent's sockets and threads in the place of
+Python's, which no other part of Bascule may see.
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from runtimes.errors import BasculeError
+from serving.cli.locust.plan import Client, Plan, Transport, write_plan
+from serving.cli.locust.results import Results
+from serving.cli.progress import Progress
+
+LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
+USERS: Final = {
+    (Client.RAW, Transport.HTTP): "RawHttpUser",
+    (Client.RAW, Transport.GRPC): "RawGrpcUser",
+    (Client.TRITONCLIENT, Transport.HTTP): "TritonHttpUser",
+    (Client.TRITONCLIENT, Transport.GRPC): "TritonGrpcUser",
+}
+"""Classes of `users.py`, by name: importing them imports gevent."""
+LAST_ANSWERS_S: Final = 10
+"""So long users that leave wait for their answer."""
+SAID_CHARACTERS: Final = 2000
+
+
+class LocustError(BasculeError):
+    """Locust is not there, or ended without figures."""
+
+
+def require(client: Client) -> None:
+    """Make sure that Locust, and the client that is to ask, are installed.
+
+    Raises:
+        LocustError: One is missing.
+    """
+    wanted = ("locust", "tritonclient") if client is Client.TRITONCLIENT else ("locust",)
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise LocustError(
+            f"this command needs {' and '.join(missing)}: pip install 'bascule[bench]'"
+        )
+
+
+def run_locust(plan: Plan, report: Path | None, progress: Progress) -> Results:
+    """Run a plan to its end; Ctrl-C ends it early, and what was counted until then is returned.
+
+    Args:
+        plan: What is to be done.
+        report: Where Locust's HTML report goes.
+        progress: Where it is told how far it is.
+
+    Raises:
+        LocustError: Locust ended without figures.
+    """
+    with tempfile.TemporaryDirectory(prefix="bascule-locust-") as folder:
+        figures = Path(folder) / "figures.json"
+        with (Path(folder) / "said").open("w+b") as said:
+            command = _command(plan, Path(folder), figures, report)
+            status = _ran(command, Path(folder), said, progress)
+            if not figures.exists():
+                said.seek(0)
+                text = said.read().decode(errors="replace").strip()[-SAID_CHARACTERS:]
+                raise LocustError(f"Locust ended with status {status} and no figures: {text}")
+        return msgspec.json.decode(figures.read_bytes(), type=Results)
+
+
+def _command(plan: Plan, folder: Path, figures: Path, report: Path | None) -> list[str]:
+    write_plan(plan, folder / "plan.json")
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)]
+    command += ["--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0"]
+    command += ["--stop-timeout", str(LAST_ANSWERS_S), "--host", f"http://{plan.http}"]
+    command += ["--plan", str(folder / "plan.json"), "--figures", str(figures)]
+    if report is not None:
+        command += ["--html", str(report.absolute()), "--profile", plan.text()]
+    return command + [USERS[plan.client, transport] for transport in plan.transports()]
+
+
+def _ran(command: list[str], folder: Path, said: IO[bytes], progress: Progress) -> int:
+    """Run it, telling each line that it says; return its exit status."""
+    process = subprocess.Popen(  # noqa: S603  our own program
+        command,
+        cwd=folder,  # Locust reads settings of its own from where it is started
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us, who hand it on
+    )
+    with process:
+        try:
+            _told(process, progress)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            _told(process, progress)
+    return process.returncode
+
+
+def _told(process: subprocess.Popen[str], progress: Progress) -> None:
+    for line in process.stdout or ():
+        progress.say(line.strip())

@@ -1,0 +1,63 @@
+"""Instructions per request against a baseline: what fails, and what is only said."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.instructions.__main__ import report
+from benchmarks.instructions.baseline import Counted, compare, read, write
+from benchmarks.instructions.counting import differing
+
+
+def counts(**instructions: int) -> Counted:
+    """Counts of these kinds of call."""
+    return Counted(interpreter="CPython 3.11", packages={"numpy": "2.0"}, instructions=instructions)
+
+
+def test_a_tenth_more_passes_and_one_over_that_fails() -> None:
+    """The limit itself is allowed."""
+    lines = compare(counts(http=1100, grpc=1101), counts(http=1000, grpc=1000))
+
+    assert [line.is_failure for line in lines] == [False, True]
+    assert lines[1].remark == "GREW by 10.1%, more than 10%"
+
+
+def test_what_fell_much_asks_to_be_recorded() -> None:
+    """It passes; but what was won could be lost again without a word."""
+    (line,) = compare(counts(http=900), counts(http=1000))
+
+    assert not line.is_failure
+    assert line.remark.startswith("fell by 10.0%: record it")
+
+
+def test_a_call_that_only_one_side_has_fails() -> None:
+    """Nobody gets round the line by taking a kind of call away, or by adding one."""
+    lines = compare(counts(new=1), counts(old=1))
+
+    assert [(line.case, line.is_failure, line.remark) for line in lines] == [
+        ("new", True, "NOT IN THE BASELINE"),
+        ("old", True, "NOT COUNTED: the baseline has it"),
+    ]
+
+
+@pytest.mark.parametrize(("found", "status"), [(1000, 0), (1200, 1)])
+def test_the_exit_status_is_the_verdict(
+    found: int, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1 comes with the way to record what is meant."""
+    assert report(counts(http=found), counts(http=1000)) == status
+    assert ("--update" in capsys.readouterr().out) is bool(status)
+
+
+def test_counts_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Also where the folder is not there yet."""
+    write(tmp_path / "new" / "counts.json", counts(http=7))
+
+    assert read(tmp_path / "new" / "counts.json") == counts(http=7)
+
+
+def test_other_packages_are_named() -> None:
+    """Those that differ, are missing or are new, each with the baseline's version."""
+    told = differing({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "1", "d": "4"})
+
+    assert told == "b 2 (baseline: 1), c 3 (baseline: none), d none (baseline: 4)"
