@@ -8,11 +8,10 @@ four times in one instance, over HTTP with binary tensors through the edge; roun
 a reference, 1,000 a second at most; `all` does both, names every prediction and logs one in a
 hundred. The calls' rows are drawn as the references' are, 256 of them in turn.
 
-Recorded on 2026-11-27, 2 cores that others kept busy (load average 28), 32 connections, median of
-four rounds of 2 s, times `off` (1,980 calls/s of `tiny`): drift 1.00, contract 0.81, all 0.74.
-Rounds differed by up to a half, so what is near 1 is no difference. Of `magika` (4 connections, 6
-to 22 calls/s there) nothing can be said. Watching drift takes 2.0 MiB a version of `tiny` and 4.1
-MiB of `magika`.
+Recorded on 2026-11-28, 2 quiet cores, median of five rounds of 2 s, times `off`: of `tiny` (32
+connections, 15,114 calls/s) drift 0.97, contract 0.90, all 0.87; of `magika` (4 connections, 46
+calls/s) drift 1.00, contract 1.00, all 0.99. Watching drift takes 2.0 MiB a version of `tiny` and
+4.1 MiB of `magika`.
 """
 
 import sys

@@ -53,7 +53,7 @@ WIRE: Final[MappingProxyType[Code, WireStatus]] = MappingProxyType(
         Code.UNSUPPORTED: WireStatus(http=501, grpc=12),
         Code.QUEUE_FULL: WireStatus(http=503, grpc=14, retry=True),
         Code.NO_ROOM: WireStatus(http=503, grpc=8, retry=True),
-        Code.QUEUE_TIMEOUT: WireStatus(http=503, grpc=14),
+        Code.QUEUE_TIMEOUT: WireStatus(http=503, grpc=14, retry=True),
         Code.NOT_READY: WireStatus(http=503, grpc=14, retry=True),
         Code.DRAINING: WireStatus(http=503, grpc=14, retry=True),
         Code.DEADLINE_EXCEEDED: WireStatus(http=504, grpc=4),

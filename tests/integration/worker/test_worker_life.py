@@ -172,6 +172,7 @@ def test_a_queue_timeout_is_answered_while_the_runtime_is_busy(
         reply = second.ask(slow_call(1, timeout_us=20_000))
         assert is_busy(worker, tmp_path)
         assert (reply.status, reply.json()["error"]) == (503, "Request timeout expired")
+        assert reply.headers["retry-after"] == "1"
         assert first.read().status == 200
     assert worker.statistics("slow")["inference_stats"]["fail"]["count"] == 1
 
