@@ -48,10 +48,10 @@ def test_opening_again_keeps_everything(home: Path, tmp_path: Path) -> None:
     """Opening a catalog that is up to date changes nothing."""
     with Registry(home) as first:
         first.push(make_bundle(tmp_path / "b").folder, "ann")
-        wanted = first.wanted()
+        wanted = first.picture().wanted
 
     with Registry(home) as second:
-        assert second.wanted() == wanted
+        assert second.picture().wanted == wanted
         assert revision_of(second) == 1
 
 

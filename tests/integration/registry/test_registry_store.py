@@ -194,7 +194,7 @@ def test_kind_auto_follows_the_node(home: Path, registry: Registry, tmp_path: Pa
     registry.push(make_bundle(tmp_path).folder, "ann")
 
     with Registry(home, gpu=True) as with_gpu:
-        assert with_gpu.wanted()[0].policy.device == "cuda"
+        assert with_gpu.picture().wanted[0].policy.device == "cuda"
     assert registry.picture().wanted[0].policy.device == "cpu"
 
 

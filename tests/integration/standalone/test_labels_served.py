@@ -167,7 +167,12 @@ def test_a_wrong_label_is_found_decided_and_counts_no_more(
     for one in requests:
         posted(server, labels_of(one, wrong=25), "tiny")
     mine = {one.id for one in requests}
-    found = [one for one in suspects(server, capsys) if one["prediction_id"] in mine]
+
+    def listed() -> list[Any]:
+        return [one for one in suspects(server, capsys) if one["prediction_id"] in mine]
+
+    server.until(lambda: len(listed()) > 1, "labels have met the predictions, which are logged")
+    found = listed()
     first, second = found[:2]
     for word, one in (("accept", first), ("dismiss", second)):
         said_plainly(capsys, "labels", word, "tiny", one["prediction_id"], "--row", str(one["row"]))
