@@ -69,6 +69,10 @@ class Instance:
         """Every process of this instance."""
         return processes_of(self.home)
 
+    def memory_bytes(self) -> int:
+        """Return what all processes take together, shared pages once."""
+        return sum(process.memory_full_info().pss for process in self.processes())
+
 
 @contextmanager
 def running_instance(

@@ -84,8 +84,7 @@ def main() -> int:
 
 def measure(instance: Instance, count: int, change_count: int) -> Found:
     """Ask everything, then change one model while another is watched."""
-    processes = instance.processes()
-    memory_bytes = sum(process.memory_full_info().pss for process in processes)
+    process_count, memory_bytes = len(instance.processes()), instance.memory_bytes()
     wrong = asyncio.run(_ask_all(instance, count))
     target = _watched(instance)
     calm = asyncio.run(_watch(target, lambda: None))
@@ -95,7 +94,7 @@ def measure(instance: Instance, count: int, change_count: int) -> Found:
         model_count=count,
         ready_s=instance.ready_s,
         memory_mib=memory_bytes / 2**20,
-        process_count=len(processes),
+        process_count=process_count,
         right_answer_count=2 * count - len(wrong),
         wrong=tuple(wrong),
         calm_slowest_ms=_slowest_ms(calm),

@@ -171,7 +171,7 @@ def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> lis
     for at, share in enumerate(options.shares):
         rate = share * found.requests_per_s
         print(f"{share:.0%} of {found.requests_per_s:.0f} calls/s", flush=True)
-        before = _memory_bytes(instance)
+        before = instance.memory_bytes()
         loop = OpenLoop(f"http://{instance.http}{request.path}", request, seed=at)
         calls = asyncio.run(loop.run(rate, options.seconds))
         done.append(
@@ -180,7 +180,7 @@ def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> lis
                 rate=rate,
                 seconds=options.seconds,
                 calls=calls,
-                memory_bytes=(before, _memory_bytes(instance)),
+                memory_bytes=(before, instance.memory_bytes()),
             )
         )
     return done
@@ -210,10 +210,6 @@ def page(found: Sequence[Stage]) -> str:
             f"{quantile(refused, 0.5) * 1e3:.1f} | {one.faults()} | {before:.0f} → {after:.0f} |"
         )
     return "\n".join([*lines, ""])
-
-
-def _memory_bytes(instance: Instance) -> int:
-    return sum(process.memory_full_info().pss for process in instance.processes())
 
 
 def main() -> int:

@@ -62,15 +62,11 @@ class GrpcExchange(Exchange):
             raise EngineError("a call without a version was run")
         message = loaded.proto_codec.encode_reply(self.call, outputs)
         headers = b""
-        names = loaded.prediction_names
-        if names is not None:
-            if names.skip:
-                names.skip -= 1
-                self.prediction_id = ""
-            else:
-                self.prediction_id = names.make()
-                message = named_proto(message, self.prediction_id)
-                headers = header(self.prediction_id)
+        if loaded.prediction_names is not None:
+            self.prediction_id = name = loaded.prediction_names.make()
+            if name:
+                message = named_proto(message, name)
+                headers = header(name)
         self._send(grpc_frame.success(message, headers=headers, close=not self.keep_alive))
 
     def _failure(self, error: BasculeError) -> bytes:

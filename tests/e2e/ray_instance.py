@@ -80,14 +80,18 @@ class Instance:
 
     def predict(self, model: str = "plain", version: int | None = None) -> Mapping[str, object]:
         """Send one call over HTTP and return the reply's body."""
+        path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
+        return self.post(f"{path}/infer", BODY)
+
+    def post(self, path: str, body: str | bytes, **headers: str) -> dict[str, Any]:
+        """Post a body over HTTP and return the reply's, which must be an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=CALL_LIMIT_S)
         try:
-            path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
-            connection.request("POST", f"{path}/infer", BODY)
+            connection.request("POST", path, body, headers)
             response = connection.getresponse()
             text = response.read()
             assert response.status == 200, text
-            reply: Mapping[str, object] = json.loads(text)
+            reply: dict[str, Any] = json.loads(text)
             return reply
         finally:
             connection.close()

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -95,20 +94,6 @@ def push(home: Path) -> None:
             registry.push(home / f"bundle{version}", "ann")
 
 
-def ask(watched: Watched, path: str, body: str, **headers: str) -> dict[str, Any]:
-    """Post a body over HTTP."""
-    connection = HTTPConnection("127.0.0.1", watched.running.http, timeout=CALL_LIMIT_S)
-    try:
-        connection.request("POST", path, body, headers)
-        response = connection.getresponse()
-        text = response.read()
-        assert response.status == 200, text
-        reply: dict[str, Any] = json.loads(text)
-        return reply
-    finally:
-        connection.close()
-
-
 def said(watched: Watched, *words: str) -> dict[str, Any]:
     """What a command prints as JSON."""
     ended = watched.running.run(*words, "--json")
@@ -122,7 +107,7 @@ def test_a_call_goes_on_with_its_clients_trace(watched: Watched) -> None:
     http, grpc = f"{1:032x}", f"{2:032x}"
     INPUT.set_data_from_numpy(np.ones((1, 16), np.float32))
 
-    ask(watched, "/v2/models/plain/infer", BODY, **context(http))
+    watched.running.post("/v2/models/plain/infer", BODY, **context(http))
     with triton_grpc.InferenceServerClient(f"127.0.0.1:{watched.running.grpc}") as client:
         client.infer("pair", [INPUT], headers=context(grpc))
 
@@ -143,14 +128,14 @@ def context(trace: str) -> dict[str, str]:
 
 def test_labels_of_answers_are_joined(watched: Watched) -> None:
     """Posted to the edge, kept by a worker of either replica, counted by commands, by version."""
-    replies = [ask(watched, "/v2/models/pair/infer", BODY) for _ in range(CALLS)]
+    replies = [watched.running.post("/v2/models/pair/infer", BODY) for _ in range(CALLS)]
     best = [int(np.argmax(reply["outputs"][0]["data"])) for reply in replies]
     labels = [
         {"prediction_id": reply["parameters"][PARAMETER], "label": (right + wrong) % 4}
         for number, (reply, right) in enumerate(zip(replies, best, strict=True))
         for wrong in (int(number % 4 == 0),)
     ]
-    kept = ask(watched, "/v2/models/pair/labels", json.dumps(labels))
+    kept = watched.running.post("/v2/models/pair/labels", json.dumps(labels))
     place = ("--log", str(watched.running.home / "log"))
 
     assert kept == {"labels": CALLS}

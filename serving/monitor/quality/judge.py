@@ -44,11 +44,8 @@ class Judge:
         self.event_time = None if time is None else EventWatch(time, contract)
         names = [spec.name for spec in inputs]
         self._event_at = names.index(time.input) if time and time.input else None
-
-    @property
-    def judges_batches(self) -> bool:
+        self.judges_batches = time is None and all(one.bounds is not None for one in self.inputs)
         """Whether `passes` can settle requests: what is asked of them is asked of each value."""
-        return self.event_time is None and all(one.bounds is not None for one in self.inputs)
 
     def passes(self, arrays: Sequence[Array | None], rows: int) -> bool:
         """Whether there is nothing to say of requests, one after the other, of so many rows.
