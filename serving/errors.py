@@ -122,9 +122,14 @@ class NoRoomError(BasculeError):
 
 
 class QueueTimeoutError(BasculeError):
-    """The queue time that the caller or the policy allows has passed; nothing was executed."""
+    """The queue time that the caller or the policy allows has passed, or will; it did not run."""
 
     code = Code.QUEUE_TIMEOUT
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        """Keep the message, and when it makes sense to come back."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotReadyError(BasculeError):

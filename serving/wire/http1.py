@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 
 from runtimes.errors import BasculeError, Code
-from serving.errors import WIRE
+from serving.errors import WIRE, QueueTimeoutError
 from serving.wire.error_text import error_text
 from serving.wire.v2_json import JsonReply
 
@@ -68,7 +68,8 @@ def error_reply(error: BasculeError, *, close: bool = False) -> bytes:
     """Build the whole reply for a call that failed, with the body `{"error": …}`."""
     wire = WIRE[error.code]
     body = orjson.dumps({"error": error_text(error)})
-    extra = b"retry-after: 1\r\n" if wire.retry else b""
+    again_s = error.retry_after_s if isinstance(error, QueueTimeoutError) else 1
+    extra = b"retry-after: %d\r\n" % again_s if wire.retry else b""
     if error.code is Code.UNSUPPORTED_CODING:
         extra += b"accept-encoding: gzip, deflate\r\n"
     return b"%bcontent-type: application/json\r\n%bcontent-length: %d\r\n%b\r\n%b" % (

@@ -1,9 +1,15 @@
-"""Pure: may this call enter the queue? Full means refused now, before anything was executed."""
+"""Pure: may this call enter the queue? What cannot is refused now, before anything was executed."""
 
 from dataclasses import dataclass
+from math import ceil
+from typing import Final
 
 from runtimes.errors import BasculeError
-from serving.errors import DrainingError, QueueFullError
+from serving.errors import DeadlineError, DrainingError, QueueFullError, QueueTimeoutError
+from serving.worker.forecast import Outlook, Timed
+
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,46 @@ def crowd_refusal(limits: QueueLimits, queued_calls: int) -> BasculeError | None
         f"Exceeds maximum queue size: {queued_calls} of {limits.max_calls} calls wait; nothing was "
         "executed, retry later"
     )
+
+
+def late_refusal(call: Timed, outlook: Outlook, now_ns: int) -> BasculeError | None:
+    """Return why a call may not enter that would come too late, or None.
+
+    What can begin at once always enters: else a cost that was overestimated would never be
+    measured again.
+
+    Args:
+        call: It may have a deadline.
+        outlook: What it has before it.
+        now_ns: The clock.
+    """
+    if outlook.begin_ns <= now_ns or not outlook.misses(call):
+        return None
+    return hopeless_error(call, outlook, now_ns)
+
+
+def hopeless_error(call: Timed, outlook: Outlook, now_ns: int) -> BasculeError:
+    """Return the refusal of a call that will come too late."""
+    left_ms = max(call.deadline_ns - now_ns, 0) / NS_PER_MS
+    if call.has_grpc_deadline:
+        end_ms = (outlook.end_ns - now_ns) / NS_PER_MS
+        return DeadlineError(
+            f"Deadline Exceeded: it has {left_ms:.1f} ms left, and could be answered in "
+            f"{end_ms:.1f} ms; nothing was executed"
+        )
+    wait_ns = outlook.begin_ns - now_ns
+    return QueueTimeoutError(
+        f"Request timeout expired: it may wait {left_ms:.1f} ms, and would wait "
+        f"{wait_ns / NS_PER_MS:.1f} ms; nothing was executed, retry later",
+        retry_after_s=max(1, ceil(wait_ns / NS_PER_S)),
+    )
+
+
+def expired_error(call: Timed) -> BasculeError:
+    """Return the refusal of a call whose time in the queue is over."""
+    if call.has_grpc_deadline:
+        return DeadlineError("Deadline Exceeded")
+    return QueueTimeoutError("Request timeout expired")
 
 
 def draining_error() -> DrainingError:

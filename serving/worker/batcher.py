@@ -1,4 +1,4 @@
-"""Fast path. The queue of one version: calls in, batches out, results back to their calls.
+"""Fast path. The queue of one version: calls in, batches out (`answers.py` has the way back).
 
 Natural batching: it never waits while the runtime is idle (unless the policy asks for a delay) and
 leaves nothing behind when it is busy. The first call of a loop turn arms one callback; the loop
@@ -11,27 +11,30 @@ queue, timers and the running batch are one state.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
-import structlog
-
-from runtimes.errors import BasculeError, EngineError
-from serving.errors import DeadlineError, QueueTimeoutError
-from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
-from serving.worker.admission import QueueLimits, crowd_refusal, refusal
+from runtimes.errors import BasculeError
+from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
+from serving.worker.admission import (
+    NS_PER_S,
+    QueueLimits,
+    crowd_refusal,
+    expired_error,
+    late_refusal,
+    refusal,
+)
+from serving.worker.answers import Answers, refused_as
 from serving.worker.batch_count import BatchCounter
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
-from serving.worker.executor import Executor, Job, Ran, RunCosts, VersionRunner
-from serving.worker.log_fields import call_fields
+from serving.worker.executor import Executor, Job, Ran, VersionRunner
+from serving.worker.forecast import Forecast, outlook_behind
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.recorder import LOOP_SLOT
+from serving.worker.run_costs import RunCosts
 from serving.worker.tap import Observer
 from serving.worker.tracing import TraceSlot
 
-log = structlog.get_logger(__name__)
-
-NS_PER_S: Final = 1_000_000_000
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
 
 
@@ -59,7 +62,8 @@ class Batcher:
         observers: Sequence[Observer] = (),
     ) -> None:
         """Start idle; `levels` is the queue of a version with priorities."""
-        self._counter = BatchCounter(statistics, now_ns, trace, observers)
+        counter = BatchCounter(statistics, now_ns, trace, observers)
+        self._answers = Answers(counter, statistics, runner.screen, now_ns)
         self._runner = runner
         self._batch_limits = batch_limits
         self._queue_limits = queue_limits
@@ -77,10 +81,13 @@ class Batcher:
         self._queued_rows = 0
         self._is_armed = False
         self._is_running = False
+        self._forecast: Forecast[QueuedCall] | None = None
+        """Kept while calls with a deadline wait; made when the first comes."""
+        self._busy: tuple[int, Any, int] = (0, None, 0)
+        """Since when which kind runs with how many rows, while `_is_running`."""
         self._delay_timer: asyncio.TimerHandle | None = None
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._next_deadline_ns = 0
-        self._answering: Ran | None = None
         self._idle_waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -97,7 +104,9 @@ class Batcher:
         """Let a call wait for its batch.
 
         Raises:
-            QueueFullError: It may not enter.
+            QueueFullError: There is no room for it.
+            QueueTimeoutError: It would have to wait for longer than it may.
+            DeadlineError: It could not be answered by its caller's deadline.
         """
         item.enqueued_ns = self._now_ns()
         rows = item.rows
@@ -107,12 +116,14 @@ class Batcher:
             error = refusal(self._queue_limits, self._queued_rows, rows, waiting.count, size_bytes)
             if self._counts_calls and error is None:
                 error = self._crowd_refusal(item)
+            if (item.deadline_ns or self._forecast is not None) and error is None:
+                error = self._foresee(item)
             if error is None:
                 self._queue.append(item)
                 self._queued_rows += rows
                 waiting.count += size_bytes
         if error is not None:
-            self._statistics.count_failure(FailureReason.REJECTED, 0, error, is_copy=item.is_copy)
+            self._statistics.count_failure(refused_as(error), 0, error, is_copy=item.is_copy)
             raise error
         if item.deadline_ns:
             self._watch_deadline(item.deadline_ns)
@@ -124,6 +135,32 @@ class Batcher:
         if self._levels is not None:
             return self._levels.admit(item, item.enqueued_ns)
         return crowd_refusal(self._queue_limits, len(self._queue))
+
+    def _foresee(self, item: QueuedCall) -> BasculeError | None:
+        """Refuse a call that would come too late; take others into the forecast."""
+        now_ns = item.enqueued_ns
+        max_rows = self._batch_limits.max_rows
+        if self._levels is not None:
+            rows = self._levels.rows_before(item)
+            outlook = outlook_behind(item, rows, max_rows, self._costs, self._free_at_ns(now_ns))
+            return late_refusal(item, outlook, now_ns)
+        forecast = self._forecast
+        if forecast is None:
+            forecast = self._forecast = Forecast(max_rows, self._costs, self._queue)
+        if item.deadline_ns:
+            outlook = forecast.outlook(item, self._free_at_ns(now_ns))
+            error = late_refusal(item, outlook, now_ns)
+            if error is not None:
+                return error
+        forecast.enter(item)
+        return None
+
+    def _free_at_ns(self, now_ns: int) -> int:
+        """When the runtime can begin with what waits, as far as is known."""
+        if not self._is_running:
+            return now_ns
+        began_ns, stack_key, rows = self._busy
+        return max(now_ns, began_ns + self._costs.expected_ns(stack_key, rows))
 
     def cancel(self, item: QueuedCall) -> None:
         """Forget a call whose client left; one that runs already is finished for nobody."""
@@ -139,21 +176,13 @@ class Batcher:
                 self._queue.remove(item)
                 self._forget(item)
         if is_waiting:
-            self._fail(item, None, FailureReason.CANCELED)
+            self._answers.fail(item, None, FailureReason.CANCELED)
             self._wake_idle_waiters()
         return is_waiting
 
     def phases_of(self, submitted_ns: int, now_ns: int) -> Phases:
         """Return what the call that is being answered spent where; nothing if it did not run."""
-        ran = self._answering
-        if ran is None or ran.begin_ns < submitted_ns:
-            return NO_PHASES
-        return Phases(
-            ran.begin_ns - submitted_ns,
-            ran.infer_ns - ran.begin_ns,
-            ran.split_ns - ran.infer_ns,
-            now_ns - ran.split_ns,
-        )
+        return self._answers.phases_of(submitted_ns, now_ns)
 
     async def idle(self) -> None:
         """Return when nothing waits and nothing runs."""
@@ -185,13 +214,14 @@ class Batcher:
         elif self._costs.is_short(batch[0].stack_key, rows):
             ran = self._runner.run(batch, rows, LOOP_SLOT)
             self._learn(ran)
-            self._settle(ran)
+            self._answers.settle(ran)
             if self._queue:
                 self._arm()
             elif self._idle_waiters:
                 self._wake_idle_waiters()
         else:
             self._is_running = True
+            self._busy = (now_ns, batch[0].stack_key, rows)
             self._executor.start(self._job(batch, rows))
 
     def _plan(self, now_ns: int) -> Plan[QueuedCall]:
@@ -208,7 +238,10 @@ class Batcher:
         queue = self._queue
         if not plan.skipped and len(plan.batch) == len(queue):
             queue.clear()
+            self._forecast = None
         else:
+            if self._forecast is not None and plan.batch and not self._forecast.begin(plan.batch):
+                self._forecast = None
             for _ in range(len(plan.batch) + len(plan.skipped)):
                 queue.popleft()
             queue.extendleft(reversed(plan.skipped))
@@ -247,9 +280,11 @@ class Batcher:
                 return None
             plan = self._plan(now_ns)
             rows = sum(item.rows for item in plan.batch)
-            if self._costs.is_short(plan.batch[0].stack_key, rows):
+            stack_key = plan.batch[0].stack_key
+            if self._costs.is_short(stack_key, rows):
                 return None
             self._take(plan)
+            self._busy = (now_ns, stack_key, rows)
         return self._job(plan.batch, rows)
 
     def _end_delay(self) -> None:
@@ -264,7 +299,7 @@ class Batcher:
                 self._is_running = False
                 self._turn()
         finally:  # whatever became of the next batch: this one's callers have their answers
-            self._settle(ran)
+            self._answers.settle(ran)
             self._wake_idle_waiters()
 
     def _learn(self, ran: list[Ran]) -> None:
@@ -274,73 +309,8 @@ class Batcher:
             cost_ns = part.split_ns - part.begin_ns + part.look_ns
             self._costs.learn(part.batch[0].stack_key, part.rows, cost_ns)
 
-    def _settle(self, ran: list[Ran]) -> None:
-        """Hand out the results of a batch and count them."""
-        screen = self._runner.screen
-        for part in ran:
-            if part.error is None:
-                if screen is not None:
-                    screen.finishing(part)
-                self._finish(part)
-            elif part.is_refused:
-                self._refuse(part.batch, part.error)
-            else:
-                for item in part.batch:
-                    self._fail(item, part.error, FailureReason.BACKEND)
-            if screen is not None:
-                screen.count(part)
-
-    def _refuse(self, batch: Sequence[QueuedCall], error: BasculeError | None) -> None:
-        """Tell clients what is wrong with what they asked: no failure of the version."""
-        for item in batch:
-            if item.is_gone:
-                self._count_failure(item, None, FailureReason.CANCELED)
-            elif error is not None:
-                self._tell(item, error)
-
-    def _finish(self, part: Ran) -> None:
-        rows = 0
-        enqueued_ns: list[int] = []
-        transports = bytearray()
-        self._answering = part
-        for item, outputs in zip(part.batch, part.outputs, strict=True):
-            try:
-                is_sent = not item.is_gone and item.finish(outputs)
-            except Exception:  # process edge: one call's reply must not take its batch-mates'
-                log.exception("call_not_finished", **call_fields(item))
-                is_sent = False
-                self._tell(item, EngineError("internal error; the worker's log has it"))
-            if not is_sent:
-                self._count_failure(item, item.refusal(), FailureReason.BACKEND)
-                continue
-            rows += item.rows
-            enqueued_ns.append(item.enqueued_ns)
-            transports.append(item.transport)
-        self._answering = None
-        try:
-            self._counter.count(part, enqueued_ns, transports, rows)
-        except Exception:  # process edge: the callers have their answers, the next batch waits
-            log.exception("batch_not_counted")
-
-    def _fail(self, item: QueuedCall, error: BasculeError | None, reason: FailureReason) -> None:
-        self._count_failure(item, error, reason)
-        if error is not None and not item.is_gone:
-            self._tell(item, error)
-
-    def _tell(self, item: QueuedCall, error: BasculeError) -> None:
-        try:
-            item.fail(error)
-        except Exception:  # process edge, as in `_finish`
-            log.exception("call_not_failed", **call_fields(item))
-
-    def _count_failure(
-        self, item: QueuedCall, error: BasculeError | None, reason: FailureReason
-    ) -> None:
-        reason = FailureReason.CANCELED if item.is_gone else reason
-        waited_ns = self._now_ns() - item.enqueued_ns
-        self._statistics.count_failure(reason, waited_ns, error, is_copy=item.is_copy)
-
     def _forget(self, item: QueuedCall) -> None:
+        self._forecast = None
         self._queued_rows -= item.rows
         self._queue_bytes.count -= item.size_bytes
 
@@ -378,12 +348,8 @@ class Batcher:
                 self._forget(item)
             deadlines = [item.deadline_ns for item in self._queue if item.deadline_ns]
         for item in late:
-            if item.has_grpc_deadline:
-                self._fail(item, DeadlineError("Deadline Exceeded"), FailureReason.CANCELED)
-            else:
-                self._fail(
-                    item, QueueTimeoutError("Request timeout expired"), FailureReason.REJECTED
-                )
+            error = expired_error(item)
+            self._answers.fail(item, error, refused_as(error))
         if deadlines:
             self._watch_deadline(min(deadlines))
 

@@ -15,8 +15,7 @@ from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
 from serving.monitor.quality.verdict import Verdict
 from serving.wire.call import InferCall
-from serving.worker.admission import draining_error
-from serving.worker.batcher import NS_PER_S
+from serving.worker.admission import NS_PER_S, draining_error
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.loaded import LoadedVersion

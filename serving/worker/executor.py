@@ -1,6 +1,7 @@
 """Fast path. The only caller of the runtime: on the loop if the run is short, else in a thread.
 
-A thread hop costs more than a short run, so what measuring showed to be short runs on the loop.
+A thread hop costs more than a short run, so what measuring showed to be short runs on the loop
+(`serving.worker.run_costs`).
 Everything else takes a turn in the process-wide executor. A version has one batch outstanding at
 most and jobs run first in first out, so every version gets a fair turn, and no model is entered
 twice at a time.
@@ -11,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -23,20 +24,6 @@ from serving.worker.log_fields import batch_fields
 from serving.worker.queued import QueuedCall
 from serving.worker.recorder import FIRST_THREAD_SLOT, SLOT_COUNT, Note
 from serving.worker.stacking import OutputRowsError, Stacker
-
-INLINE_NS: Final = 200_000  # a thread hop and back under load costs about as much
-UNKNOWN: Final = (float(INLINE_NS), float(INLINE_NS))
-OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into the thread
-MEAN_NS: Final = 5 * INLINE_NS
-"""On average runs on the loop may take so long: some of one shape are long, others are not."""
-MOST_NS: Final = 5 * MEAN_NS  # counts of a run: two in a row do not make the average long
-MEAN_RATE: Final = 0.1
-FALL_RATE: Final = 0.2
-RISE_RATE: Final = 0.02
-"""Ten times slower than down: what a run costs is what it costs undisturbed. On busy CPUs every
-fifth run is pre-empted, and in a thread all wait for the interpreter's lock: an average would keep
-short runs in threads for good."""
-MAX_COSTS: Final = 4096
 
 Look = Callable[[Sequence[QueuedCall], Sequence[Sequence[Array]]], list[Sequence[Array]]]
 """(calls, outputs of each) → the same outputs, with what was noticed. Never raises."""
@@ -91,37 +78,6 @@ class Ran(msgspec.Struct, frozen=True):
     """Whether nothing is to be said of the outputs either."""
     is_refused: bool = False
     """Whether `error` is about what was asked, and nothing ran."""
-
-
-class RunCosts:
-    """What runs cost, learnt per kind of call and power of two of rows."""
-
-    def __init__(self) -> None:
-        """Know nothing: unknown kinds count as long."""
-        self._costs_ns: dict[Any, tuple[float, float]] = {}
-        """Undisturbed, and on average."""
-
-    def is_short(self, stack_key: Any, rows: int) -> bool:  # noqa: ANN401  any hashable
-        """Whether such a run may happen on the loop."""
-        undisturbed, mean = self._costs_ns.get((stack_key, rows.bit_length()), UNKNOWN)
-        return undisturbed < INLINE_NS and mean < MEAN_NS
-
-    def learn(self, stack_key: Any, rows: int, cost_ns: float) -> None:  # noqa: ANN401  any hashable
-        """Take in one measurement; outliers count as three times what was known at most."""
-        costs = self._costs_ns
-        key = (stack_key, rows.bit_length())
-        known = costs.get(key)
-        if known is None:
-            if len(costs) >= MAX_COSTS:
-                costs.clear()
-            costs[key] = (cost_ns, cost_ns)
-            return
-        undisturbed, mean = known
-        rate = FALL_RATE if cost_ns < undisturbed else RISE_RATE
-        costs[key] = (
-            undisturbed + rate * (min(cost_ns, OUTLIER_RATIO * undisturbed) - undisturbed),
-            mean + MEAN_RATE * (min(cost_ns, MOST_NS) - mean),
-        )
 
 
 class VersionRunner:

@@ -9,7 +9,7 @@ from serving.wire import coding, grpc_frame
 from serving.wire.call import InferCall
 from serving.wire.prediction_id import header, named_proto
 from serving.wire.v2_proto import read_target
-from serving.worker.batcher import NS_PER_S
+from serving.worker.admission import NS_PER_S
 from serving.worker.exchange import Buffer, Exchange
 from serving.worker.targets import GRPC_INFER
 

@@ -12,12 +12,12 @@ from serving.wire.call import CallSpec
 from serving.wire.regions import Regions
 from serving.wire.v2_json import V2JsonCodec
 from serving.wire.v2_proto import V2ProtoCodec
-from serving.worker.admission import QueueLimits
+from serving.worker.admission import NS_PER_S, QueueLimits
 from serving.worker.batch_gate import BatchGate, batch_gate_for
 from serving.worker.batch_plan import BatchLimits
-from serving.worker.batcher import NS_PER_S, Batcher
+from serving.worker.batcher import Batcher
 from serving.worker.cached_intake import CachedIntake
-from serving.worker.executor import Executor, Look, RunCosts, VersionRunner
+from serving.worker.executor import Executor, Look, VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
@@ -27,6 +27,7 @@ from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes
 from serving.worker.recorder import Note
 from serving.worker.response_cache import ResponseCache
+from serving.worker.run_costs import RunCosts
 from serving.worker.sequence_batcher import SequenceBatcher, SequenceParts
 from serving.worker.sequence_stacking import SequenceStacker
 from serving.worker.stacking import Stacker

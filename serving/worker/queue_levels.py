@@ -7,9 +7,9 @@ has waited: that is what the policy asks for.
 """
 
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from runtimes.errors import BasculeError
 from serving.errors import QueueFullError
@@ -53,11 +53,13 @@ def times_of(policy: LevelPolicy, asked_ns: int, now_ns: int) -> Times:
 class _Level:
     """The waiting calls of one level."""
 
-    __slots__ = ("late", "on_time")
+    __slots__ = ("late", "on_time", "rows_of_kind")
 
     def __init__(self) -> None:
         self.on_time: deque[QueuedCall] = deque()
         self.late: deque[QueuedCall] = deque()
+        self.rows_of_kind: Counter[Any] = Counter()
+        """By `stack_key`, which callers choose: it goes with the level, when nothing waits."""
 
     def __len__(self) -> int:
         return len(self.on_time) + len(self.late)
@@ -99,6 +101,17 @@ class LevelQueue:
             item.has_grpc_deadline = False
         return None
 
+    def rows_before(self, item: QueuedCall) -> int:
+        """Count the rows of an admitted call's kind that go first, whatever comes; rather less."""
+        rows = 0
+        for number in self._order:
+            if number > item.level:
+                break
+            level = self._levels[number]
+            if number < item.level or not level.late:
+                rows += level.rows_of_kind[item.stack_key]
+        return rows
+
     def delay_late(self, now_ns: int) -> None:
         """Put what waited too long behind the calls of its level that are on time."""
         if not 0 < self._next_delay_ns <= now_ns:
@@ -118,6 +131,7 @@ class LevelQueue:
         """Let an admitted call wait, as the last of its level."""
         level = self._level(item)
         level.of(item).append(item)
+        level.rows_of_kind[item.stack_key] += item.rows
         self._count += 1
         self._watch(item)
 
@@ -129,7 +143,9 @@ class LevelQueue:
     def extendleft(self, items: Iterable[QueuedCall]) -> None:
         """Put calls back that were taken, each as the first of its level."""
         for item in items:
-            self._level(item).of(item).appendleft(item)
+            level = self._level(item)
+            level.of(item).appendleft(item)
+            level.rows_of_kind[item.stack_key] += item.rows
             self._count += 1
             self._watch(item)
 
@@ -138,6 +154,7 @@ class LevelQueue:
         number = self._order[0]
         level = self._levels[number]
         item = (level.on_time or level.late).popleft()
+        level.rows_of_kind[item.stack_key] -= item.rows
         self._count -= 1
         self._drop_empty(number, level)
         return item
@@ -146,6 +163,7 @@ class LevelQueue:
         """Take a waiting call out."""
         level = self._levels[item.level]
         level.of(item).remove(item)
+        level.rows_of_kind[item.stack_key] -= item.rows
         self._count -= 1
         self._drop_empty(item.level, level)
 

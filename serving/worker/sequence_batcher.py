@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtimes.errors import BasculeError, InvalidArgumentError
-from serving.errors import DeadlineError, NotFoundError, QueueTimeoutError
+from serving.errors import NotFoundError
 from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
 from serving.registry.policies.sequence_policy import SequencePolicy
-from serving.worker.admission import QueueLimits, refusal
-from serving.worker.batcher import MIN_TIMER_S, NS_PER_S, Batcher
+from serving.worker.admission import NS_PER_S, QueueLimits, expired_error, refusal
+from serving.worker.answers import refused_as
+from serving.worker.batcher import MIN_TIMER_S, Batcher
 from serving.worker.handover import Handover, Miss, UnknownStepError
 from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.sequence_stacking import SequenceId, SequenceStacker, check_id
@@ -250,14 +251,9 @@ class SequenceBatcher:
         return None
 
     def _drop_late(self, call: SequencedCall) -> None:
-        late = (
-            DeadlineError("Deadline Exceeded")
-            if call.has_grpc_deadline
-            else QueueTimeoutError("Request timeout expired")
-        )
-        reason = FailureReason.CANCELED if call.has_grpc_deadline else FailureReason.REJECTED
+        late = expired_error(call)
         call.item.fail(late)
-        self._lose(call, f"one of its calls waited too long: {late.message}", reason)
+        self._lose(call, f"one of its calls waited too long: {late.message}", refused_as(late))
 
     def _lose(self, call: SequencedCall, why: str, reason: FailureReason) -> None:
         self._leave_line(call)

@@ -19,10 +19,11 @@ from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import Batcher
-from serving.worker.executor import Executor, Job, RunCosts, VersionRunner
+from serving.worker.executor import Executor, Job, VersionRunner
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.recorder import FlightRecorder
+from serving.worker.run_costs import RunCosts
 from serving.worker.stacking import Stacker
 from serving.worker.tap import Observer
 
@@ -210,13 +211,15 @@ class Bench:
         max_queue_bytes: int = 1 << 30,
         priorities: PriorityPolicy | None = None,
         observers: Sequence[Observer] = (),
+        model: DoublingModel | None = None,
+        costs: RunCosts | None = None,
     ) -> None:
         self.loop = HandLoop()
         self.executor = HandExecutor()
-        self.model = DoublingModel()
+        self.model = model or DoublingModel()
         self.statistics = StatisticsRecorder(VersionKey("m", 1))
         self.queue_bytes = QueueBytes()
-        self.costs = RunCosts()
+        self.costs = costs or RunCosts()
         self.recorder = FlightRecorder(None)
         self.runner = VersionRunner(
             self.model,

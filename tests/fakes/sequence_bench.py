@@ -15,10 +15,11 @@ from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits
 from serving.worker.batch_plan import BatchLimits
 from serving.worker.batcher import Batcher
-from serving.worker.executor import RunCosts, VersionRunner
+from serving.worker.executor import VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.queued import QueueBytes
 from serving.worker.recorder import FlightRecorder
+from serving.worker.run_costs import RunCosts
 from serving.worker.sequence_batcher import SequenceBatcher, SequenceParts
 from serving.worker.sequence_stacking import SequenceStacker
 from tests.fakes.batching import NS_PER_S, HandExecutor, HandLoop, HeldCall

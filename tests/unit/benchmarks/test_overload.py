@@ -28,3 +28,4 @@ def test_a_refusal_says_when_to_come_back() -> None:
     """One that does not is a fault, as is anything but an answer or a refusal."""
     assert STAGE.faults() == 3
     assert "| 1.50 | 3 | 0 | 0.25 |" in page([STAGE])
+    assert "| 2.0 | 2.0 | 3 | 1 → 2 |" in page([STAGE])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import QueueFullError, UnsupportedCodingError
+from serving.errors import QueueFullError, QueueTimeoutError, UnsupportedCodingError
 from serving.wire import http1
 from serving.wire.v2_json import JsonReply
 
@@ -76,6 +76,13 @@ def test_retryable_errors_say_so() -> None:
 
     assert reply.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nretry-after: 1\r\n" in reply
+
+
+def test_a_refusal_may_say_how_long_the_queue_takes() -> None:
+    """Retry-After is what the refusal says."""
+    reply = http1.error_reply(QueueTimeoutError("Request timeout expired", retry_after_s=7))
+
+    assert b"\r\nretry-after: 7\r\n" in reply
 
 
 def test_unknown_coding_names_the_known_ones() -> None:

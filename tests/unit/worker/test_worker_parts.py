@@ -15,8 +15,8 @@ from serving.ids import VersionKey
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits, refusal
 from serving.worker.body import ALIGNMENT_BYTES, SMALL_BYTES, BodyRoom, open_body
-from serving.worker.executor import INLINE_NS, RunCosts
 from serving.worker.recorder import LOOP_SLOT, FlightRecorder, suspects, version_tag
+from serving.worker.run_costs import INLINE_NS, RunCosts
 from serving.worker.stacking import OutputRowsError, Stacker
 from tests.fakes.batching import HeldCall
 
@@ -216,6 +216,19 @@ def test_unknown_and_slower_kinds_are_long() -> None:
     assert not costs.is_short("other", 4)
     costs.learn("slow", 1, 2 * INLINE_NS)
     assert not costs.is_short("slow", 1)
+
+
+def test_what_is_expected_follows_what_runs_take() -> None:
+    """Of long runs, disturbed ones included; fewer rows are expected to take their share."""
+    costs = RunCosts()
+    assert costs.expected_ns("kind", 8) == costs.least_ns("kind", 8) == 0
+    for turn in range(200):
+        costs.learn("kind", 8, 12_000_000 if turn % 2 else 8_000_000)
+    assert 9_500_000 < costs.expected_ns("kind", 8) < 10_500_000
+    assert 8_000_000 <= costs.least_ns("kind", 8) < 9_000_000
+    costs.learn("ragged", 12, 12_000_000)
+    assert costs.expected_ns("ragged", 9) == 9_000_000
+    assert costs.expected_ns("ragged", 15) == 12_000_000
 
 
 def test_the_recorder_names_what_was_noted(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Fast path. What runs of a version cost, learnt per kind of call and power of two of rows.
+
+Three figures, for three questions. Undisturbed: may a run happen on the loop, and what can be the
+earliest end? On average, long runs counted as less: are some of one shape too long for the loop?
+Expected: how long will what waits take?
+"""
+
+from typing import Any, Final
+
+INLINE_NS: Final = 200_000  # a thread hop and back under load costs about as much
+OUTLIER_RATIO: Final = 3  # one pre-empted run must not throw a short shape into the thread
+MEAN_NS: Final = 5 * INLINE_NS
+"""On average runs on the loop may take so long: some of one shape are long, others are not."""
+MOST_NS: Final = 5 * MEAN_NS  # counts of a run: two in a row do not make the average long
+MEAN_RATE: Final = 0.1
+FALL_RATE: Final = 0.2
+RISE_RATE: Final = 0.02
+"""Ten times slower than down: what a run costs is what it costs undisturbed. On busy CPUs every
+fifth run is pre-empted, and in a thread all wait for the interpreter's lock: an average would keep
+short runs in threads for good."""
+MAX_COSTS: Final = 4096
+UNKNOWN: Final = (float(INLINE_NS), float(INLINE_NS), 0.0, 1.0)
+
+
+class RunCosts:
+    """What runs cost. Belongs to the loop; threads may ask."""
+
+    def __init__(self) -> None:
+        """Know nothing: unknown kinds count as long, and nothing is expected of them."""
+        self._costs: dict[Any, list[float]] = {}
+        """Undisturbed, on average, expected; and the rows of what was expected."""
+
+    def is_short(self, stack_key: Any, rows: int) -> bool:  # noqa: ANN401  any hashable
+        """Whether such a run may happen on the loop."""
+        known = self._costs.get((stack_key, rows.bit_length()), UNKNOWN)
+        return known[0] < INLINE_NS and known[1] < MEAN_NS
+
+    def expected_ns(self, stack_key: Any, rows: int) -> int:  # noqa: ANN401  any hashable
+        """Return how long such a run will take, rather less than more; 0: nobody knows."""
+        known = self._costs.get((stack_key, rows.bit_length()), UNKNOWN)
+        return int(known[2] * min(1.0, rows / known[3]))
+
+    def least_ns(self, stack_key: Any, rows: int) -> int:  # noqa: ANN401  any hashable
+        """Return how long such a run takes if nothing disturbs it; 0: nobody knows."""
+        known = self._costs.get((stack_key, rows.bit_length()), UNKNOWN)
+        return int(min(known[0], known[2]) * min(1.0, rows / known[3]))
+
+    def learn(self, stack_key: Any, rows: int, cost_ns: float) -> None:  # noqa: ANN401  any hashable
+        """Take in one measurement; outliers count as three times what was known at most."""
+        costs = self._costs
+        key = (stack_key, rows.bit_length())
+        known = costs.get(key)
+        if known is None:
+            if len(costs) >= MAX_COSTS:
+                costs.clear()
+            costs[key] = [cost_ns, cost_ns, cost_ns, rows]
+            return
+        undisturbed, mean, expected, its_rows = known
+        most_ns = OUTLIER_RATIO * undisturbed
+        if cost_ns < undisturbed:
+            known[0] = undisturbed + FALL_RATE * (cost_ns - undisturbed)
+        else:
+            counted_ns = cost_ns if cost_ns < most_ns else most_ns  # noqa: FURB136  no call
+            known[0] = undisturbed + RISE_RATE * (counted_ns - undisturbed)
+        counted_ns = cost_ns if cost_ns < MOST_NS else MOST_NS  # noqa: FURB136  no call
+        known[1] = mean + MEAN_RATE * (counted_ns - mean)
+        if undisturbed < INLINE_NS:  # nothing waits long for these
+            known[2] = undisturbed
+            return
+        known[2] = expected + MEAN_RATE * (min(cost_ns, OUTLIER_RATIO * expected) - expected)
+        known[3] = its_rows + MEAN_RATE * (rows - its_rows)
