@@ -20,6 +20,7 @@ from serving.worker.admission import (
     QueueLimits,
     crowd_refusal,
     expired_error,
+    hopeless_error,
     late_refusal,
     refusal,
 )
@@ -298,6 +299,7 @@ class Batcher:
             if not is_followed:
                 self._is_running = False
                 self._turn()
+            self._drop_hopeless()
         finally:  # whatever became of the next batch: this one's callers have their answers
             self._answers.settle(ran)
             self._wake_idle_waiters()
@@ -340,18 +342,37 @@ class Batcher:
         self._next_deadline_ns = 0
         with self._queue_bytes.lock:
             late = [item for item in self._queue if 0 < item.deadline_ns <= now_ns]
-            if late:
-                on_time = [item for item in self._queue if not 0 < item.deadline_ns <= now_ns]
-                self._queue.clear()
-                self._queue.extend(on_time)
-            for item in late:
-                self._forget(item)
+            self._take_out(late)
             deadlines = [item.deadline_ns for item in self._queue if item.deadline_ns]
         for item in late:
             error = expired_error(item)
             self._answers.fail(item, error, refused_as(error))
         if deadlines:
             self._watch_deadline(min(deadlines))
+
+    def _drop_hopeless(self) -> None:
+        """Refuse what cannot be in time any more, however fast all before it runs."""
+        with self._queue_bytes.lock:
+            if self._forecast is None or not self._is_running:
+                return
+            began_ns, stack_key, rows = self._busy
+            now_ns = self._now_ns()
+            free_at_ns = max(now_ns, began_ns + self._costs.least_ns(stack_key, rows))
+            late = self._forecast.hopeless(free_at_ns)
+            self._take_out([item for item, _ in late])
+        for item, outlook in late:
+            error = hopeless_error(item, outlook, now_ns)
+            self._answers.fail(item, error, refused_as(error))
+
+    def _take_out(self, late: Sequence[QueuedCall]) -> None:
+        """Take calls off the queue that will not run; the lock is held."""
+        if late:
+            gone = set(late)
+            kept = [item for item in self._queue if item not in gone]
+            self._queue.clear()
+            self._queue.extend(kept)
+        for item in late:
+            self._forget(item)
 
     def _wake_idle_waiters(self) -> None:
         if self._idle_waiters and not self._queue and not self._is_running:

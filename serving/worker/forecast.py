@@ -147,15 +147,15 @@ class Forecast(Generic[Call]):
             del self._last_of_kind[batch.key]
         return True
 
-    def hopeless(self, free_at_ns: int) -> list[Call]:
-        """Return the calls that come too late however fast all before them runs."""
-        late: list[Call] = []
+    def hopeless(self, free_at_ns: int) -> list[tuple[Call, Outlook]]:
+        """Return the calls that come too late however fast all before them runs, and why."""
+        late: list[tuple[Call, Outlook]] = []
         begin_ns = free_at_ns
         for batch in self._batches:
             end_ns = begin_ns + batch.least_ns
             if 0 < batch.first_deadline_ns <= end_ns:
                 outlook = Outlook(begin_ns, end_ns)
-                late.extend(call for call in batch.calls if outlook.misses(call))
+                late.extend((call, outlook) for call in batch.calls if outlook.misses(call))
             begin_ns = end_ns
         return late
 

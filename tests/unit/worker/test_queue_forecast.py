@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serving.errors import DeadlineError, QueueTimeoutError
 from serving.registry.version import PriorityPolicy
 from serving.worker.run_costs import RunCosts
-from tests.fakes.timed_batching import Arrival, simulate
+from tests.fakes.timed_batching import Arrival, ExactCosts, simulate
 
 MAX_ROWS = 4
 
@@ -126,6 +126,44 @@ def test_nobody_is_refused_for_costs_that_nobody_knows() -> None:
     fates = simulate(arrivals, cost_ms=lambda _: 10, costs=RunCosts())
     assert not fates[1].was_refused
     assert str(fates[1].error) == "Request timeout expired"
+
+
+def test_who_cannot_be_in_time_any_more_is_told_so_early() -> None:
+    """Runs take five times what was known: the last of the queue need not wait for their limit."""
+    costs = RunCosts()
+    costs.learn("a", 4, 10_000_000)
+    arrivals = [Arrival(at_ms=0, span_ms=100.5) for _ in range(40)]
+    fates = simulate(arrivals, cost_ms=lambda _: 50, costs=costs)
+    dropped = [fate for fate in fates if fate.error is not None]
+    assert not any(fate.was_refused for fate in dropped)
+    early = [fate for fate in dropped if fate.told_ms < 100]
+    assert early
+    assert all("nothing was executed" in str(fate.error) for fate in early)
+    assert all(fate.begun_ms < 0 for fate in dropped)
+    assert [fate.error for fate in fates[:12]] == [None] * 12
+
+
+@given(traffic("ab", may_be_callers=True), COSTS, st.integers(1, 9))
+def test_nobody_is_dropped_who_could_still_be_in_time(
+    arrivals: list[Arrival], cost_ms: Callable[[int], int], tenths: int
+) -> None:
+    """By costs that are taken for less than they are: without its deadline it had missed it."""
+
+    def less_ms(rows: int) -> int:
+        return cost_ms(rows) * tenths // 10
+
+    costs = ExactCosts(less_ms)
+    for place, fate in enumerate(simulate(arrivals, cost_ms=cost_ms, costs=costs)):
+        due_ms = arrivals[place].at_ms + arrivals[place].span_ms
+        if fate.error is None or fate.was_refused or fate.told_ms >= due_ms:
+            continue
+        patient = list(arrivals)
+        patient[place] = replace(arrivals[place], span_ms=0.0)
+        again = simulate(patient, cost_ms=cost_ms, costs=costs)
+        others = [*again[:place], *again[place + 1 :]]
+        if not any(other.error and not other.was_refused for other in others):
+            came_ms = again[place].ended_ms if arrivals[place].is_callers else again[place].begun_ms
+            assert came_ms > due_ms
 
 
 def test_an_overestimated_cost_is_measured_again() -> None:
