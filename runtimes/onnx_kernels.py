@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-import onnxruntime
-
 from runtimes.datatypes import Datatype
+from runtimes.onnx_engine import onnxruntime
 from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, session_options
 
 OPSET: Final = 20

@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as engine
-
 from runtimes.cuda_libraries import DRIVER_LIBRARY, missing_for_provider
 from runtimes.engine_probe import ONNX_DISTRIBUTIONS, installed_version
 from runtimes.facts import DomainLimit, OnnxRuntimeFacts
 from runtimes.facts_json import plain
+from runtimes.onnx_engine import engine, onnxruntime
 from runtimes.onnx_kernels import missing_cpu_kernels
 from runtimes.onnx_refusals import IR_LIMIT, OPSET_LIMIT
 from runtimes.onnxrt import CPU_PROVIDER, LOAD_FAILURES, preload_libraries, session_options

@@ -15,9 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 import numpy as np
-from onnxruntime import InferenceSession as Session
-from onnxruntime import OrtValue, RunOptions
-from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
@@ -25,6 +22,7 @@ from runtimes.devices import CPU, Device
 from runtimes.engine_messages import clean_engine_message, is_callers_fault
 from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
 from runtimes.findings import Finding
+from runtimes.onnx_engine import OrtValue, RunOptions, Session, engine
 
 ONNX_BF16: Final = 16  # TensorProto.BFLOAT16
 BUFFERED_SHAPES: Final = 8  # device buffers kept for each input, one a shape

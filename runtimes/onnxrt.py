@@ -16,15 +16,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as engine
-
 from runtimes.contract import LoadedModel, LoadRequest, TensorSpec
 from runtimes.cuda_libraries import PROVIDER_LIBRARY, explain_missing, missing_for_provider
 from runtimes.datatypes import Datatype
 from runtimes.devices import CPU, Device
 from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions, GraphLevel
 from runtimes.errors import ModelLoadError
+from runtimes.onnx_engine import engine, onnxruntime
 from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
 from runtimes.onnx_refusals import explain_load_failure, finding_of
 from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Final, Self
 
 from serving.errors import NotReadyError
@@ -28,6 +29,9 @@ from serving.settings import inherited_environment
 LAUNCHER: Final = Path(__file__).with_name("supervise_launch.py")
 MAX_LOG_BYTES: Final = 16 << 20
 RAY_MARKERS: Final = frozenset({"RAY_RAYLET_PID", "RAY_JOB_ID", "RAY_WORKER_NICENESS"})
+LEAN: Final = MappingProxyType({"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"})
+"""No threads in children but those that compute for callers: engines have their own beside numpy's,
+and ONNX Runtime would report to its maker. Whoever wants either sets the variable."""
 INHERITED_FROM_RAY: Final = frozenset({"OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_PRELOAD"})
 
 
@@ -43,6 +47,8 @@ class ChildSpec:
     """Gets standard output and error; kept as `<name>.1` when it has grown large."""
     dies_with_parent: bool = True
     """False for a child that the next supervisor adopts: it gets no pipe and no death signal."""
+    listener: int | None = None
+    """A descriptor that it inherits, under the same number; None: the first three only."""
     niceness: int = 0
     """How far it stands back for others at first; it ends that itself, where users may do so."""
 
@@ -82,12 +88,18 @@ class RestartPolicy:
 class Child:
     """A running process and, later, how it ended. Belongs to one event loop."""
 
-    def __init__(self, name: str, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        pid: int,
+        process: subprocess.Popen[bytes] | None = None,
+        pidfd: int | None = None,
+    ) -> None:
         """Watch a process; use `start` or `adopt`."""
         self.name = name
         self.pid = pid
         self._process = process
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._on_end)
@@ -103,13 +115,14 @@ class Child:
         launch = (sys.executable, "-I", "-S", "-B", str(LAUNCHER))
         parent = str(os.getpid()) if spec.dies_with_parent else "-"
         try:
-            with _open_log(spec.log_file) as log:
+            with open_log(spec.log_file) as log:
                 process = subprocess.Popen(  # noqa: S603  our own programs only
                     (*launch, parent, str(spec.niceness), *spec.argv),
                     env=dict(spec.env),
                     stdin=subprocess.PIPE if spec.dies_with_parent else subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    pass_fds=() if spec.listener is None else (spec.listener,),
                     start_new_session=True,  # Ctrl-C is for the parent, which stops in order
                 )
         except OSError as error:
@@ -158,6 +171,7 @@ class Child:
             self._close(Exit(None))
 
     def _on_end(self) -> None:
+        """Note the end, which the loop has seen on the pidfd."""
         returncode = None if self._process is None else self._process.wait()
         self._close(Exit(returncode))
 
@@ -179,7 +193,7 @@ def child_environment(home: Path, instance: str, **extra: str) -> dict[str, str]
         extra: Further variables.
     """
     marks = {"BASCULE_HOME": str(home), "BASCULE_INSTANCE": instance}
-    return clean_environment(inherited_environment()) | marks | extra
+    return LEAN | clean_environment(inherited_environment()) | marks | extra
 
 
 def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -201,7 +215,8 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def _open_log(path: Path) -> BinaryIO:
+def open_log(path: Path) -> BinaryIO:
+    """Open a child's log to write at its end; a large one is put aside."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         if path.stat().st_size > MAX_LOG_BYTES:

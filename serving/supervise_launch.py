@@ -29,7 +29,7 @@ def main() -> None:
     with suppress(OSError):  # both need rights that not every user has
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     if int(niceness):
-        _stand_back(int(niceness))
+        stand_back(int(niceness))
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  no site
         file.write("0")
     try:
@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(f"cannot run {argv[0]}: {error.strerror}")
 
 
-def _stand_back(niceness: int) -> None:
+def stand_back(niceness: int) -> None:
     """Among threads and among sessions: `serving/niceness.py` ends it."""
     if _can_come_back(niceness):
         os.setpriority(os.PRIO_PROCESS, 0, niceness)

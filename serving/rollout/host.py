@@ -32,6 +32,7 @@ from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.drift.link import DriftLink
+from serving.rollout.forked_child import fork
 from serving.rollout.host_watch import HostWatch, WorkerView
 from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
@@ -61,6 +62,8 @@ class WorkerLaunch:
     recorder: Path
     """The worker's flight recorder: names what was at work when it died."""
     devices: str = ""
+    template: Path | None = None
+    """Where the template listens that may fork it; None: it is started."""
     relocated: "Callable[[], WorkerLaunch] | None" = None
     """Gives the same worker on a GPU that works; None: it starts again where it was."""
     environment: EnvironmentOrder | None = None
@@ -225,7 +228,7 @@ class WorkerHost:
         """One life of the process, from its start to its noted end."""
         started_s = self._clock.monotonic_s()
         try:
-            self._child = child = self._start()
+            self._child = child = await self._start()
         except NotReadyError as error:
             self._note_end(started_s, error.message)
             return
@@ -253,11 +256,12 @@ class WorkerHost:
         told = f", see its log {log_name}" if ending.returncode and ending.returncode > 0 else ""
         self._note_end(started_s, ending.text + hung + told)
 
-    def _start(self) -> Child:
-        for path in (self._launch.address.socket, self._launch.address.control):
-            Path(path).unlink(missing_ok=True)
-        child, again = self._launch.child, self._state.restart_count
-        return Child.start(child if again else first_start(child, self._launch.address))
+    async def _start(self) -> Child:
+        own, child = Path(self._launch.address.socket), self._launch.child
+        for path in (own, Path(self._launch.address.control)):
+            path.unlink(missing_ok=True)
+        child = child if self._state.restart_count else first_start(child, own)
+        return await fork(self._launch.template, child) or Child.start(child)
 
     def _note_end(self, started_s: float, ending: str) -> None:
         """Draw the conclusions from the end of the process."""

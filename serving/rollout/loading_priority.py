@@ -12,16 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from serving.edge.routes import WorkerAddress
 from serving.supervise import ChildSpec
 
 LOADING_NICENESS: Final = 10
 """A ninth of the CPU time that others get who want all of it: `benchmarks/swaps.py` chose it."""
 
 
-def first_start(child: ChildSpec, address: WorkerAddress) -> ChildSpec:
-    """Let a worker stand back while it loads, if others serve on this machine."""
-    own = Path(address.socket)
+def first_start(child: ChildSpec, own: Path) -> ChildSpec:
+    """Let a child stand back while it loads, if others than its own socket serve here."""
     others = (path for path in own.parent.glob("*.sock") if path != own)
     return replace(child, niceness=LOADING_NICENESS) if any(map(_listens, others)) else child
 

@@ -15,6 +15,7 @@ from serving.rollout.host import WorkerHost, WorkerLaunch
 from serving.rollout.host_watch import HostWatch
 from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
+from serving.rollout.template_keeper import template_socket
 from serving.rollout.traffic_asking import ask_all
 from serving.rollout.worker_argv import worker_argv
 from serving.rollout.worker_environment import environment_order
@@ -185,6 +186,7 @@ class LocalCluster:
             child=child,
             recorder=recorder,
             devices=devices,
+            template=template_socket(self._settings),
             environment=environment_order(self._settings, spec.lock_file, child),
             relocated=lambda: self._launch(spec, worker, self._devices(spec)),
         )

@@ -37,6 +37,7 @@ from serving.rollout.overrides import repository_of
 from serving.rollout.placed_file import PlacedFile
 from serving.rollout.sources import Sources
 from serving.rollout.static_checks import StaticChecks
+from serving.rollout.template_keeper import keep_template
 from serving.settings import Settings
 from serving.standalone.adapter import LocalCluster
 from serving.standalone.edges import OneEdge
@@ -128,6 +129,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
     settings, clock = plan.settings, SystemClock()
     look_s = settings.environment_look_s
     watch = HostWatch(clock, look_s=look_s, senses=senses_for(",".join(plan.gpus), plan.instance))
+    keeping = group.create_task(keep_template(settings, plan.instance, clock))
     cluster = LocalCluster(
         settings,
         plan.instance,
@@ -171,6 +173,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         looking.cancel()
         await edge.stop()
         await cluster.close(settings.drain_s)
+        keeping.cancel()
 
 
 def _sources(

@@ -54,10 +54,15 @@ log = structlog.get_logger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a worker; returns the exit status."""
+    """Run a worker that was started by its parent; returns the exit status."""
     arguments = parse_arguments(argv)
     if arguments.parent is not None:
         die_with(arguments.parent)
+    return work(arguments)
+
+
+def work(arguments: Arguments) -> int:
+    """Run a worker, started or forked; returns the exit status."""
     shed_inheritance()
     configure_logs(arguments.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)

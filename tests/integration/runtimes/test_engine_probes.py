@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import onnx
 import onnxruntime
@@ -10,6 +11,22 @@ import torch
 from runtimes import onnx_probe, torch_probe
 from runtimes.engine_probe import read_onnxruntime, read_torch
 from runtimes.node_probe import probe
+
+
+QUIET = """
+import os, runtimes.onnxrt
+open_files = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[:-1]}
+print(len(os.listdir("/proc/self/task")), [name for name in open_files if "onnxruntime" in name])
+"""
+
+
+def test_the_engine_reports_to_nobody(tmp_path: Path) -> None:
+    """Its import starts no thread and opens no database in the user's home."""
+    env = {"HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd()), "OPENBLAS_NUM_THREADS": "1"}
+    words = (sys.executable, "-c", QUIET)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1) == ["1", "[]\n"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_onnxruntime_names_its_limits() -> None:

@@ -183,7 +183,7 @@ def test_a_killed_server_leaves_no_process(home: Path, tmp_path: Path) -> None:
     """When the command itself is killed, HAProxy and the workers die with it."""
     put_model(tmp_path, "a")
     with serving(home, "--model-repository", str(tmp_path)) as server:
-        children = psutil.Process(server.process.pid).children()
+        children = psutil.Process(server.process.pid).children(recursive=True)
         server.process.kill()
         _, alive = psutil.wait_procs(children, timeout=10)
         assert not alive

@@ -128,9 +128,9 @@ async def test_a_worker_stands_back_while_it_loads_beside_another(
     child = ChildSpec(name="worker", argv=("worker",), env={}, log_file=home / "w.log")
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(home / "other.sock"))
-        assert first_start(child, watched.host.address).niceness == 0
+        assert first_start(child, home / "w.sock").niceness == 0
         other.listen()
-        assert first_start(child, watched.host.address).niceness == LOADING_NICENESS
+        assert first_start(child, home / "w.sock").niceness == LOADING_NICENESS
         async with running(watched, spec) as it:
             worker = await it.until(is_ready)
             threads = map(int, os.listdir(f"/proc/{worker.pid}/task"))  # noqa: PTH208  ids, no paths
