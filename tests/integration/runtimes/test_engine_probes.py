@@ -12,7 +12,6 @@ from runtimes import onnx_probe, torch_probe
 from runtimes.engine_probe import read_onnxruntime, read_torch
 from runtimes.node_probe import probe
 
-
 QUIET = """
 import os, runtimes.onnxrt
 open_files = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[:-1]}
