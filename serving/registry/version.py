@@ -77,6 +77,8 @@ class PriorityPolicy:
     default: LevelPolicy = LevelPolicy()
     special: tuple[tuple[int, LevelPolicy], ...] = ()
     """Levels that have a policy of their own."""
+    client_header: str = ""
+    """Clients, told apart by this header, take turns within a level; empty: order of arrival."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,10 @@ class StepCall(QueuedCall):
         """Whether its ensemble keeps less than everything, or one that has this as a step."""
         return self.flow.is_private
 
+    def header(self, name: bytes) -> bytes:
+        """Return a header of the ensemble's call."""
+        return self.flow.asked.header(name)
+
     def finish(self, outputs: Sequence[Array]) -> bool:
         """Hand the result to the steps that wait for it."""
         self.flow.take(self, outputs)

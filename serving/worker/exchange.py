@@ -242,6 +242,10 @@ class Exchange(QueuedCall):
     def request_target(self) -> bytes:
         """Its path, without a version."""
 
+    def header(self, name: bytes) -> bytes:
+        """Return a header as its client sent it; empty: it did not."""
+        return self.headers.get(name, b"")
+
     def relay(self, reply: Sequence[Buffer]) -> None:
         """Send a whole reply, which another worker made, in turn."""
         self._send(reply)

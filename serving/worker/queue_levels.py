@@ -1,5 +1,7 @@
 """A queue with priorities: lower levels first, order of arrival within each, late calls last in it.
 
+Where the policy has clients take turns, their turns are the order in which a level's calls are due.
+
 It takes the place of the plain queue of a version whose policy has priority levels, or delays what
 waited too long; the batcher uses both alike. Where a call goes and when it is late is decided by
 two pure functions. A level that always has calls is served before a higher one whatever that one
@@ -14,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from runtimes.errors import BasculeError
 from serving.errors import QueueFullError
 from serving.registry.version import LevelPolicy, PriorityPolicy, TimeoutAction
+from serving.worker.fair_line import FairLine
 from serving.worker.queued import QueuedCall
 
 NS_PER_S: Final = 1_000_000_000
@@ -55,8 +58,9 @@ class _Level:
 
     __slots__ = ("late", "on_time", "rows_of_kind")
 
-    def __init__(self) -> None:
-        self.on_time: deque[QueuedCall] = deque()
+    def __init__(self, client_header: str) -> None:
+        fair = FairLine(client_header.encode()) if client_header else None
+        self.on_time: deque[QueuedCall] | FairLine = deque() if fair is None else fair
         self.late: deque[QueuedCall] = deque()
         self.rows_of_kind: Counter[Any] = Counter()
         """By `stack_key`, which callers choose: it goes with the level, when nothing waits."""
@@ -64,7 +68,13 @@ class _Level:
     def __len__(self) -> int:
         return len(self.on_time) + len(self.late)
 
-    def of(self, item: QueuedCall) -> deque[QueuedCall]:
+    def rows_before(self, item: QueuedCall) -> int:
+        """Count the rows of a kind that go before one more call on time; rather less."""
+        if isinstance(self.on_time, FairLine):
+            return self.on_time.rows_before(item)
+        return 0 if self.late else self.rows_of_kind[item.stack_key]
+
+    def of(self, item: QueuedCall) -> deque[QueuedCall] | FairLine:
         """Return the part that a call belongs to."""
         return self.late if item.delay_at_ns == LATE else self.on_time
 
@@ -108,8 +118,8 @@ class LevelQueue:
             if number > item.level:
                 break
             level = self._levels[number]
-            if number < item.level or not level.late:
-                rows += level.rows_of_kind[item.stack_key]
+            is_own = number == item.level
+            rows += level.rows_before(item) if is_own else level.rows_of_kind[item.stack_key]
         return rows
 
     def delay_late(self, now_ns: int) -> None:
@@ -194,7 +204,7 @@ class LevelQueue:
     def _level(self, item: QueuedCall) -> _Level:
         level = self._levels.get(item.level)
         if level is None:
-            level = self._levels[item.level] = _Level()
+            level = self._levels[item.level] = _Level(self._policy.client_header)
             insort(self._order, item.level)
         return level
 

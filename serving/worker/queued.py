@@ -84,6 +84,11 @@ class QueuedCall(ABC):
         """The caller's own call: another one where this stands in a queue in its place."""
         return self
 
+    def header(self, name: bytes) -> bytes:
+        """Return a header, or a gRPC call's metadata, as its client sent it; empty: it did not."""
+        asked = self.asked
+        return b"" if asked is self else asked.header(name)
+
     def refusal(self) -> BasculeError | None:
         """Return what the caller was told when the result could not be sent; None: not known."""
         return None

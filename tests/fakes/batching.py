@@ -162,7 +162,9 @@ class HeldCall(QueuedCall):
         deadline_ns: int = 0,
         priority: int = 0,
         timeout_s: float = 0.0,
+        client: str = "",
     ) -> None:
+        self.client = client
         raw = np.asarray(values, np.float32)
         self.call = InferCall(
             id="",
@@ -184,6 +186,11 @@ class HeldCall(QueuedCall):
         self.result: list[float] | None = None
         self.error: BasculeError | None = None
         self.answer_count = 0
+
+    def header(self, name: bytes) -> bytes:
+        """Return who it is, whatever the header."""
+        assert name == b"client"
+        return self.client.encode()
 
     def finish(self, outputs: Sequence[Any]) -> bool:
         """Keep the result."""

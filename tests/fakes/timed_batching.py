@@ -25,6 +25,7 @@ class Arrival:
     is_callers: bool = False
     """The deadline is its caller's own, by which it is to be answered."""
     priority: int = 0
+    client: str = ""
 
 
 @dataclass(slots=True)
@@ -90,6 +91,7 @@ class SimulatedCall(HeldCall):
             key=arrival.kind,
             deadline_ns=now_ns + int(arrival.span_ms * NS_PER_MS) if arrival.span_ms else 0,
             priority=arrival.priority,
+            client=arrival.client,
         )
         self.has_grpc_deadline = arrival.is_callers
         self.bench = bench

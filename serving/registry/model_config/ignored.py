@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry.policies import drift_policy, label_policy, log_policy
+from serving.registry.policies import drift_policy, fairness_policy, label_policy, log_policy
 
 ACTING_FIELDS: Final = frozenset(
     {
@@ -46,6 +46,7 @@ ACTING_PARAMETERS: Final = frozenset(
         "isolation",
         "hardware_profiles",
         *drift_policy.PARAMETERS,
+        *fairness_policy.PARAMETERS,
         *log_policy.PARAMETERS,
         *label_policy.PARAMETERS,
     }
@@ -70,6 +71,9 @@ def ignored_fields(message: pb.ModelConfig) -> Iterator[str]:
     yield from (
         f"parameters {name}" for name in sorted(message.parameters.keys() - ACTING_PARAMETERS)
     )
+    if message.HasField("sequence_batching") or message.HasField("ensemble_scheduling"):
+        shared = sorted(message.parameters.keys() & fairness_policy.PARAMETERS)
+        yield from (f"parameters {name} (its calls wait elsewhere)" for name in shared)
     batching = _set_fields(message.dynamic_batching)
     yield from (f"dynamic_batching {name}" for name in SILENT_BATCHING if name in batching)
     instances = [name for group in message.instance_group for name in _set_fields(group)]

@@ -148,7 +148,7 @@ def _configuration(
         inputs=inputs,
         outputs=outputs,
         ensemble=ensemble_steps(message, inputs, outputs) if has_steps else (),
-        queue=queue_policy(message.dynamic_batching, rows),
+        queue=queue_policy(message.dynamic_batching, rows, parameters),
         response_cache=message.response_cache.enable,
         replica_count=replica_count,
         device="cuda" if on_gpu and not has_steps else "cpu",

@@ -1,21 +1,28 @@
 """Triton's dynamic_batching → how calls wait: batch sizes, delay, priorities, timeouts, bounds."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from protos.generated import model_config_pb2 as pb
 from runtimes.errors import InvalidArgumentError
+from serving.registry.policies.fairness_policy import client_header
 from serving.registry.version import LevelPolicy, PriorityPolicy, QueuePolicy, TimeoutAction
 
 US_PER_S = 1_000_000
 WHERE = "dynamic_batching: "
 
 
-def queue_policy(batching: pb.ModelDynamicBatching, max_batch_rows: int | None) -> QueuePolicy:
+def queue_policy(
+    batching: pb.ModelDynamicBatching,
+    max_batch_rows: int | None,
+    parameters: Mapping[str, str],
+) -> QueuePolicy:
     """Read a model's scheduling; the empty message is the policy of a model that says nothing.
 
     Args:
         batching: What the configuration says.
         max_batch_rows: Its max_batch_size; None where it is unsaid.
+        parameters: The configuration's parameters, as texts.
 
     Raises:
         InvalidArgumentError: It contradicts itself.
@@ -34,7 +41,7 @@ def queue_policy(batching: pb.ModelDynamicBatching, max_batch_rows: int | None) 
         max_queue_calls=queue.max_queue_size,
         default_timeout_s=queue.default_timeout_microseconds / US_PER_S,
     )
-    priorities = _priorities(batching)
+    priorities = _priorities(batching, client_header(parameters))
     if priorities is None:
         return plain
     return replace(
@@ -45,7 +52,7 @@ def queue_policy(batching: pb.ModelDynamicBatching, max_batch_rows: int | None) 
     )
 
 
-def _priorities(batching: pb.ModelDynamicBatching) -> PriorityPolicy | None:
+def _priorities(batching: pb.ModelDynamicBatching, header: str) -> PriorityPolicy | None:
     """Return the levels; None where one queue in order of arrival does all that is asked."""
     count = batching.priority_levels
     default = _level_policy(batching.default_queue_policy)
@@ -55,9 +62,9 @@ def _priorities(batching: pb.ModelDynamicBatching) -> PriorityPolicy | None:
                 f"{WHERE}default_priority_level and priority_queue_policy need priority_levels, "
                 "which is 0: say how many levels there are"
             )
-        if default.timeout_action is TimeoutAction.REJECT:
+        if default.timeout_action is TimeoutAction.REJECT and not header:
             return None
-        return PriorityPolicy(level_count=1, default_level=1, default=default)
+        return PriorityPolicy(level_count=1, default_level=1, default=default, client_header=header)
     if not 1 <= batching.default_priority_level <= count:
         raise InvalidArgumentError(
             f"{WHERE}default_priority_level is {batching.default_priority_level}: a level from 1 "
@@ -80,6 +87,7 @@ def _priorities(batching: pb.ModelDynamicBatching) -> PriorityPolicy | None:
         default_level=batching.default_priority_level,
         default=default,
         special=tuple((level, _level_policy(special[level])) for level in sorted(special)),
+        client_header=header,
     )
 
 

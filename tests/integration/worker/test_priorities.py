@@ -32,7 +32,7 @@ LEVELS = PriorityPolicy(
 )
 
 
-def call(priority: int, length: int = 1) -> bytes:
+def call(priority: int, length: int = 1, client: str = "") -> bytes:
     """Build a call of the slow model; `length` says how long it takes."""
     head, tail = infer_body({"x": X, "n": np.array([length], np.int64)})
     document = json.loads(head)
@@ -40,7 +40,8 @@ def call(priority: int, length: int = 1) -> bytes:
         document["parameters"]["priority"] = priority
     text = json.dumps(document).encode()
     header = f"inference-header-content-length: {len(text)}"
-    return request(SLOW, text + tail, headers=(header,))
+    named = (f"X-Client: {client}",) if client else ()
+    return request(SLOW, text + tail, headers=(header, *named))
 
 
 @pytest.fixture(name="slow")
@@ -76,3 +77,24 @@ def test_a_call_of_level_one_is_answered_first(tmp_path: Path, slow: VersionSpec
             assert first.read().status == 200
             assert worker.statistics("slow")["inference_stats"]["success"]["count"] == 2
             assert second.read().status == 200
+
+
+def test_clients_that_a_header_names_take_turns(tmp_path: Path) -> None:
+    """One that comes after two waiting calls of another waits for one of them only."""
+    fair = PriorityPolicy(level_count=1, default_level=1, client_header="x-client")
+    slow = version(tmp_path, "slow", models.slow(), queue=QueuePolicy(priorities=fair))
+    with running_worker(tmp_path, "--recorder", str(tmp_path / "recorder")) as worker:
+        worker.apply(slow)
+        with worker.client() as busy, worker.client() as second, worker.client() as third:
+            busy.send(call(0, length=12, client="flood"))
+            wait_until(
+                lambda: suspects(tmp_path / "recorder", [VersionKey("slow", 1)]) != (), "it runs"
+            )
+            second.send(call(0, length=2, client="flood"))
+            wait_until(lambda: queued(worker) == 1, "the second waits")
+            third.send(call(0, length=12, client="flood"))
+            wait_until(lambda: queued(worker) == 2, "both wait")
+            with worker.client() as other:
+                assert other.ask(call(0, client="other")).status == 200
+                assert worker.statistics("slow")["inference_stats"]["success"]["count"] == 3
+            assert [each.read().status for each in (busy, second, third)] == [200] * 3
