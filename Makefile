@@ -53,8 +53,11 @@ docs: $(INSTALLED) ## write what is made of the code: settings, schemas, metrics
 	$(BIN)/python -m benchmarks.bundle_schema
 	$(BIN)/python -m benchmarks.monitoring_files
 
-bench: $(INSTALLED) ## what the edge costs, against peers: needs wrk and h2load
-	$(BIN)/python -m benchmarks.edge_overhead
+bench: $(INSTALLED) ## the edge beside other servers, and engines alone: needs wrk and h2load
+	-$(BIN)/python -m benchmarks.peers.install
+	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.wide
 
 bench-gpu: $(INSTALLED) ## this node: engines alone and served, on CPU and CUDA: needs wrk
 	$(BIN)/python -m benchmarks.gpu_node

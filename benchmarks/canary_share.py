@@ -27,11 +27,10 @@ import numpy as np
 import tritonclient.http as triton_http
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance, until
 from benchmarks.load_tools import GRPC_PATH, LoadError, require_tools
 from benchmarks.loads import Request
-from benchmarks.report import machine_lines, write
+from benchmarks.report import RESULTS, machine_lines, write
 from benchmarks.swap_models import SWING, push_models
 from serving.cli.admin_client import AdminClient
 from serving.registry.rollouts.record import ENDED, Order, RolloutState

@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from statistics import quantiles
 from typing import Final
 
@@ -35,6 +36,10 @@ class Measured:
     p99_s: float
     failures: str = ""
     """What went wrong, in the generator's own words; empty when every request succeeded."""
+    sent_count: int = 0
+    """All requests, those of the warm-up included: what processes spent is shared among them."""
+    client_cpu_s: float = 0.0
+    """Of the load generator, for these."""
 
 
 def require_tools() -> None:
@@ -64,8 +69,14 @@ def http_load(
     """Run wrk with one thread; an answer that takes longer than `timeout_s` is a failure."""
     url = f"http://{address}{path}"
     limited = [f"-c{connections}", f"--timeout={timeout_s}s"]
-    _wrk(url, script, limited, 1)
-    return read_wrk(_wrk(url, script, limited, max(1, round(seconds))))
+    before_s = _children_cpu_s()
+    warm_up = read_wrk(_wrk(url, script, limited, 1))
+    measured = read_wrk(_wrk(url, script, limited, max(1, round(seconds))))
+    return replace(
+        measured,
+        sent_count=warm_up.sent_count + measured.sent_count,
+        client_cpu_s=_children_cpu_s() - before_s,
+    )
 
 
 def grpc_load(
@@ -80,11 +91,18 @@ def grpc_load(
     """Run h2load with one thread; `http1` is how workers take gRPC, without streams then."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "requests.tsv"
+        before_s = _children_cpu_s()
         one = _h2load(address, body, http1, ["-n1", "-c1"])
         _h2load(address, body, http1, [f"-n{WARM_UP_REQUESTS}", f"-c{connections}"])
         timed = [f"-c{connections}", f"-D{max(1, round(seconds))}", f"--log-file={log}"]
         many = _h2load(address, body, http1, [*timed, *([] if http1 else [f"-m{streams}"])])
-        return read_h2load(one, many, log.read_text(), connections * streams)
+        client_cpu_s = _children_cpu_s() - before_s
+        measured = read_h2load(one, many, log.read_text(), connections * streams)
+        return replace(
+            measured,
+            sent_count=measured.sent_count + WARM_UP_REQUESTS + 1,
+            client_cpu_s=client_cpu_s,
+        )
 
 
 def read_wrk(text: str) -> Measured:
@@ -95,6 +113,7 @@ def read_wrk(text: str) -> Measured:
         p50_s=_wrk_time(r"(?m)^ +50%\s+(\S+)", text),
         p99_s=_wrk_time(r"(?m)^ +99%\s+(\S+)", text),
         failures="; ".join(failures),
+        sent_count=int(_found(r"(\d+) requests in", text)),
     )
 
 
@@ -118,6 +137,7 @@ def read_h2load(one: str, many: str, log: str, connections: int) -> Measured:
         p50_s=cuts[49],
         p99_s=cuts[98],
         failures="; ".join(failures),
+        sent_count=done,
     )
 
 
@@ -132,6 +152,12 @@ def _h2load_failures(text: str) -> list[str]:
     if _data_bytes(text) == 0:
         failures.append("replies without data: gRPC errors")
     return failures
+
+
+def _children_cpu_s() -> float:
+    """Return the time on CPUs of all commands that have ended so far."""
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _data_bytes(text: str) -> int:

@@ -22,12 +22,11 @@ import numpy as np
 import tritonclient.grpc.aio as triton_grpc
 import tritonclient.http.aio as triton_http
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.ledger import Target, record
 from benchmarks.models import many
 from benchmarks.models.layout import write_model
-from benchmarks.report import machine_lines, write
+from benchmarks.report import RESULTS, machine_lines, write
 from serving.cli.load.ledger import Ledger
 
 CLIENTS: Final = 8

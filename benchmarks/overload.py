@@ -30,13 +30,12 @@ from typing import Final
 import aiohttp
 import numpy as np
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.load_tools import LoadError, http_load, require_tools
 from benchmarks.loads import Request
 from benchmarks.models.graphs import Graph, Port, node
 from benchmarks.models.layout import Config, ModelFolder, Tensor, write_model
-from benchmarks.report import machine_lines, write
+from benchmarks.report import RESULTS, machine_lines, write
 from serving.cli.load.summary import quantile
 
 BOUND_S: Final = 0.25

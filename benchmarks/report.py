@@ -7,8 +7,8 @@ ratio is the median of each round's ratio, never the ratio of two medians.
 import json
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.load_tools import Measured
 
+RESULTS: Final = Path(__file__).parent / "results"
 SHOWN_PACKAGES: Final = ("bascule", "ray", "onnxruntime-gpu", "torch", "grpcio", "uvicorn")
 
 
@@ -30,6 +31,8 @@ class Sample:
     load: str
     round: int
     measured: Measured
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Time on CPUs of the system's processes, by name, while it was loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +90,13 @@ def _ratio(own: Sequence[Sample], other: Sequence[Sample]) -> float:
 
 def markdown(title: str, table: Sequence[Row], baseline: str) -> str:
     """Return a page: the machine, the table with ratios to `baseline`, and every failure."""
-    lines = [f"# {title}", "", *machine_lines(), ""]
-    lines += [
+    lines = [f"# {title}", "", *machine_lines(), "", *markdown_rows(table, baseline)]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_rows(table: Sequence[Row], baseline: str) -> list[str]:
+    """Return the table with ratios to `baseline`, and every failure."""
+    lines = [
         f"| load | system | requests/s | (range) | p50 ms | p99 ms | times `{baseline}` |",
         "|---|---|---:|---|---:|---:|---:|",
     ]
@@ -96,7 +104,7 @@ def markdown(title: str, table: Sequence[Row], baseline: str) -> str:
     if broken := [row for row in table if row.failures]:
         lines += ["", "## FAILED REQUESTS: the figures of these rows mean nothing", ""]
         lines += [f"* {row.load}, {row.system}: {' / '.join(row.failures)}" for row in broken]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _markdown_row(row: Row, baseline: str) -> str:

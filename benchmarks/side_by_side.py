@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.load_tools import LoadError, require_tools
 from benchmarks.models.layout import ModelFolder, write_model
-from benchmarks.report import Sample, as_facts, markdown, rows, write
+from benchmarks.report import RESULTS, Sample, as_facts, markdown, rows, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import Instance, InstanceError, running_instance, until
-from benchmarks.report import write
+from benchmarks.report import RESULTS, write
 from benchmarks.swap_models import COUNTER, SWING, counter_asked, push_models, swing_asked
 from benchmarks.swap_report import Kind, Run, Window, all_of, judged, page
 from serving.cli.admin_client import AdminClient

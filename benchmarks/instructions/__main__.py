@@ -21,7 +21,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instructions.baseline import (
     BASELINE,
     HOW_TO_UPDATE,
@@ -38,6 +37,7 @@ from benchmarks.instructions.counting import (
     interpreter,
     why_not,
 )
+from benchmarks.report import RESULTS
 
 
 def main() -> int:

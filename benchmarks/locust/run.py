@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.edge_overhead import RESULTS
 from benchmarks.instance import InstanceError, running_instance
+from benchmarks.report import RESULTS
 from benchmarks.swap_models import push_models
 
 

@@ -1,0 +1,102 @@
+"""The rounds: in each, every system is started afresh, one after the other, and gets every load.
+
+What a system does not start for, or answers wrongly, is a problem that the report tells; the others
+go on. All samples are kept in a file as they come, so a run that was broken off can go on there.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from benchmarks.compare.loads import Loads, WrongAnswerError, bare_loop, check_answers
+from benchmarks.compare.systems import Place, System
+from benchmarks.instance import InstanceError
+from benchmarks.load_tools import LoadError, Measured
+from benchmarks.peers.environments import PeerError
+from benchmarks.report import Sample
+
+BARE: Final = "bare engine"
+NO_WIRE: Final = "no wire"
+FAULTS: Final = (
+    InstanceError,
+    LoadError,
+    PeerError,
+    WrongAnswerError,
+    OSError,
+    ValueError,
+    grpc.RpcError,
+)
+"""What a system may do wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A system that gave no figures, or not all, in a round."""
+
+    system: str
+    round: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Run:
+    """What was measured so far.
+
+    Args:
+        kept: The file that holds the samples, a line each.
+    """
+
+    kept: Path
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def measure(self, number: int, systems: Sequence[System], loads: Loads, place: Place) -> None:
+        """Do one round; what was kept of it is not measured again."""
+        done = {sample.system for sample in self.samples if sample.round == number}
+        if BARE not in done:
+            measured = bare_loop(place.file, loads.seconds)
+            self.keep([Sample(system=BARE, load=NO_WIRE, round=number, measured=measured)])
+        for system in systems:
+            if system.name not in done:
+                print(f"round {number}: {system.name}", flush=True)
+                self.keep(list(self._of(number, system, loads, place)))
+
+    def keep(self, samples: Sequence[Sample]) -> None:
+        """Add what was measured, here and in the file."""
+        self.samples += samples
+        with self.kept.open("a") as file:
+            file.writelines(f"{json.dumps(asdict(sample))}\n" for sample in samples)
+
+    def _of(self, number: int, system: System, loads: Loads, place: Place) -> Iterator[Sample]:
+        try:
+            with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as folder:
+                own = replace(place, folder=Path(folder))
+                with system.start(own) as at:
+                    check_answers(at, own)
+                    for load, measured, cpu_s in loads.of(at, own):
+                        shout = f"FAILED REQUESTS: {load}: {measured.failures}\n"
+                        print(shout if measured.failures else "", end="", flush=True)
+                        yield Sample(
+                            system=system.name,
+                            load=load,
+                            round=number,
+                            measured=measured,
+                            cpu_s=cpu_s,
+                        )
+        except FAULTS as error:
+            reason = f"{type(error).__name__}: {error}"
+            print(f"{system.name}: {reason}", flush=True)
+            self.problems.append(Problem(system=system.name, round=number, reason=reason))
+
+
+def kept_samples(kept: Path) -> list[Sample]:
+    """Read the samples of a run that was broken off."""
+    if not kept.exists():
+        return []
+    found = [json.loads(line) for line in kept.read_text().splitlines()]
+    return [Sample(**{**one, "measured": Measured(**one["measured"])}) for one in found]
