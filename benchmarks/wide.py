@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -124,22 +125,19 @@ def _measured(folder: Path, wire: Wire, x: Array, options: argparse.Namespace) -
     with running_instance(folder / "models") as instance, _floor(folder, wire) as floor:
         if not np.array_equal(wire.ask(instance.http), x + 1):
             raise InstanceError("the edge answers wrongly")
-        systems = {
-            EDGE: (instance.http, instance.processes),
-            FLOOR: floor,
-        }
-        for number in range(1, options.rounds + 1):
-            for count in CONNECTIONS:
-                for system, (address, processes) in systems.items():
-                    before = cpu_s(processes())
-                    measured = http_load(address, wire.path, script, count, options.seconds)
-                    yield Sample(
-                        system=system,
-                        load=LOAD.format(count),
-                        round=number,
-                        measured=measured,
-                        cpu_s=spent_s(before, cpu_s(processes())),
-                    )
+        systems = {EDGE: (instance.http, instance.processes), FLOOR: floor}
+        rounds = range(1, options.rounds + 1)
+        for number, count, (system, at) in product(rounds, CONNECTIONS, systems.items()):
+            address, processes = at
+            before = cpu_s(processes())
+            measured = http_load(address, wire.path, script, count, options.seconds)
+            yield Sample(
+                system=system,
+                load=LOAD.format(count),
+                round=number,
+                measured=measured,
+                cpu_s=spent_s(before, cpu_s(processes())),
+            )
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from benchmarks.overload import ANSWERED, OpenLoop
 from serving.cli.load.summary import quantile
 
 GRPC_TIMEOUT_S: Final = 10.0
+WARM_UP_CONNECTIONS: Final = 32
 TOLERANCE: Final = 1e-5
 FRAME_HEAD_BYTES: Final = 5
 OPEN_LOOP: Final = "HTTP, open loop, {:.0f}/s"
@@ -103,6 +104,12 @@ def check_answers(at: Endpoints, place: Place) -> None:
         _compare(at.wire.name, at.wire.ask(at.http), place.answer)
     if at.grpc and not at.grpc_over_http1:  # no client speaks it: its bytes are counted under load
         _compare("gRPC", ask_grpc(at.grpc, place.request), place.answer)
+
+
+def warm_up(at: Endpoints, place: Place, seconds: float) -> None:
+    """Load a system that needs it before it is measured."""
+    script = at.wire.write_for_wrk(place.folder)
+    http_load(at.http, at.wire.path, script, WARM_UP_CONNECTIONS, seconds)
 
 
 def ask_grpc(address: str, request: Request) -> Array:

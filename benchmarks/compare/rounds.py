@@ -13,7 +13,7 @@ from typing import Final
 
 import grpc
 
-from benchmarks.compare.loads import Loads, WrongAnswerError, bare_loop, check_answers
+from benchmarks.compare.loads import Loads, WrongAnswerError, bare_loop, check_answers, warm_up
 from benchmarks.compare.systems import Place, System
 from benchmarks.instance import InstanceError
 from benchmarks.load_tools import LoadError, Measured
@@ -75,19 +75,7 @@ class Run:
     def _of(self, number: int, system: System, loads: Loads, place: Place) -> Iterator[Sample]:
         try:
             with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as folder:
-                own = replace(place, folder=Path(folder))
-                with system.start(own) as at:
-                    check_answers(at, own)
-                    for load, measured, cpu_s in loads.of(at, own):
-                        shout = f"FAILED REQUESTS: {load}: {measured.failures}\n"
-                        print(shout if measured.failures else "", end="", flush=True)
-                        yield Sample(
-                            system=system.name,
-                            load=load,
-                            round=number,
-                            measured=measured,
-                            cpu_s=cpu_s,
-                        )
+                yield from _samples(number, system, loads, replace(place, folder=Path(folder)))
         except FAULTS as error:
             reason = f"{type(error).__name__}: {error}"
             print(f"{system.name}: {reason}", flush=True)
@@ -100,3 +88,16 @@ def kept_samples(kept: Path) -> list[Sample]:
         return []
     found = [json.loads(line) for line in kept.read_text().splitlines()]
     return [Sample(**{**one, "measured": Measured(**one["measured"])}) for one in found]
+
+
+def _samples(number: int, system: System, loads: Loads, place: Place) -> Iterator[Sample]:
+    with system.start(place) as at:
+        check_answers(at, place)
+        if system.warm_up_s:
+            warm_up(at, place, system.warm_up_s)
+        for load, measured, cpu_s in loads.of(at, place):
+            if measured.failures:
+                print(f"FAILED REQUESTS: {load}: {measured.failures}", flush=True)
+            yield Sample(
+                system=system.name, load=load, round=number, measured=measured, cpu_s=cpu_s
+            )

@@ -31,6 +31,8 @@ from benchmarks.loads import Array, Request
 from benchmarks.peers.environments import python_of
 
 MAX_BATCH_ROWS: Final = 64  # as the repository's configuration says
+JIT_WARM_UP_S: Final = 10.0
+"""Java's compiler is at work until then: a call costs TorchServe three times as much at first."""
 REFERENCE_PORTS: Final = 32  # a reference may use its base port and the ones that follow
 
 
@@ -74,6 +76,8 @@ class System:
     """Its parts, and how they were set."""
     wire: str = BINARY
     """Its fastest on HTTP; empty: none."""
+    warm_up_s: float = 0.0
+    """Under load, before anything counts: beyond the second that every load begins with."""
     start: Callable[[Place], AbstractContextManager[Endpoints]]
 
 
@@ -96,6 +100,7 @@ def all_systems(reference: str) -> list[System]:
             name="TorchServe",
             about="own handler, batches of up to 64, one worker, no line of log a call",
             wire=RAW,
+            warm_up_s=JIT_WARM_UP_S,
             start=partial(_peer, "torchserve", torchserve_bytes, has_grpc=False),
         ),
         System(

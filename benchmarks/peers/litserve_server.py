@@ -16,6 +16,7 @@ from benchmarks.peers.arguments import arguments
 from benchmarks.peers.bare_loop import open_session
 
 MAX_BATCH_ROWS: Final = 64
+MAX_BATCH_WAIT_S: Final = 0.001
 
 
 class Tiny(litserve.LitAPI):  # type: ignore[misc]  # untyped here
@@ -26,7 +27,7 @@ class Tiny(litserve.LitAPI):  # type: ignore[misc]  # untyped here
     """
 
     def __init__(self, file: Path) -> None:
-        super().__init__(max_batch_size=MAX_BATCH_ROWS, batch_timeout=0)
+        super().__init__(max_batch_size=MAX_BATCH_ROWS, batch_timeout=MAX_BATCH_WAIT_S)
         self.file = file
 
     def setup(self, _: str) -> None:
