@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import psutil
@@ -17,6 +18,8 @@ STOP_LIMIT_S: Final = 20.0
 LOOK_S: Final = 0.1
 TAIL_LINES: Final = 12
 OUTPUT: Final = "output.log"
+VARIABLES: Final = MappingProxyType({"ORT_DISABLE_TELEMETRY": "1"})
+"""All engines are silent, as Bascule's are."""
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -33,7 +36,12 @@ def running(
         InstanceError: It did not become ready; with its last output.
     """
     log = folder / OUTPUT
-    environment = inherited_environment() | {"PYTHONPATH": str(ROOT), **(variables or {})}
+    environment = {
+        **inherited_environment(),
+        **VARIABLES,
+        "PYTHONPATH": str(ROOT),
+        **(variables or {}),
+    }
     with log.open("w") as output:
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=folder
