@@ -79,6 +79,8 @@ class PriorityPolicy:
     """Levels that have a policy of their own."""
     client_header: str = ""
     """Clients, told apart by this header, take turns within a level; empty: order of arrival."""
+    ageing_s: float = 0.0
+    """Each time a call has waited for so long it goes up a level; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,6 +230,7 @@ class Batcher:
         queue = self._queue
         if self._levels is not None:
             self._levels.delay_late(now_ns)
+            self._levels.raise_aged(now_ns)
         if (len(queue) == 1 and self._is_plain) or not self._runner.is_stackable:
             return Plan((next(iter(queue)),), ())
         return next_batch(queue, self._batch_limits, now_ns)

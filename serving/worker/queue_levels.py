@@ -5,12 +5,14 @@ Where the policy has clients take turns, their turns are the order in which a le
 It takes the place of the plain queue of a version whose policy has priority levels, or delays what
 waited too long; the batcher uses both alike. Where a call goes and when it is late is decided by
 two pure functions. A level that always has calls is served before a higher one whatever that one
-has waited: that is what the policy asks for.
+has waited, unless the policy lets calls age: they go up a level then, as the last that came to it,
+and count as one of it.
 """
 
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from runtimes.errors import BasculeError
@@ -82,7 +84,16 @@ class _Level:
 class LevelQueue:
     """The waiting calls of all levels, with the methods of a `deque` that a batcher needs."""
 
-    __slots__ = ("_count", "_levels", "_next_delay_ns", "_order", "_policy", "_special")
+    __slots__ = (
+        "_ageing_ns",
+        "_count",
+        "_levels",
+        "_next_delay_ns",
+        "_next_rise_ns",
+        "_order",
+        "_policy",
+        "_special",
+    )
 
     def __init__(self, policy: PriorityPolicy) -> None:
         """Start empty."""
@@ -91,12 +102,15 @@ class LevelQueue:
         self._levels: dict[int, _Level] = {}
         self._order: list[int] = []
         self._count = 0
+        self._ageing_ns = int(policy.ageing_s * NS_PER_S)
         self._next_delay_ns = 0
+        self._next_rise_ns = 0
 
     def admit(self, item: QueuedCall, now_ns: int) -> BasculeError | None:
         """Give a call its level and its times; return why it may not enter, or None."""
         item.level = level_of(self._policy, item.call.priority)
         item.delay_at_ns = 0
+        item.rise_at_ns = now_ns + self._ageing_ns if self._ageing_ns and item.level > 1 else 0
         policy = self._special.get(item.level, self._policy.default)
         waiting = len(self._levels.get(item.level, ()))
         if policy.max_calls and waiting >= policy.max_calls:
@@ -115,7 +129,9 @@ class LevelQueue:
         """Count the rows of an admitted call's kind that go first, whatever comes; rather less."""
         rows = 0
         for number in self._order:
-            if number > item.level:
+            # One that goes up among clients that take turns may come before those above it.
+            is_open = self._ageing_ns and self._policy.client_header and number < item.level
+            if number > item.level or is_open:
                 break
             level = self._levels[number]
             is_own = number == item.level
@@ -136,6 +152,24 @@ class LevelQueue:
                 else:
                     self._watch(item)
                 level.of(item).append(item)
+
+    def raise_aged(self, now_ns: int) -> None:
+        """Put what has waited for long into the level above its own."""
+        if not 0 < self._next_rise_ns <= now_ns:
+            return
+        self._next_rise_ns = 0
+        aged: list[tuple[int, int, QueuedCall]] = []
+        for item in self:
+            if not 0 < item.rise_at_ns <= now_ns:
+                self._watch(item)
+                continue
+            steps = min(item.level - 1, 1 + (now_ns - item.rise_at_ns) // self._ageing_ns)
+            aged.append((item.rise_at_ns + (steps - 1) * self._ageing_ns, steps, item))
+        for came_ns, steps, item in sorted(aged, key=itemgetter(0)):
+            self.remove(item)
+            item.level -= steps
+            item.rise_at_ns = came_ns + self._ageing_ns if item.level > 1 else 0
+            self.append(item)
 
     def append(self, item: QueuedCall) -> None:
         """Let an admitted call wait, as the last of its level."""
@@ -183,6 +217,7 @@ class LevelQueue:
         self._order.clear()
         self._count = 0
         self._next_delay_ns = 0
+        self._next_rise_ns = 0
 
     def __len__(self) -> int:
         """Count the waiting calls."""
@@ -218,6 +253,9 @@ class LevelQueue:
         due_ns = item.delay_at_ns
         if due_ns > 0 and not 0 < self._next_delay_ns <= due_ns:
             self._next_delay_ns = due_ns
+        rise_ns = item.rise_at_ns
+        if rise_ns and not 0 < self._next_rise_ns <= rise_ns:
+            self._next_rise_ns = rise_ns
 
 
 def _after(now_ns: int, span_ns: int) -> int:

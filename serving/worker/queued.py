@@ -25,6 +25,7 @@ class QueuedCall(ABC):
         "has_grpc_deadline",
         "is_gone",
         "level",
+        "rise_at_ns",
         "rows",
         "size_bytes",
         "stack_key",
@@ -44,6 +45,8 @@ class QueuedCall(ABC):
     """Priority level; set only where the version has levels, as is `delay_at_ns`."""
     delay_at_ns: int
     """When it goes behind the calls of its level that are on time; 0: never."""
+    rise_at_ns: int
+    """When it goes up a level; 0: never."""
     is_gone: bool
     """The client left: nobody wants the result."""
     prediction_id: str

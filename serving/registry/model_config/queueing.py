@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from protos.generated import model_config_pb2 as pb
 from runtimes.errors import InvalidArgumentError
-from serving.registry.policies.fairness_policy import client_header
+from serving.registry.policies.fairness_policy import ageing_s, client_header
 from serving.registry.version import LevelPolicy, PriorityPolicy, QueuePolicy, TimeoutAction
 
 US_PER_S = 1_000_000
@@ -41,12 +41,13 @@ def queue_policy(
         max_queue_calls=queue.max_queue_size,
         default_timeout_s=queue.default_timeout_microseconds / US_PER_S,
     )
+    ageing = ageing_s(parameters, batching.priority_levels)
     priorities = _priorities(batching, client_header(parameters))
     if priorities is None:
         return plain
     return replace(
         plain,
-        priorities=priorities,
+        priorities=replace(priorities, ageing_s=ageing),
         default_timeout_s=0.0,  # each level has its own
         max_queue_calls=0,  # and so it has this
     )

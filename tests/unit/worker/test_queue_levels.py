@@ -1,6 +1,7 @@
 """Priorities and queue policies: who goes first, who is late, and that nobody is lost."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -125,6 +126,41 @@ def test_a_level_has_a_bound_of_its_own() -> None:
     bench.batcher.cancel(refused)
     assert order(bench) == [1.0, 2.0]
     assert bench.counted().failures[FailureReason.REJECTED] == 1
+
+
+def test_without_ageing_a_level_waits_for_those_before_it() -> None:
+    """As Triton has it: level 1 goes first, whatever level 3 has waited."""
+    bench = Bench(max_rows=1, priorities=THREE)
+    busy(bench)
+    bench.submit(HeldCall(3.0, priority=3))
+    bench.loop.pass_time(3600)
+    bench.submit(HeldCall(1.0, priority=1))
+    assert order(bench) == [1.0, 3.0]
+
+
+def test_ageing_ends_the_wait_for_calls_that_keep_coming() -> None:
+    """A call goes up a level each time, behind those that are there; nothing overtakes it then."""
+    bench = Bench(max_rows=1, priorities=replace(THREE, ageing_s=1.0))
+    busy(bench)
+    bench.submit(HeldCall(3.0, priority=3), HeldCall(2.0, priority=2))
+    bench.loop.pass_time(1.5)
+    bench.submit(HeldCall(1.0, priority=1), HeldCall(2.5, priority=2))
+    bench.loop.pass_time(1.0)
+    bench.submit(HeldCall(1.5, priority=1))
+    assert order(bench) == [1.0, 1.5, 2.0, 3.0, 2.5]
+
+
+def test_a_call_that_has_gone_up_can_leave() -> None:
+    """It is found in the level where it is."""
+    bench = Bench(max_rows=1, priorities=replace(THREE, ageing_s=1.0))
+    busy(bench)
+    gone = HeldCall(3.0, priority=3)
+    bench.submit(gone, HeldCall(2.0, priority=2))
+    bench.loop.pass_time(1.5)
+    bench.executor.work()
+    bench.batcher.cancel(gone)
+    assert order(bench) == [2.0]
+    assert bench.batcher.queued_rows == 0
 
 
 def test_a_plain_queue_can_be_bounded_in_calls() -> None:

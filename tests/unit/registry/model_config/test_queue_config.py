@@ -105,3 +105,33 @@ def test_a_rate_limiter_is_told_of_as_without_effect() -> None:
       instance_group { count: 1 rate_limiter { resources { name: "R" count: 4 } priority: 2 } }
     """
     assert "instance_group rate_limiter" in parse_config(text, model="m").policy.ignored
+
+
+def ageing(text: str) -> str:
+    """Return the parameter."""
+    return (
+        f'parameters {{ key: "priority_ageing_microseconds" value {{ string_value: "{text}" }} }}'
+    )
+
+
+def test_ageing_is_off_unless_it_is_asked_for() -> None:
+    """Levels are strict by default, as Triton's are."""
+    strict, aged = queue(LEVELS).priorities, queue(LEVELS + ageing("2500000")).priorities
+    assert strict is not None
+    assert aged is not None
+    assert (strict.ageing_s, aged.ageing_s) == (0.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LEVELS + ageing("2s"), "is '2s': a number from 0"),
+        (LEVELS + ageing("86400000001"), "(a day) is expected"),
+        (ageing("5"), "no priority level to go up to"),
+    ],
+)
+def test_ageing_that_cannot_be_is_refused(text: str, words: str) -> None:
+    """With what would be right."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        queue(text)
+    assert words in str(caught.value)
