@@ -18,7 +18,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from benchmarks.compare.processes import cpu_s, spent_s
-from benchmarks.compare.required import GRPC, HTTP
+from benchmarks.compare.required import GRPC, HTTP, OPEN_LOOP
 from benchmarks.compare.systems import Endpoints, Place
 from benchmarks.compare.wires import BINARY
 from benchmarks.load_tools import GRPC_PATH, Measured, grpc_load, http_load
@@ -30,7 +30,6 @@ GRPC_TIMEOUT_S: Final = 10.0
 WARM_UP_CONNECTIONS: Final = 32
 TOLERANCE: Final = 1e-5
 FRAME_HEAD_BYTES: Final = 5
-OPEN_LOOP: Final = "HTTP, open loop, {:.0f}/s"
 
 
 Measure = Callable[[], Measured]

@@ -26,7 +26,7 @@ def page(
     lines = [f"# {title}", "", *machine_lines(), ""]
     lines += [*_required_lines(found), ""]
     lines += [*_system_lines(systems), ""]
-    lines += ["## All loads", "", "![requests/s](compare.svg)", "", *markdown_rows(table, EDGE), ""]
+    lines += ["## All loads", "", "![all loads](compare.svg)", "", *markdown_rows(table, EDGE), ""]
     lines += [*_budget_lines(budgets), ""]
     lines += [*_problem_lines(problems), ""]
     lines += ["More work, more bytes: [throughput.md](throughput.md), [wide.md](wide.md)."]

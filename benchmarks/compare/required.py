@@ -12,6 +12,7 @@ from benchmarks.report import Sample
 
 EDGE: Final = "edge"
 HTTP: Final = "HTTP, {} connections"
+OPEN_LOOP: Final = "HTTP, open loop, {:.0f}/s"
 GRPC: Final = "gRPC, {} connections, {} streams each"
 
 
