@@ -13,7 +13,7 @@ from rich.text import Text
 
 from runtimes.contract import TensorSpec
 from runtimes.findings import Finding, Severity
-from serving.edge.control import ClusterStatus
+from serving.edge.control import ClusterStatus, ScaleStatus
 from serving.monitor.environment.records import Issue
 from serving.monitor.environment.telling import sentence
 
@@ -74,6 +74,7 @@ def status_view(status: ClusterStatus) -> RenderableType:
         _headline(status),
         _versions(status),
         *_reasons(status),
+        *(_scaled(scale) for scale in status.scales),
         *environment_lines(status.environment),
         _workers(status),
         _edges(status),
@@ -138,6 +139,15 @@ def _reasons(status: ClusterStatus) -> list[Text]:
 def environment_lines(issues: Sequence[Issue]) -> list[Text]:
     """Return what is wrong with the environments of workers, a line each."""
     return [Text.assemble(("environment", "yellow"), f": {sentence(one)}") for one in issues]
+
+
+def _scaled(scale: ScaleStatus) -> Text:
+    """Say how many workers a version has, and why."""
+    changed = "" if scale.cause == "start" else f", last changed by: {scale.cause}"
+    return Text(
+        f"{scale.model}:{scale.version}: {scale.ready} of {scale.wanted} workers "
+        f"({scale.min_replicas} to {scale.max_replicas}{changed})"
+    )
 
 
 def _word(found: Finding) -> str:

@@ -3,7 +3,8 @@
 What pools should be, and which are about to end, is kept in `run/pools.json`, written before Serve
 is asked for anything: after one that was killed, a controller finds there what runs, asks for
 nothing twice and ends what the other was ending. Versions travel by the boards' channel; Serve
-hears of a pool only when it is new or its replica count changed.
+hears of a pool only when it is new or its replica count changed. An application of Serve has one
+replica at least: a pool that shall have none has no application, until it shall have some.
 """
 
 import asyncio
@@ -87,7 +88,7 @@ class RayPools:
 
     @property
     def ending(self) -> frozenset[str]:
-        """Pools that are not gone yet: another one must not have the name of one of them."""
+        """Pools that are not gone yet: no new one must have the name of one of them."""
         return frozenset(self._ending)
 
     async def recall(self) -> Mapping[str, PoolSpec]:
@@ -167,14 +168,17 @@ class RayPools:
         async with asyncio.TaskGroup() as group:
             for pool in self._ending:
                 group.create_task(self._end(pool))
-            await self._carry()
+            await self._carry(group)
 
-    async def _carry(self) -> None:
+    async def _carry(self, group: asyncio.TaskGroup) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             async with self._serve_lock:
+                resting = self._rest()
                 await self._save()
+                for pool in resting:
+                    group.create_task(self._end(pool))
                 await self._deploy()
             if not self._wake.is_set():
                 self._idle.set()
@@ -190,11 +194,23 @@ class RayPools:
         saved = _SavedPools(pools=tuple(self._specs.values()), ending=tuple(sorted(self._ending)))
         await asyncio.to_thread(self._write, saved)
 
+    def _rest(self) -> list[str]:
+        """Note which applications end although their pools stay: they shall have no replica."""
+        resting = [
+            spec.pool
+            for spec in self._specs.values()
+            if spec.replica_count == 0 and self._deployed.pop(spec.pool, None) is not None
+        ]
+        self._ending.update(resting)
+        self._is_saved &= not resting
+        return resting
+
     async def _deploy(self) -> None:
         due = [
             spec
             for spec in self._specs.values()
-            if self._deployed.get(spec.pool) != spec.replica_count
+            if self._deployed.get(spec.pool, 0) != spec.replica_count
+            and spec.pool not in self._ending  # it is deployed again when its end is over
         ]
         if not due:
             return

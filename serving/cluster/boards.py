@@ -261,7 +261,7 @@ def _key(report: DriftReport) -> VersionKey:
 
 def _steady(state: WorkerState) -> WorkerState:
     """The report without what always changes: memory and counters alone are no news."""
-    return replace(state, rss_bytes=0, comparisons=(), traffic=(), drift=(), vitals=())
+    return replace(state, rss_bytes=0, comparisons=(), traffic=(), drift=(), vitals=(), loads=())
 
 
 class EdgeBoard:

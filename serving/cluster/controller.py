@@ -125,6 +125,10 @@ class ControllerReplica:
         """Return everything that `bascule status` shows."""
         return portable_status(await (await self._started()).status())
 
+    async def wake(self, model: str, version: int) -> None:
+        """Have a worker started for a version that has none."""
+        await (await self._started()).wake(model, version)
+
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load or reload a model of the repository."""
         await (await self._started()).load(model, override)

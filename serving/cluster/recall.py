@@ -97,13 +97,18 @@ def accepted_versions(memory: Memory) -> tuple[VersionSpec, ...]:
 def _pool(spec: PoolSpec) -> Pool:
     shape = PoolShape(
         dedicated=spec.dedicated,
-        replica_count=spec.replica_count,
+        replica_count=0 if spec.scaled else spec.replica_count,
+        scaled=spec.scaled,
         gpu_count=spec.gpu_count,
         profile=spec.profile,
         lock_file=spec.lock_file,
         group=spec.group,
     )
-    return Pool(shape=shape, versions={version.key: version for version in spec.versions})
+    return Pool(
+        shape=shape,
+        worker_count=spec.replica_count,
+        versions={version.key: version for version in spec.versions},
+    )
 
 
 def _number(pool: str) -> int:

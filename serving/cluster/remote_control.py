@@ -48,6 +48,10 @@ class RemoteControl:
         """Return everything that `bascule status` shows."""
         return await answered(self._controller().status.remote(), STATUS_LIMIT_S)
 
+    async def wake(self, model: str, version: int) -> None:
+        """Have a worker started for a version that has none."""
+        await answered(self._controller().wake.remote(model, version), STATUS_LIMIT_S)
+
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load or reload a model of the repository."""
         await answered(self._controller().load.remote(model, override), CHANGE_LIMIT_S)

@@ -100,6 +100,23 @@ class EdgeStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleStatus:
+    """A version whose number of workers follows its calls, for operators."""
+
+    model: str
+    version: int
+    min_replicas: int
+    max_replicas: int
+    wanted: int
+    """Workers that it shall have now."""
+    ready: int
+    cause: str
+    """Why `wanted` changed last (`serving.rollout.scaling.Cause`)."""
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """How often it changed, by cause, since the controller started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterStatus:
     """Everything that `bascule status` shows."""
 
@@ -125,6 +142,8 @@ class ClusterStatus:
     """How many issues of each kind were told of since the controller started."""
     labels: tuple[LabelSummary, ...] = ()
     """What labels say of versions, as far as the controller's node can read them."""
+    scales: tuple[ScaleStatus, ...] = ()
+    """Versions whose number of workers follows their calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +281,9 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
 
     async def status(self) -> ClusterStatus:
         """Everything that `bascule status` shows."""
+
+    async def wake(self, model: str, version: int) -> None:
+        """Have a worker started for a version that has none; returns at once, routes follow."""
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load a model of the repository (explicit mode), or reload it when its files changed.

@@ -18,6 +18,7 @@ from serving.edge.load_parameters import load_override, refuse_unknown
 from serving.edge.protocol_settings import LogValue, ProtocolSettings, TraceValue
 from serving.edge.regions import RegionBook
 from serving.edge.routes import WorkerAddress
+from serving.edge.sleepers import Sleepers
 from serving.edge.worker_settings import WorkerSettings
 from serving.errors import DrainingError, NotFoundError, NotReadyError
 from serving.ids import MODEL_NAME, RESERVED_MODEL_NAMES, VersionKey
@@ -77,6 +78,7 @@ class Desk:
         self.totals = Totals()
         self._counting = asyncio.Lock()
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
+        self.sleepers = Sleepers(control, lambda: self.snapshot)
         self._node = node
 
     @property

@@ -19,6 +19,7 @@ from serving.clock import Clock, SystemClock
 from serving.edge import haproxy_process, snapshot_file
 from serving.edge.admin_api import admin_app
 from serving.edge.alarm_calls import alarm_calls
+from serving.edge.call_relay import CallRelay
 from serving.edge.control import Control, EdgeStatus, Snapshot
 from serving.edge.desk import Desk
 from serving.edge.drift_call import drift_calls
@@ -157,6 +158,7 @@ class Edge:
             await self._peers.hear(snapshot)
             await self._keeper.change(wanted)
             self._desk.snapshot = snapshot
+            await self._desk.sleepers.hear()
             return table.revision
 
     def status(self) -> EdgeStatus:
@@ -241,6 +243,7 @@ class Edge:
                     self._desk,
                     metrics.render,
                     generator,
+                    CallRelay(self._folder / HTTP_SOCKET),
                     max_request_bytes=self._settings.max_request_bytes,
                 ),
                 run / FRONT_DESK_SOCKET,

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import lookup
+from serving.edge.call_relay import CallRelay
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
@@ -26,6 +27,7 @@ from serving.edge.json_body import MAX_BODY_BYTES, BodyRoom, json_object
 from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
+from serving.edge.sleepers import sleeper
 from serving.edge.trace_context import trace_context
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
@@ -45,6 +47,7 @@ def front_desk_app(
     desk: Desk,
     metrics: Callable[[], Awaitable[bytes]],
     generator: GenerateRelay,
+    relay: CallRelay,
     *,
     max_request_bytes: int = MAX_BODY_BYTES,
 ) -> Starlette:
@@ -54,6 +57,7 @@ def front_desk_app(
         desk: What is answered.
         metrics: Renders the node's metrics.
         generator: Makes infer calls of `generate` calls.
+        relay: Sends infer calls into the edge again that waited for a worker.
         max_request_bytes: The largest body that is read.
     """
     http = _HttpDesk(desk, generator, BodyRoom(max_body_bytes=max_request_bytes))
@@ -78,8 +82,7 @@ def front_desk_app(
         ("POST", "/v2/repository/{repository}/models/{model}/load", http.other_repository),
         ("POST", "/v2/repository/{repository}/models/{model}/unload", http.other_repository),
     ]
-    table += region_routes(desk.regions, http.room)
-    table += label_routes(desk, http.room)
+    table += [*region_routes(desk.regions, http.room), *label_routes(desk, http.room)]
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         table += [
             ("GET", model, http.model_metadata),
@@ -94,7 +97,7 @@ def front_desk_app(
     app = Starlette(
         routes=[
             Route(path, _answered(endpoint), methods=methods.split())
-            for methods, path, endpoint in table
+            for methods, path, endpoint in (*table, *_asleep_infer(desk, relay))
         ],
         exception_handlers={HTTPException: _refuse_route},
     )
@@ -232,6 +235,20 @@ class _HttpDesk:
             coding=request.headers.get("content-encoding", ""),
             traced=trace_context(request.headers.items()),
         )
+
+
+def _asleep_infer(desk: Desk, relay: CallRelay) -> list[tuple[str, str, Endpoint]]:
+    """Answer the infer calls that have to wait for a worker; all others never come here."""
+
+    async def infer(request: Request) -> Response:
+        key = sleeper(request.headers.items())
+        if key is None:
+            raise NotFoundError(refusals.NOT_FOUND)
+        await desk.sleepers.until_awake(key)
+        return await relay.ask(request)
+
+    model = "/v2/models/{model}"
+    return [("POST", f"{each}/infer", infer) for each in (model, model + "/versions/{version}")]
 
 
 def _asked(request: Request) -> tuple[str, int | None]:

@@ -83,6 +83,7 @@ class FrontDeskGrpc:
             f"/{SERVICE}/ModelInfer",
             min(max_inflated_bytes, max_request_bytes),
             MessageRoom(),
+            desk.sleepers,
         )
         self._server.add_generic_rpc_handlers(_handlers(desk, calls))
         self._server.add_insecure_port(f"unix:{quote(str(path))}")

@@ -5,24 +5,44 @@ their size becomes. Here that is done in a thread, up to the limit of a request.
 """
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 
 from runtimes.errors import BasculeError
 from serving.edge.message_room import MessageRoom
+from serving.edge.sleepers import WOKEN_HEADER, Sleepers, sleeper
 from serving.edge.trace_context import trace_context
 from serving.errors import WIRE
 from serving.wire import coding
 
+WOKEN: Final = MappingProxyType({WOKEN_HEADER: "1"})
 STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class InferRelay:
     """Sends serialized infer calls into the edge again."""
 
-    def __init__(self, channel: Any, path: str, max_bytes: int, room: MessageRoom) -> None:  # noqa: ANN401  untyped
-        """Call a gRPC method; messages may inflate to so many bytes, and are counted in a room."""
+    def __init__(
+        self,
+        channel: Any,  # noqa: ANN401  untyped
+        path: str,
+        max_bytes: int,
+        room: MessageRoom,
+        sleepers: Sleepers,
+    ) -> None:
+        """Call a gRPC method.
+
+        Args:
+            channel: To the edge.
+            path: The method's.
+            max_bytes: What a message may inflate to.
+            room: Where messages are counted.
+            sleepers: Where calls wait for versions without a worker.
+        """
+        self._sleepers = sleepers
         self._call = channel.unary_unary(path)
         self._max_bytes = max_bytes
         self.room = room
@@ -30,8 +50,13 @@ class InferRelay:
     async def infer(self, request: bytes, context: Any) -> bytes:  # noqa: ANN401  as above
         """Answer a unary call."""
         try:
-            message = await self.inflated(request)
-            reply = await self._counted(message, context)
+            key = sleeper(context.invocation_metadata() or ())
+            if key is None:
+                message = await self.inflated(request)
+                reply = await self._counted(message, context)
+            else:  # HAProxy has read it, so it is not packed, and its size was counted as it came
+                await self._sleepers.until_awake(key)
+                reply = await self.call(request, context, WOKEN)
         except BasculeError as error:
             await context.abort(STATUS[WIRE[error.code].grpc], error.message)
             raise
@@ -50,15 +75,26 @@ class InferRelay:
         finally:
             self.room.give(len(message))
 
-    async def call(self, message: bytes, context: Any) -> bytes:  # noqa: ANN401  as above
+    async def call(
+        self,
+        message: bytes,
+        context: Any,  # noqa: ANN401  as above
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         """Send one call, which has as long as the one that it came in by.
+
+        Args:
+            message: As it is sent.
+            context: Of the call that it came in by.
+            more: Metadata besides its trace context.
 
         Raises:
             grpc.aio.AioRpcError: It failed, with the status that its caller shall see.
         """
-        traced = tuple(trace_context(context.invocation_metadata() or ()).items())
+        traced = trace_context(context.invocation_metadata() or ())
+        metadata = (*traced.items(), *more.items())
         reply: bytes = await self._call(
-            message, timeout=context.time_remaining(), metadata=traced or None
+            message, timeout=context.time_remaining(), metadata=metadata or None
         )
         return reply
 

@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import quote
 
 from serving.edge.haproxy_config import (
+    ASLEEP,
     LIVE_MAP,
     NOTHING_READY,
     SERVER_OPTIONS,
@@ -253,6 +254,8 @@ def _target(table: RouteTable, slots: Mapping[str, str], key: VersionKey) -> str
     route = table.versions.get(key)
     if route is None or route.pool is None:
         return f"{WAITING}|{key.version}"
+    if route.asleep:
+        return f"{ASLEEP}|{key.version}"
     return f"{slots[route.pool]}|{key.version}"
 
 
@@ -263,7 +266,7 @@ def _live_target(table: RouteTable, slots: Mapping[str, str], model: str, route:
     if route.candidate is None or route.candidate_share <= 0:
         return live
     candidate = _target(table, slots, VersionKey(model, route.candidate))
-    if candidate.startswith(WAITING):
+    if candidate.startswith((WAITING, ASLEEP)):
         return live
     key = f"|{route.sticky_by}" if route.sticky_by else ""
     return f"{live}|{route.candidate_share}|{candidate}{key}"

@@ -11,10 +11,11 @@ A call's way through it::
     header bascule-version: VERSION,  backend SLOT
 
 In the maps `wait` in place of a slot means that nothing can answer: `wait|3` is version 3, not
-ready, and `none|none` a model without a ready version. Keys are percent-encoded because HAProxy's
-maps split at blanks, and its `url_enc` writes exactly what `urllib.parse.quote(name, safe="")`
-writes. All paths are relative to HAProxy's working folder, so no path of the machine needs quoting,
-and none can be too long.
+ready, and `none|none` a model without a ready version. `asleep|3` is a version that gets a worker
+when it is called: the front desk lets its calls wait, and sends them in again. Keys are
+percent-encoded because HAProxy's maps split at blanks, and its `url_enc` writes exactly what
+`urllib.parse.quote(name, safe="")` writes. All paths are relative to HAProxy's working folder, so
+no path of the machine needs quoting, and none can be too long.
 
 Every reply that HAProxy makes itself is JSON on HTTP and a header-only reply with `grpc-status` on
 gRPC: that is why each protocol has its own frontend. Either port takes both protocols all the same;
@@ -33,6 +34,7 @@ from serving.edge.haproxy_log import AccessLog, log_lines, log_target
 from serving.edge.haproxy_replies import grpc_fault, grpc_faults, grpc_reply, json_reply
 from serving.edge.message_room import SIZE_HEADER
 from serving.edge.routes import SHARE_SCALE
+from serving.edge.sleepers import MODEL_HEADER, VERSION_HEADER
 from serving.settings import HostPort
 from serving.wire import refusals
 from serving.wire.peer_table import HANDED_ON_HEADER
@@ -45,6 +47,7 @@ VERSIONS_MAP: Final = "versions.map"
 LIVE_MAP: Final = "live.map"
 WAITING: Final = "wait"
 NOTHING_READY: Final = "none|none"
+ASLEEP: Final = "asleep"
 BUFFER_BYTES: Final = 32_768
 GRPC_PREFIXES: Final = "/inference. /grpc."
 GRPC_CONTENT: Final = "{ req.hdr(content-type) -m beg application/grpc }"
@@ -240,7 +243,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     http-request unset-var(txn.v) if {{ var(txn.v) -m len 0 }}
     http-request {grpc_reply(Code.INVALID_ARGUMENT, below_one)} if versioned below_one
     http-request {grpc_reply(Code.INVALID_ARGUMENT, unparsable)} if versioned !number
-{_routing(layout.sticky_headers)}
+{_routing(layout.sticky_headers, f"http-request set-header {SIZE_HEADER} %[{GRPC_SIZE}] if asleep")}
     http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MODEL_NAME)} if infer !names_model
 {_lines(f"http-request {grpc_reply(f.code, f.text)} if {f.condition}" for f in failures)}
 
@@ -290,11 +293,17 @@ def _acls() -> str:
     acl known_model var(txn.m),map({LIVE_MAP}) -m found
     acl has_entry var(txn.r) -m found
     acl nothing_ready var(txn.r) -m str {NOTHING_READY}
-    acl routed var(txn.slot) -m beg s"""
+    acl routed var(txn.slot) -m beg s
+    acl asleep var(txn.slot) -m str {ASLEEP}"""
 
 
-def _routing(sticky_headers: Iterable[str]) -> str:
-    """From name and version to the slot, and the header that tells the worker the version."""
+def _routing(sticky_headers: Iterable[str], *of_asleep: str) -> str:
+    """From name and version to the slot, and the header that says the version.
+
+    Args:
+        sticky_headers: Headers whose value may decide between live and candidate.
+        of_asleep: What else is done with a call that has to wait for a worker.
+    """
     keys = "\n".join(
         f"    http-request set-var(txn.key) req.hdr({header}) if has_candidate "
         f"{{ var(txn.r),field(6,|) -m str {header} }}"
@@ -314,9 +323,11 @@ def _routing(sticky_headers: Iterable[str]) -> str:
     http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate !has_key candidate_wins up
     http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_key key_wins up
     http-request set-var(txn.slot) var(txn.r),field(1,|)
-    http-request set-header bascule-version %[var(txn.r),field(2,|)] if routed
+    http-request set-header {VERSION_HEADER} %[var(txn.r),field(2,|)] if routed or asleep
     http-request del-header {HANDED_ON_HEADER} if routed  # workers say that to each other
-    http-request allow if routed"""
+    http-request set-header {MODEL_HEADER} %[var(txn.m)] if asleep
+{_lines(of_asleep)}
+    http-request allow if routed or asleep"""
 
 
 @dataclass(frozen=True, slots=True)

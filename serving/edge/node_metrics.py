@@ -89,6 +89,7 @@ class NodeMetrics:
             *pools.result(),
             *_worker_samples(status.result()),
             *_event_samples(status.result()),
+            *_scale_samples(status.result()),
             *drift_samples(drift.result()),
             *_environment_samples(status.result()),
             *_label_samples(status.result(), self._desk),
@@ -163,6 +164,15 @@ def _event_samples(status: ClusterStatus | None) -> Iterator[Sample]:
         yield Sample(catalogue.EVENTS, tally.delivered, (receiver, "DELIVERED"))
         yield Sample(catalogue.EVENTS, tally.pending, (receiver, "PENDING"))
         yield Sample(catalogue.EVENTS, tally.dead, (receiver, "DEAD"))
+
+
+def _scale_samples(status: ClusterStatus | None) -> Iterator[Sample]:
+    for scale in status.scales if status is not None else ():
+        labels = (scale.model, str(scale.version))
+        yield Sample(catalogue.SCALE_WANTED, scale.wanted, labels)
+        yield Sample(catalogue.SCALE_READY, scale.ready, labels)
+        for cause, count in scale.changes.items():
+            yield Sample(catalogue.SCALE_CHANGES, count, (*labels, cause))
 
 
 def _pids(status: ClusterStatus | None, node: str) -> dict[int, str]:

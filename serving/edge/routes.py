@@ -39,6 +39,8 @@ class VersionRoute:
     pool: str | None
     reason: str = ""
     """Why there is no pool: shown by metadata and status."""
+    asleep: bool = False
+    """The pool has no worker that answers and gets one for a call: calls wait at the front desk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class _StoredRoute:
     version: int
     pool: str | None
     reason: str
+    asleep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def encode(memory: Remembered) -> bytes:
             slots=dict(memory.slots),
             pools=dict(table.pools),
             routes=tuple(
-                _StoredRoute(key.model, key.version, route.pool, route.reason)
+                _StoredRoute(key.model, key.version, route.pool, route.reason, route.asleep)
                 for key, route in table.versions.items()
             ),
             live=dict(table.live),
@@ -79,7 +80,9 @@ def decode(text: bytes) -> Remembered | None:
         revision=stored.revision,
         pools=stored.pools,
         versions={
-            VersionKey(route.model, route.version): VersionRoute(route.pool, route.reason)
+            VersionKey(route.model, route.version): VersionRoute(
+                route.pool, route.reason, route.asleep
+            )
             for route in stored.routes
         },
         live=stored.live,

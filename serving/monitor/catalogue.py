@@ -257,6 +257,27 @@ MONITOR_SKIPPED: Final = of_version(
     when=When.DRIFT,
 )
 
+SCALE_WANTED: Final = of_version(
+    "bascule_scale_wanted_replicas",
+    "gauge",
+    "Workers that a scaled version shall have",
+    when=When.SCALED,
+)
+SCALE_READY: Final = of_version(
+    "bascule_scale_ready_replicas",
+    "gauge",
+    "Workers of a scaled version that answer",
+    when=When.SCALED,
+)
+SCALE_CHANGES: Final = of_version(
+    "bascule_scale_changes_total",
+    "counter",
+    "Changes of the number of workers that a scaled version shall have, by cause: calls, busy, "
+    "latency, low, idle, first_call, bounds",
+    "cause",
+    when=When.SCALED,
+)
+
 VERSIONS_BY_STATE: Final = MetricSpec(
     name="bascule_versions", kind="gauge", help="Model versions by state", labels=("state",)
 )

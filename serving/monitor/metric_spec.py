@@ -33,6 +33,7 @@ class When(StrEnum):
     DRIFT = "where a version has a drift monitor"
     LABELS = "where labels have come for a version's predictions"
     FINDING = "where preflight noticed something of a version"
+    SCALED = "for each version whose number of workers follows its calls"
     RECEIVER = "where receivers of events are named"
     KERNEL = "where the kernel counts it"
     GPU = "where there is an NVIDIA GPU that says it"

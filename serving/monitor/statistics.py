@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from runtimes.errors import BasculeError
 from serving.ids import VersionKey
+from serving.monitor.load import VersionLoad
 from serving.monitor.log_counts import LogCounts, LogTally
 from serving.monitor.quality.report import QualityReport, merged
 from serving.monitor.stages import HTTP, StageTimes, merged_stages
@@ -329,6 +330,27 @@ class StatisticsRecorder:
         """Count an answered call that the cache did not know, and what the cache took of it."""
         self._miss_count += 1
         self._miss_ns += duration_ns
+
+    def load(self, *, now_ns: int, waiting_count: int) -> VersionLoad:
+        """Return how much there is to do: less than `snapshot`, and asked for more often.
+
+        Args:
+            now_ns: The monotonic clock now.
+            waiting_count: Calls that wait in the version's queue.
+        """
+        batches = self._batches.values()
+        calls = self.traffic.calls(self._key, now_ns)
+        return VersionLoad(
+            model=self._key.model,
+            version=self._key.version,
+            began_ns=calls.began_ns,
+            at_ns=now_ns,
+            waiting_count=waiting_count,
+            answered_count=calls.counted.answered_count,
+            present_ns=self._success_ns,
+            busy_ns=sum(sums.input_ns + sums.infer_ns + sums.output_ns for sums in batches),
+            latency_counts=calls.counted.latency_counts,
+        )
 
     def snapshot(self, *, now_ns: int, now_ms: int, pending_count: int) -> VersionStatistics:
         """Return the counters as they are.

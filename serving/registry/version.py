@@ -24,6 +24,7 @@ from serving.registry.file_digests import FileDigest
 from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
 from serving.registry.policies.label_policy import NOTHING_SAID, LabelPolicy
 from serving.registry.policies.log_policy import UNSAID, LogPolicy
+from serving.registry.policies.scaling_policy import ScalingPolicy
 from serving.registry.policies.sequence_policy import SequencePolicy
 
 WARMUP_FOLDER: Final = "warmup"
@@ -149,6 +150,9 @@ class ServingPolicy:
     response_cache: bool = False
     """Answers are kept by what was asked, within the worker's bound."""
     replica_count: int = 1
+    """Workers; where they are as many as calls ask for (`scaling`), how many at most."""
+    scaling: ScalingPolicy | None = None
+    """How many workers there are, by how much it is called; None: `replica_count`, always."""
     device: str = "cpu"
     """`cpu` or `cuda`; a replica that was given devices counts them from 0."""
     threads: int = 0

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
 from runtimes.errors import ModelLoadError
+from runtimes.threads import available_cpus
 from serving.edge.control import (
     ANONYMOUS,
     Asked,
@@ -48,7 +50,10 @@ class Controller(RolloutOperations):
             settings: The instance's settings.
             mode: `standalone` or `ray`, for status.
         """
-        loop = ControlLoop(ports, limits_of(settings), repository_poll_s=settings.repository_poll_s)
+        # Here all workers are on this node's CPUs; on Ray nobody knows which nodes will come.
+        workers = available_cpus() if mode == "standalone" else 0
+        limits = replace(limits_of(settings), scaled_workers=workers)
+        loop = ControlLoop(ports, limits, repository_poll_s=settings.repository_poll_s)
         super().__init__(loop, ports, settings.sticky_headers)
         self._ports = ports
         self._settings = settings
@@ -112,6 +117,7 @@ class Controller(RolloutOperations):
             metrics=str(self._settings.metrics),
             environment=() if book is None else book.standing,
             environment_counts={} if book is None else book.counts,
+            scales=self.loop.scales(),
             labels=() if self._ports.labels is None else self._ports.labels.summaries,
             events={} if self._ports.courier is None else dict(self._ports.courier.tallies),
         )
@@ -143,6 +149,10 @@ class Controller(RolloutOperations):
             NotFoundError: No version of it is served.
         """
         return await self._watching.self_test(model)
+
+    async def wake(self, model: str, version: int) -> None:
+        """Have a worker started for a version that has none; returns at once, routes follow."""
+        self.loop.wake(VersionKey(model, version))
 
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Load a model of the repository, or reload it when its files changed.

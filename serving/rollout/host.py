@@ -34,6 +34,7 @@ from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.drift.link import DriftLink
 from serving.rollout.forked_child import fork
 from serving.rollout.host_watch import HostWatch, WorkerView
+from serving.rollout.load_link import LoadLink
 from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
@@ -127,6 +128,7 @@ class WorkerHost:
         """What the worker copies and compares."""
         self.drift = DriftLink()
         self.vitals = VitalsLink()
+        self.loads = LoadLink()
         self._state = WorkerState(
             address=launch.address,
             pool=launch.pool,
@@ -150,11 +152,13 @@ class WorkerHost:
             comparisons=self.mirrors.comparisons,
             drift=self.drift.reports,
             vitals=self.vitals.found,
+            loads=self.loads.found,
         )
 
     def set_versions(self, specs: Sequence[VersionSpec]) -> None:
         """Say what the worker shall host from now on; returns at once."""
         self._wanted = {spec.key: spec for spec in specs}
+        self.loads.is_wanted = any(spec.policy.scaling is not None for spec in specs)
         for key, spec in self._wanted.items():
             said = self._hosted.get(key)
             if said is None or said.state is not VersionState.READY:
@@ -243,6 +247,7 @@ class WorkerHost:
                 group.create_task(self.mirrors.run(http)),
                 group.create_task(self.drift.run(http)),
                 group.create_task(self.vitals.run(http)),
+                group.create_task(self.loads.run(http)),
                 group.create_task(self._watch_health(http, child)),
                 group.create_task(self._watch_gpus(child)),
                 group.create_task(self._stop_when_wanted(child)),

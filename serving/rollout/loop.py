@@ -16,19 +16,20 @@ from typing import Final, TypeVar
 
 import structlog
 
-from runtimes.errors import BasculeError
-from serving.edge.control import Snapshot
+from serving.edge.control import ScaleStatus, Snapshot
 from serving.edge.routes import RouteTable
 from serving.errors import DrainingError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
+from serving.rollout.autoscaler import LOOK_S, Autoscaler
 from serving.rollout.desired import Desired
 from serving.rollout.driven import Ports
 from serving.rollout.ensembles import linked
 from serving.rollout.environment_watch import EnvironmentWatch, Look
 from serving.rollout.learning import without_failures
 from serving.rollout.memory import Limits, Memory, Observed
-from serving.rollout.reconcile import Actions, reconcile
+from serving.rollout.pass_log import log_changes, log_pools, told
+from serving.rollout.reconcile import reconcile
 from serving.rollout.sequence_hold import SequenceHold
 from serving.rollout.succession import with_predecessors
 
@@ -59,6 +60,7 @@ class ControlLoop:
         self._ports = ports
         self._limits = limits
         self._hold = SequenceHold(limits.sequence_drain_s)
+        self._scaler = Autoscaler(limits.scaled_workers)
         self._repository_poll_s = repository_poll_s
         revision = max((edge.revision for edge in ports.edges.observe()), default=0)
         self._memory = ports.memory or Memory(in_force=(RouteTable(revision=revision),))
@@ -122,6 +124,17 @@ class ControlLoop:
         is_ready = record is not None and record.state is VersionState.READY
         return not is_ready or self._served_digests.get(key) != spec.digest
 
+    def wake(self, key: VersionKey) -> None:
+        """Have a worker started for a version that has none since nobody called it."""
+        spec = self._linked.versions.get(key)
+        if self._scaler.wake(key, spec, self._ports.clock.monotonic_s()):
+            self._wake.set()
+            self._kick.set()
+
+    def scales(self) -> tuple[ScaleStatus, ...]:
+        """Describe the versions whose number of workers follows their calls."""
+        return self._scaler.statuses(self._memory, self._linked, self._ports.cluster.observe())
+
     async def start(self) -> None:
         """Read all sources for the first time.
 
@@ -178,6 +191,7 @@ class ControlLoop:
     async def _work(self, group: asyncio.TaskGroup) -> None:
         group.create_task(self._listen_always())
         group.create_task(self._poll_registry_always())
+        group.create_task(self._scale_always())
         if self._ports.sources.is_polled:
             group.create_task(self._poll_repository_always())
         while True:
@@ -223,7 +237,7 @@ class ControlLoop:
             self._done_ticket = ticket
             self.trouble = ""
         except Exception as error:  # noqa: BLE001  a process edge: it must outlive any one pass
-            self.trouble = _told("pass_failed", error)
+            self.trouble = told("pass_failed", error)
             await asyncio.sleep(AFTER_ERROR_S)
             self._wake.set()
         async with self._passed:
@@ -236,7 +250,13 @@ class ControlLoop:
         link = linked(self._with_environments(group, observed), before)
         desired = self._linked = link.desired
         actions = reconcile(
-            before, desired, observed, self._limits, self._published, groups=link.groups
+            before,
+            desired,
+            observed,
+            self._limits,
+            self._published,
+            groups=link.groups,
+            counts=self._scaler.counts(before, desired, began_s),
         )
         self._reckoning_s = self._ports.clock.monotonic_s() - began_s
         self._memory = actions.memory
@@ -254,14 +274,35 @@ class ControlLoop:
         self._is_idle = actions.is_empty
         if not actions.is_empty:
             self._wake.set()  # what was done may be the condition of the next step
-        self._served_digests = {
+        self._served_digests = self._asleep_digests() | {
             key: said.digest
             for workers in observed.values()
             for worker in workers
             for key, said in worker.versions.items()
             if said.state is VersionState.READY
         }
-        self._record(actions)
+        log_pools(actions)
+
+    def _asleep_digests(self) -> dict[VersionKey, str]:
+        """Return what is asleep in the form in which it was served when it was awake."""
+        routes = self._memory.routes.versions
+        return {
+            key: digest
+            for key, digest in self._served_digests.items()
+            if (route := routes.get(key)) is not None and route.asleep
+        }
+
+    async def _scale_always(self) -> None:
+        """Choose the number of workers of what is scaled, again and again."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if not any(spec.policy.scaling for spec in self._linked.versions.values()):
+                continue
+            observed = self._ports.cluster.observe()
+            now_s = self._ports.clock.monotonic_s()
+            if self._scaler.look(self._memory, self._linked, observed, now_s):
+                self._wake.set()
+                self._kick.set()
 
     def _with_environments(self, group: asyncio.TaskGroup, observed: Observed) -> Desired:
         """Return what is wanted with what is known of where it runs; new things are looked into."""
@@ -281,7 +322,7 @@ class ControlLoop:
         try:
             await asyncio.to_thread(watch.look_into, look.unknown, look.desired)
         except Exception as error:  # noqa: BLE001  as with a pass; it is looked into again
-            _told("environments_not_looked_into", error)
+            told("environments_not_looked_into", error)
             await asyncio.sleep(AFTER_ERROR_S)
         finally:
             self._is_looking = False
@@ -295,7 +336,7 @@ class ControlLoop:
         self._memory = replace(self._memory, in_force=both)
         await self._ports.edges.publish(snapshot)
         self._memory = replace(self._memory, in_force=(new,))
-        self._log_changes(self._published, snapshot)
+        log_changes(self._published, snapshot)
         self._published = snapshot
 
     async def _stop_pool(self, pool: str) -> None:
@@ -303,7 +344,7 @@ class ControlLoop:
             await self._ports.cluster.stop_pool(pool)
             log.info("pool_stopped", pool=pool)
         except Exception as error:  # noqa: BLE001  as with a pass
-            _told("pool_stop_failed", error, pool=pool)
+            told("pool_stop_failed", error, pool=pool)
         self._stopping.discard(pool)
         self._wake.set()
 
@@ -339,30 +380,4 @@ class ControlLoop:
                     self._desired = await asyncio.to_thread(sources.read, rescan=rescan)
                     self._wake.set()
         except Exception as error:  # noqa: BLE001  as with a pass: what serves must outlive it
-            _told("sources_not_read", error)
-
-    def _record(self, actions: Actions) -> None:
-        for spec in actions.ensure:
-            log.info(
-                "pool_ensured",
-                pool=spec.pool,
-                replicas=spec.replica_count,
-                versions=len(spec.versions),
-            )
-
-    def _log_changes(self, before: Snapshot, after: Snapshot) -> None:
-        for key, record in after.versions.items():
-            old = before.versions.get(key)
-            if record.state is VersionState.UNAVAILABLE and (
-                old is None or (old.state, old.reason) != (record.state, record.reason)
-            ):
-                log.warning("version_unavailable", version=str(key), reason=record.reason)
-        if after.routes.revision != before.routes.revision:
-            ready = sum(r.state is VersionState.READY for r in after.versions.values())
-            log.info("routes_published", revision=after.routes.revision, ready=ready)
-
-
-def _told(event: str, error: Exception, **more: str) -> str:
-    """Log what failed, with a traceback if nobody foresaw it; return it in words."""
-    log.warning(event, error=str(error), exc_info=not isinstance(error, BasculeError), **more)
-    return str(error) or type(error).__name__
+            told("sources_not_read", error)

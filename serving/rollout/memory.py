@@ -25,6 +25,8 @@ class Limits:
     slow_run_s: float = 0.005
     pool_slots: int = 256
     sequence_drain_s: float = 300.0
+    scaled_workers: int = 0
+    """Workers on CPUs that one scaled version may have; 0: as many as it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class PoolShape:
 
     dedicated: bool
     replica_count: int
+    """0 where `scaled`: it changes."""
     gpu_count: float
     profile: str = ""
     """The hardware profile that its nodes must fit; empty: any node."""
@@ -40,6 +43,8 @@ class PoolShape:
     """The lock whose environment its workers run in."""
     group: str = ""
     """The ensemble by whose name its group is called: the pool hosts its models, nothing else."""
+    scaled: bool = False
+    """It has as many workers as calls ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class Pool:
     """A pool, and the versions that it was last asked to host."""
 
     shape: PoolShape
+    worker_count: int = 1
+    """Where it is scaled: how many workers it was last asked to have."""
     versions: Mapping[VersionKey, VersionSpec] = field(default_factory=lambda: MappingProxyType({}))
 
     def spec(self, pool: str) -> PoolSpec:
@@ -54,7 +61,8 @@ class Pool:
         return PoolSpec(
             pool=pool,
             dedicated=self.shape.dedicated,
-            replica_count=self.shape.replica_count,
+            replica_count=self.worker_count if self.shape.scaled else self.shape.replica_count,
+            scaled=self.shape.scaled,
             gpu_count=self.shape.gpu_count,
             profile=self.shape.profile,
             versions=tuple(self.versions.values()),

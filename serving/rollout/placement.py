@@ -4,6 +4,7 @@
 isolation       pool
 ==============  ==================================================================
 any             its own where it pins packages that its worker must have (`lock_file`)
+any             its own where calls decide how many workers it has
 any             its group's where it is a model of an ensemble, or one: steps run in one worker
 ``dedicated``   its own
 ``shared``      a shared one, unless it was at work when a shared worker died
@@ -74,10 +75,13 @@ def pool_shape(spec: VersionSpec, move: str, limits: Limits) -> PoolShape:
     """Say what kind of pool a version needs; `move` is why it may not share, if so."""
     policy = spec.policy
     gpu_count = policy.gpu_count if policy.device.startswith("cuda") else 0.0
+    scaled = policy.scaling is not None
+    replica_count = 0 if scaled else policy.replica_count
     if spec.lock_file:  # a worker has one set of packages
         return PoolShape(
             dedicated=True,
-            replica_count=policy.replica_count,
+            replica_count=replica_count,
+            scaled=scaled,
             gpu_count=gpu_count,
             profile=policy.profile,
             lock_file=spec.lock_file,
@@ -92,7 +96,8 @@ def pool_shape(spec: VersionSpec, move: str, limits: Limits) -> PoolShape:
     is_shared = may_share and not move
     return PoolShape(
         dedicated=not is_shared,
-        replica_count=1 if is_shared else policy.replica_count,
+        replica_count=1 if is_shared else replica_count,
+        scaled=scaled,
         gpu_count=gpu_count,
         profile=policy.profile,
     )

@@ -16,6 +16,7 @@ from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
 from serving.monitor.drift.stream import Reports
 from serving.monitor.environment.records import Surroundings
+from serving.monitor.load import VersionLoad
 from serving.monitor.traffic import Lives, TrafficCounters
 from serving.monitor.vitals import VersionVitals
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
@@ -38,6 +39,8 @@ class PoolSpec:
     """The lock whose environment its workers run in; empty: they run in ours."""
     group: str = ""
     """The ensemble whose models it hosts together; empty: versions have nothing in common."""
+    scaled: bool = False
+    """`replica_count` is what calls ask for at the moment; 0: none, until somebody calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,8 @@ class WorkerState:
     """Sums over the rows of every version that is watched for drift."""
     vitals: tuple[VersionVitals, ...] = ()
     """Of the versions that were called: some seconds old."""
+    loads: tuple[VersionLoad, ...] = ()
+    """What it has to do for versions that are scaled: a second old at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +117,8 @@ class Cluster(Protocol):
     async def ensure_pool(self, spec: PoolSpec) -> None:
         """Start a pool, or change its versions in place; returns at once, work goes on behind.
 
-        A changed `replica_count` is applied in place; anything else is a new pool.
+        A changed `replica_count` is applied in place; anything else is a new pool. A worker that
+        leaves is `draining` first, and ends when no edge routes to it any more.
         """
 
     async def stop_pool(self, pool: str) -> None:

@@ -8,6 +8,8 @@ one in the pass after every edge has acknowledged that change.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 from serving.edge.control import Snapshot
 from serving.ids import VersionKey
@@ -19,6 +21,8 @@ from serving.rollout.placement import NO_GROUPS, place
 from serving.rollout.ports import PoolSpec
 from serving.rollout.records import snapshot_of
 from serving.rollout.routing import next_routes, views_of
+
+NO_COUNTS: Final[Mapping[VersionKey, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,7 @@ class Actions:
         return not self.ensure and not self.stop and self.snapshot is None
 
 
-def reconcile(
+def reconcile(  # noqa: PLR0913  all that a decision takes, in one place
     memory: Memory,
     desired: Desired,
     observed: Observed,
@@ -45,6 +49,7 @@ def reconcile(
     published: Snapshot,
     *,
     groups: Mapping[str, str] = NO_GROUPS,
+    counts: Mapping[VersionKey, int] = NO_COUNTS,
 ) -> Actions:
     """Compute the next steps towards what is wanted.
 
@@ -55,13 +60,15 @@ def reconcile(
         limits: Bounds on placement.
         published: The newest snapshot that the edges were given.
         groups: Model → the name of its group, for the models of ensembles.
+        counts: How many workers each scaled version shall have.
     """
     memory = learn(memory, desired, observed, limits)
     memory = place(memory, desired, limits, groups)
+    before = memory.pools
+    memory = replace(memory, pools=_counted(memory, counts))
     views = views_of(observed)
     routes = next_routes(memory, desired, views)
-    snapshot = snapshot_of(memory, desired, views, routes)
-    before = memory.pools
+    snapshot = snapshot_of(memory, desired, views, routes, published)
     after = _pools(memory, desired)
     kept = {pool: known for pool, known in after.items() if known.versions}
     memory = replace(memory, pools=kept)
@@ -71,6 +78,17 @@ def reconcile(
         snapshot=None if snapshot == published else snapshot,
         stop=tuple(pool for pool in after if pool not in kept),
     )
+
+
+def _counted(memory: Memory, counts: Mapping[VersionKey, int]) -> Mapping[str, Pool]:
+    """Return every pool with the number of workers that its scaled version shall have."""
+    wanted = {memory.placement[key]: n for key, n in counts.items() if key in memory.placement}
+    changed = {
+        pool: replace(known, worker_count=wanted[pool])
+        for pool, known in memory.pools.items()
+        if known.shape.scaled and known.worker_count != wanted.get(pool, known.worker_count)
+    }
+    return {**memory.pools, **changed} if changed else memory.pools
 
 
 def _pools(memory: Memory, desired: Desired) -> dict[str, Pool]:

@@ -8,7 +8,7 @@ from runtimes.findings import Finding
 from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
-from serving.registry.version import VersionSpec, VersionState
+from serving.registry.version import ServedVersion, VersionSpec, VersionState
 from serving.rollout.desired import Desired
 from serving.rollout.memory import Memory
 from serving.rollout.placement import isolation_text
@@ -19,9 +19,15 @@ NOBODY: Final = PoolView.of(())
 """A pool of which nothing has been heard yet."""
 
 
-def snapshot_of(memory: Memory, desired: Desired, views: Views, routes: RouteTable) -> Snapshot:
-    """Describe everything to the edges."""
-    builder = _Records(memory, desired, views, routes)
+ASLEEP: Final = "scaled to zero: the next call starts a worker, and waits for it"
+STARTING: Final = "scaled from zero: a worker is starting, and calls wait for it"
+
+
+def snapshot_of(
+    memory: Memory, desired: Desired, views: Views, routes: RouteTable, published: Snapshot
+) -> Snapshot:
+    """Describe everything to the edges; of what is asleep, as it was when it was last awake."""
+    builder = _Records(memory, desired, views, routes, published)
     records = dict(builder.unwanted())
     records.update(builder.unreadable())
     records.update((key, builder.wanted(key, spec)) for key, spec in desired.versions.items())
@@ -43,6 +49,7 @@ class _Records:
     desired: Desired
     views: Views
     routes: RouteTable
+    published: Snapshot
 
     def wanted(self, key: VersionKey, spec: VersionSpec) -> VersionRecord:
         """Describe a version that shall be loaded."""
@@ -63,6 +70,13 @@ class _Records:
         if said is None and (view.has_failed or pool is not None):
             state = VersionState.UNAVAILABLE if view.has_failed else VersionState.LOADING
             reason = view.trouble()
+        served = None if said is None else said.served
+        if said is None and self.routes.versions[key].asleep and not view.has_failed:
+            served = self._served_before(key)
+            state = VersionState.READY if served is not None else VersionState.LOADING
+        if self.routes.versions[key].asleep and state is VersionState.READY:
+            is_starting = home is not None and memory.pools[home].worker_count > 0
+            reason = STARTING if is_starting else ASLEEP
         return VersionRecord(
             model=spec.model,
             version=spec.version,
@@ -74,9 +88,13 @@ class _Records:
             ),
             origin=spec.origin,
             config_text=spec.config_text,
-            served=None if said is None else said.served,
+            served=served,
             findings=self.desired.findings.get(key, ()) + _noticed(said),
         )
+
+    def _served_before(self, key: VersionKey) -> ServedVersion | None:
+        record = self.published.versions.get(key)
+        return None if record is None else record.served
 
     def unwanted(self) -> Iterator[tuple[VersionKey, VersionRecord]]:
         """Describe what is on its way out, and what was wanted once."""

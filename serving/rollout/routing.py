@@ -3,7 +3,8 @@
 The rules: a route appears when every ready worker of the pool that has an opinion serves the
 version, and one does. It stays while the version is wanted and any of its workers may still come
 back: a restarting worker means 503 for a moment, never another version's answer. It goes when the
-version is no longer wanted, or every worker says that it cannot load it. A candidate's share of
+version is no longer wanted, or every worker says that it cannot load it. One that may be without a
+worker is asleep while none serves it: its calls wait at the front desk. A candidate's share of
 live calls is paused while no worker of it is ready: the live version can answer them.
 """
 
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
-from serving.registry.version import VersionState
+from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.desired import NO_VERSION, Desired, Split
-from serving.rollout.memory import Memory, Observed
+from serving.rollout.memory import Memory, Observed, Pool
 from serving.rollout.ports import HostedVersion, WorkerState
 
 Views = Mapping[str, "PoolView"]
@@ -49,11 +50,15 @@ class PoolView:
         return cls(workers=workers, ready=ready, partial=frozenset(partial), lost=_lost(workers))
 
     def addresses(self) -> tuple[WorkerAddress, ...]:
-        """The workers that an edge may try: all but those on their way out or of no use."""
+        """The workers that an edge may try: all but those on their way in or out, or of no use.
+
+        One on its way in is told of when it is ready: an edge that looked before would wait for its
+        next look.
+        """
         return tuple(
             worker.address
             for worker in self.workers
-            if worker.state != "draining" and not _is_useless(worker)
+            if worker.state not in {"starting", "draining"} and not _is_useless(worker)
         )
 
     @property
@@ -86,15 +91,18 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
     versions: dict[VersionKey, VersionRoute] = {}
     for key, spec in desired.versions.items():
         pool = _pool_of(memory, key, views)
-        versions[key] = VersionRoute(pool, "" if pool else _absence(memory, key, spec.digest))
+        reason = "" if pool else _absence(memory, key, spec.digest)
+        is_asleep = pool is not None and _is_asleep(key, spec, memory.pools[pool], views.get(pool))
+        versions[key] = VersionRoute(pool, reason, is_asleep)
     for key, why in (*desired.failed.items(), *memory.unloaded.items()):
         if key.version != NO_VERSION:
             versions.setdefault(key, VersionRoute(None, why))
     used = {route.pool for route in versions.values() if route.pool is not None}
+    asleep = {route.pool for route in versions.values() if route.asleep}
     table = RouteTable(
         revision=memory.routes.revision,
         pools={
-            pool: views[pool].addresses() if pool in views else memory.routes.pools[pool]
+            pool: _addresses(pool, memory, views) if pool not in asleep else ()
             for pool in sorted(used)
         },
         versions=versions,
@@ -103,6 +111,10 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
     if table == memory.routes:
         return memory.routes
     return RouteTable(table.revision + 1, table.pools, table.versions, table.live)
+
+
+def _addresses(pool: str, memory: Memory, views: Views) -> tuple[WorkerAddress, ...]:
+    return views[pool].addresses() if pool in views else memory.routes.pools[pool]
 
 
 def _lost(workers: Sequence[WorkerState]) -> frozenset[VersionKey]:
@@ -128,6 +140,14 @@ def _pool_of(memory: Memory, key: VersionKey, views: Views) -> str | None:
         return None
     view = views.get(current)  # none: a controller that was restarted, and has heard nothing yet
     return current if view is None or key not in view.lost else None
+
+
+def _is_asleep(key: VersionKey, spec: VersionSpec, pool: Pool, view: PoolView | None) -> bool:
+    """Whether calls have to wait for a worker; before the last one leaves, too."""
+    scaling = spec.policy.scaling
+    if scaling is None or scaling.min_replicas > 0 or not pool.shape.scaled:
+        return False
+    return pool.worker_count == 0 or view is None or key not in view.ready
 
 
 def _absence(memory: Memory, key: VersionKey, digest: str) -> str:

@@ -1,7 +1,8 @@
 """`rollout.ports.Cluster` with worker processes that are children of this process."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -40,6 +41,7 @@ class LocalCluster:
         clock: Clock,
         node: str,
         gpus: Sequence[str] = (),
+        until_unrouted: Callable[[str], Awaitable[None]],
         watch: HostWatch | None = None,
     ) -> None:
         """Begin without pools.
@@ -51,6 +53,7 @@ class LocalCluster:
             clock: Tells quick ends of workers from late ones.
             node: This machine's name in addresses: the edge's.
             gpus: What is handed to workers that need a GPU, in turn.
+            until_unrouted: Returns when no edge sends calls to a worker any more.
             watch: Knows what changes around workers; None: nobody does.
         """
         self._settings = settings
@@ -60,7 +63,10 @@ class LocalCluster:
         self._gpus = tuple(gpus)
         self._watch = watch
         self._node = node
+        self._until_unrouted = until_unrouted
         self._pools: dict[str, list[WorkerHost]] = {}
+        self._leaving: dict[WorkerHost, asyncio.Task[None]] = {}
+        """Those that end as soon as no edge sends calls to them."""
         self._versions: dict[str, frozenset[VersionKey]] = {}
         self._mirrors: tuple[Mirror, ...] | None = None
         self._worker_count: dict[str, int] = {}
@@ -72,12 +78,13 @@ class LocalCluster:
         hosts = self._pools.setdefault(spec.pool, [])
         for host in hosts:
             host.set_versions(spec.versions)
-        while len(hosts) < spec.replica_count:
+        staying = [host for host in hosts if host not in self._leaving]
+        for _ in range(spec.replica_count - len(staying)):
             host = self._start_worker(spec)
             host.set_versions(spec.versions)
             hosts.append(host)
-        for host in hosts[spec.replica_count :]:
-            self._group.create_task(self._retire(spec.pool, host))
+        for host in staying[spec.replica_count :]:
+            self._leaving[host] = self._group.create_task(self._retire(spec.pool, host))
         self._versions[spec.pool] = frozenset(version.key for version in spec.versions)
         self._hand_mirrors()
         self._news.set()
@@ -94,6 +101,8 @@ class LocalCluster:
 
     async def close(self, drain_s: float) -> None:
         """End every worker, all at once."""
+        for leaving in self._leaving.values():
+            leaving.cancel()  # nobody publishes routes any more
         async with asyncio.TaskGroup() as group:
             for hosts in self._pools.values():
                 for host in hosts:
@@ -102,7 +111,7 @@ class LocalCluster:
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """The workers of every pool, as last heard of."""
-        return {pool: [host.observe() for host in hosts] for pool, hosts in self._pools.items()}
+        return {pool: [self._seen(host) for host in hosts] for pool, hosts in self._pools.items()}
 
     async def changed(self) -> None:
         """Return when `observe` may give something new (or after some seconds without news)."""
@@ -145,9 +154,16 @@ class LocalCluster:
         states = [host.observe() for hosts in self._pools.values() for host in hosts]
         return await ask_all(states, question)
 
+    def _seen(self, host: WorkerHost) -> WorkerState:
+        state = host.observe()
+        return replace(state, state="draining") if host in self._leaving else state
+
     async def _retire(self, pool: str, host: WorkerHost) -> None:
+        await self._until_unrouted(host.address.worker)
         await host.stop(self._settings.drain_s)
-        self._pools[pool].remove(host)
+        del self._leaving[host]
+        if host in (hosts := self._pools.get(pool, [])):  # its pool may have ended meanwhile
+            hosts.remove(host)
         self._hand_mirrors()
         self._news.set()
 

@@ -130,6 +130,7 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
     look_s = settings.environment_look_s
     watch = HostWatch(clock, look_s=look_s, senses=senses_for(",".join(plan.gpus), plan.instance))
     keeping = group.create_task(keep_template(settings, plan.instance, clock))
+    edges = OneEdge()
     cluster = LocalCluster(
         settings,
         plan.instance,
@@ -137,9 +138,9 @@ async def _started(plan: _Plan, group: asyncio.TaskGroup) -> AsyncIterator[_Part
         clock=clock,
         node=LOCAL_NODE,
         gpus=plan.gpus,
+        until_unrouted=edges.until_unrouted,
         watch=watch,
     )
-    edges = OneEdge()
     ports = Ports(
         cluster=cluster,
         edges=edges,

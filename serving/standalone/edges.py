@@ -1,5 +1,6 @@
 """`rollout.ports.Edges` around the one edge of this process."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,6 +23,8 @@ class OneEdge:
     def __init__(self) -> None:
         """Begin without it: the edge needs the controller, which needs this."""
         self._edge: NodeEdge | None = None
+        self._routed: frozenset[str] = frozenset()
+        self._obeyed = asyncio.Condition()
 
     def attach(self, edge: NodeEdge) -> None:
         """Take the edge."""
@@ -33,8 +36,19 @@ class OneEdge:
         Raises:
             BasculeError: The edge did not take it.
         """
+        pools = snapshot.routes.pools.values()
+        routed = frozenset(address.worker for pool in pools for address in pool)
+        self._routed |= routed  # until the edge has obeyed, both tables may be in force
         if self._edge is not None:
             await self._edge.apply(snapshot)
+        async with self._obeyed:
+            self._routed = routed
+            self._obeyed.notify_all()
+
+    async def until_unrouted(self, worker: str) -> None:
+        """Return when the edge sends no new call to a worker."""
+        async with self._obeyed:
+            await self._obeyed.wait_for(lambda: worker not in self._routed)
 
     def observe(self) -> Sequence[EdgeStatus]:
         """Return the edge and the revision that it obeys."""

@@ -117,6 +117,7 @@ class WorkerApp:
                 Route("/worker/statistics", _local(self._worker_statistics)),
                 Route("/worker/traffic", _local(self._traffic), methods=["POST"]),
                 Route("/worker/vitals", _local(self._vitals)),
+                Route("/worker/load", _local(self._load)),
                 Route("/worker/regions", _local(self._take_regions), methods=["POST"]),
                 Route("/worker/diagnostics", _local(self._diagnostics), methods=["POST"]),
                 Route("/worker/peers", _local(self._take_peers), methods=["POST"]),
@@ -236,6 +237,15 @@ class WorkerApp:
 
     async def _vitals(self, _: Request) -> Response:
         found = vitals(self._hosting.loaded, self._desk.now_ns())
+        return Response(msgspec.json.encode(found), media_type=JSON)
+
+    async def _load(self, _: Request) -> Response:
+        now_ns = self._desk.now_ns()
+        found = [
+            loaded.statistics.load(now_ns=now_ns, waiting_count=loaded.batcher.queued_count)
+            for loaded in self._hosting.loaded
+            if loaded.spec.policy.scaling is not None
+        ]
         return Response(msgspec.json.encode(found), media_type=JSON)
 
     async def _take_regions(self, request: Request) -> Response:

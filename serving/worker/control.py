@@ -8,6 +8,7 @@
     GET  /worker/statistics  → list of `serving.monitor.statistics.VersionStatistics`
     POST /worker/traffic `TrafficQuestion` → list of `serving.monitor.traffic.TrafficCounters`
     GET  /worker/vitals  → list of `serving.monitor.vitals.VersionVitals`
+    GET  /worker/load    → list of `serving.monitor.load.VersionLoad`, of versions that are scaled
     POST /worker/regions RegionTable → list of the regions that cannot be opened (`RegionFault`)
     POST /worker/diagnostics  `serving.monitor.diagnostics.Diagnostics`: what to log and to trace
     POST /worker/mirrors MirrorTable: whose calls to copy to whom, and what to compare

@@ -72,6 +72,10 @@ class FakeControl:
         self._ask("self_test", model or "")
         return SelfTest(versions=(), receivers=())
 
+    async def wake(self, model: str, version: int) -> None:
+        """Remember it."""
+        self._ask("wake", model, version)
+
     async def load(self, model: str, override: LoadOverride | None = None) -> None:
         """Remember it."""
         self._ask("load", model, *(() if override is None else (override,)))

@@ -10,7 +10,13 @@ from typing import Final
 from google.protobuf.message import Message
 
 from protos.generated import model_config_pb2 as pb
-from serving.registry.policies import drift_policy, fairness_policy, label_policy, log_policy
+from serving.registry.policies import (
+    drift_policy,
+    fairness_policy,
+    label_policy,
+    log_policy,
+    scaling_policy,
+)
 
 ACTING_FIELDS: Final = frozenset(
     {
@@ -49,6 +55,7 @@ ACTING_PARAMETERS: Final = frozenset(
         *fairness_policy.PARAMETERS,
         *log_policy.PARAMETERS,
         *label_policy.PARAMETERS,
+        *scaling_policy.PARAMETERS,
     }
 )
 SILENT_BATCHING: Final = ("preserve_ordering",)

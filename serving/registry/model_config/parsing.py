@@ -5,7 +5,7 @@ what was asked. What clients see of it is `completion`'s.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,10 +34,10 @@ from serving.registry.model_config.sequences import sequence_policy, sequence_qu
 from serving.registry.policies.drift_policy import drift_policy
 from serving.registry.policies.label_policy import label_policy
 from serving.registry.policies.log_policy import log_policy
+from serving.registry.policies.scaling_policy import MAX_REPLICAS, ScalingPolicy, scaling_policy
 from serving.registry.version import Isolation, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20
-MAX_REPLICAS: Final = 256
 DEFAULT_POLICY: Final = ServingPolicy()
 
 # A quoted string, a comment, or the field's name as a word of its own.
@@ -143,6 +143,7 @@ def _configuration(
     if on_gpu:
         refuse_files_by_gpu(message)
     parameters = {name: value.string_value for name, value in message.parameters.items()}
+    scaling = _scaling(parameters, replica_count, has_steps=has_steps)
     policy = ServingPolicy(
         max_batch_rows=rows,
         inputs=inputs,
@@ -150,11 +151,12 @@ def _configuration(
         ensemble=ensemble_steps(message, inputs, outputs) if has_steps else (),
         queue=queue_policy(message.dynamic_batching, rows, parameters),
         response_cache=message.response_cache.enable,
-        replica_count=replica_count,
+        replica_count=replica_count if scaling is None else scaling.max_replicas,
+        scaling=scaling,
         device="cuda" if on_gpu and not has_steps else "cpu",
         may_use_cpu=on_gpu and not is_named,
         threads=count_parameter(message, "intra_op_thread_count", MAX_THREADS),
-        isolation=_isolation(message),
+        isolation=_isolation(message, is_scaled=scaling is not None),
         profiles=_profiles(message),
         input_reshapes=reshapes_of(message.input),
         output_reshapes=reshapes_of(message.output),
@@ -178,6 +180,18 @@ def _configuration(
     )
 
 
+def _scaling(
+    parameters: Mapping[str, str], replica_count: int, *, has_steps: bool
+) -> ScalingPolicy | None:
+    scaling = scaling_policy(parameters, replica_count)
+    if scaling is not None and has_steps:
+        raise UnsupportedError(
+            "min_replicas, max_replicas: an ensemble's steps run in one worker, and the number of "
+            "these is fixed: set instance_group in its steps' models"
+        )
+    return scaling
+
+
 def _in_sequences(policy: ServingPolicy, message: pb.ModelConfig) -> ServingPolicy:
     """Serve a model with sequences by one worker, which has their state (`worker.sequences`)."""
     rows = policy.max_batch_rows or 0
@@ -188,6 +202,11 @@ def _in_sequences(policy: ServingPolicy, message: pb.ModelConfig) -> ServingPoli
         raise UnsupportedError(
             "response_cache: the answer to a step of a sequence depends on the steps before it and "
             "is not kept: take response_cache out"
+        )
+    if policy.scaling is not None:
+        raise UnsupportedError(
+            "sequence_batching: one worker keeps the state of sequences, which cannot be scaled: "
+            "take out min_replicas and max_replicas"
         )
     shared = policy.isolation is Isolation.SHARED
     return replace(
@@ -267,16 +286,23 @@ def _instance_kind(group: pb.ModelInstanceGroup, *, gpu: bool) -> int:
     return group.kind
 
 
-def _isolation(message: pb.ModelConfig) -> Isolation:
+def _isolation(message: pb.ModelConfig, *, is_scaled: bool) -> Isolation:
+    """Read who shares its worker; what is scaled has workers of its own, to be counted for it."""
     if "isolation" not in message.parameters:
-        return Isolation.AUTO
+        return Isolation.DEDICATED if is_scaled else Isolation.AUTO
     text = message.parameters["isolation"].string_value.strip().lower()
     try:
-        return Isolation(text)
+        isolation = Isolation(text)
     except ValueError as error:
         raise InvalidArgumentError(
             f"parameters: isolation is '{text[:40]}': write auto, dedicated or shared"
         ) from error
+    if is_scaled and isolation is Isolation.SHARED:
+        raise InvalidArgumentError(
+            "parameters: isolation is shared, and a shared worker is not scaled for one model: "
+            "take out isolation, or min_replicas and max_replicas"
+        )
+    return Isolation.DEDICATED if is_scaled else isolation
 
 
 def _profiles(message: pb.ModelConfig) -> tuple[str, ...]:

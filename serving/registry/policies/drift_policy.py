@@ -20,6 +20,7 @@ from math import log1p
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
+from serving.registry.policies.time_span import span_s
 
 SWITCH: Final = "drift"
 LEARN_ROWS: Final = "drift_learn_rows"
@@ -28,8 +29,6 @@ RENOTIFY: Final = "drift_renotify"
 PARAMETERS: Final = frozenset({SWITCH, LEARN_ROWS, FALSE_ALARMS, RENOTIFY})
 MIN_LEARN_ROWS: Final = 500
 MAX_LEARN_ROWS: Final = 20_000
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_SPAN: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhdw])")
 _BUDGET: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) per (\S+)( rows)?")
 
 
@@ -67,7 +66,7 @@ def drift_policy(given: Mapping[str, str]) -> DriftPolicy:
         learn_rows=_learn_rows(given[LEARN_ROWS]) if LEARN_ROWS in given else None,
         seconds_between=seconds,
         rows_between=rows,
-        renotify_s=_span_s(given[RENOTIFY], RENOTIFY) if RENOTIFY in given else None,
+        renotify_s=span_s(given[RENOTIFY], RENOTIFY) if RENOTIFY in given else None,
     )
 
 
@@ -97,20 +96,10 @@ def _budget(text: str) -> tuple[float | None, float | None]:
             f"parameters: {FALSE_ALARMS} is '{text[:40]}': write 1 per 30d, or 0.05 per 10000 rows"
         )
     if not found[3]:
-        return _span_s(found[2], FALSE_ALARMS) / count, None
+        return span_s(found[2], FALSE_ALARMS) / count, None
     if not found[2].isdecimal() or not int(found[2]) or not count < 1:
         raise InvalidArgumentError(
             f"parameters: {FALSE_ALARMS} is '{text[:40]}': a probability below 1 and a number of "
             "rows are expected, as in 0.05 per 10000 rows"
         )
     return None, int(found[2]) / -log1p(-count)
-
-
-def _span_s(text: str, name: str) -> float:
-    found = _SPAN.fullmatch(text.strip())
-    if found is None or not float(found[1]):
-        raise InvalidArgumentError(
-            f"parameters: {name} has the time '{text[:40]}': write a number and s, m, h, d or w, "
-            "as in 30d"
-        )
-    return float(found[1]) * _UNITS_S[found[2]]

@@ -19,6 +19,7 @@ from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 from serving.settings import load_settings
 from serving.standalone.adapter import LocalCluster
+from serving.standalone.edges import OneEdge
 from tests.fakes import models
 from tests.fakes.worker_process import infer_body, version, wait_until
 
@@ -80,7 +81,14 @@ async def running(home: Path) -> AsyncIterator[Running]:
         for key, content in contents.items()
     }
     async with asyncio.TaskGroup() as group:
-        cluster = LocalCluster(settings, "test", group=group, clock=SystemClock(), node="here")
+        cluster = LocalCluster(
+            settings,
+            "test",
+            group=group,
+            clock=SystemClock(),
+            node="here",
+            until_unrouted=OneEdge().until_unrouted,
+        )
         run = Running(cluster=cluster)
         await cluster.ensure_pool(pool("s1", specs[LIVE]))
         await cluster.ensure_pool(pool("d2", specs[NEW]))

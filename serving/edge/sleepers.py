@@ -1,0 +1,144 @@
+"""Calls for versions that have no worker since nobody called them: they wait while one starts.
+
+HAProxy cannot let calls wait at a backend without servers, so it sends them here, with the name and
+version that it has looked up. Here the controller is asked for a worker, the call waits until the
+routes say that the version is awake, and then it goes into the edge again as it came. What waits
+over HTTP is not read yet; a gRPC message is, and has its place in the room of all messages.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Protocol
+from urllib.parse import unquote
+
+import structlog
+
+from runtimes.errors import BasculeError
+from serving.edge.control import Snapshot
+from serving.errors import NotReadyError, QueueFullError
+from serving.ids import VersionKey
+from serving.registry.version import VersionState
+from serving.wire import refusals
+
+log = structlog.get_logger(__name__)
+
+MODEL_HEADER: Final = "bascule-model"
+"""Set by HAProxy on a call that has to wait: the model's name, percent-encoded."""
+VERSION_HEADER: Final = "bascule-version"
+WOKEN_HEADER: Final = "bascule-woken"
+"""Set here on a call that has waited: it does not wait twice."""
+MAX_CALLS: Final = 512
+"""Calls that wait at a time, for whatever version."""
+LIMIT_S: Final = 240.0
+"""Longest wait: shorter than the silence that the edge allows a client."""
+AGAIN_S: Final = 2.0
+"""The controller is asked again after so long: it may be another one."""
+
+
+class Waker(Protocol):
+    """What is needed of `serving.edge.control.Control`."""
+
+    async def wake(self, model: str, version: int) -> None:
+        """Have a worker started."""
+
+
+class Sleepers:
+    """Who waits for what. Belongs to one event loop."""
+
+    def __init__(
+        self, waker: Waker, snapshot: Callable[[], Snapshot], *, max_calls: int = MAX_CALLS
+    ) -> None:
+        """Begin without calls.
+
+        Args:
+            waker: The controller.
+            snapshot: What the edge obeys now.
+            max_calls: So many may wait.
+        """
+        self._waker = waker
+        self._snapshot = snapshot
+        self._max_calls = max_calls
+        self._call_count = 0
+        self._asked_s: dict[VersionKey, float] = {}
+        self._news = asyncio.Condition()
+
+    async def hear(self) -> None:
+        """The edge obeys another snapshot: see who is awake."""
+        async with self._news:
+            self._news.notify_all()
+
+    async def until_awake(self, key: VersionKey, limit_s: float = LIMIT_S) -> None:
+        """Return when calls for a version reach a worker, or find out by themselves that none can.
+
+        Raises:
+            QueueFullError: Too many calls wait.
+            NotReadyError: The version cannot be started, or it takes too long.
+        """
+        end_s = asyncio.get_running_loop().time() + limit_s
+        with self._place(key):
+            while self._is_asleep(key):
+                if asyncio.get_running_loop().time() >= end_s:
+                    raise NotReadyError(
+                        f"{_not_ready(key)}: it was scaled to zero, and no worker has started "
+                        f"within {limit_s:g} s; the call was not executed"
+                    )
+                await self._ask(key)
+                await self._until_news(key, min(AGAIN_S, limit_s))
+
+    @contextmanager
+    def _place(self, key: VersionKey) -> Iterator[None]:
+        if self._call_count >= self._max_calls:
+            raise QueueFullError(
+                f"{_not_ready(key)}: {self._call_count} calls wait for workers to start, which is "
+                "the maximum; the call was not executed: retry"
+            )
+        self._call_count += 1
+        try:
+            yield
+        finally:
+            self._call_count -= 1
+
+    def _is_asleep(self, key: VersionKey) -> bool:
+        snapshot = self._snapshot()
+        record = snapshot.versions.get(key)
+        if record is not None and record.state is VersionState.UNAVAILABLE and record.reason:
+            raise NotReadyError(f"{_not_ready(key)}: {record.reason}; the call was not executed")
+        route = snapshot.routes.versions.get(key)
+        return route is not None and route.asleep
+
+    async def _ask(self, key: VersionKey) -> None:
+        """Ask for a worker, one of all that wait for it."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._asked_s.get(key, now_s - AGAIN_S) < AGAIN_S:
+            return
+        self._asked_s[key] = now_s
+        try:
+            await self._waker.wake(key.model, key.version)
+        except BasculeError as error:  # it is asked again: the controller may be restarting
+            log.info("version_not_woken", version=str(key), reason=error.message)
+
+    async def _until_news(self, key: VersionKey, limit_s: float) -> None:
+        """Return when a version is awake, or it is time to ask again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s), self._news:
+                await self._news.wait_for(lambda: not self._is_asleep(key))
+
+
+def sleeper(headers: Iterable[tuple[str, str | bytes]]) -> VersionKey | None:
+    """Return what a call waits for, by its headers or metadata; None: it need not.
+
+    Raises:
+        NotReadyError: It has waited already, and the version is asleep again.
+    """
+    found = {name: str(value) for name, value in headers if name.startswith("bascule-")}
+    if MODEL_HEADER not in found or not found.get(VERSION_HEADER, "").isdecimal():
+        return None
+    key = VersionKey(unquote(found[MODEL_HEADER]), int(found[VERSION_HEADER]))
+    if WOKEN_HEADER in found:
+        raise NotReadyError(f"{_not_ready(key)}: its worker has just ended; retry")
+    return key
+
+
+def _not_ready(key: VersionKey) -> str:
+    return refusals.version_not_ready(key.model, str(key.version))
