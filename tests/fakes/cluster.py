@@ -5,6 +5,7 @@ a test owns the order of events.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -81,6 +82,7 @@ class FakeCluster:
         """Begin without pools; an automatic cluster advances whenever it is asked for news."""
         self.is_automatic = is_automatic
         self.pools: dict[str, list[FakeWorker]] = {}
+        self.started_counts: Counter[str] = Counter()
         self.broken: set[str] = set()
         self.slow: set[VersionKey] = set()
         self.noticed: dict[VersionKey, tuple[Finding, ...]] = {}
@@ -102,8 +104,15 @@ class FakeCluster:
         assert wanted, "a pool without versions must be stopped"
         routed = {k for k, route in self.routes.versions.items() if route.pool == spec.pool}
         assert routed <= wanted.keys(), f"{spec.pool} drops versions that are routed to it"
-        names = [f"{spec.pool}-{number}" for number in range(spec.replica_count)]
-        workers = self.pools.setdefault(spec.pool, [FakeWorker(n, spec.pool) for n in names])
+        workers = self.pools.setdefault(spec.pool, [])
+        staying = [worker for worker in workers if worker.state != "draining"]
+        for _ in range(spec.replica_count - len(staying)):
+            number = self.started_counts[spec.pool]
+            self.started_counts[spec.pool] += 1
+            staying.append(FakeWorker(f"{spec.pool}-{number}", spec.pool))
+            workers.append(staying[-1])
+        for worker in staying[spec.replica_count :]:
+            worker.state = "draining"
         for worker in workers:
             self._apply(worker, wanted)
         self._news.set()
@@ -154,7 +163,8 @@ class FakeCluster:
 
     def advance(self) -> bool:
         """Let every worker take one step; return whether anything happened."""
-        steps = [self._step(worker) for workers in self.pools.values() for worker in workers]
+        steps = [self._leave(pool) for pool in self.pools]
+        steps += [self._step(worker) for workers in self.pools.values() for worker in workers]
         if any(steps):
             self._news.set()
         return any(steps)
@@ -175,7 +185,16 @@ class FakeCluster:
             if said is None or said.state is not VersionState.READY:
                 worker.hosted[key] = _loading(spec)
 
+    def _leave(self, pool: str) -> bool:
+        """End the draining workers of a pool that no edge routes to any more."""
+        routed = {one.worker for workers in self.routes.pools.values() for one in workers}
+        workers = self.pools[pool]
+        self.pools[pool] = [w for w in workers if w.state != "draining" or w.name in routed]
+        return len(self.pools[pool]) < len(workers)
+
     def _step(self, worker: FakeWorker) -> bool:
+        if worker.state == "draining":
+            return False
         for key in worker.hosted.keys() - worker.wanted.keys():
             del worker.hosted[key]
             return True
@@ -224,7 +243,7 @@ class FakeEdges:
         """Do what `publish` does, for tests without a loop."""
         before = self.snapshot.routes.versions
         for key, route in snapshot.routes.versions.items():
-            if route.pool is not None and before.get(key) != route:
+            if route.pool is not None and before.get(key) != route and not route.asleep:
                 workers = self._cluster.pools[route.pool]
                 assert any(_serves(worker, key) for worker in workers), f"{key} leads nowhere"
         self.snapshot = snapshot

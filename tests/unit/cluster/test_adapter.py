@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ class FakeServe:
     deployed: list[str] = field(default_factory=list)
     failure_count: int = 0
     undeleted_count: int = 0
+    deleted: threading.Event = field(default_factory=threading.Event)
+    """A pool has ended."""
 
     def running(self) -> frozenset[str]:
         """Every pool that was deployed and not deleted."""
@@ -55,6 +58,7 @@ class FakeServe:
             self.undeleted_count -= 1
             raise NotReadyError("Serve is away")
         del self.counts[pool]
+        self.deleted.set()
 
 
 def run(serve: FakeServe, file: Path, body: Callable[[RayPools], Awaitable[None]]) -> None:
@@ -109,6 +113,37 @@ def test_a_changed_count_reaches_serve(tmp_path: Path) -> None:
 
     run(serve, tmp_path / "pools.json", body)
     assert serve.counts == {"s1": 3}
+
+
+def test_a_pool_without_replicas_has_no_application(tmp_path: Path) -> None:
+    """It ends, the pool stays, and a later wish brings it back; a new controller knows of it."""
+    serve = FakeServe()
+    sleeping = replace(POOL, replica_count=0, scaled=True)
+
+    async def sleep(pools: RayPools) -> None:
+        await pools.ensure_pool(replace(sleeping, replica_count=1))
+        await pools.settled()
+        await pools.ensure_pool(sleeping)
+        await asyncio.to_thread(serve.deleted.wait, 5)
+        await pools.ensure_pool(replace(sleeping, replica_count=2))
+
+    run(serve, tmp_path / "pools.json", sleep)
+    assert serve.counts == {"s1": 2}
+    assert serve.deployed == ["s1", "s1"]
+
+    async def rest(pools: RayPools) -> None:
+        serve.deleted.clear()
+        await pools.ensure_pool(sleeping)
+        await asyncio.to_thread(serve.deleted.wait, 5)
+
+    run(serve, tmp_path / "pools.json", rest)
+
+    async def recall(pools: RayPools) -> None:
+        memory = remembered(await pools.recall(), RouteTable())
+        assert memory.pools["s1"].spec("s1") == sleeping
+
+    run(serve, tmp_path / "pools.json", recall)
+    assert serve.counts == {}
 
 
 def test_a_refused_deployment_is_tried_again(tmp_path: Path) -> None:

@@ -54,6 +54,22 @@ def tables(draw: st.DrawFn) -> RouteTable:
     return RouteTable(pools=pools, versions=versions, live=live)
 
 
+def test_a_version_asleep_is_the_front_desks() -> None:
+    """Its calls wait there; a candidate that is asleep gets no share of the live version's."""
+    table = RouteTable(
+        pools={"p1": (worker("p1", 0),), "p2": ()},
+        versions={
+            VersionKey("m", 1): VersionRoute("p1"),
+            VersionKey("m", 2): VersionRoute("p2", asleep=True),
+            VersionKey("n", 2): VersionRoute("p2", asleep=True),
+        },
+        live={"m": LiveRoute(1, 2, 500), "n": LiveRoute(2)},
+    )
+    state = wanted_state(table, {"p1": "s0001", "p2": "s0002"}, "here")
+    assert state.versions == {"m/1": "s0001|1", "m/2": "asleep|2", "n/2": "asleep|2"}
+    assert state.live == {"m": "s0001|1", "n": "asleep|2"}
+
+
 def slot_pools(state: HaproxyState) -> Mapping[str, set[str]]:
     """Slot → pools whose servers are there."""
     found: dict[str, set[str]] = {}

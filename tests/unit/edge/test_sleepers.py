@@ -1,0 +1,118 @@
+"""Calls for a version without a worker: they wait, not too many, and are told what fails."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from runtimes.errors import BasculeError
+from serving.edge.control import Snapshot, VersionRecord
+from serving.edge.routes import RouteTable, VersionRoute
+from serving.edge.sleepers import Sleepers, sleeper
+from serving.errors import NotReadyError, QueueFullError
+from serving.ids import VersionKey
+from serving.registry.version import VersionState
+
+pytestmark = pytest.mark.anyio
+
+KEY = VersionKey("m", 1)
+
+
+def told(*, asleep: bool, state: VersionState = VersionState.READY, reason: str = "") -> Snapshot:
+    """What the controller publishes of the version."""
+    record = VersionRecord(model=KEY.model, version=KEY.version, state=state, reason=reason)
+    routes = RouteTable(versions={KEY: VersionRoute("d1", asleep=asleep)})
+    return Snapshot(routes=routes, versions={KEY: record})
+
+
+@dataclass
+class Bed:
+    """A controller and the routes of one sleeping version."""
+
+    snapshot: Snapshot = field(default_factory=lambda: told(asleep=True))
+    woken: list[tuple[str, int]] = field(default_factory=list)
+    failure: BasculeError | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.sleepers = Sleepers(self, lambda: self.snapshot, max_calls=3)
+
+    async def wake(self, model: str, version: int) -> None:
+        """Remember it."""
+        self.woken.append((model, version))
+        self.asked.set()
+        if self.failure is not None:
+            raise self.failure
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Let the edge obey another snapshot."""
+        self.snapshot = snapshot
+        await self.sleepers.hear()
+
+
+async def test_calls_wait_until_the_version_is_awake() -> None:
+    """The controller is asked once for all of them, and their places are free again."""
+    bed = Bed()
+    for _ in range(2):
+        bed.snapshot = told(asleep=True)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            calls = [group.create_task(bed.sleepers.until_awake(KEY)) for _ in range(3)]
+            await bed.asked.wait()
+            assert not any(call.done() for call in calls)
+            await bed.publish(told(asleep=False))
+    assert bed.woken == [("m", 1)]
+
+
+async def test_one_call_too_many_is_refused() -> None:
+    """It was not executed, and may be sent again; those that wait go on."""
+    bed = Bed()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(bed.sleepers.until_awake(KEY))
+        await bed.asked.wait()
+        with pytest.raises(QueueFullError, match="3 calls wait"):
+            await bed.sleepers.until_awake(KEY)
+        await bed.publish(told(asleep=False))
+
+
+async def test_the_reason_is_told_when_it_cannot_start() -> None:
+    """Those that wait hear it when it is known."""
+    bed = Bed()
+    failed = told(asleep=True, state=VersionState.UNAVAILABLE, reason="out of memory")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        call = group.create_task(_refusal(bed))
+        await bed.asked.wait()
+        await bed.publish(failed)
+    assert "not at ready state: out of memory; the call was not executed" in call.result()
+
+
+async def test_a_controller_that_is_away_is_asked_again() -> None:
+    """The call waits on; after the limit it is told that nothing came."""
+    bed = Bed(failure=NotReadyError("the controller is restarting"))
+    with pytest.raises(NotReadyError, match="no worker has started within"):
+        await bed.sleepers.until_awake(KEY, limit_s=0.05)
+    assert bed.woken
+
+
+async def test_a_version_that_is_awake_or_gone_lets_calls_on() -> None:
+    """Nobody is asked: the edge has the answer."""
+    bed = Bed(snapshot=Snapshot())
+    await bed.sleepers.until_awake(KEY)
+    bed.snapshot = told(asleep=False)
+    await bed.sleepers.until_awake(KEY)
+    assert not bed.woken
+
+
+def test_headers_say_what_a_call_waits_for() -> None:
+    """Names are percent-encoded; a call that waited already does not wait again."""
+    headers = [("bascule-model", "50%25%20m"), ("bascule-version", "3"), ("host", "h")]
+    assert sleeper(headers) == VersionKey("50% m", 3)
+    assert sleeper([("bascule-version", "3")]) is None
+    with pytest.raises(NotReadyError, match="has just ended"):
+        sleeper([*headers, ("bascule-woken", "1")])
+
+
+async def _refusal(bed: Bed) -> str:
+    with pytest.raises(NotReadyError) as caught:
+        await bed.sleepers.until_awake(KEY)
+    return caught.value.message
