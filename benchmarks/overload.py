@@ -36,6 +36,7 @@ from benchmarks.loads import Request
 from benchmarks.models.graphs import Graph, Port, node
 from benchmarks.models.layout import Config, ModelFolder, Tensor, write_model
 from benchmarks.report import RESULTS, machine_lines, write
+from runtimes.contract import Array
 from serving.cli.load.summary import quantile
 
 BOUND_S: Final = 0.25
@@ -108,19 +109,20 @@ class OpenLoop:
         gaps = random.Random(self.seed)
         moments = accumulate(gaps.expovariate(rate) for _ in range(int(2 * rate * seconds) + 10))
         body, head_bytes = self.request.http_body()
-        headers = {"inference-header-content-length": str(head_bytes)}
-        limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=limit, headers=headers) as session,
-            asyncio.TaskGroup() as group,
-        ):
+        async with _session(head_bytes) as session, asyncio.TaskGroup() as group:
             began_s = time.monotonic()
             for moment_s in moments:
                 if moment_s > seconds:
                     break
                 await asyncio.sleep(max(0.0, began_s + moment_s - time.monotonic()))
                 group.create_task(self._call(session, body, began_s + moment_s))
+        return self.calls
+
+    async def run_one(self) -> list[Call]:
+        """Send one call now."""
+        body, head_bytes = self.request.http_body()
+        async with _session(head_bytes) as session:
+            await self._call(session, body, time.monotonic())
         return self.calls
 
     async def _call(self, session: aiohttp.ClientSession, body: bytes, due_s: float) -> None:
@@ -132,6 +134,19 @@ class OpenLoop:
             status, has_retry_after = 0, False
         took_s = time.monotonic() - due_s
         self.calls.append(Call(status=status, took_s=took_s, has_retry_after=has_retry_after))
+
+
+def _session(head_bytes: int) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        headers={"inference-header-content-length": str(head_bytes)},
+    )
+
+
+def rows_of() -> Array:
+    """The rows of a call of `heavy`."""
+    return np.random.default_rng(5).standard_normal((ROWS, WIDTH)).astype(np.float32)
 
 
 def heavy() -> ModelFolder:
@@ -163,8 +178,7 @@ def heavy() -> ModelFolder:
 
 def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> list[Stage]:
     """Find the capacity, then send at shares of it."""
-    rows = np.random.default_rng(5).standard_normal((ROWS, WIDTH)).astype(np.float32)
-    request = Request(model="heavy", inputs={"x": rows})
+    request = Request(model="heavy", inputs={"x": rows_of()})
     script = request.write_for_wrk(folder)
     found = http_load(instance.http, request.path, script, CAPACITY_CONNECTIONS, options.capacity_s)
     done = []

@@ -14,7 +14,6 @@ alike; it knows neither placement nor routes. Longer than most files: one life, 
 """
 
 import asyncio
-import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -38,6 +37,7 @@ from serving.rollout.load_link import LoadLink
 from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import HostedVersion, WorkerState
+from serving.rollout.process_memory import resident_bytes
 from serving.rollout.sequence_counts import counted_sequences
 from serving.rollout.vitals_link import VitalsLink
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
@@ -50,7 +50,6 @@ log = structlog.get_logger(__name__)
 CONNECT_PAUSE_S: Final = 0.02
 APPLY_LIMIT_S: Final = 3600.0
 STOP_GRACE_S: Final = 5.0
-PAGE_BYTES: Final = resource.getpagesize()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,8 +396,4 @@ class WorkerHost:
     def _rss_bytes(self) -> int:
         if self._child is None or self._child.ended is not None:
             return 0
-        try:
-            statm = Path(f"/proc/{self._child.pid}/statm").read_text()
-        except OSError:
-            return 0  # it is ending at this moment
-        return int(statm.split()[1]) * PAGE_BYTES
+        return resident_bytes(self._child.pid)
