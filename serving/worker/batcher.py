@@ -139,6 +139,8 @@ class Batcher:
 
     def _foresee(self, item: QueuedCall) -> BasculeError | None:
         """Refuse a call that would come too late; take others into the forecast."""
+        if not self._queue and not self._is_running:
+            return None  # it begins at once, and nothing is foreseen for an empty queue
         now_ns = item.enqueued_ns
         max_rows = self._batch_limits.max_rows
         if self._levels is not None:
