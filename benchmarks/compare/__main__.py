@@ -9,8 +9,8 @@ moment at which a call was to be sent). Peers must be installed before (`python 
 benchmarks.peers.install`); one that is not, does not start, or answers wrongly is a line of the
 report. Writes compare.md, .json and .svg, and keeps every sample in compare.samples.jsonl, with
 which `--resume` goes on. `--reference-script` adds a system of your own: a command that prints
-`ready`, serves `tiny` over HTTP at port {base} and over gRPC at {base} + 1, and ends at SIGTERM;
-{folder} and {repository} in it are replaced, too. Exits 1 when a request to Bascule failed.
+`ready`, serves the `tiny` of {repository} over HTTP at port {base} and over gRPC at {base} + 1, may
+write to {folder}, and ends at SIGTERM. Exits 1 when a request to Bascule failed.
 """
 
 import argparse
