@@ -14,6 +14,7 @@ import structlog
 from ray import serve
 
 from runtimes.errors import BasculeError
+from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import application
 from serving.cluster.background import Background
@@ -26,6 +27,7 @@ from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
 from serving.edge.node_gpus import shared_gpus
 from serving.registry.preflight.node_facts import measure_node
+from serving.rollout.template_keeper import keep_template
 from serving.supervise import Child
 
 POLL_S: Final = 2.0
@@ -58,7 +60,7 @@ class EdgeReplica:
             gpus=shared_gpus(instance.settings),
         )
         self._report = EdgeReport(status=self._edge.status())
-        self._background.start(self._live)
+        self._background.start(self._live, self._keep_template)
         await self._background.until(self._is_open.wait())
 
     async def status(self) -> EdgeStatus:
@@ -103,6 +105,10 @@ class EdgeReplica:
                 continue
             if news is not None:
                 await self._obey(news)
+
+    async def _keep_template(self) -> None:
+        """Keep this node's template of workers, which replicas' actors have theirs forked from."""
+        await keep_template(self._instance.settings, self._instance.instance, SystemClock())
 
     async def _obey(self, news: Publication) -> None:
         try:

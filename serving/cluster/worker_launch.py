@@ -8,6 +8,7 @@ from serving.cluster.names import Instance
 from serving.edge.node_gpus import seen_devices, shared_gpus
 from serving.edge.routes import WorkerAddress
 from serving.rollout.host import WorkerLaunch
+from serving.rollout.template_keeper import template_socket
 from serving.rollout.worker_argv import worker_argv
 from serving.rollout.worker_environment import environment_order
 from serving.supervise import ChildSpec, child_environment
@@ -47,6 +48,7 @@ def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) ->
         child=child,
         recorder=recorder,
         devices=devices,
+        template=template_socket(settings),
         environment=environment_order(settings, lock_file, child),
     )
 

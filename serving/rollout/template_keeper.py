@@ -41,8 +41,11 @@ async def keep_template(settings: Settings, instance: str, clock: Clock) -> None
     env = child_environment(settings.home, instance, CUDA_VISIBLE_DEVICES=seen)
     while True:
         began_s = clock.monotonic_s()
-        with _listening(template_socket(settings)) as listener:
-            ending = await _live(settings, env, listener.fileno())
+        try:
+            with _listening(template_socket(settings)) as listener:
+                ending = await _live(settings, env, listener.fileno())
+        except OSError as error:  # there is no place for a socket: nobody shall fail by that
+            ending = str(error)
         is_stable = clock.monotonic_s() - began_s >= policy.stable_s
         quick_end_count = 1 if is_stable else quick_end_count + 1
         log.warning("template_ended", ending=ending)

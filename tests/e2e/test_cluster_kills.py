@@ -81,6 +81,14 @@ def test_a_killed_worker_costs_no_call(running: Instance) -> None:
     assert callers.failures == []
 
 
+def test_a_killed_worker_comes_back_from_the_template(running: Instance) -> None:
+    """The node's edge keeps it, whichever actor the worker is of."""
+    replaced(running, "--worker s")
+    (worker,) = running.processes("--worker s")
+    (template,) = running.processes("serving.worker.template")
+    assert worker.ppid() == template.pid
+
+
 def test_a_killed_haproxy_comes_back_by_itself(running: Instance) -> None:
     """HAProxy's end is noticed, and the next one knows every route from its first moment."""
     with Callers(running, "plain") as callers:
