@@ -128,6 +128,7 @@ def _global(layout: EdgeLayout, digest: str) -> str:
     stats timeout 1h
     noreuseport                            # a second instance on our ports is an error
     maxconn {layout.max_connections}
+    no strict-limits                       # most connections are idle, and need one descriptor
     nbthread {layout.threads}
     hard-stop-after 30s
     tune.bufsize {BUFFER_BYTES}                     # a request must fit one buffer to be retried
@@ -135,7 +136,8 @@ def _global(layout: EdgeLayout, digest: str) -> str:
     tune.h2.max-concurrent-streams 200
     tune.h2.fe.initial-window-size 262144  # 64 KiB, the default, throttles uploads
     tune.h2.be.initial-window-size 262144
-    tune.pool-low-fd-ratio 40
+    tune.pool-low-fd-ratio 90              # idle clients must not end connections to workers
+    tune.pool-high-fd-ratio 95
 {log_target(layout.access_log)}"""
 
 
