@@ -77,6 +77,7 @@ WORDS: Final = {
         "serving.cli.loadtest", "Ask a model under load and prove that nothing is lost."
     ),
     "bench": Word("serving.cli.bench", "How much a served model can do: load by Locust."),
+    "tune": Word("serving.cli.tune.command", "Find how a model is run best on this node."),
     "monitor": Word("serving.cli.monitor", "Is monitoring in order: alarms that can ring."),
     "doctor": Word("serving.cli.doctor", "Check this machine and say what to do about it."),
     "facts": Word("serving.cli.facts", "Measure this node: CPUs, memory, GPUs, engines."),
