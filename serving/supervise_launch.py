@@ -46,7 +46,10 @@ def stand_back(niceness: int) -> None:
         return
     with suppress(OSError):  # this kernel has none, or too many were changed in this tenth second
         session = os.open("/proc/self/autogroup", os.O_WRONLY)
-        os.write(session, str(niceness).encode())
+        try:
+            os.write(session, str(niceness).encode())
+        finally:
+            os.close(session)
 
 
 def _can_come_back(niceness: int) -> bool:

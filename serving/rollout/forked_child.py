@@ -84,7 +84,10 @@ async def fork(template: Path | None, spec: ChildSpec) -> ForkedChild | None:
                 await _readable(connection)
             raw, pidfds, _, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, FDS_OF_FORKED)
             forked = msgspec.json.decode(raw, type=Forked)
-        except (OSError, msgspec.DecodeError) as error:  # a TimeoutError is an OSError
+        except TimeoutError:  # nobody shall wait for it again
+            _give_up(template, spec)
+            return None
+        except (OSError, msgspec.DecodeError) as error:
             log.info("worker_not_forked", child=spec.name, reason=repr(error))
             return None
         if not pidfds:
@@ -92,6 +95,11 @@ async def fork(template: Path | None, spec: ChildSpec) -> ForkedChild | None:
             return None
         opened.pop_all()
         return ForkedChild(spec.name, forked.pid, pidfds[0], connection, stdin)
+
+
+def _give_up(template: Path, spec: ChildSpec) -> None:
+    log.warning("template_hangs", child=spec.name, waited_s=FORK_LIMIT_S)
+    template.unlink(missing_ok=True)
 
 
 def _connected(template: Path) -> socket.socket:

@@ -1,21 +1,22 @@
 """Keeps this node's template of workers running: `serving/worker/template.py`.
 
 Without one, workers are started the long way, and another one is made meanwhile. Its socket is ours
-and listens before it runs, so that who wants a worker at the same moment waits for it.
+and listens before it runs, so that who wants a worker at the same moment waits for it. Who waited
+in vain takes the socket's file away (`forked_child.py`): then this template hangs, and is ended.
 """
 
 import asyncio
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from serving.clock import Clock
-from serving.edge.node_gpus import seen_devices
+from serving.edge.node_gpus import seen_devices, shared_gpus
 from serving.errors import NotReadyError
 from serving.rollout.loading_priority import first_start
 from serving.settings import Settings
@@ -27,6 +28,7 @@ ROOM: Final = " " * 4096
 """Where a copy writes its command line."""
 BACKLOG: Final = 1024
 STOP_GRACE_S: Final = 1.0
+LOOK_PAUSE_S: Final = 1.0
 
 
 def template_socket(settings: Settings) -> Path:
@@ -37,7 +39,7 @@ def template_socket(settings: Settings) -> Path:
 async def keep_template(settings: Settings, instance: str, clock: Clock) -> None:
     """Run a template, and another one whenever it has ended, until cancelled."""
     policy, quick_end_count = RestartPolicy(), 0
-    seen = seen_devices(settings, "", ())
+    seen = seen_devices(settings, "", shared_gpus(settings))
     env = child_environment(settings.home, instance, CUDA_VISIBLE_DEVICES=seen)
     while True:
         began_s = clock.monotonic_s()
@@ -66,10 +68,22 @@ async def _live(settings: Settings, env: Mapping[str, str], listener: int) -> st
     except NotReadyError as error:
         return error.message
     try:
-        return (await child.wait()).text
+        return await _ending(child, template_socket(settings).exists)
     finally:
         if child.ended is None:
             await child.stop(STOP_GRACE_S)
+
+
+async def _ending(child: Child, is_trusted: Callable[[], bool]) -> str:
+    """Wait until a template ends, or somebody found that it hangs."""
+    ended = asyncio.ensure_future(child.wait())
+    try:
+        while is_trusted():
+            if (await asyncio.wait((ended,), timeout=LOOK_PAUSE_S))[0]:
+                return ended.result().text
+    finally:
+        ended.cancel()
+    return "it does not answer"
 
 
 @contextmanager
@@ -78,8 +92,11 @@ def _listening(path: Path) -> Iterator[socket.socket]:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
+        own = path.stat().st_ino
         listener.listen(BACKLOG)
         try:
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == own:  # or it is that of a keeper who came after us
+                    path.unlink()

@@ -12,12 +12,15 @@ Forking is safe, since no other thread ever runs here: ONNX Runtime's reporting 
 which imports would start, are off, and an order is refused as long as there is a second thread. No
 engine has a session here, and CUDA is not touched. What is read when a program starts, or when a
 library is imported, cannot be changed in a copy: an order with another environment is refused, such
-as one that gives GPUs. Copies share the layout of their memory, as with every server that forks.
+as one that gives GPUs. After packages were installed or removed a copy would compute with what was
+there before: the template refuses and ends, and its keeper makes another one. Copies share the
+layout of their memory, as with every server that forks.
 """
 
 import gc
 import os
 import selectors
+import site
 import socket
 import sys
 from collections.abc import Sequence
@@ -60,14 +63,15 @@ class Template:
     def __init__(self, listener: socket.socket) -> None:
         """Wait for orders at a socket."""
         self._listener = listener
+        self._packages = _packages()
         self._copies: dict[int, _Copy] = {}
         self._selector = selectors.DefaultSelector()
         for fd in (listener.fileno(), STDIN):
             self._selector.register(fd, selectors.EVENT_READ)
 
     def run(self) -> ForkOrder | None:
-        """Work until standard input ends: None. In each copy, return its order."""
-        while True:
+        """Work until standard input ends, or packages change: None. In each copy, its order."""
+        while self._packages == _packages():
             for key, _ in self._selector.select():
                 if key.fd == STDIN:
                     return None
@@ -75,6 +79,7 @@ class Template:
                     self._tell_end(key.fd)
                 elif (order := self._take_order()) is not None:
                     return order
+        return None
 
     def _take_order(self) -> ForkOrder | None:
         """Answer the next who connects; return the order in the copy, None here."""
@@ -86,6 +91,8 @@ class Template:
             raw, fds, _, _ = socket.recv_fds(supervisor, MAX_MESSAGE_BYTES, FDS_OF_ORDER)
             order = msgspec.json.decode(raw, type=ForkOrder)
             refusal = _refusal(order)
+            if self._packages != _packages():
+                refusal = "packages were installed or removed since"
             if refusal:
                 supervisor.send(msgspec.json.encode(Forked(refusal=refusal)))
         except (OSError, msgspec.DecodeError) as error:
@@ -151,6 +158,12 @@ def _refusal(order: ForkOrder) -> str:
         return f"another environment: {', '.join(sorted(names))}"
     threads = len(list(THREADS.iterdir()))
     return f"{threads} threads run in the template" if threads > 1 else ""
+
+
+def _packages() -> tuple[int, ...]:
+    """Return when something was last put into, or taken out of, where packages lie; nanoseconds."""
+    folders = (Path(folder) for folder in site.getsitepackages())
+    return tuple(folder.stat().st_mtime_ns for folder in folders if folder.is_dir())
 
 
 def _environment() -> dict[str, str]:

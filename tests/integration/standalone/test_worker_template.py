@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -190,6 +191,40 @@ async def test_a_killed_template_is_missed_by_nobody(node: Node, spec: VersionSp
         await until(templates)
         async with node.hosted("s1-2", spec) as third:
             assert is_forked((await node.until(third, is_ready)).pid)
+
+
+async def test_a_template_that_hangs_is_replaced(
+    node: Node, spec: VersionSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker waited for it in vain; the next ones do not, and soon they are forked again."""
+    (template,) = templates()
+    async with node.hosted("s1-0", spec) as host:
+        await node.until(host, is_ready)
+        template.suspend()
+        monkeypatch.setattr("serving.rollout.forked_child.FORK_LIMIT_S", 0.1)
+        assert await fork(node.template, node.child("s1-1")) is None
+        assert not node.template.exists()
+        monkeypatch.undo()
+        await until(lambda: template not in templates() and node.template.exists())
+    async with node.hosted("s1-2", spec) as third:
+        assert is_forked((await node.until(third, is_ready)).pid)
+
+
+async def test_after_packages_changed_another_template_is_made(
+    node: Node, spec: VersionSpec
+) -> None:
+    """A worker never computes with what was installed before, and says so of what is now."""
+    (template,) = templates()
+    async with node.hosted("s1-0", spec) as host:
+        await node.until(host, is_ready)
+    folder = Path(site.getsitepackages()[0])
+    os.utime(folder)
+    with capture_logs() as logs:
+        assert await fork(node.template, node.child("s1-1")) is None
+    assert [event["reason"] for event in logs] == ["packages were installed or removed since"]
+    await until(lambda: template not in templates() and templates())
+    async with node.hosted("s1-2", spec) as third:
+        assert is_forked((await node.until(third, is_ready)).pid)
 
 
 async def test_without_a_template_workers_are_started(node: Node) -> None:
