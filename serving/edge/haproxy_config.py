@@ -128,7 +128,6 @@ def _global(layout: EdgeLayout, digest: str) -> str:
     stats timeout 1h
     noreuseport                            # a second instance on our ports is an error
     maxconn {layout.max_connections}
-    no strict-limits                       # most connections are idle, and need one descriptor
     nbthread {layout.threads}
     hard-stop-after 30s
     tune.bufsize {BUFFER_BYTES}                     # a request must fit one buffer to be retried

@@ -10,6 +10,7 @@ import importlib.util
 import resource
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,10 +34,11 @@ PID_FILE: Final = "haproxy.pid"
 START_LIMIT_S: Final = 10.0
 POLL_S: Final = 0.01
 MAX_CONNECTIONS: Final = 20_000
-DESCRIPTORS_PER_CONNECTION: Final = 1.3
-"""A connection without a call has one; one with a call two, or four if it came by the port of the
-other protocol. Most are idle: on a limit of 20,000 that leaves 15,000 connections, and calls in
-flight on 4,600 of them."""
+DESCRIPTORS_PER_CONNECTION: Final = 2.6
+"""A connection with a call has another one to its worker. More connections than that would be taken
+and their calls answered with 503."""
+SPARE_CONNECTIONS: Final = 50
+LEAST_CONNECTIONS: Final = 100
 STOP_S: Final = 2.0
 LOG_TAIL_BYTES: Final = 4_000
 
@@ -159,14 +161,28 @@ def haproxy_binary(configured: Path | None) -> Path:
 
 
 def connection_limit() -> int:
-    """How many connections the file descriptors of this user allow; HAProxy refuses more."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else connections_within(hard)
+    """How many connections the file descriptors of this user allow; HAProxy refuses more.
+
+    Who may raise the limit for themselves and their children gets what all connections need.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = int((MAX_CONNECTIONS + SPARE_CONNECTIONS) * DESCRIPTORS_PER_CONNECTION) + 1
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        return MAX_CONNECTIONS
+    with suppress(ValueError, OSError):  # it takes a privilege, and the kernel has its own limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, wanted))
+        return MAX_CONNECTIONS
+    return connections_within(hard)
 
 
 def connections_within(descriptor_count: int) -> int:
     """How many connections so many file descriptors allow."""
-    return max(100, min(MAX_CONNECTIONS, int(descriptor_count / DESCRIPTORS_PER_CONNECTION) - 50))
+    return max(
+        100,
+        min(
+            MAX_CONNECTIONS, int(descriptor_count / DESCRIPTORS_PER_CONNECTION) - SPARE_CONNECTIONS
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from serving.supervise import Child, ChildSpec, clean_environment
 
 LOOK_S: Final = 0.05
 STOP_S: Final = 15.0
+START_LIMIT_S: Final = 600.0
 LOG_CHARACTERS: Final = 1000
 KEPT: Final = frozenset({"BASCULE_HAPROXY", "BASCULE_HAPROXY_THREADS"})
 """Settings that a trial takes over; places, ports and logs are its own."""
@@ -67,7 +68,11 @@ async def private_instance(
         )
     )
     try:
-        await _until_ready(child, home)
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await _until_ready(child, home)
+        except TimeoutError:
+            raise TrialError(f"the model was not ready after {START_LIMIT_S:.0f} s") from None
         yield Private(http=http, home=home)
     finally:
         await child.stop(STOP_S)

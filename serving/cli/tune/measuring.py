@@ -22,6 +22,8 @@ LEAST_CALLS: Final = 200
 """A p99 of fewer calls says nothing."""
 LONGEST_STAGE: Final = 3
 """Times the length that was asked for: a slow model gets fewer calls."""
+REFUSED: Final = 503
+REFUSED_PAUSE_S: Final = 0.01
 PATIENCE: Final = 10
 """A call is given up after so many times what it may take, and a second."""
 
@@ -77,15 +79,8 @@ async def _capacity(url: str, bodies: Sequence[Body], seconds: float) -> float:
         async def ask(start: int) -> None:
             nonlocal answered
             turns = cycle((*bodies[start % len(bodies) :], *bodies[: start % len(bodies)]))
-            for body in turns:
-                if time.monotonic() - began_s > seconds:
-                    return
-                reply = await session.post(url, data=body.content, headers=infer_headers(body))
-                text = await reply.read()
-                if reply.status != ANSWERED:
-                    told = text[:200].decode(errors="replace")
-                    raise TrialError(f"a call was refused with status {reply.status}: {told}")
-                answered += 1
+            while time.monotonic() - began_s <= seconds:
+                answered += await _is_answered(session, url, next(turns))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -95,4 +90,18 @@ async def _capacity(url: str, bodies: Sequence[Body], seconds: float) -> float:
             raise TrialError(str(errors.exceptions[0])) from None
         except* aiohttp.ClientError as errors:
             raise TrialError(f"a call broke: {errors.exceptions[0]}") from None
+    if not answered:
+        raise TrialError(f"every call was refused with status {REFUSED}")
     return answered / (time.monotonic() - began_s)
+
+
+async def _is_answered(session: aiohttp.ClientSession, url: str, body: Body) -> bool:
+    """Ask once. A bounded queue may be full: that caller pauses, so that others find the limit."""
+    reply = await session.post(url, data=body.content, headers=infer_headers(body))
+    text = await reply.read()
+    if reply.status not in (ANSWERED, REFUSED):
+        told = text[:200].decode(errors="replace")
+        raise TrialError(f"a call was refused with status {reply.status}: {told}")
+    if reply.status == REFUSED:
+        await asyncio.sleep(REFUSED_PAUSE_S)
+    return reply.status == ANSWERED

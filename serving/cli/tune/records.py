@@ -106,7 +106,7 @@ def best_of(trials: Sequence[Trial], slo_s: float) -> Trial | None:
     """Return the trial of the highest rate, of equal ones that with fewest CPUs; None of none."""
     return max(
         trials,
-        key=lambda one: (one.rate(slo_s), -one.least_p99_s(), -one.scheduling.cores),
+        key=lambda one: (one.rate(slo_s), -one.scheduling.cores, -one.least_p99_s()),
         default=None,
     )
 

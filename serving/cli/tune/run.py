@@ -69,9 +69,12 @@ class Tuner:
                 break
         trials = tuple(tried.values())
         best = best_of([one for one in trials if one.rate(order.slo_s)], order.slo_s)
-        comparison = None
+        comparison, notes = None, order.notes
         if best is not None and best.scheduling != order.space.present:
-            comparison = await self._compare(best.scheduling)
+            try:
+                comparison = await self._compare(best.scheduling)
+            except TrialError as error:  # what was found is worth telling all the same
+                notes = (*notes, f"the best could not run beside the present one: {error.message}")
         return Tuning(
             model=order.subject.model,
             version=order.subject.version,
@@ -85,7 +88,7 @@ class Tuner:
             skipped=tuple(skipped),
             best=best.scheduling if best else None,
             comparison=comparison,
-            notes=order.notes,
+            notes=notes,
         )
 
     def _passed_s(self) -> float:

@@ -89,6 +89,10 @@ def verdict(found: Tuning) -> str:
     """Say in a sentence what to run."""
     if found.best is None:
         return unreachable(found)
+    if found.comparison is None and found.best != found.present:
+        return (
+            f"not settled: {scheduling_text(found.best)} was best in the search, but not compared"
+        )
     if found.comparison is None:
         return f"the present scheduling is the best that was tried: {scheduling_text(found.best)}"
     best, present = (_rates(r) for r in _compared(found))

@@ -127,6 +127,14 @@ def test_of_equals_the_one_with_fewer_cpus_is_best() -> None:
     assert best.scheduling == ONE
 
 
+def test_a_best_that_was_not_compared_is_not_called_the_present() -> None:
+    """Nothing is written then, and nothing is claimed."""
+    tuned = found(trial(ONE, 10), trial(replace(ONE, threads=4), 50))
+
+    assert tuned.chosen() is None
+    assert verdict(tuned).startswith("not settled: ")
+
+
 @given(limit=st.floats(0.05, 1.2))
 def test_rates_close_in_on_the_highest_that_holds(limit: float) -> None:
     """Five stages leave no more than a part of the capacity unknown."""
