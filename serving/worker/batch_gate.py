@@ -26,13 +26,14 @@ class BatchGate:
     def __init__(self, gate: QualityGate) -> None:
         """Enforce what a gate does."""
         self._gate = gate
-        self._judge = gate.rules
+        self._passes = gate.rules.passes
+        self._passes_outputs = gate.rules.passes_outputs
 
     def screen(
         self, batch: Sequence[QueuedCall], feeds: Sequence[Array | None], rows: int
     ) -> Sequence[Verdict | None] | None:
         """Judge what calls ask; None: there is nothing to say of any."""
-        if self._judge.passes(feeds, rows):
+        if self._passes(feeds, rows):
             return None
         return [self._gate.judge(item.call) if item.is_judged else None for item in batch]
 
@@ -48,7 +49,7 @@ class BatchGate:
     def passes(self, outputs: Sequence[Array], rows: int) -> bool:
         """Judge what calls get; see `QualityGate.look`. False: each is to be looked at."""
         try:
-            return self._judge.passes_outputs(outputs, rows)
+            return self._passes_outputs(outputs, rows)
         except Exception:  # process edge: each is judged again, and its caller is told
             log.exception("answers_not_judged")
             return False

@@ -1,4 +1,4 @@
-"""Pure: two comparisons that pass a tensor whose rules, and whose features' rules, are bounds."""
+"""Pure: a few comparisons pass a tensor whose rules, and whose features' rules, are bounds."""
 
 from collections.abc import Sequence
 from math import prod
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from runtimes.contract import Array, TensorSpec
-from runtimes.datatypes import Datatype
+from runtimes.datatypes import DTYPES, Datatype
 from serving.monitor.quality.cells import FLOATS, HALVES, compared_dtype
+from serving.monitor.quality.leading_bytes import leading_bytes
 from serving.monitor.quality.watch import Watch
 from serving.registry.contracts.data_contract import Check, Watched
 
@@ -27,33 +28,36 @@ class Bounds:
 
     def __init__(self, low: Any, high: Any, width: int, datatype: Datatype) -> None:  # noqa: ANN401  numbers, or arrays of them
         """Take the bounds; `width` 0: they are the same for every value."""
-        self._low = low
-        self._high = high
+        self._low, self._high = _plain(low), _plain(high)
         self._width = width
         self._is_half = datatype in HALVES
         self._few = 0 if width or self._is_half else FEW_VALUES
-        if self._few:
-            self._least, self._most = _plain(low), _plain(high)
+        self._leading = None if width else leading_bytes(self._low, self._high, DTYPES[datatype])
 
     def hold(self, array: Array | None, rows: int) -> bool:
         """Whether there is nothing to say of a tensor; False: look closely."""
         if array is None or not array.size:
             return False
+        if self._leading is not None and self._leading.are_good(array):
+            return True
         if array.size <= self._few:
             return self._hold_few(array.ravel().tolist())
         if self._few:  # NaN, wherever it stands, is the least and the most
-            least = np.minimum.reduce(array, axis=None)
-            return bool(self._low <= least and np.maximum.reduce(array, axis=None) <= self._high)
+            item = array.item
+            return bool(self._low <= item(array.argmin()) and item(array.argmax()) <= self._high)
+        return self._hold_each(array, rows)
+
+    def _hold_each(self, array: Array, rows: int) -> bool:
         if self._width:
             if array.size != rows * self._width:
                 return False
             array = array.reshape(rows, self._width)
         if self._is_half:
             array = array.astype(np.float32)
-        return bool(((array >= self._low) & (array <= self._high)).all())
+        return b"\0" not in ((array >= self._low) & (array <= self._high)).tobytes()
 
     def _hold_few(self, values: list[Any]) -> bool:
-        if not (self._least <= min(values) and max(values) <= self._most):
+        if not (self._low <= min(values) and max(values) <= self._high):
             return False
         total = sum(values)  # NaN if any value is, wherever it stands
         return bool(total == total)  # noqa: PLR0124

@@ -1,6 +1,6 @@
 """Pure: a contract, compiled for the tensors of a version: requests and answers → verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,9 @@ from serving.monitor.quality.verdict import Verdict
 from serving.monitor.quality.watch import Findings, Watch
 from serving.registry.contracts.contract_fit import misfits
 from serving.registry.contracts.data_contract import DataContract, Watched
+
+Holds = Callable[[Array | None, int], bool]
+"""(array, rows) → whether there is nothing to say of it."""
 
 
 class Judge:
@@ -46,13 +49,20 @@ class Judge:
         self._event_at = names.index(time.input) if time and time.input else None
         self.judges_batches = time is None and all(one.bounds is not None for one in self.inputs)
         """Whether `passes` can settle requests: what is asked of them is asked of each value."""
+        self._input_tests = _tests(self.inputs)
+        self._output_tests = _tests(self.outputs)
 
     def passes(self, arrays: Sequence[Array | None], rows: int) -> bool:
         """Whether there is nothing to say of requests, one after the other, of so many rows.
 
         False: each is to be judged.
         """
-        return self.judges_batches and _passed(self.inputs, arrays, rows)
+        if not self.judges_batches:
+            return False
+        for at, holds in self._input_tests:  # noqa: SIM110  a generator costs as much as a test
+            if not holds(arrays[at], rows):
+                return False
+        return True
 
     def judge_inputs(
         self,
@@ -81,7 +91,10 @@ class Judge:
 
     def passes_outputs(self, arrays: Sequence[Array], rows: int) -> bool:
         """Whether there is nothing to say of answers, one after the other, of so many rows."""
-        return _passed(self.outputs, arrays, rows)
+        for at, holds in self._output_tests:  # noqa: SIM110  as above
+            if not holds(arrays[at], rows):
+                return False
+        return True
 
     def judge_outputs(self, arrays: Sequence[Array], rows: int) -> Verdict | None:
         """Judge an answer: one array for each output of the model, in its order."""
@@ -98,11 +111,14 @@ class _Tensor(NamedTuple):
     watches: tuple[Watch, ...]
 
 
-def _passed(tensors: Sequence[_Tensor], arrays: Sequence[Array | None], rows: int) -> bool:
-    for at, bounds, _ in tensors:
-        if bounds is None or not bounds.hold(arrays[at], rows):
-            return False
-    return True
+def _tests(tensors: Sequence[_Tensor]) -> tuple[tuple[int, Holds], ...]:
+    """Return what settles each tensor by its place; nothing settles one that has no bounds."""
+    return tuple((at, _never if bounds is None else bounds.hold) for at, bounds, _ in tensors)
+
+
+def _never(array: Array | None, rows: int) -> bool:
+    del array, rows
+    return False
 
 
 def _looked_at(

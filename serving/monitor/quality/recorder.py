@@ -48,6 +48,7 @@ class QualityRecorder:
         self._contract = contract
         self._slot_s = contract.window.window_s / SLOTS
         self._slots: deque[_Slot] = deque([_Slot(0)], maxlen=SLOTS)
+        self._slot_end_s = 0.0
         watched = (*contract.inputs, *contract.outputs)
         named = [(one.name, rule) for one in watched for rule in one.rules]
         time = contract.event_time
@@ -75,7 +76,10 @@ class QualityRecorder:
         """Count requests of which there is nothing to say; `rows`: of all together."""
         self._requests += count
         self._row_count += rows
-        self._slot(now_s).rows += rows
+        if now_s < self._slot_end_s:
+            self._slots[-1].rows += rows
+        else:
+            self._slot(now_s).rows += rows
 
     def count_request(
         self, rows: int, verdict: Verdict | None, request_id: str, now_s: float
@@ -139,6 +143,7 @@ class QualityRecorder:
         if number <= latest.number:  # a clock that was set back stays in the latest
             return latest
         self._slots.append(_Slot(number))
+        self._slot_end_s = (number + 1) * self._slot_s
         return self._slots[-1]
 
     def counts(self) -> QualityCounts:
