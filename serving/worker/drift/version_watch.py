@@ -7,12 +7,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from runtimes.contract import Array
 from serving.monitor.drift.columns import Role
 from serving.registry.version import VersionSpec
-from serving.worker.drift.binding import Bound
 from serving.worker.drift.ring import RowRing
 from serving.worker.drift.sampler import RowSampler
 from serving.worker.drift.sinks import Sink
@@ -27,18 +26,36 @@ ENCODED_ROWS: Final = 1024
 """Rows that are encoded at once, at most."""
 
 
+class Place(NamedTuple):
+    """Where a tensor is copied from, and to."""
+
+    slot: int
+    tensor: int
+    """Among the version's inputs, or its outputs."""
+    size_bytes: int
+    """Of a row; 0: it has texts."""
+    start: int
+    """Within the bytes of a row."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """Where a version's rows go."""
 
     sink: Sink
-    bound: Sequence[Bound]
+    inputs: Sequence[Place]
+    outputs: Sequence[Place]
     ring: RowRing
 
 
 def plan_for(sink: Sink) -> Plan:
     """Lay out the way to a sink."""
-    return Plan(sink=sink, bound=tuple(sink.slots.bound), ring=sink.slots.ring())
+    ring = sink.slots.ring()
+    places: dict[bool, list[Place]] = {False: [], True: []}
+    for at, bound in enumerate(sink.slots.bound):
+        place = Place(at, bound.index, ring.slots[at].size_bytes, ring.starts[at])
+        places[bound.role is Role.OUTPUT].append(place)
+    return Plan(sink=sink, inputs=tuple(places[False]), outputs=tuple(places[True]), ring=ring)
 
 
 class VersionWatch:
@@ -99,20 +116,20 @@ class VersionWatch:
     def _copy(self, plan: Plan, item: QueuedCall, outputs: Sequence[Array]) -> None:
         """Copy one row of a call, chosen by chance: a large request counts no more than others."""
         ring, rows = plan.ring, item.rows
-        if ring.put_count - ring.taken_count >= ring.capacity:
+        count = ring.put_count
+        if count - ring.taken_count >= ring.capacity:
             self.skipped_rows += 1
             return
-        row = int(self._draw() * rows) if rows > 1 else 0
-        at = ring.put_count % ring.capacity
-        tensors = item.call.tensors
-        first_mark = at * len(ring.slots)
-        for place, bound in enumerate(plan.bound):
-            if bound.role is Role.INPUT:
-                is_there = _put_input(ring, place, at, tensors[bound.index], (row, rows))
-            else:
-                is_there = _put_output(ring, place, at, outputs[bound.index], (row, rows))
-            ring.is_there[first_mark + place] = is_there
-        ring.put_count += 1
+        part = (int(self._draw() * rows) if rows > 1 else 0, rows)
+        at = count % ring.capacity
+        tensors, first_mark = item.call.tensors, at * len(ring.slots)
+        for place in plan.inputs:
+            is_there = _put_input(ring, place, at, tensors[place.tensor], part)
+            ring.is_there[first_mark + place.slot] = is_there
+        for place in plan.outputs:
+            is_there = _put_output(ring, place, at, outputs[place.tensor], part)
+            ring.is_there[first_mark + place.slot] = is_there
+        ring.put_count = count + 1
 
     def count_waiting(self, unix_s: Callable[[], float]) -> bool:
         """Encode rows that wait, in the thread; say whether there were any."""
@@ -128,44 +145,43 @@ class VersionWatch:
         return True
 
 
-def _put_input(ring: RowRing, place: int, at: int, tensor: Any, part: tuple[int, int]) -> bool:  # noqa: ANN401  any buffer
+def _put_input(ring: RowRing, place: Place, at: int, tensor: Any, part: tuple[int, int]) -> bool:  # noqa: ANN401  any buffer
     """Copy a row of an input, which is bytes or an array of texts."""
-    row, rows = part
-    slot = ring.slots[place]
-    size = slot.size_bytes
     if tensor is None:
         return False
+    size = place.size_bytes
     if not size:
-        return _put_texts(ring, place, at, tensor, part)
+        return _put_texts(ring, place.slot, at, tensor, part)
+    row, rows = part
     if len(tensor) != size * rows:
         return False
-    begin = at * ring.row_bytes + ring.starts[place]
-    ring.bytes[begin : begin + size] = tensor[row * size : row * size + size]
+    begin = at * ring.row_bytes + place.start
+    chosen = tensor if rows == 1 else tensor[row * size : row * size + size]
+    ring.bytes[begin : begin + size] = chosen
     return True
 
 
-def _put_output(ring: RowRing, place: int, at: int, output: Array, part: tuple[int, int]) -> bool:
+def _put_output(ring: RowRing, place: Place, at: int, output: Array, part: tuple[int, int]) -> bool:
     """Copy a row of an output."""
-    row, rows = part
-    slot = ring.slots[place]
-    size = slot.size_bytes
+    size = place.size_bytes
     if not size:
-        return _put_texts(ring, place, at, output, part)
-    if output.nbytes != size * rows or output.dtype != slot.dtype:
+        return _put_texts(ring, place.slot, at, output, part)
+    row, rows = part
+    if output.nbytes != size * rows or output.dtype != ring.slots[place.slot].dtype:
         return False
-    begin = at * ring.row_bytes + ring.starts[place]
+    begin = at * ring.row_bytes + place.start
     chosen = output if rows == 1 else output[row]
     ring.bytes[begin : begin + size] = chosen.tobytes()
     return True
 
 
-def _put_texts(ring: RowRing, place: int, at: int, texts: Array, part: tuple[int, int]) -> bool:
+def _put_texts(ring: RowRing, slot: int, at: int, texts: Array, part: tuple[int, int]) -> bool:
     row, rows = part
-    count = ring.slots[place].count
+    count = ring.slots[slot].count
     if texts.size != count * rows:
         return False
     found = texts.reshape(-1)[row * count : row * count + count].tolist()
-    ring.texts[place][at] = [_cut(text) for text in found]
+    ring.texts[slot][at] = [_cut(text) for text in found]
     return True
 
 
