@@ -62,9 +62,13 @@ class GrpcExchange(Exchange):
             raise EngineError("a call without a version was run")
         message = loaded.proto_codec.encode_reply(self.call, outputs)
         headers = b""
-        if loaded.prediction_names is not None:
-            self.prediction_id = name = loaded.prediction_names.make()
-            if name:
+        names = loaded.prediction_names
+        if names is not None:
+            if names.skip:
+                names.skip -= 1
+                self.prediction_id = ""
+            else:
+                self.prediction_id = name = names.make()
                 message = named_proto(message, name)
                 headers = header(name)
         self._send(grpc_frame.success(message, headers=headers, close=not self.keep_alive))

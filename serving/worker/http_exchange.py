@@ -63,9 +63,13 @@ class HttpExchange(Exchange):
         if loaded is None:
             raise EngineError("a call without a version was run")
         reply = loaded.json_codec.encode_reply(self.call, outputs)
-        if loaded.prediction_names is not None:
-            self.prediction_id = name = loaded.prediction_names.make()
-            if name:
+        names = loaded.prediction_names
+        if names is not None:
+            if names.skip:
+                names.skip -= 1
+                self.prediction_id = ""
+            else:
+                self.prediction_id = name = names.make()
                 reply = named_json(reply, name)
         accepted = self.headers.get(b"accept-encoding")
         packing = None

@@ -55,6 +55,8 @@ class VersionLog:
         """Keep the chosen calls of a batch."""
         has_run = ran.split_ns > ran.begin_ns
         self._batch_count += has_run
+        if _are_passed_over(ran.batch):
+            return
         chosen = self._chosen(ran.batch)
         if not chosen:
             return
@@ -81,8 +83,6 @@ class VersionLog:
     def _chosen(self, batch: Sequence[QueuedCall]) -> list[int]:
         chosen = []
         for index, item in enumerate(batch):
-            if getattr(item, "prediction_id", None) == "":  # nearly all, if a share is kept
-                continue
             asked = item.asked
             name: str | None = getattr(asked, "prediction_id", None)
             if name is None:
@@ -195,6 +195,14 @@ class PredictionLog:
             threads=served.threads,
             device=device(served.device),
         )
+
+
+def _are_passed_over(batch: Sequence[QueuedCall]) -> bool:
+    """Whether every call has a reply that was not named: so it is of nearly all batches."""
+    try:
+        return not any([call.prediction_id for call in batch])  # noqa: C419  a generator costs twice as much
+    except AttributeError:  # no reply was made of one
+        return False
 
 
 def _route(asked: QueuedCall) -> Route:

@@ -8,20 +8,26 @@ from serving.worker.tap import EvenSampler
 
 
 class PredictionNames:
-    """Names a share of a version's answers: those that will be kept."""
+    """Names a share of a version's answers: those that will be kept.
 
-    __slots__ = ("_ids", "_sampler", "_skip")
+    Whoever answers counts down by itself, which costs less than to ask::
+
+        if names.skip:
+            names.skip -= 1
+        else:
+            name = names.make()
+    """
+
+    __slots__ = ("_ids", "_sampler", "skip")
 
     def __init__(self, ids: PredictionIds, share: float) -> None:
         """Choose this share of the answers."""
         self._ids = ids
         self._sampler = EvenSampler(share)
-        self._skip = self._sampler.skipped()
+        self.skip = self._sampler.skipped()
+        """Answers to pass over before the next one that is named."""
 
     def make(self) -> str:
-        """Return the next answer's name; empty: it is not kept."""
-        if self._skip:
-            self._skip -= 1
-            return ""
-        self._skip = self._sampler.skipped()
+        """Name an answer, and choose the next one."""
+        self.skip = self._sampler.skipped()
         return self._ids.make()
