@@ -23,7 +23,7 @@ LEAST_CALLS: Final = 200
 LONGEST_STAGE: Final = 3
 """Times the length that was asked for: a slow model gets fewer calls."""
 REFUSED: Final = 503
-REFUSED_PAUSE_S: Final = 0.01
+REFUSED_PAUSE_S: Final = 0.05
 PATIENCE: Final = 10
 """A call is given up after so many times what it may take, and a second."""
 
