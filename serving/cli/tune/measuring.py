@@ -23,7 +23,7 @@ LEAST_CALLS: Final = 200
 LONGEST_STAGE: Final = 3
 """Times the length that was asked for: a slow model gets fewer calls."""
 REFUSED: Final = 503
-REFUSED_PAUSE_S: Final = 0.05
+REFUSED_PAUSE_S: Final = 0.02
 PATIENCE: Final = 10
 """A call is given up after so many times what it may take, and a second."""
 
@@ -80,7 +80,8 @@ async def _capacity(url: str, bodies: Sequence[Body], seconds: float) -> float:
             nonlocal answered
             turns = cycle((*bodies[start % len(bodies) :], *bodies[: start % len(bodies)]))
             while time.monotonic() - began_s <= seconds:
-                answered += await _is_answered(session, url, next(turns))
+                is_answered = await _is_answered(session, url, next(turns))
+                answered += is_answered  # in one step: others count meanwhile
 
         try:
             async with asyncio.TaskGroup() as group:
