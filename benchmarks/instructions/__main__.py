@@ -7,7 +7,9 @@ came to the bytes that go: `in_process.py` says what is real. `tiny` is asked on
 
 * `http alone`: binary tensors over HTTP, one connection, so every batch is one call;
 * `http`, `grpc`: eight connections at once, so eight calls make a batch;
-* `http contract`: the same of a version with a data contract on its input and its output.
+* `http contract`: the same of a version with a data contract on its input and its output;
+* `http drift`: of one whose rows are watched for drift, one call in sixteen;
+* `http watched`: of one with both, whose predictions are logged, one call in a hundred.
 
 The same code gives the same counts within half a percent, however busy the machine is: growth that
 no clock can tell from noise is seen. Not in it: the kernel, sockets and HAProxy.

@@ -3,8 +3,9 @@
 python -m benchmarks.instructions.driver
 
 Everything is asked some times before it is counted: the interpreter rewrites code that runs often,
-and a batch's first runs happen in a thread. Each kind of call has a model of its own, so that none
-counts batches for another: what is done once in 256 batches is in `http alone`, which has so many.
+and a batch's first runs happen in a thread. `grpc` comes last: it makes the interpreter forget what
+it knew of the others. Each kind of call has a model of its own, so that none counts batches for
+another: what is done once in 256 batches is in `http alone`, which has so many.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from benchmarks.instructions.in_process import (
     ask,
     collect_as_a_worker_does,
 )
+from benchmarks.instructions.watchers import CountedWatchers
 from benchmarks.loads import Request
 from benchmarks.models.layout import ModelFolder, write_model
 from benchmarks.models.small import tiny_graph
@@ -39,7 +41,10 @@ REQUEST_COUNT: Final = 320
 TOGETHER: Final = 8
 WARM_ROUNDS: Final = 60
 JUDGED: Final = "judged"
-MODELS: Final = ("alone", "http", "grpc", JUDGED)
+DRIFTING: Final = "drifting"
+WATCHED: Final = "watched"
+MODELS: Final = ("alone", "http", JUDGED, DRIFTING, WATCHED, "grpc")
+LOGGED: Final = 'parameters { key: "prediction_log_rate" value { string_value: "0.01" } }\n'
 TINY: Final = {"x": np.ones((1, 16), np.float32)}
 
 
@@ -55,12 +60,16 @@ class Case:
 
 def cases() -> Sequence[Case]:
     """Return what is counted: `tiny` under several names, one row a call."""
-    alone, http, grpc, judged = (Request(model=name, inputs=TINY) for name in MODELS)
+    alone, http, judged, drifting, watched, grpc = (
+        Request(model=name, inputs=TINY) for name in MODELS
+    )
     return (
         Case(name="http alone", request=_http(alone), together=1),
         Case(name="http", request=_http(http), together=TOGETHER),
-        Case(name="grpc", request=_grpc(grpc), together=TOGETHER),
         Case(name="http contract", request=_http(judged), together=TOGETHER),
+        Case(name="http drift", request=_http(drifting), together=TOGETHER),
+        Case(name="http watched", request=_http(watched), together=TOGETHER),
+        Case(name="grpc", request=_grpc(grpc), together=TOGETHER),
     )
 
 
@@ -87,7 +96,8 @@ async def count(tool: Callgrind, repository: Path) -> None:
     Raises:
         RefusedError: A call was not answered, or with an error.
     """
-    worker = InProcessWorker(asyncio.get_running_loop())
+    watchers = CountedWatchers(repository.with_name("log"), frozenset({DRIFTING, WATCHED}))
+    worker = InProcessWorker(asyncio.get_running_loop(), watchers.taps, watchers.names)
     worker.host(repository)
     asked = [(case, worker.connect(case.together)) for case in cases()]
     for case, connections in asked:
@@ -101,6 +111,7 @@ async def count(tool: Callgrind, repository: Path) -> None:
     for case, connections in asked:
         _require_answers(case, connections, WARM_ROUNDS + REQUEST_COUNT // case.together)
     worker.close()
+    watchers.close()
 
 
 def _require_answers(case: Case, connections: Sequence[Connection], count: int) -> None:
@@ -133,8 +144,15 @@ def _posted(path: str, body: bytes, *headers: str) -> bytes:
 def _models() -> Iterator[ModelFolder]:
     tiny = tiny_graph().folder("tiny", 64)
     for name in MODELS:
-        contract = {"1/contract.yaml": CONTRACT} if name == JUDGED else {}
-        yield replace(tiny, name=name, files={**tiny.files, **contract})
+        is_judged = name in {JUDGED, WATCHED}
+        contract = {"1/contract.yaml": CONTRACT} if is_judged else {}
+        extra = LOGGED if name == WATCHED else ""
+        yield replace(
+            tiny,
+            name=name,
+            config=replace(tiny.config, extra=tiny.config.extra + extra),
+            files={**tiny.files, **contract},
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """A worker's hot path in this process: its real parts, and connections without sockets.
 
 Bytes are given to the real protocol as a socket would give them; replies come out of a transport
-that counts them. Loop, parser, codecs, batcher and engine are the worker's. Not its clock: each
-reading is a microsecond after the one before, so that no decision hangs on how fast a machine is.
+that counts them. Loop, parser, codecs, batcher, engine and watchers are the worker's. Not its
+clock: each reading is a microsecond after the one before, so that no decision hangs on how fast a
+machine is.
 """
 
 import asyncio
 import gc
 import itertools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,12 +27,14 @@ from serving.worker.exchange import Desk
 from serving.worker.executor import Executor
 from serving.worker.handover import Handover
 from serving.worker.listener import InferProtocol
-from serving.worker.loaded import LoadedVersion, Shop, open_version
+from serving.worker.loaded import LoadedVersion, Shop, nameless, open_version
 from serving.worker.loading import load_parts
 from serving.worker.own_environment import OwnEnvironment
+from serving.worker.prediction_names import PredictionNames
 from serving.worker.queued import QueueBytes
 from serving.worker.recorder import FlightRecorder
 from serving.worker.response_cache import ResponseCache
+from serving.worker.tap import Tap
 from serving.worker.targets import Targets
 
 STEP_NS: Final = 1000
@@ -90,8 +93,13 @@ class Connection:
 class InProcessWorker:
     """Versions that answer, and connections to ask them over."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Host nothing yet; the clock begins at one step."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        taps: tuple[Tap, ...] = (),
+        names: Callable[[VersionSpec], PredictionNames | None] = nameless,
+    ) -> None:
+        """Host nothing yet; the clock begins at one step. Take who watches."""
         now_ns = itertools.count(STEP_NS, STEP_NS).__next__
         self._loop = loop
         self._targets = Targets()
@@ -106,6 +114,8 @@ class InProcessWorker:
             handover=Handover("counted", loop, now_ns),
             regions=NoRegions(),
             utc_s=clock.utc_s,
+            taps=taps,
+            name_predictions=names,
         )
         self._desk = Desk(
             self._targets,

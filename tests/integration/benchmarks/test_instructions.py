@@ -68,9 +68,11 @@ def test_a_growth_of_a_quarter_fails_and_says_how_to_record_it(told: Told, tmp_p
     assert "python -m benchmarks.instructions --update" in text
 
 
-def test_a_data_contract_and_a_lonely_call_cost_more(told: Told) -> None:
+def test_who_watches_costs_little_and_a_lonely_call_much(told: Told) -> None:
     """The counts mean what they say: more work is more instructions."""
     counts = read(told.results).instructions
 
-    assert counts["http"] < counts["http contract"] < counts["http alone"]
+    assert counts["http"] < counts["http drift"] < counts["http watched"] < counts["http alone"]
+    assert counts["http"] < counts["http contract"] < counts["http watched"]
+    assert counts["http watched"] < 1.1 * counts["http"]
     assert 0.5 < counts["grpc"] / counts["http"] < 2
