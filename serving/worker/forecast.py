@@ -155,7 +155,12 @@ class Forecast(Generic[Call]):
             end_ns = begin_ns + batch.least_ns
             if 0 < batch.first_deadline_ns <= end_ns:
                 outlook = Outlook(begin_ns, end_ns)
-                late.extend((call, outlook) for call in batch.calls if outlook.misses(call))
+                gone = [(call, outlook) for call in batch.calls if outlook.misses(call)]
+                late.extend(gone)
+                if len(gone) == len(batch.calls):
+                    continue  # it will not run: those behind begin in its place
+                if gone:
+                    return late  # what is left of it may run faster, and others may join it
             begin_ns = end_ns
         return late
 

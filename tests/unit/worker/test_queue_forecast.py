@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from serving.errors import DeadlineError, QueueTimeoutError
 from serving.registry.version import PriorityPolicy
+from serving.worker.forecast import Forecast
 from serving.worker.run_costs import RunCosts
-from tests.fakes.timed_batching import Arrival, ExactCosts, simulate
+from tests.fakes.batching import Bench
+from tests.fakes.timed_batching import Arrival, ExactCosts, SimulatedCall, simulate
 
 MAX_ROWS = 4
 
@@ -173,6 +175,17 @@ def test_an_overestimated_cost_is_measured_again() -> None:
     alone = Arrival(at_ms=0, span_ms=20.5, is_callers=True)
     assert simulate([alone], cost_ms=lambda _: 10, costs=costs)[0].error is None
     assert costs.expected_ns("a", 1) < 10_000_000_000
+
+
+def test_who_is_dropped_is_in_nobodys_way() -> None:
+    """Two batches are late one behind the other: without the first the second is in time."""
+    first, second = (
+        SimulatedCall(name, Arrival(at_ms=0, span_ms=span_ms, is_callers=True), Bench())
+        for name, span_ms in enumerate((150.0, 250.0))
+    )
+    begin_ns = first.deadline_ns - 50_000_000
+    forecast = Forecast(1, ExactCosts(lambda _: 100), [first, second])
+    assert [call for call, _ in forecast.hopeless(begin_ns)] == [first]
 
 
 @pytest.mark.parametrize(("priority", "is_refused"), [(1, False), (2, True)])
