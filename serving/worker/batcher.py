@@ -28,7 +28,7 @@ from serving.worker.answers import Answers, refused_as
 from serving.worker.batch_count import BatchCounter
 from serving.worker.batch_plan import BatchLimits, Plan, next_batch
 from serving.worker.executor import Executor, Job, Ran, VersionRunner
-from serving.worker.forecast import Forecast, outlook_behind
+from serving.worker.forecast import Forecast, Outlook, outlook_behind
 from serving.worker.queue_levels import LevelQueue
 from serving.worker.queued import QueueBytes, QueuedCall
 from serving.worker.recorder import LOOP_SLOT
@@ -37,6 +37,9 @@ from serving.worker.tap import Observer
 from serving.worker.tracing import TraceSlot
 
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
+DOUBT_EVERY: Final = 32
+"""Of so many calls that could begin in time but not end, one enters: else no such run is measured
+again, and one that was disturbed would count for good."""
 
 
 class Batcher:
@@ -86,6 +89,7 @@ class Batcher:
         """Kept while calls with a deadline wait; made when the first comes."""
         self._busy: tuple[int, Any, int] = (0, None, 0)
         """Since when which kind runs with how many rows, while `_is_running`."""
+        self._doubt_count = 0
         self._delay_timer: asyncio.TimerHandle | None = None
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._next_deadline_ns = 0
@@ -146,17 +150,26 @@ class Batcher:
         if self._levels is not None:
             rows = self._levels.rows_before(item)
             outlook = outlook_behind(item, rows, max_rows, self._costs, self._free_at_ns(now_ns))
-            return late_refusal(item, outlook, now_ns)
+            return self._late_refusal(item, outlook, now_ns)
         forecast = self._forecast
         if forecast is None:
             forecast = self._forecast = Forecast(max_rows, self._costs, self._queue)
         if item.deadline_ns:
             outlook = forecast.outlook(item, self._free_at_ns(now_ns))
-            error = late_refusal(item, outlook, now_ns)
+            error = self._late_refusal(item, outlook, now_ns)
             if error is not None:
                 return error
         forecast.enter(item)
         return None
+
+    def _late_refusal(self, item: QueuedCall, outlook: Outlook, now_ns: int) -> BasculeError | None:
+        """Refuse what would end too late, but now and then measure whether it does."""
+        error = late_refusal(item, outlook, now_ns)
+        if error is not None and outlook.begin_ns < item.deadline_ns:
+            self._doubt_count += 1
+            if self._doubt_count % DOUBT_EVERY == 0:
+                return None
+        return error
 
     def _free_at_ns(self, now_ns: int) -> int:
         """When the runtime can begin with what waits, as far as is known."""

@@ -19,7 +19,7 @@ RISE_RATE: Final = 0.02
 fifth run is pre-empted, and in a thread all wait for the interpreter's lock: an average would keep
 short runs in threads for good."""
 MAX_COSTS: Final = 4096
-UNKNOWN: Final = (float(INLINE_NS), float(INLINE_NS), 0.0, 1.0)
+UNKNOWN: Final = (float(INLINE_NS), float(INLINE_NS), 0.0, 1.0, True)
 
 
 class RunCosts:
@@ -28,7 +28,7 @@ class RunCosts:
     def __init__(self) -> None:
         """Know nothing: unknown kinds count as long, and nothing is expected of them."""
         self._costs: dict[Any, list[float]] = {}
-        """Undisturbed, on average, expected; and the rows of what was expected."""
+        """Undisturbed, on average, expected; the rows of that; and whether it was measured once."""
 
     def is_short(self, stack_key: Any, rows: int) -> bool:  # noqa: ANN401  any hashable
         """Whether such a run may happen on the loop."""
@@ -37,13 +37,14 @@ class RunCosts:
 
     def expected_ns(self, stack_key: Any, rows: int) -> int:  # noqa: ANN401  any hashable
         """Return how long such a run will take, rather less than more; 0: nobody knows."""
-        known = self._costs.get((stack_key, rows.bit_length()), UNKNOWN)
-        return int(known[2] * min(1.0, rows / known[3]))
+        return self._bounded_ns(stack_key, rows, is_least=False)
 
     def least_ns(self, stack_key: Any, rows: int) -> int:  # noqa: ANN401  any hashable
-        """Return how long such a run takes if nothing disturbs it; 0: nobody knows."""
-        known = self._costs.get((stack_key, rows.bit_length()), UNKNOWN)
-        return int(min(known[0], known[2]) * min(1.0, rows / known[3]))
+        """Return how long such a run takes if nothing disturbs it; 0: nobody knows.
+
+        One measurement does not tell: it may have been disturbed, or the first of its shape.
+        """
+        return self._bounded_ns(stack_key, rows, is_least=True)
 
     def learn(self, stack_key: Any, rows: int, cost_ns: float) -> None:  # noqa: ANN401  any hashable
         """Take in one measurement; outliers count as three times what was known at most."""
@@ -53,9 +54,14 @@ class RunCosts:
         if known is None:
             if len(costs) >= MAX_COSTS:
                 costs.clear()
-            costs[key] = [cost_ns, cost_ns, cost_ns, rows]
+            costs[key] = [cost_ns, cost_ns, cost_ns, rows, True]
             return
-        undisturbed, mean, expected, its_rows = known
+        undisturbed, mean, expected, its_rows, is_first = known
+        if is_first:
+            known[4] = False
+            if cost_ns < undisturbed:  # the first run of a shape often pays for what others find
+                known[:4] = cost_ns, cost_ns, cost_ns, rows
+                return
         most_ns = OUTLIER_RATIO * undisturbed
         if cost_ns < undisturbed:
             known[0] = undisturbed + FALL_RATE * (cost_ns - undisturbed)
@@ -69,3 +75,15 @@ class RunCosts:
             return
         known[2] = expected + MEAN_RATE * (min(cost_ns, OUTLIER_RATIO * expected) - expected)
         known[3] = its_rows + MEAN_RATE * (rows - its_rows)
+
+    def _bounded_ns(self, stack_key: Any, rows: int, *, is_least: bool) -> int:  # noqa: ANN401  any
+        """Return a cost; twice as many rows take twice as long at most, whatever was measured."""
+        bits = rows.bit_length()
+        known = self._costs.get((stack_key, bits), UNKNOWN)
+        if is_least and known[4]:
+            return 0
+        cost_ns = (min(known[0], known[2]) if is_least else known[2]) * min(1.0, rows / known[3])
+        fewer = self._costs.get((stack_key, bits - 1))
+        if fewer is not None:
+            cost_ns = min(cost_ns, fewer[2] * max(2.0, rows / fewer[3]))
+        return int(cost_ns)

@@ -133,7 +133,8 @@ def test_nobody_is_refused_for_costs_that_nobody_knows() -> None:
 def test_who_cannot_be_in_time_any_more_is_told_so_early() -> None:
     """Runs take five times what was known: the last of the queue need not wait for their limit."""
     costs = RunCosts()
-    costs.learn("a", 4, 10_000_000)
+    for _ in range(2):
+        costs.learn("a", 4, 10_000_000)
     arrivals = [Arrival(at_ms=0, span_ms=100.5) for _ in range(40)]
     fates = simulate(arrivals, cost_ms=lambda _: 50, costs=costs)
     dropped = [fate for fate in fates if fate.error is not None]
@@ -175,6 +176,32 @@ def test_an_overestimated_cost_is_measured_again() -> None:
     alone = Arrival(at_ms=0, span_ms=20.5, is_callers=True)
     assert simulate([alone], cost_ms=lambda _: 10, costs=costs)[0].error is None
     assert costs.expected_ns("a", 1) < 10_000_000_000
+
+
+def test_one_slow_first_run_refuses_nobody_for_long() -> None:
+    """Batches of a size that ran once, disturbed: what half as many rows cost bounds it."""
+    costs = RunCosts()
+    for rows in (1, 2, 4):
+        costs.learn("a", rows, 5_000_000)
+    costs.learn("a", 8, 3_000_000_000)
+    arrivals = [Arrival(at_ms=at // 3, span_ms=1000.0, is_callers=True) for at in range(900)]
+    fates = simulate(arrivals, cost_ms=lambda _: 5, costs=costs, max_rows=16)
+    assert not any(fate.error for fate in fates)
+
+
+def test_a_size_whose_batches_are_refused_is_measured_again() -> None:
+    """Nothing smaller is known, and the runtime is never idle: some enter all the same."""
+    costs = RunCosts()
+    costs.learn("a", 8, 3_000_000_000)
+    others = [Arrival(at_ms=at * 10, rows=8, kind="b") for at in range(600)]
+    callers = [
+        Arrival(at_ms=at * 10 + 2, rows=8, span_ms=100.0, is_callers=True) for at in range(600)
+    ]
+    arrivals = sorted([*others, *callers], key=lambda one: one.at_ms)
+    fates = simulate(arrivals, cost_ms=lambda _: 5, costs=costs, max_rows=8)
+    late = [fate for fate in fates if fate.error is not None]
+    assert len(late) < 40
+    assert costs.expected_ns("a", 8) < 100_000_000
 
 
 def test_who_is_dropped_is_in_nobodys_way() -> None:
