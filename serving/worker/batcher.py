@@ -85,6 +85,7 @@ class Batcher:
         self._queued_rows = 0
         self._is_armed = False
         self._is_running = False
+        self.foresees = True
         self._forecast: Forecast[QueuedCall] | None = None
         """Kept while calls with a deadline wait; made when the first comes."""
         self._busy: tuple[int, Any, int] = (0, None, 0)
@@ -143,7 +144,7 @@ class Batcher:
 
     def _foresee(self, item: QueuedCall) -> BasculeError | None:
         """Refuse a call that would come too late; take others into the forecast."""
-        if not self._queue and not self._is_running:
+        if not self.foresees or not (self._queue or self._is_running):
             return None  # it begins at once, and nothing is foreseen for an empty queue
         now_ns = item.enqueued_ns
         max_rows = self._batch_limits.max_rows

@@ -54,6 +54,7 @@ class SequenceBatcher:
         """Know no sequence."""
         self._parts = parts
         self._batcher = parts.batcher
+        self._batcher.foresees = False  # a step that it refused would end its sequence
         self._now_ns = parts.now_ns
         self._idle_ns = int(parts.policy.idle_s * NS_PER_S)
         self._book: Sequences[SequencedCall] = Sequences(

@@ -97,6 +97,7 @@ class SequenceBench:
         idle_s: float = 10.0,
         max_queue_rows: int = 0,
         has_predecessor: bool = False,
+        costs: RunCosts | None = None,
     ) -> None:
         self.loop = HandLoop()
         self.executor = HandExecutor()
@@ -121,7 +122,7 @@ class SequenceBench:
             queue_bytes=self.queue_bytes,
             executor=self.executor,
             statistics=self.statistics,
-            costs=RunCosts(),
+            costs=costs or RunCosts(),
             loop=self.loop,
             now_ns=self.loop.clock,
         )

@@ -9,6 +9,7 @@ from serving.errors import NotFoundError, QueueFullError
 from serving.monitor.statistics import FailureReason
 from tests.fakes.batching import NS_PER_S
 from tests.fakes.sequence_bench import SequenceBench, StepCall
+from tests.fakes.timed_batching import ExactCosts
 
 
 def test_a_sequence_runs_in_order_on_its_own_state() -> None:
@@ -122,6 +123,19 @@ def test_a_sequence_without_a_slot_waits_for_one() -> None:
     assert waiting.result == [5]
     assert late.answer_count == 1
     assert bench.queue_bytes.count == 0
+
+
+def test_a_step_is_not_refused_for_what_is_foreseen() -> None:
+    """That would end its sequence: it waits, and is answered if there is time after all."""
+    bench = SequenceBench(costs=ExactCosts(lambda _: 10_000))
+    bench.submit(StepCall(1, 1, start=True))
+    bench.finish_all()
+    bench.submit(StepCall(2, 5, start=True))
+    bench.loop.turn()  # another sequence's step runs, for ten seconds as it seems
+    step = StepCall(1, 2, deadline_ns=bench.deadline_ns(0.5))
+    bench.submit(step)
+    bench.finish_all()
+    assert step.result == [3]
 
 
 def test_the_wait_in_a_line_is_time_in_the_queue() -> None:
