@@ -2,8 +2,8 @@
 
 A worker says sums; two of them a little apart make a `Load`. How many calls were in the worker at
 a time follows from how long the answered ones stayed, added up (Little's law), so a moment's look
-decides nothing; calls that wait are looked at twice, since those of a long batch are not answered
-yet.
+decides nothing; calls that wait or run are looked at twice, since those of a long batch are not
+answered yet.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +27,10 @@ class VersionLoad:
     """On the worker's clock: another beginning, another series of sums."""
     at_ns: int
     """When this was said, on the same clock."""
-    waiting_count: int
-    """Calls that wait now."""
+    open_count: int
+    """Calls that wait now, and one for a batch that runs."""
     answered_count: int
+    failed_count: int
     present_ns: int
     """Of all answered calls, from receipt to reply, added up."""
     busy_ns: int
@@ -52,12 +53,13 @@ class Load:
     busy: float = 0.0
     """Workers' worth of time in which batches ran: 1.5 is three of them, each busy by a half."""
     answered_count: int = 0
+    failed_count: int = 0
     latency_counts: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody called."""
-        return not self.calls and not self.answered_count
+        return not (self.calls or self.answered_count or self.failed_count)
 
     @property
     def p99_s(self) -> float:
@@ -82,11 +84,14 @@ def load_of(said: Sequence[VersionLoad]) -> Load | None:
     span_ns = last.at_ns - first.at_ns
     before = first.latency_counts
     counts = {bucket: n - before.get(bucket, 0) for bucket, n in last.latency_counts.items()}
-    present = (last.present_ns - first.present_ns) / span_ns
+    answered_count = last.answered_count - first.answered_count
+    # A call that began before the span counts for the span at most.
+    present = min((last.present_ns - first.present_ns) / span_ns, answered_count)
     return Load(
-        calls=max(present, float(min(said[-2].waiting_count, last.waiting_count))),
+        calls=max(present, float(min(said[-2].open_count, last.open_count))),
         busy=min((last.busy_ns - first.busy_ns) / span_ns, 1.0),
-        answered_count=last.answered_count - first.answered_count,
+        answered_count=answered_count,
+        failed_count=last.failed_count - first.failed_count,
         latency_counts={bucket: count for bucket, count in counts.items() if count},
     )
 
@@ -99,6 +104,7 @@ def together(loads: Iterable[Load]) -> Load:
             calls=total.calls + one.calls,
             busy=total.busy + one.busy,
             answered_count=total.answered_count + one.answered_count,
+            failed_count=total.failed_count + one.failed_count,
             latency_counts=summed(total.latency_counts, one.latency_counts),
         )
     return total

@@ -331,12 +331,13 @@ class StatisticsRecorder:
         self._miss_count += 1
         self._miss_ns += duration_ns
 
-    def load(self, *, now_ns: int, waiting_count: int) -> VersionLoad:
+    def load(self, *, now_ns: int, waiting_count: int, is_running: bool) -> VersionLoad:
         """Return how much there is to do: less than `snapshot`, and asked for more often.
 
         Args:
             now_ns: The monotonic clock now.
             waiting_count: Calls that wait in the version's queue.
+            is_running: Whether a batch runs.
         """
         batches = self._batches.values()
         calls = self.traffic.calls(self._key, now_ns)
@@ -345,7 +346,8 @@ class StatisticsRecorder:
             version=self._key.version,
             began_ns=calls.began_ns,
             at_ns=now_ns,
-            waiting_count=waiting_count,
+            open_count=waiting_count + is_running,
+            failed_count=sum(self._failures.values()),
             answered_count=calls.counted.answered_count,
             present_ns=self._success_ns,
             busy_ns=sum(sums.input_ns + sums.infer_ns + sums.output_ns for sums in batches),

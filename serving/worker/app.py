@@ -242,7 +242,11 @@ class WorkerApp:
     async def _load(self, _: Request) -> Response:
         now_ns = self._desk.now_ns()
         found = [
-            loaded.statistics.load(now_ns=now_ns, waiting_count=loaded.batcher.queued_count)
+            loaded.statistics.load(
+                now_ns=now_ns,
+                waiting_count=loaded.batcher.queued_count,
+                is_running=loaded.batcher.is_running,
+            )
             for loaded in self._hosting.loaded
             if loaded.spec.policy.scaling is not None
         ]

@@ -38,8 +38,7 @@ from serving.worker.tracing import TraceSlot
 
 MIN_TIMER_S: Final = 0.001  # the loop's timers count milliseconds
 DOUBT_EVERY: Final = 32
-"""Of so many calls that could begin in time but not end, one enters: else no such run is measured
-again, and one that was disturbed would count for good."""
+"""Of so many calls that could begin in time but not end, one enters, and so is measured anew."""
 
 
 class Batcher:
@@ -78,7 +77,6 @@ class Batcher:
         self._loop = loop
         self._now_ns = now_ns
         self._is_plain = not (batch_limits.preferred_rows or batch_limits.max_delay_ns)
-
         self._levels = levels
         self._counts_calls = levels is not None or queue_limits.max_calls > 0
         self._queue: deque[QueuedCall] | LevelQueue = deque() if levels is None else levels
@@ -105,6 +103,11 @@ class Batcher:
     def queued_rows(self) -> int:
         """Rows that wait."""
         return self._queued_rows
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a batch runs."""
+        return self._is_running
 
     def submit(self, item: QueuedCall) -> None:
         """Let a call wait for its batch.
@@ -149,28 +152,26 @@ class Batcher:
         now_ns = item.enqueued_ns
         max_rows = self._batch_limits.max_rows
         if self._levels is not None:
-            rows = self._levels.rows_before(item)
-            outlook = outlook_behind(item, rows, max_rows, self._costs, self._free_at_ns(now_ns))
+            rows, free_ns = self._levels.rows_before(item), self._free_at_ns(now_ns)
+            outlook = outlook_behind(item, rows, max_rows, self._costs, free_ns)
             return self._late_refusal(item, outlook, now_ns)
         forecast = self._forecast
         if forecast is None:
             forecast = self._forecast = Forecast(max_rows, self._costs, self._queue)
         if item.deadline_ns:
             outlook = forecast.outlook(item, self._free_at_ns(now_ns))
-            error = self._late_refusal(item, outlook, now_ns)
-            if error is not None:
+            if (error := self._late_refusal(item, outlook, now_ns)) is not None:
                 return error
         forecast.enter(item)
         return None
 
     def _late_refusal(self, item: QueuedCall, outlook: Outlook, now_ns: int) -> BasculeError | None:
-        """Refuse what would end too late, but now and then measure whether it does."""
+        """Refuse what comes too late, but now and then measure whether it does."""
         error = late_refusal(item, outlook, now_ns)
-        if error is not None and outlook.begin_ns < item.deadline_ns:
-            self._doubt_count += 1
-            if self._doubt_count % DOUBT_EVERY == 0:
-                return None
-        return error
+        if error is None or outlook.begin_ns >= item.deadline_ns:
+            return error
+        self._doubt_count += 1
+        return error if self._doubt_count % DOUBT_EVERY else None
 
     def _free_at_ns(self, now_ns: int) -> int:
         """When the runtime can begin with what waits, as far as is known."""

@@ -89,6 +89,11 @@ class CachedIntake:
         statistics.has_cache = True
 
     @property
+    def is_running(self) -> bool:
+        """Whether a batch runs."""
+        return self._intake.is_running
+
+    @property
     def queued_count(self) -> int:
         """Calls that wait."""
         return self._intake.queued_count

@@ -66,6 +66,11 @@ class EnsembleIntake:
         self._idle_waiters: list[asyncio.Future[None]] = []
 
     @property
+    def is_running(self) -> bool:
+        """Whether a call goes from step to step."""
+        return bool(self._flows)
+
+    @property
     def queued_count(self) -> int:
         """Calls that wait: they do so at a step, and are counted there."""
         return 0

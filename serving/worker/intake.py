@@ -17,6 +17,10 @@ class Intake(Protocol):
     def queued_rows(self) -> int:
         """Rows that wait."""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a batch runs."""
+
     def submit(self, item: QueuedCall) -> None:
         """Take a call.
 

@@ -69,6 +69,11 @@ class SequenceBatcher:
         self._loss_ends_ns = parts.now_ns() + self._idle_ns if parts.has_predecessor else 0
 
     @property
+    def is_running(self) -> bool:
+        """Whether a batch runs."""
+        return self._batcher.is_running
+
+    @property
     def queued_count(self) -> int:
         """Calls that wait."""
         return self._batcher.queued_count + self._waiting_count

@@ -67,8 +67,9 @@ class ScaledWorld(World):
             version=KEY.version,
             began_ns=0,
             at_ns=round(self.now_s * 1e9),
-            waiting_count=calls,
+            open_count=calls,
             answered_count=0,
+            failed_count=0,
             present_ns=0,
             busy_ns=0,
         )

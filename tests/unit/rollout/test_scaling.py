@@ -154,8 +154,9 @@ def said(at_s: float, *, waiting: int = 0, answered: int = 0, present_s: float =
         version=1,
         began_ns=0,
         at_ns=round(at_s * 1e9),
-        waiting_count=waiting,
+        open_count=waiting,
         answered_count=answered,
+        failed_count=0,
         present_ns=round(present_s * 1e9),
         busy_ns=round(at_s * 5e8),
         latency_counts={latency_bucket(10**9): answered},
@@ -173,6 +174,23 @@ def test_load_is_a_difference() -> None:
     assert waiting is not None
     assert waiting.calls == 7
     assert together([load, waiting]).calls == 10
+
+
+def test_a_long_call_is_one_call() -> None:
+    """Not none while it runs, and not as many as the seconds it took when it ends."""
+    running = load_of([said(1, waiting=1), said(2, waiting=1)])
+    assert running is not None
+    assert not running.is_idle
+    ended = load_of([said(20, waiting=1), said(21, answered=1, present_s=20)])
+    assert ended is not None
+    assert ended.calls == 1
+
+
+def test_calls_that_fail_are_calls() -> None:
+    """A version under traffic is not idle because none is answered."""
+    failing = load_of([said(1), replace(said(2), failed_count=5)])
+    assert failing is not None
+    assert not together([Load(), failing]).is_idle
 
 
 def test_what_is_old_or_of_another_life_is_forgotten() -> None:
