@@ -7,6 +7,7 @@ over HTTP is not read yet; a gRPC message is, and has its place in the room of a
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, Protocol
@@ -29,7 +30,7 @@ VERSION_HEADER: Final = "bascule-version"
 WOKEN_HEADER: Final = "bascule-woken"
 """Set here on a call that has waited: it does not wait twice."""
 MAX_CALLS: Final = 512
-"""Calls that wait at a time, for whatever version."""
+"""Calls that wait at a time, for whatever version; half of them for one."""
 LIMIT_S: Final = 240.0
 """Longest wait: shorter than the silence that the edge allows a client."""
 AGAIN_S: Final = 2.0
@@ -54,12 +55,12 @@ class Sleepers:
         Args:
             waker: The controller.
             snapshot: What the edge obeys now.
-            max_calls: So many may wait.
+            max_calls: So many may wait, half of them for one version.
         """
         self._waker = waker
         self._snapshot = snapshot
         self._max_calls = max_calls
-        self._call_count = 0
+        self._call_counts: Counter[VersionKey] = Counter()
         self._asked_s: dict[VersionKey, float] = {}
         self._news = asyncio.Condition()
 
@@ -88,16 +89,20 @@ class Sleepers:
 
     @contextmanager
     def _place(self, key: VersionKey) -> Iterator[None]:
-        if self._call_count >= self._max_calls:
+        count, own_count = self._call_counts.total(), self._call_counts[key]
+        # One version that takes long to start must not keep the first calls of all others out.
+        if count >= self._max_calls or own_count >= max(self._max_calls // 2, 1):
             raise QueueFullError(
-                f"{_not_ready(key)}: {self._call_count} calls wait for workers to start, which is "
-                "the maximum; the call was not executed: retry"
+                f"{_not_ready(key)}: {own_count} calls wait for its worker to start, {count} for "
+                "any, which is the maximum; the call was not executed: retry"
             )
-        self._call_count += 1
+        self._call_counts[key] += 1
         try:
             yield
         finally:
-            self._call_count -= 1
+            self._call_counts[key] -= 1
+            if not self._call_counts[key]:
+                del self._call_counts[key]
 
     def _is_asleep(self, key: VersionKey) -> bool:
         snapshot = self._snapshot()

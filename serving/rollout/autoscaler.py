@@ -57,7 +57,9 @@ class Autoscaler:
             if decision is None or self._digests.get(key) != spec.digest:
                 pool = memory.pools.get(memory.placement.get(key, ""))
                 running = 1 if pool is None else pool.worker_count
-                decision = first_decision(policy, now_s, running)
+                # A pool that this controller has not made is one that it recalls.
+                is_recalled = pool is not None and decision is None
+                decision = first_decision(policy, now_s, running, is_proven=is_recalled)
                 self._decisions[key], self._digests[key] = decision, spec.digest
             found[key] = decision.count
         for key in self._decisions.keys() - found.keys():

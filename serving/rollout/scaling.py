@@ -56,9 +56,14 @@ class Decision:
     more than all after it."""
 
 
-def first_decision(policy: ScalingPolicy, now_s: float, count: int = 1) -> Decision:
-    """Begin with so many workers as there are, one at least: it proves that the version loads."""
-    count = max(policy.min_replicas, min(policy.max_replicas, count), 1)
+def first_decision(
+    policy: ScalingPolicy, now_s: float, count: int = 1, *, is_proven: bool = False
+) -> Decision:
+    """Begin with so many workers as there are.
+
+    One at least, for it proves that the version loads, unless a controller before has seen it.
+    """
+    count = max(policy.min_replicas, min(policy.max_replicas, count), 0 if is_proven else 1)
     return Decision(count=count, changed_s=now_s, active_s=now_s)
 
 

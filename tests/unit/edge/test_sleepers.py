@@ -35,7 +35,7 @@ class Bed:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.sleepers = Sleepers(self, lambda: self.snapshot, max_calls=3)
+        self.sleepers = Sleepers(self, lambda: self.snapshot, max_calls=6)
 
     async def wake(self, model: str, version: int) -> None:
         """Remember it."""
@@ -64,7 +64,7 @@ async def test_calls_wait_until_the_version_is_awake() -> None:
 
 
 async def test_one_call_too_many_is_refused() -> None:
-    """It was not executed, and may be sent again; those that wait go on."""
+    """It was not executed, and may be sent again; those that wait go on, and so do others'."""
     bed = Bed()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         for _ in range(3):
@@ -72,7 +72,24 @@ async def test_one_call_too_many_is_refused() -> None:
         await bed.asked.wait()
         with pytest.raises(QueueFullError, match="3 calls wait"):
             await bed.sleepers.until_awake(KEY)
+        await bed.sleepers.until_awake(VersionKey("another", 1))
         await bed.publish(told(asleep=False))
+
+
+async def test_places_are_for_all_versions_together() -> None:
+    """What waits for one is in nobody's way, what waits for many is bounded."""
+    bed = Bed()
+    keys = [VersionKey("m", number) for number in range(1, 8)]
+    bed.snapshot = Snapshot(
+        routes=RouteTable(versions={key: VersionRoute("d1", asleep=True) for key in keys})
+    )
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        waiting = [group.create_task(bed.sleepers.until_awake(key)) for key in keys[:6]]
+        await bed.asked.wait()
+        with pytest.raises(QueueFullError, match="6 for any"):
+            await bed.sleepers.until_awake(keys[6])
+        await bed.publish(Snapshot())
+    assert all(call.done() for call in waiting)
 
 
 async def test_the_reason_is_told_when_it_cannot_start() -> None:

@@ -129,6 +129,16 @@ def test_a_version_asleep_is_ready_and_known() -> None:
     assert world.snapshot.settled
 
 
+def test_a_controller_that_comes_back_wakes_nobody() -> None:
+    """It recalls a pool without workers: that the version loads was seen by the one before."""
+    world = scaled()
+    world.load(calls=0, seconds=12)
+    world.scaler = Autoscaler()
+    world.settle()
+    assert world.workers() == 0
+    assert world.snapshot.routes.versions[KEY].asleep
+
+
 def test_a_call_wakes_it() -> None:
     """It is asleep until its worker answers; then calls go there."""
     world = scaled()
