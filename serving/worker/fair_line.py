@@ -16,20 +16,22 @@ from serving.worker.queued import QueuedCall
 FORGET_OVER: Final = 64
 """With more clients than twice the calls that wait and so many, those without any are forgotten."""
 
+_NUMBERS: Final = count(1)
+"""Of calls, of whatever line: one that is put back may find another line in place of its own."""
+
 Client = bytes
 
 
 class FairLine:
     """Waiting calls in the order of their turns, as the `deque` of a level."""
 
-    __slots__ = ("_header", "_next", "_now", "_order", "_rows", "_tallest", "_turns")
+    __slots__ = ("_header", "_now", "_order", "_rows", "_tallest", "_turns")
 
     def __init__(self, header: bytes) -> None:
         """Start empty; a header of the calls names their clients."""
         self._header = header
         self._order: list[tuple[int, int, QueuedCall]] = []
         """(turn, number, call), sorted."""
-        self._next = count(1)
         self._now = 0
         """The turn of the call that was taken last."""
         self._turns: dict[Client, int] = {}
@@ -49,16 +51,21 @@ class FairLine:
         turn = max(self._now, self._turns.get(client, 0))
         self._turns[client] = turn + item.rows
         self._tallest = max(self._tallest, item.rows)
-        insort(self._order, (turn, next(self._next), item))
+        item.turn = (turn, next(_NUMBERS))
+        insort(self._order, (*item.turn, item))
         self._rows.setdefault(item.stack_key, Counter())[client] += item.rows
         if len(self._turns) > 2 * len(self._order) + FORGET_OVER:
             waiting = {name for clients in self._rows.values() for name in clients}
             self._turns = {name: self._turns[name] for name in waiting if name in self._turns}
 
     def appendleft(self, item: QueuedCall) -> None:
-        """Put a call back that was taken: it is the next one."""
-        self._order.insert(0, (self._now, -next(self._next), item))
+        """Put a call back that was looked past: its turn has not been yet."""
+        turn, _ = item.turn
+        insort(self._order, (*item.turn, item))
+        self._now = min(self._now, turn) if len(self._order) > 1 else turn
         client = item.header(self._header)
+        self._turns[client] = max(self._turns.get(client, 0), turn + item.rows)
+        self._tallest = max(self._tallest, item.rows)
         self._rows.setdefault(item.stack_key, Counter())[client] += item.rows
 
     def popleft(self) -> QueuedCall:
@@ -71,6 +78,9 @@ class FairLine:
         """Take a waiting call out; its client's other calls keep their turns."""
         del self._order[next(at for at, entry in enumerate(self._order) if entry[2] is item)]
         self._forget(item)
+        client = item.header(self._header)
+        if client in self._turns:  # who gives calls up is not served later for them
+            self._turns[client] -= item.rows
 
     def clear(self) -> None:
         """Take all calls out, and forget who had how much."""

@@ -165,8 +165,13 @@ class LevelQueue:
                 continue
             steps = min(item.level - 1, 1 + (now_ns - item.rise_at_ns) // self._ageing_ns)
             aged.append((item.rise_at_ns + (steps - 1) * self._ageing_ns, steps, item))
+        if not aged:
+            return
+        rising = {id(item) for _, _, item in aged}
+        staying = [item for item in self if id(item) not in rising]
+        self.clear()  # one by one each would be looked for
+        self.extend(staying)
         for came_ns, steps, item in sorted(aged, key=itemgetter(0)):
-            self.remove(item)
             item.level -= steps
             item.rise_at_ns = came_ns + self._ageing_ns if item.level > 1 else 0
             self.append(item)

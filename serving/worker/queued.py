@@ -29,6 +29,7 @@ class QueuedCall(ABC):
         "rows",
         "size_bytes",
         "stack_key",
+        "turn",
     )
 
     call: InferCall
@@ -47,6 +48,8 @@ class QueuedCall(ABC):
     """When it goes behind the calls of its level that are on time; 0: never."""
     rise_at_ns: int
     """When it goes up a level; 0: never."""
+    turn: tuple[int, int]
+    """Among clients that take turns: when it is due, and its number; set where they do."""
     is_gone: bool
     """The client left: nobody wants the result."""
     prediction_id: str

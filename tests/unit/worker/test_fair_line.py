@@ -10,6 +10,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.version import LevelPolicy, PriorityPolicy
 from serving.worker.fair_line import FORGET_OVER, FairLine
+from serving.worker.queue_levels import LevelQueue
 from tests.fakes.batching import Bench, HeldCall
 from tests.fakes.timed_batching import Arrival, ExactCosts, simulate
 
@@ -73,6 +74,42 @@ def test_kinds_that_were_looked_past_keep_their_turns() -> None:
     bench.submit(HeldCall(3.0, client="three"), HeldCall(4.0, client="one"))
     bench.finish_all()
     assert bench.model.batches[1:] == [[1.0, 3.0, 4.0], [2.0]]
+
+
+def test_calls_that_were_looked_past_are_not_ahead_of_who_comes_later() -> None:
+    """A flood that waits behind a call of another kind still shares with others."""
+    queue = LevelQueue(FAIR)
+    other = entered(queue, HeldCall(0.0, key="other", client="c"))
+    flood = [entered(queue, HeldCall(1.0, client="flood")) for _ in range(100)]
+    taken = [queue.popleft() for _ in range(101)]
+    assert taken[0] is other
+    queue.extendleft(reversed(taken[1:]))
+    assert list(queue) == flood
+    single = entered(queue, HeldCall(2.0, client="single"))
+    assert list(queue)[:2] == [flood[0], single]
+
+
+def test_who_gives_calls_up_is_not_served_later_for_them() -> None:
+    """A client's next call comes as early as if those had never come."""
+    line = FairLine(b"client")
+    line.append(HeldCall(5.0, client="other"))
+    given_up = [HeldCall(1.0, client="a") for _ in range(1000)]
+    for call in given_up:
+        line.append(call)
+    for call in given_up:
+        line.remove(call)
+    late = HeldCall(9.0, client="a")
+    line.append(late)
+    for _ in range(20):
+        line.append(HeldCall(6.0, client="other"))
+    assert list(line).index(late) == 1
+
+
+def entered(queue: LevelQueue, call: HeldCall) -> HeldCall:
+    """Let a call wait."""
+    assert queue.admit(call, 0) is None
+    queue.append(call)
+    return call
 
 
 def test_a_call_that_leaves_takes_nobody_elses_place() -> None:
