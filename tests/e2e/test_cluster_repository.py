@@ -181,13 +181,15 @@ def test_loads_and_unloads_outlive_the_controller(running: Instance) -> None:
     with client_of(running, triton_http) as client:
         client.load_model("pair")
         client.unload_model("e", unload_dependents=True)
-        workers = {process.pid for process in running.processes("serving.worker")}
+        pool = running.version("pair", 2)["pool"]
+        until(lambda: len(running.processes(f"--worker {pool}-")) == 2, "both replicas")
+        workers = {process.pid for process in running.processes("--worker ")}
         killed_controller(running)
         running.admin("POST", "/v1/sync")
 
         assert client.is_model_ready("pair")
         assert [client.is_model_ready(model) for model in ENSEMBLES] == [False] * 3
-        assert workers >= {process.pid for process in running.processes("serving.worker")}
+        assert workers >= {process.pid for process in running.processes("--worker ")}
         client.load_model("e")
         assert client.is_model_ready("e")
         client.unload_model("pair")

@@ -28,7 +28,7 @@ from serving.rollout.host import WorkerHost, WorkerLaunch
 from serving.rollout.ports import WorkerState
 from serving.rollout.template_keeper import keep_template, template_socket
 from serving.rollout.worker_argv import worker_argv
-from serving.settings import load_settings
+from serving.settings import inherited_environment, load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import Child, ChildSpec, child_environment
 from tests.fakes.models import BIAS, IR_VERSION, OPSET, WEIGHT, tiny
@@ -123,8 +123,15 @@ def is_ready(worker: WorkerState) -> bool:
 
 def templates() -> list[psutil.Process]:
     """Those that this process keeps."""
-    alive = (one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE)
-    return [one for one in alive if TEMPLATE in one.cmdline()]
+    return [one for one in psutil.Process().children() if TEMPLATE in command_line(one)]
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Empty for one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie is one, too
+        return []
 
 
 def is_forked(pid: int) -> bool:
@@ -291,7 +298,10 @@ async def test_forked_workers_draw_numbers_of_their_own(node: Node, tmp_path: Pa
 async def test_everything_dies_with_the_supervisor(tmp_path: Path) -> None:
     """When it is killed, so are the template and the worker, by the kernel: even one that hangs."""
     words = (sys.executable, __file__, str(tmp_path))
-    supervisor = subprocess.Popen(words, stdout=subprocess.PIPE)  # noqa: ASYNC220  to be killed
+    env = inherited_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    supervisor = subprocess.Popen(  # noqa: ASYNC220  to be killed
+        words, stdout=subprocess.PIPE, env=env
+    )
     assert supervisor.stdout is not None
     pid = int(await asyncio.to_thread(supervisor.stdout.readline))
     worker = Child.adopt("worker", pid)
