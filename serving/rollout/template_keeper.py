@@ -97,6 +97,11 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         try:
             yield listener
         finally:
-            with suppress(FileNotFoundError):
-                if path.stat().st_ino == own:  # or it is that of a keeper who came after us
-                    path.unlink()
+            _remove(path, own)
+
+
+def _remove(path: Path, own: int) -> None:
+    """Take our socket's file away, unless it is that of a keeper who came after us."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == own:
+            path.unlink()
