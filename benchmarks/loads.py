@@ -14,6 +14,9 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import np_to_triton_dtype
 
+from serving.cli.load.open_loop import OpenLoop
+from serving.cli.predict_http import Body
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -48,6 +51,10 @@ class Request:
         header = json.dumps({"inputs": tensors, "parameters": {"binary_data_output": True}})
         payload = header.encode() + b"".join(v.tobytes() for v in self.inputs.values())
         return payload, len(header.encode())
+
+    def open_loop(self, address: str, seed: int) -> OpenLoop:
+        """Return who sends it to a server at random moments; see there."""
+        return OpenLoop(f"http://{address}{self.path}", (Body(*self.http_body()),), seed=seed)
 
     def grpc_frame(self) -> bytes:
         """Return the length-prefixed message."""

@@ -17,17 +17,14 @@ wait too long, half of the refusals came within 11 ms (15 s, on cores that five 
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import numpy as np
 
 from benchmarks.instance import Instance, InstanceError, running_instance
@@ -37,6 +34,7 @@ from benchmarks.models.graphs import Graph, Port, node
 from benchmarks.models.layout import Config, ModelFolder, Tensor, write_model
 from benchmarks.report import RESULTS, machine_lines, write
 from runtimes.contract import Array
+from serving.cli.load.open_loop import ANSWERED, Call
 from serving.cli.load.summary import quantile
 
 BOUND_S: Final = 0.25
@@ -47,23 +45,11 @@ LAYERS: Final = 6
 ROWS: Final = 4
 """Of a call."""
 CAPACITY_CONNECTIONS: Final = 16
-ANSWERED: Final = 200
 REFUSED: Final = 503
-TIMEOUT_S: Final = 30.0
 QUEUE: Final = (
     "dynamic_batching { default_queue_policy { timeout_action: REJECT "
     f"default_timeout_microseconds: {int(BOUND_S * 1e6)} }} }}\n"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What became of a call. Seconds from the moment at which it was to be sent."""
-
-    status: int
-    """HTTP's; 0: no answer."""
-    took_s: float
-    has_retry_after: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,55 +79,6 @@ class Stage:
             not (one.status == ANSWERED or (one.status == REFUSED and one.has_retry_after))
             for one in self.calls
         )
-
-
-@dataclass(slots=True)
-class OpenLoop:
-    """Sends one call after the other, at moments that were drawn before."""
-
-    url: str
-    request: Request
-    seed: int
-    calls: list[Call] = field(default_factory=list)
-
-    async def run(self, rate: float, seconds: float) -> list[Call]:
-        """Send for some seconds at some calls a second; return when all were answered."""
-        gaps = random.Random(self.seed)
-        moments = accumulate(gaps.expovariate(rate) for _ in range(int(2 * rate * seconds) + 10))
-        body, head_bytes = self.request.http_body()
-        async with _session(head_bytes) as session, asyncio.TaskGroup() as group:
-            began_s = time.monotonic()
-            for moment_s in moments:
-                if moment_s > seconds:
-                    break
-                await asyncio.sleep(max(0.0, began_s + moment_s - time.monotonic()))
-                group.create_task(self._call(session, body, began_s + moment_s))
-        return self.calls
-
-    async def run_one(self) -> list[Call]:
-        """Send one call now."""
-        body, head_bytes = self.request.http_body()
-        async with _session(head_bytes) as session:
-            await self._call(session, body, time.monotonic())
-        return self.calls
-
-    async def _call(self, session: aiohttp.ClientSession, body: bytes, due_s: float) -> None:
-        try:
-            async with session.post(self.url, data=body) as reply:
-                await reply.read()
-                status, has_retry_after = reply.status, "retry-after" in reply.headers
-        except (aiohttp.ClientError, TimeoutError):
-            status, has_retry_after = 0, False
-        took_s = time.monotonic() - due_s
-        self.calls.append(Call(status=status, took_s=took_s, has_retry_after=has_retry_after))
-
-
-def _session(head_bytes: int) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-        headers={"inference-header-content-length": str(head_bytes)},
-    )
 
 
 def rows_of() -> Array:
@@ -186,7 +123,7 @@ def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> lis
         rate = share * found.requests_per_s
         print(f"{share:.0%} of {found.requests_per_s:.0f} calls/s", flush=True)
         before = instance.memory_bytes()
-        loop = OpenLoop(f"http://{instance.http}{request.path}", request, seed=at)
+        loop = request.open_loop(instance.http, seed=at)
         calls = asyncio.run(loop.run(rate, options.seconds))
         done.append(
             Stage(

@@ -25,9 +25,10 @@ from benchmarks.instance import Instance, InstanceError, running_instance, until
 from benchmarks.load_tools import LoadError, http_load, require_tools
 from benchmarks.loads import Request
 from benchmarks.models.layout import ModelFolder, write_model
-from benchmarks.overload import ANSWERED, Call, OpenLoop, heavy, rows_of
+from benchmarks.overload import heavy, rows_of
 from benchmarks.report import RESULTS, machine_lines, write
 from serving.cli.admin_client import AdminClient
+from serving.cli.load.open_loop import ANSWERED, Call
 from serving.cli.load.summary import quantile
 
 WORKERS: Final = 2
@@ -109,7 +110,7 @@ class Bench:
 
     async def _load(self, name: str, rate: float, seconds: float) -> Stage:
         seen: list[Seen] = []
-        loop = OpenLoop(f"http://{self.instance.http}{self.request.path}", self.request, seed=1)
+        loop = self.request.open_loop(self.instance.http, seed=1)
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(loop.run(rate, seconds))
@@ -122,7 +123,7 @@ class Bench:
         """Wait until the model sleeps, then send one call."""
         self.until_workers(0)
         until(lambda: not self.instance.status()["workers"], LIMIT_S, "the last worker has ended")
-        loop = OpenLoop(f"http://{self.instance.http}{self.request.path}", self.request, seed=1)
+        loop = self.request.open_loop(self.instance.http, seed=1)
         (call,) = asyncio.run(loop.run_one())
         return call
 

@@ -38,9 +38,9 @@ from benchmarks.models.layout import write_model
 from benchmarks.models.real import fetch
 from benchmarks.models.small import small_models
 from benchmarks.models.wheels import FetchError, WheelCache
-from benchmarks.overload import ANSWERED, OpenLoop
 from benchmarks.report import RESULTS, machine_lines, write
 from runtimes.threads import available_cpus
+from serving.cli.load.open_loop import ANSWERED
 from serving.cli.load.summary import quantile
 
 CONNECTIONS: Final = 32
@@ -147,9 +147,7 @@ def measure(instance: Instance, workload: Workload, repository: Path, seconds: f
     with _busy_neighbours(max(0, available_cpus() - threads)):
         busy = bare_loop()
     rate = loaded.requests_per_s / 2 / workload.half.rows
-    calls = asyncio.run(
-        OpenLoop(f"http://{instance.http}{request.path}", workload.half, seed=0).run(rate, seconds)
-    )
+    calls = asyncio.run(workload.half.open_loop(instance.http, seed=0).run(rate, seconds))
     answered_s = sorted(one.took_s for one in calls if one.status == ANSWERED)
     lost = len(calls) - len(answered_s)
     failures = [loaded.failures, f"half of the load: {lost} calls unanswered" if lost else ""]

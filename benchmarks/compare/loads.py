@@ -23,7 +23,7 @@ from benchmarks.compare.systems import Endpoints, Place
 from benchmarks.compare.wires import BINARY
 from benchmarks.load_tools import GRPC_PATH, Measured, grpc_load, http_load
 from benchmarks.loads import Array, Request
-from benchmarks.overload import ANSWERED, OpenLoop
+from serving.cli.load.open_loop import ANSWERED
 from serving.cli.load.summary import quantile
 
 GRPC_TIMEOUT_S: Final = 10.0
@@ -78,7 +78,7 @@ class Loads:
                 yield GRPC.format(count, streams), wide
 
     def _open(self, at: Endpoints, request: Request) -> Measured:
-        loop = OpenLoop(f"http://{at.http}{request.path}", request, seed=0)
+        loop = request.open_loop(at.http, seed=0)
         calls = asyncio.run(loop.run(self.open_rate, self.seconds))
         times_s = sorted(one.took_s for one in calls if one.status == ANSWERED)
         lost = len(calls) - len(times_s)

@@ -43,12 +43,7 @@ class OpenLoop:
         """Send for some seconds at some calls a second; return when all were answered."""
         gaps = random.Random(self.seed)  # noqa: S311  moments, no secrets
         moments = accumulate(gaps.expovariate(rate) for _ in range(int(2 * rate * seconds) + 10))
-        limit = aiohttp.ClientTimeout(total=self.timeout_s)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=limit) as session,
-            asyncio.TaskGroup() as group,
-        ):
+        async with self._session() as session, asyncio.TaskGroup() as group:
             began_s = time.monotonic()
             for moment_s, body in zip(moments, cycle(self.bodies), strict=False):
                 if moment_s > seconds:
@@ -56,6 +51,18 @@ class OpenLoop:
                 await asyncio.sleep(max(0.0, began_s + moment_s - time.monotonic()))
                 group.create_task(self._call(session, body, began_s + moment_s))
         return self.calls
+
+    async def run_one(self) -> list[Call]:
+        """Send one call now."""
+        async with self._session() as session:
+            await self._call(session, self.bodies[0], time.monotonic())
+        return self.calls
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=self.timeout_s),
+        )
 
     async def _call(self, session: aiohttp.ClientSession, body: Body, due_s: float) -> None:
         headers = infer_headers(body)

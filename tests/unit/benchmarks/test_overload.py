@@ -1,6 +1,7 @@
 """What the report of too many calls counts as good, and as a fault."""
 
-from benchmarks.overload import ANSWERED, BOUND_S, REFUSED, Call, Stage, page
+from benchmarks.overload import BOUND_S, REFUSED, Stage, page
+from serving.cli.load.open_loop import ANSWERED, Call
 
 STAGE = Stage(
     share=1.5,
