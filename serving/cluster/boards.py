@@ -3,7 +3,9 @@
 Serve tells nobody where a replica's worker listens, and a handle cannot address all replicas of a
 deployment. So replicas and edges call the controller, again and again: what they report is also
 their heartbeat, and the call is answered as soon as there is something new for them (long poll).
-Who has not called for `SILENCE_S` is forgotten. All methods run on the controller's one event loop.
+Who has not called for `SILENCE_S` is forgotten, but for the last worker of a pool that serves: that
+its replica is silent does not mean that it is, and HAProxy looks after it. All methods run on the
+controller's one event loop.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from typing import Final
 
 from runtimes.facts import NodeFacts
 from serving.clock import Clock
+from serving.cluster.attention import Attention
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
@@ -27,6 +30,8 @@ from serving.worker.control import TrafficQuestion
 
 SILENCE_S: Final = 8.0
 """A replica or an edge that has said nothing for so long is gone; both call every 2 s or sooner."""
+LOST_S: Final = 60.0
+"""The same for a replica whose worker no other one of its pool can stand in for."""
 QUESTION_S: Final = 10.0
 """Counters are asked for every second or so; after so long nobody wants them any more."""
 LOOK_S: Final = 0.5
@@ -111,6 +116,7 @@ class PoolBoard:
             first_revision: Above every revision that an earlier controller gave out.
         """
         self._clock = clock
+        self._attention = Attention(clock)
         self._revision = first_revision
         self._pools: dict[str, _Pool] = {}
         self._mirrors: tuple[Mirror, ...] | None = None
@@ -196,11 +202,10 @@ class PoolBoard:
         """Return the workers of every known pool, without those that fell silent."""
         if self._questions:
             self._hand_questions()
-        oldest_s = self._clock.monotonic_s() - SILENCE_S
+        now_s = self._attention.now_s()
         for pool, entry in self._pools.items():
-            for worker, (_, at_s) in list(entry.workers.items()):
-                if at_s < oldest_s:
-                    self.leave(pool, worker)
+            for worker in _silent(entry.workers, now_s):
+                self.leave(pool, worker)
         return {
             pool: tuple(state for state, _ in entry.workers.values())
             for pool, entry in self._pools.items()
@@ -214,7 +219,7 @@ class PoolBoard:
         if before is not None:  # of drift a report has only what is new
             known = (one for one in before[0].drift if _key(one) in state.versions)
             state = replace(state, drift=joined(tuple(known), state.drift))
-        entry.workers[state.address.worker] = (state, self._clock.monotonic_s())
+        entry.workers[state.address.worker] = (state, self._attention.now_s())
         if before is None:
             self._place_mirrors()
         if before is None or _steady(before[0]) != _steady(state):
@@ -255,6 +260,14 @@ class PoolBoard:
         self._news_for_pools.ring()
 
 
+def _silent(workers: Mapping[str, tuple[WorkerState, float]], now_s: float) -> Sequence[str]:
+    serving = [
+        at_s >= now_s - SILENCE_S for state, at_s in workers.values() if state.state == "ready"
+    ]
+    limit_s = SILENCE_S if any(serving) else LOST_S
+    return [worker for worker, (_, at_s) in workers.items() if at_s < now_s - limit_s]
+
+
 def _key(report: DriftReport) -> VersionKey:
     return VersionKey(report.model, report.version)
 
@@ -275,6 +288,7 @@ class EdgeBoard:
             first_number: Above every number that an earlier controller gave out.
         """
         self._clock = clock
+        self._attention = Attention(clock)
         self._number = first_number
         self._published: Publication | None = None
         self._acknowledged: Publication | None = None
@@ -284,7 +298,7 @@ class EdgeBoard:
 
     async def exchange(self, report: EdgeReport, wait_s: float) -> Publication | None:
         """Take an edge's report; return the publication that it lacks."""
-        self._edges[report.status.node] = (report, self._clock.monotonic_s())
+        self._edges[report.status.node] = (report, self._attention.now_s())
         self._heard.ring()
         end_s = self._clock.monotonic_s() + wait_s
         while True:
@@ -330,7 +344,7 @@ class EdgeBoard:
         return {edge.status.node: edge.facts for edge in self._living() if edge.facts is not None}
 
     def _living(self) -> Sequence[EdgeReport]:
-        oldest_s = self._clock.monotonic_s() - SILENCE_S
+        oldest_s = self._attention.now_s() - SILENCE_S
         self._edges = {node: heard for node, heard in self._edges.items() if heard[1] >= oldest_s}
         return tuple(report for report, _ in self._edges.values())
 

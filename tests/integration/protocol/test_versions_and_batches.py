@@ -159,6 +159,7 @@ def test_draining_answers_what_is_in_flight(leaving: Served) -> None:
 
     parent.send_signal(signal.SIGTERM)
     wait_until(lambda: leaving.get("/v2/health/ready").status != 200, "it is not ready any more")
+    wait_until(lambda: leaving.infer("tiny", ones()).status != 200, "new calls are refused")
     refused = leaving.infer("tiny", ones())
     with pytest.raises(grpc.RpcError) as caught:
         leaving.stub.ModelInfer(grpc_request("tiny", ("x", np.ones((1, 16), np.float32))))

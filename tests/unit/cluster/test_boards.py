@@ -1,6 +1,7 @@
 """The channels between controller, pools and edges: who hears what, and who is forgotten."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -8,6 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from serving.cluster.boards import (
+    LOST_S,
     SILENCE_S,
     EdgeBoard,
     EdgeReport,
@@ -37,6 +39,14 @@ class HandClock:
     def utc_now(self) -> datetime:
         """A fixed day, for what needs a date."""
         return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def look_for(clock: HandClock, limit_s: float, look: Callable[[], object]) -> None:
+    """Let time pass for one who looks every second."""
+    end_s = clock.now_s + limit_s
+    while clock.now_s < end_s:
+        clock.now_s += 1
+        look()
 
 
 def spec(version: int = 1) -> VersionSpec:
@@ -208,8 +218,34 @@ def test_a_silent_worker_is_forgotten() -> None:
     clock = HandClock()
     board = pool_board(clock)
     asyncio.run(board.exchange("s1", worker(), -1, 0.0))
-    clock.now_s += SILENCE_S + 1
+    look_for(clock, LOST_S + 1, board.observe)
     assert board.observe() == {"s1": ()}
+
+
+def test_a_worker_is_forgotten_sooner_where_another_one_serves() -> None:
+    """The last one stays: its replica alone may be silent, and calls have nowhere else to go."""
+    clock = HandClock()
+    board = pool_board(clock)
+    asyncio.run(board.exchange("s1", worker("s1-a"), -1, 0.0))
+    look_for(clock, SILENCE_S + 1, board.observe)
+    assert len(board.observe()["s1"]) == 1
+
+    asyncio.run(board.exchange("s1", worker("s1-b"), -1, 0.0))
+
+    assert [state.address.worker for state in board.observe()["s1"]] == ["s1-b"]
+
+
+def test_nobody_is_forgotten_for_a_pause_of_ours() -> None:
+    """After it, reports wait to be read: those who sent them were not silent."""
+    clock = HandClock()
+    board = pool_board(clock)
+    for name in ("s1-a", "s1-b"):
+        asyncio.run(board.exchange("s1", worker(name), -1, 0.0))
+
+    clock.now_s += 10 * LOST_S
+
+    asyncio.run(board.exchange("s1", worker("s1-b"), -1, 0.0))
+    assert len(board.observe()["s1"]) == 2
 
 
 def test_a_worker_that_leaves_is_forgotten_at_once() -> None:
@@ -295,7 +331,7 @@ def test_publish_does_not_wait_for_a_dead_edge() -> None:
         clock = HandClock()
         board = edge_board(clock)
         await board.exchange(edge(1, "dead", applied=-1), 0.0)
-        clock.now_s += SILENCE_S + 1
+        look_for(clock, SILENCE_S + 1, board.observe)
         await board.publish(snapshot(2))
 
     asyncio.run(publish())
