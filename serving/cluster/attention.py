@@ -1,0 +1,29 @@
+"""Time by which others' silence is measured: it stands still while we ourselves cannot listen.
+
+A process that did not run for a while (its machine was suspended, others took its processor) finds
+no fresh call of anybody when it goes on: they are waiting to be read.
+"""
+
+from typing import Final
+
+from serving.clock import Clock
+
+LONGEST_STEP_S: Final = 2.0
+"""Between two looks; who looks asks the time about every second."""
+
+
+class Attention:
+    """A clock of the seconds during which its owner looked, or was about to."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Start at zero."""
+        self._clock = clock
+        self._last_s = clock.monotonic_s()
+        self._listened_s = 0.0
+
+    def now_s(self) -> float:
+        """Return how long its owner has listened; a longer pause counts as `LONGEST_STEP_S`."""
+        now_s = self._clock.monotonic_s()
+        self._listened_s += min(now_s - self._last_s, LONGEST_STEP_S)
+        self._last_s = now_s
+        return self._listened_s
