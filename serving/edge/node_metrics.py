@@ -11,11 +11,12 @@ import structlog
 from runtimes.errors import BasculeError
 from runtimes.findings import Finding
 from runtimes.gpu_probe import SystemNvml
-from runtimes.gpu_reading import read_gpus
+from runtimes.gpu_reading import GpuReading, read_gpus
 from serving.edge.control import ClusterStatus, EdgeStatus
 from serving.edge.desk import Desk
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
+from serving.lone_thread import LoneThread
 from serving.monitor import catalogue, exposition, label_catalogue, node, node_catalogue
 from serving.monitor.drift.samples import drift_samples
 from serving.monitor.drift.view import VersionDrift
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 ASK_CONTROLLER_S: Final = 1.0
 ASK_HAPROXY_S: Final = 2.0
+ASK_NVML_S: Final = 3.0
 HAPROXY_METRICS: Final = "/metrics?scope=global&scope=frontend"
 
 
@@ -57,6 +59,7 @@ class NodeMetrics:
         self._edge = edge
         self._exporter = exporter
         self._nvml = SystemNvml()
+        self._nvml_thread = LoneThread("NVML")
         self._pools = pools
         self._remember = remember
 
@@ -67,7 +70,7 @@ class NodeMetrics:
             status = group.create_task(self._cluster_status())
             drift = group.create_task(self._drift())
             machine = group.create_task(asyncio.to_thread(_machine_samples))
-            gpus = group.create_task(asyncio.to_thread(read_gpus, self._nvml))
+            gpus = group.create_task(self._gpus())
             haproxy = group.create_task(self._haproxy())
             pools = group.create_task(self._pool_samples())
         if self._remember is not None:
@@ -125,6 +128,13 @@ class NodeMetrics:
                 return await self._desk.control.drift()
         except (BasculeError, TimeoutError) as error:
             log.info("metrics_without_drift", error=str(error))
+            return ()
+
+    async def _gpus(self) -> tuple[GpuReading, ...]:
+        try:
+            return await self._nvml_thread.call(lambda: read_gpus(self._nvml), ASK_NVML_S)
+        except NotReadyError as error:
+            log.warning("metrics_without_gpus", error=error.message)
             return ()
 
     async def _pool_samples(self) -> list[Sample]:

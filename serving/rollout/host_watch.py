@@ -17,6 +17,8 @@ from runtimes.gpu_probe import Nvml, SystemNvml
 from runtimes.node_load import LoadCounters, read_load
 from runtimes.place import Place, now_of, read_place
 from serving.clock import Clock
+from serving.errors import NotReadyError
+from serving.lone_thread import LoneThread
 from serving.monitor.environment.limits import Latches, load_figures, next_latches, standing
 from serving.monitor.environment.records import Condition, Surroundings
 from serving.rollout.gpu_watch import GpuWatch, IsOurs, marked_with
@@ -24,6 +26,8 @@ from serving.rollout.gpu_watch import GpuWatch, IsOurs, marked_with
 DEFAULT_LOOK_S: Final = 10.0
 HEAR_S: Final = 1.0
 """Between two questions for errors of GPUs."""
+LOOK_LIMIT_S: Final = 60.0
+"""A driver may hang for ever when its GPU has failed; that is told at each look."""
 
 log = structlog.get_logger(__name__)
 
@@ -95,18 +99,24 @@ class HostWatch:
     async def run(self) -> None:
         """Look for ever; a look that fails is logged, and the next one is made all the same."""
         next_s = self._clock.monotonic_s()
+        thread = LoneThread("what is around the workers")
         while True:
+            pause_s = min(HEAR_S, self._look_s) if self.gpus else self._look_s
             try:
                 is_due = self._clock.monotonic_s() >= next_s
-                is_news = self.gpus is not None and await asyncio.to_thread(self.gpus.hear)
+                gpus = self.gpus
+                is_news = gpus is not None and await thread.call(gpus.hear, LOOK_LIMIT_S)
                 if is_due:
                     next_s += self._look_s
-                    is_news = await asyncio.to_thread(self._has_changed) or is_news
+                    is_news = await thread.call(self._has_changed, LOOK_LIMIT_S) or is_news
                 if is_news:
                     self._on_news()
+            except NotReadyError as error:
+                log.warning("host_does_not_answer", reason=error.message)
+                pause_s = self._look_s
             except Exception:  # process edge: supervision must not end for it
                 log.exception("host_not_looked_at")
-            await asyncio.sleep(min(HEAR_S, self._look_s) if self.gpus else self._look_s)
+            await asyncio.sleep(pause_s)
 
     def look(self) -> None:
         """Look once. Blocking."""

@@ -107,6 +107,7 @@ class LabelWatch:
 
         Raises:
             BasculeError: A log or the catalog cannot be read.
+            OSError: What was learnt of first labels cannot be kept.
         """
         there = [(one.name, one.changed_ms) for one in self._book.labels.segments()]
         if not there or (there == self._seen and not self._waiting_rows):
@@ -128,8 +129,9 @@ class LabelWatch:
         self._seen, self._waiting_rows, self._has_looked = there, waiting_rows, True
 
     def _judged(self, found: ModelLabels) -> list[LabelSummary]:
+        references = self._book.learnt(found)
         status = status_of(found)
-        performance = performance_of(found, Cut())
+        performance = performance_of(found, Cut(), references)
         summaries: list[LabelSummary] = []
         for counted, judged in zip(status.versions, performance.versions, strict=True):
             summaries.append(_summary(judged, counted.delay_p50_s))

@@ -9,7 +9,8 @@ chance of alpha/2 at most, whenever it is looked at. Together: a version has a f
 with a chance of alpha at most, as long as rows are independent given what came before.
 
 Rows count in the order in which their labels were posted: so what was judged is never judged anew
-when late labels come. Weights say nothing here. A label that was corrected counts as it is now.
+when late labels come. Weights say nothing here. A label that was corrected counts as it is now, but
+what was learnt of the reference stays.
 """
 
 import math
@@ -43,6 +44,18 @@ class DropState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropReference:
+    """What the first labels of a version said."""
+
+    row_count: int
+    bad_count: int
+    error_limit: float | None = None
+    """Of numbers: errors above this are bad."""
+    posted_until_s: float
+    """When the last of those labels was posted, since 1970: later ones are judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropReport:
     """What the test says now."""
 
@@ -69,71 +82,98 @@ class DropReport:
     """The last prediction of that step."""
 
 
+def reference_of(rows: Rows, reference_rows: int = REFERENCE_ROWS) -> DropReference | None:
+    """Learn from the first labelled ones of some rows; None: they are too few yet.
+
+    Args:
+        rows: Of one version.
+        reference_rows: So many make a reference.
+    """
+    first = rows.labelled.in_order_of_labels().taken(slice(None, reference_rows))
+    if len(first) < reference_rows:
+        return None
+    error = np.abs(first.predicted - first.given)
+    is_number = first.kind is Kind.NUMBER
+    limit = float(np.quantile(error, PERCENTILE, method="higher")) if is_number else None
+    return DropReference(
+        row_count=len(first),
+        bad_count=int(_bad_rows(first, limit).sum()),
+        error_limit=limit,
+        posted_until_s=float(first.posted_s[-1]),
+    )
+
+
 def drop_of(
-    rows: Rows, *, alpha: float = ALPHA, reference_rows: int = REFERENCE_ROWS
+    rows: Rows, reference: DropReference | None = None, *, alpha: float = ALPHA
 ) -> DropReport:
     """Judge the labelled ones of some rows.
 
     Args:
         rows: Of one version.
+        reference: What its first labels said; None: the first of these rows are those.
         alpha: Chance of a false alarm, ever.
-        reference_rows: The first so many labels are the reference.
     """
     known = rows.labelled.in_order_of_labels()
-    first = known.taken(slice(None, reference_rows))
-    is_bad, told = _bad_rows(known, first)
-    later = is_bad[reference_rows:]
-    report = DropReport(
-        state=DropState.LEARNING,
-        reference_rows=len(first),
-        needed_rows=reference_rows,
-        later_rows=len(later),
-        bad=told,
-        alpha=alpha,
-    )
-    if len(first) < reference_rows:
-        return report
-    return _judged(report, known, is_bad)
+    needed = REFERENCE_ROWS if reference is None else reference.row_count
+    learnt = reference_of(known) if reference is None else reference
+    if learnt is None:
+        return DropReport(
+            state=DropState.LEARNING,
+            reference_rows=len(known),
+            needed_rows=needed,
+            later_rows=0,
+            bad=_told(known.kind, None),
+            alpha=alpha,
+        )
+    if reference is None:
+        later = known.taken(slice(needed, None))
+    else:
+        later = known.taken(np.flatnonzero(known.posted_s > learnt.posted_until_s))
+    return _judged(later, learnt, alpha)
 
 
-def _judged(report: DropReport, known: Rows, is_bad: BoolArray) -> DropReport:
-    split = report.needed_rows
-    counted = Counted(int(is_bad[:split].sum()), split)
-    limit = share_bound(counted, report.alpha / 2)
-    needed = math.log(2 / report.alpha)
+def _judged(later: Rows, reference: DropReference, alpha: float) -> DropReport:
+    counted = Counted(reference.bad_count, reference.row_count)
+    limit = share_bound(counted, alpha / 2)
+    needed = math.log(2 / alpha)
+    is_bad = _bad_rows(later, reference.error_limit)
     evidence, largest, rang_at = ChangeEvidence(), 0.0, -1
-    for begin in range(split, len(known) - STEP_ROWS + 1, STEP_ROWS):
+    for begin in range(0, len(later) - STEP_ROWS + 1, STEP_ROWS):
         step = is_bad[begin : begin + STEP_ROWS]
         evidence = share_risen(evidence, Counted(int(step.sum()), STEP_ROWS), limit)
         largest = max(largest, evidence.log_e)
         if evidence.log_e >= needed:
             rang_at = begin
             break
-    recent = is_bad[split:][-RECENT_ROWS:]
+    recent = is_bad[-RECENT_ROWS:]
     has_rung = rang_at >= 0
-    rung = known.taken(slice(rang_at, rang_at + STEP_ROWS)) if has_rung else None
+    rung = later.taken(slice(rang_at, rang_at + STEP_ROWS)) if has_rung else None
     return DropReport(
         state=DropState.DROPPED if has_rung else DropState.STEADY,
-        reference_rows=report.reference_rows,
-        needed_rows=split,
-        later_rows=report.later_rows,
-        bad=report.bad,
-        reference=wilson(counted.share, split),
+        reference_rows=reference.row_count,
+        needed_rows=reference.row_count,
+        later_rows=len(later),
+        bad=_told(later.kind, reference.error_limit),
+        reference=wilson(counted.share, reference.row_count),
         limit=limit,
         recent=wilson(float(recent.mean()), len(recent)) if len(recent) else None,
         log_evidence=largest,
         log_needed=needed,
-        alpha=report.alpha,
+        alpha=alpha,
         since=None if rung is None else datetime.fromtimestamp(rung.answered_s.min(), UTC),
         prediction_id="" if rung is None else str(rung.ids[-1]),
     )
 
 
-def _bad_rows(known: Rows, first: Rows) -> tuple[BoolArray, str]:
-    if known.kind is Kind.CLASSES:
-        return np.asarray(~known.is_right), "another class than the label"
-    error = np.abs(known.predicted - known.given)
-    if not len(first):
-        return error > 0, "a larger error than the reference's 90th percentile"
-    limit = float(np.quantile(np.abs(first.predicted - first.given), PERCENTILE, method="higher"))
-    return error > limit, f"an error above {limit:.4g}, the reference's 90th percentile"
+def _bad_rows(known: Rows, error_limit: float | None) -> BoolArray:
+    if error_limit is None:
+        return np.asarray(~known.is_right)
+    return np.asarray(np.abs(known.predicted - known.given) > error_limit)
+
+
+def _told(kind: Kind, error_limit: float | None) -> str:
+    if kind is Kind.CLASSES:
+        return "another class than the label"
+    if error_limit is None:
+        return "a larger error than the reference's 90th percentile"
+    return f"an error above {error_limit:.4g}, the reference's 90th percentile"

@@ -3,15 +3,22 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from runtimes.errors import InvalidArgumentError
-from serving.monitor.labels.drop import DropReport, drop_of
+from serving.monitor.labels.drop import DropReport, drop_of, reference_of
 from serving.monitor.labels.performance import Cut, Figures, Window, figures_of, windows_of
 from serving.monitor.labels.rows import Kind
 from serving.predictions.labels.joining import Joined, ModelLabels, Wanted, join_labels
-from serving.predictions.labels.store import LabelReader
+from serving.predictions.labels.references import (
+    References,
+    read_references,
+    reference_name,
+    write_references,
+)
+from serving.predictions.labels.store import FOLDER, LabelReader
 from serving.predictions.reading import PredictionReader
 
 MAX_CLASSES = 100
@@ -98,6 +105,7 @@ class LabelBook:
 
     def __init__(self, *places: str) -> None:
         """Read these logs: folders or fsspec URLs."""
+        self._folders = [Path(place) / FOLDER for place in places if place and "://" not in place]
         self.predictions = PredictionReader(*places)
         self.labels = LabelReader(*places)
 
@@ -123,7 +131,37 @@ class LabelBook:
         Raises:
             InvalidArgumentError: A segment cannot be read.
         """
-        return performance_of(self.joined(wanted, now_s), cut)
+        # What was learnt of all sources' labels is no measure for those of one.
+        references = self.references() if wanted.source is None else {}
+        return performance_of(self.joined(wanted, now_s), cut, references)
+
+    def references(self) -> References:
+        """Return what was kept of versions' first labels; at a URL none is.
+
+        Raises:
+            InvalidArgumentError: What was kept is damaged.
+        """
+        return {
+            name: one for folder in self._folders for name, one in read_references(folder).items()
+        }
+
+    def learnt(self, found: ModelLabels) -> References:
+        """Return what is known of versions' first labels, and keep what is new; one process does.
+
+        Raises:
+            InvalidArgumentError: What was kept is damaged.
+            OSError: It cannot be kept.
+        """
+        known = self.references()
+        new = {
+            name: reference
+            for each in found.joined
+            if (name := reference_name(each.key, each.output)) not in known
+            and (reference := reference_of(each.rows)) is not None
+        }
+        if new and self._folders:
+            write_references(self._folders[0], {**known, **new})
+        return {**known, **new}
 
 
 def status_of(found: ModelLabels) -> LabelStatus:
@@ -144,8 +182,18 @@ def status_of(found: ModelLabels) -> LabelStatus:
     )
 
 
-def performance_of(found: ModelLabels, cut: Cut) -> Performance:
-    """Judge what was joined."""
+def performance_of(
+    found: ModelLabels, cut: Cut, references: References | None = None
+) -> Performance:
+    """Judge what was joined.
+
+    Args:
+        found: Labels with their predictions.
+        cut: Into which windows.
+        references: What is known of versions' first labels; those of others are taken from what was
+            joined.
+    """
+    known = references or {}
     versions = tuple(
         VersionPerformance(
             model=found.model,
@@ -156,7 +204,7 @@ def performance_of(found: ModelLabels, cut: Cut) -> Performance:
             labelled_rows=int(np.count_nonzero(each.rows.is_labelled)),
             figures=figures_of(each.rows),
             windows=windows_of(each.rows, cut) if cut.rows or cut.seconds else (),
-            drop=drop_of(each.rows),
+            drop=drop_of(each.rows, known.get(reference_name(each.key, each.output))),
             notes=each.notes,
         )
         for each in found.joined

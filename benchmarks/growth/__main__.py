@@ -1,0 +1,83 @@
+"""Whether cost grows linearly or better: models, idle connections, rows of a request.
+
+    python -m benchmarks.growth [--only models idle batches] [--rounds N] [--seconds S]
+                                [--models 1 100 1500] [--idle 1 1000 10000]
+                                [--rows 1 4 16 64 256 1024 4096] [--results DIR]
+
+Rounds are outermost. Models are tiny and in shared pools, one instance for each count. Idle
+connections are HTTP, kept by a process of their own, asked before and after the load. Rows go to
+`mid` over one connection; the engine alone has the threads of the server. Exits 1 when something
+failed: a connection that was refused counts.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from benchmarks.growth import batches, idle, models
+from benchmarks.growth.page import page
+from benchmarks.growth.point import Point, exponent, medians
+from benchmarks.instance import InstanceError
+from benchmarks.load_tools import LoadError, require_tools
+from benchmarks.report import RESULTS, machine_lines, write
+from runtimes.threads import available_cpus, threads_for
+
+NAME: Final = "growth"
+
+
+def main() -> int:
+    """Measure, print, write."""
+    options = _options()
+    rounds, seconds = options.rounds, options.seconds
+    threads = threads_for(available_cpus(), 1)
+    parts: dict[str, tuple[str, Callable[[], Iterator[Point]]]] = {
+        "models": ("models loaded", lambda: models.measure(options.models, rounds, seconds)),
+        "idle": ("idle connections", lambda: idle.measure(options.idle, rounds, seconds)),
+        "batches": (
+            "rows of a request",
+            lambda: batches.measure(options.rows, rounds, seconds, threads=threads),
+        ),
+    }
+    found = {}
+    try:
+        require_tools()
+        for part in options.only:
+            what, measured = parts[part]
+            print(f"{what} …", flush=True)
+            found[what] = medians(list(measured()))
+    except (InstanceError, LoadError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    facts = [
+        {**asdict(point), "what": what, "exponent": exponent(points, point.series)}
+        for what, points in found.items()
+        for point in points
+    ]
+    write(options.results, NAME, page(found, machine_lines(), rounds), facts)
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no plots: matplotlib is not installed: pip install 'bascule[bench]'")
+    else:  # by name, since what it imports need not be there
+        importlib.import_module("benchmarks.growth.plots").draw(options.results, NAME, found)
+    return 1 if any(point.failures for points in found.values() for point in points) else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="how cost grows")
+    kinds = ["models", "idle", "batches"]
+    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
+    parser.add_argument("--models", type=int, nargs="+", default=[1, 100, 1500])
+    parser.add_argument("--idle", type=int, nargs="+", default=[1, 1000, 10_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024, 4096])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

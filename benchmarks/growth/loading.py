@@ -1,0 +1,87 @@
+"""Loads an instance for some seconds, and counts what that cost it: CPU time and memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.growth.point import Point
+from benchmarks.instance import Instance
+from benchmarks.load_tools import WRK_TIMEOUT_S, http_load
+from benchmarks.loads import Request
+from benchmarks.models import many
+
+SPREAD: Final = """
+local requests, at = {{}}, 0
+init = function(args)
+  local body = assert(io.open("{body}", "rb")):read("*a")
+  local headers = {{}}
+  headers["Content-Type"] = "application/octet-stream"
+  headers["Inference-Header-Content-Length"] = "{head_bytes}"
+  for index = 0, {count} - 1 do
+    local path = string.format("/v2/models/many_%05d/infer", index)
+    requests[index] = wrk.format("POST", path, headers, body)
+  end
+end
+request = function()
+  at = (at + 1) % {count}
+  return requests[at]
+end
+"""
+
+
+def one_row() -> Request:
+    """Return a request of one row to the first of many models."""
+    return Request(model=many.name(0), inputs={"x": np.ones((1, many.COLUMNS_IN), np.float32)})
+
+
+def spread_script(folder: Path, count: int) -> Path:
+    """Write what makes wrk ask each of so many models in turn; return its path."""
+    body, head_bytes = one_row().http_body()
+    body_file = folder / "spread.bin"
+    body_file.write_bytes(body)
+    script = folder / f"spread-{count}.lua"
+    script.write_text(SPREAD.format(body=body_file, head_bytes=head_bytes, count=count))
+    return script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What wrk does."""
+
+    path: str
+    script: Path
+    connections: int
+    seconds: float
+    timeout_s: int = WRK_TIMEOUT_S
+
+
+def loaded(instance: Instance, load: Load, *, series: str, size: int) -> Point:
+    """Load an instance, and return what was found."""
+    before_s = _cpu_s(instance)
+    found = http_load(
+        instance.http,
+        load.path,
+        load.script,
+        load.connections,
+        load.seconds,
+        timeout_s=load.timeout_s,
+    )
+    # wrk warms up for a second that it does not tell of; at the same rate it costs the same.
+    request_count = found.requests_per_s * (max(1, round(load.seconds)) + 1)
+    return Point(
+        series=series,
+        size=size,
+        per_s=found.requests_per_s,
+        p50_s=found.p50_s,
+        p99_s=found.p99_s,
+        cpu_s=(_cpu_s(instance) - before_s) / request_count if request_count else 0.0,
+        memory_bytes=instance.memory_bytes(),
+        failures=(found.failures,) if found.failures else (),
+    )
+
+
+def _cpu_s(instance: Instance) -> float:
+    times = [process.cpu_times() for process in instance.processes()]
+    return sum(one.user + one.system for one in times)
