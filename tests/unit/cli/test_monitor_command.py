@@ -52,6 +52,18 @@ def test_an_error_is_exit_status_2_with_its_remedy(
     assert [one["code"] for one in found["findings"]] == ["ML11", "ML06"]
 
 
+def test_the_rules_that_come_with_bascule_are_in_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also for whoever takes warnings as errors."""
+    shipped = Path(__file__).parents[3] / "deploy" / "prometheus" / "rules.yaml"
+
+    text = run(capsys, 0, "--rules", str(shipped), "--offline", "--strict")
+
+    assert " rules: 0 errors, 0 warnings" in text
+    assert " 0 rules:" not in text
+
+
 def test_a_warning_counts_if_that_is_asked_for(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
