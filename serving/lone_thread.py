@@ -46,7 +46,8 @@ class LoneThread:
 
 
 def _answer(body: Callable[[], T], answer: "Future[T]") -> None:
-    answer.set_running_or_notify_cancel()
+    if not answer.set_running_or_notify_cancel():  # whoever asked has left already
+        return
     try:
         answer.set_result(body())
     except BaseException as error:  # noqa: BLE001  whoever asked gets it

@@ -8,8 +8,8 @@ from typing import Final
 
 from serving.clock import Clock
 
-LONGEST_STEP_S: Final = 2.0
-"""Between two looks; who looks asks the time about every second."""
+LONGEST_STEP_S: Final = 5.0
+"""Between two looks, even if nobody calls: less than any silence that counts."""
 
 
 class Attention:

@@ -3,9 +3,9 @@
 Serve tells nobody where a replica's worker listens, and a handle cannot address all replicas of a
 deployment. So replicas and edges call the controller, again and again: what they report is also
 their heartbeat, and the call is answered as soon as there is something new for them (long poll).
-Who has not called for `SILENCE_S` is forgotten, but for the last worker of a pool that serves: that
-its replica is silent does not mean that it is, and HAProxy looks after it. All methods run on the
-controller's one event loop.
+Who has not called for `SILENCE_S` is forgotten. The last worker of a pool is only no longer called
+ready then: its replica is silent, which does not mean that it is, so it keeps its routes for longer
+and HAProxy looks after it. All methods run on the controller's one event loop.
 """
 
 import asyncio
@@ -199,7 +199,10 @@ class PoolBoard:
             self.news.ring()
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
-        """Return the workers of every known pool, without those that fell silent."""
+        """Return the workers of every known pool, without those that are gone.
+
+        One whose replica fell silent is as one that restarts: in the routes, and of no known load.
+        """
         if self._questions:
             self._hand_questions()
         now_s = self._attention.now_s()
@@ -207,7 +210,10 @@ class PoolBoard:
             for worker in _silent(entry.workers, now_s):
                 self.leave(pool, worker)
         return {
-            pool: tuple(state for state, _ in entry.workers.values())
+            pool: tuple(
+                state if at_s >= now_s - SILENCE_S else _unheard(state)
+                for state, at_s in entry.workers.values()
+            )
             for pool, entry in self._pools.items()
         }
 
@@ -266,6 +272,10 @@ def _silent(workers: Mapping[str, tuple[WorkerState, float]], now_s: float) -> S
     ]
     limit_s = SILENCE_S if any(serving) else LOST_S
     return [worker for worker, (_, at_s) in workers.items() if at_s < now_s - limit_s]
+
+
+def _unheard(state: WorkerState) -> WorkerState:
+    return replace(state, state="restarting", loads=())
 
 
 def _key(report: DriftReport) -> VersionKey:

@@ -166,6 +166,7 @@ defaults pools from own
     retry-on conn-failure empty-response
     option redispatch 1
     option httpchk GET /v2/health/ready
+    timeout check 4s                       # one kept from its processor is late, not gone
     balance leastconn
 """
 

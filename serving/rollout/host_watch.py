@@ -103,11 +103,12 @@ class HostWatch:
         while True:
             pause_s = min(HEAR_S, self._look_s) if self.gpus else self._look_s
             try:
-                is_due = self._clock.monotonic_s() >= next_s
+                now_s = self._clock.monotonic_s()
+                is_due = now_s >= next_s
                 gpus = self.gpus
                 is_news = gpus is not None and await thread.call(gpus.hear, LOOK_LIMIT_S)
                 if is_due:
-                    next_s += self._look_s
+                    next_s = max(next_s + self._look_s, now_s)
                     is_news = await thread.call(self._has_changed, LOOK_LIMIT_S) or is_news
                 if is_news:
                     self._on_news()
