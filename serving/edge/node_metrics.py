@@ -60,7 +60,7 @@ class NodeMetrics:
         self._exporter = exporter
         self._nvml = SystemNvml()
         self._nvml_thread = LoneThread("NVML")
-        self._reading_gpus: asyncio.Task[tuple[GpuReading, ...]] | None = None
+        self._nvml_turn = asyncio.Lock()
         self._pools = pools
         self._remember = remember
 
@@ -132,14 +132,9 @@ class NodeMetrics:
             return ()
 
     async def _gpus(self) -> tuple[GpuReading, ...]:
-        """Read the GPUs, once for all scrapes of the same moment."""
-        if self._reading_gpus is None or self._reading_gpus.done():
-            self._reading_gpus = asyncio.create_task(self._read_gpus())
-        return await asyncio.shield(self._reading_gpus)
-
-    async def _read_gpus(self) -> tuple[GpuReading, ...]:
         try:
-            return await self._nvml_thread.call(lambda: read_gpus(self._nvml), ASK_NVML_S)
+            async with self._nvml_turn:  # scrapes of one moment read one after the other
+                return await self._nvml_thread.call(lambda: read_gpus(self._nvml), ASK_NVML_S)
         except NotReadyError as error:
             log.warning("metrics_without_gpus", error=error.message)
             return ()
