@@ -7,6 +7,7 @@ import numpy as np
 from runtimes.contract import Array
 from serving.predictions.reading import Found
 from serving.predictions.record import Prediction
+from serving.wire.padding_fit import fit_padding
 
 
 def feeds_of(found: Found) -> list[Array | None]:
@@ -14,8 +15,10 @@ def feeds_of(found: Found) -> list[Array | None]:
     prediction = found.prediction
     served, place = prediction.source.served, prediction.head.batch
     by_index = {one.head.batch.index: one for one in found.company if _has_inputs(one)}
+    padding = fit_padding(prediction.source.spec.policy.padding, served)
+    padded = {one.place: one for one in padding.inputs} if padding and place.padded_length else {}
     feeds: list[Array | None] = []
-    for spec in served.inputs:
+    for index, spec in enumerate(served.inputs):
         own = prediction.tensor(spec.name)
         if own is None:
             feeds.append(None)
@@ -24,8 +27,25 @@ def feeds_of(found: Found) -> list[Array | None]:
             feeds.append(_aligned(own))
             continue
         parts = _rows_of(spec.name, by_index, place.calls)
+        if (one := padded.get(index)) is not None:
+            own = one.joined([own], place.padded_length)
+            parts = [(row, one.joined([array], place.padded_length)) for row, array in parts]
         feeds.append(_filled(parts, own, prediction, place.rows))
     return feeds
+
+
+def own_outputs(prediction: Prediction, results: Sequence[Array]) -> list[Array]:
+    """Return what a call gets of a batch's results: its own rows, in its own length."""
+    head, served = prediction.head, prediction.source.served
+    if not served.max_batch_rows:
+        return list(results)
+    rows = slice(head.batch.first_row, head.batch.first_row + head.rows)
+    own = [result[rows] for result in results]
+    padding = fit_padding(prediction.source.spec.policy.padding, served)
+    if padding is None or not head.batch.padded_length:
+        return own
+    shapes = {tensor.name: tensor.shape for tensor in head.inputs}
+    return padding.cut(own, padding.length([shapes.get(spec.name) for spec in served.inputs]))
 
 
 def _rows_of(name: str, by_index: dict[int, Prediction], calls: int) -> list[tuple[int, Array]]:

@@ -80,11 +80,13 @@ class BatchPlace(msgspec.Struct, frozen=True):
     number: int
     """Of the worker's batches; 0: it was in none (a cache or an ensemble answered)."""
     rows: int
-    """Of the whole batch; nothing is ever padded."""
+    """Of the whole batch."""
     calls: int
     index: int
     """Of the call."""
     first_row: int
+    padded_length: int = 0
+    """To which its calls were padded (`serving.wire.padding`); 0: they were not."""
 
 
 class TensorHead(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from runtimes.golden import OutputReplay
 from runtimes.row_comparison import default_tolerance
 from runtimes.tolerance import BITWISE, Tolerance, compare
 from serving.predictions.reading import Found
-from serving.predictions.rebatching import batch_text
+from serving.predictions.rebatching import batch_text, own_outputs
 from serving.predictions.record import Prediction, Source, folder_of
 from serving.predictions.shelf import Shelf
 from serving.registry.bundles.reproduction import THREADS_TRIED, Verdict
@@ -154,14 +154,12 @@ class _Replay:
         return tuple(self._compared(results))
 
     def _compared(self, results: Sequence[Array]) -> Iterator[OutputReplay]:
-        head, served = self._prediction.head, self._source.served
-        rows = slice(head.batch.first_row, head.batch.first_row + head.rows)
         allowed = self._tolerances()
-        for spec, result in zip(served.outputs, results, strict=True):
+        own = own_outputs(self._prediction, results)
+        for spec, now in zip(self._source.served.outputs, own, strict=True):
             logged = self._prediction.tensor(spec.name, is_output=True)
             if logged is None:
                 continue
-            now = result[rows] if served.max_batch_rows else result
             wanted = allowed.get(spec.name) or self._unsaid(logged)
             yield OutputReplay(
                 name=spec.name, tolerance=wanted, comparison=compare(logged, now, wanted)

@@ -24,6 +24,7 @@ from serving.registry.file_digests import FileDigest
 from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
 from serving.registry.policies.label_policy import NOTHING_SAID, LabelPolicy
 from serving.registry.policies.log_policy import UNSAID, LogPolicy
+from serving.registry.policies.padding_policy import PaddingPolicy
 from serving.registry.policies.scaling_policy import ScalingPolicy
 from serving.registry.policies.sequence_policy import SequencePolicy
 
@@ -186,6 +187,8 @@ class ServingPolicy:
     """What its outputs mean beside labels."""
     drift: DriftPolicy = DEFAULT_DRIFT
     """How its rows are watched for drift."""
+    padding: PaddingPolicy | None = None
+    """Which calls of different lengths run together; None: none do."""
     ignored: tuple[str, ...] = ()
     """What the configuration says and nothing acts on, for people."""
 

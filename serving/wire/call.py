@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from runtimes.contract import TensorSpec
+from serving.wire.padding import Padding
 from serving.wire.regions import RegionSpan
 
 
@@ -30,6 +31,8 @@ class CallSpec:
     max_batch_rows: int
     labels: tuple[tuple[str, ...], ...] = ()
     """Class names per output, for classification; empty where there are none."""
+    padding: Padding | None = None
+    """How calls of different lengths run together; None: they do not."""
 
 
 class OutputAsk(msgspec.Struct, frozen=True):
@@ -54,8 +57,8 @@ class InferCall(msgspec.Struct, frozen=True):
     shapes: tuple[tuple[int, ...] | None, ...]
     """Full shape of each input in the model's order; None for an optional input left out."""
     stack_key: Any
-    """Calls with equal keys may be stacked along the batch axis (equal non-batch dimensions, equal
-    set of optional inputs); hashable."""
+    """Calls with equal keys may be stacked along the batch axis (equal non-batch dimensions, or of
+    one bucket where these are padded; equal set of optional inputs); hashable."""
     tensors: tuple[Any, ...]
     """Per input, in the model's order: raw little-endian bytes (any buffer, of exactly the right
     size), or for BYTES a numpy object array of `str` in the full shape; None if left out."""

@@ -109,8 +109,13 @@ class InputChecks:
                 refuse_texts(tensor.name, count)
             sizes.append(count * ITEM_BYTES[tensor.datatype])
             shapes[index] = shape
-        key = tuple([shape and shape[1:] for shape in shapes]) if self._batched else tuple(shapes)
+        key = self._stack_key(shapes)
         return InputPlan(rows, tuple(shapes), key, order, tuple(sizes), tuple(given))
+
+    def _stack_key(self, shapes: Sequence[tuple[int, ...] | None]) -> Any:  # noqa: ANN401  any hashable
+        if self._spec.padding is not None:
+            shapes = self._spec.padding.bucketed(shapes, self._spec.model)
+        return tuple([shape and shape[1:] for shape in shapes]) if self._batched else tuple(shapes)
 
     def take_tensors(
         self, plan: InputPlan, data: Sequence[Tensor], request_id: str

@@ -9,6 +9,7 @@ from serving.registry.ensemble import LATEST, EnsembleStep, step_name
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
 from serving.wire.input_checks import InputChecks
+from serving.wire.padding_fit import fit_padding
 from serving.wire.v2_json import V2JsonCodec
 from serving.wire.v2_proto import V2ProtoCodec
 from serving.worker.cached_intake import CachedIntake
@@ -150,6 +151,7 @@ def _bound(step: PlannedStep, member: LoadedVersion) -> BoundStep:
             inputs=served.inputs,
             outputs=served.outputs,
             max_batch_rows=served.max_batch_rows,
+            padding=fit_padding(member.spec.policy.padding, served),
         )
     )
     return BoundStep(

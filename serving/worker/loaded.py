@@ -21,6 +21,7 @@ from serving.worker.executor import Executor, Look, VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.intake import Intake
 from serving.worker.loading import LoadedParts
+from serving.worker.padded_stacking import PaddedStacker
 from serving.worker.prediction_names import PredictionNames
 from serving.worker.quality_gate import QualityGate, gate_for, look_of
 from serving.worker.queue_levels import LevelQueue
@@ -119,6 +120,7 @@ def open_version(shop: Shop, spec: VersionSpec, parts: LoadedParts, note: Note) 
         outputs=served.outputs,
         max_batch_rows=served.max_batch_rows,
         labels=parts.labels,
+        padding=parts.padding,
     )
     quality = gate_for(spec, served, shop.utc_s)
     statistics = StatisticsRecorder(spec.key, began_ns=shop.now_ns())
@@ -146,17 +148,19 @@ def _screen(shop: Shop, spec: VersionSpec, quality: QualityGate | None) -> Batch
     """Judge with their batch the calls before which nothing stands.
 
     A state must not advance by a call that is refused, and a kept answer is for one that was not.
-    Where places in the queue or the time in it are scarce, who is refused shall not take them.
+    Where places in the queue or the time in it are scarce, who is refused shall not take them. And
+    what a batch is padded with is nobody's data.
     """
     queue = spec.policy.queue
     stands_before = spec.policy.sequences or _has_cache(shop, spec) or queue.priorities
+    is_padded = spec.policy.padding is not None
     is_scarce = (
         queue.max_queue_calls
         or queue.default_timeout_s
         or queue.max_queue_delay_s
         or queue.preferred_batch_rows
     )
-    return None if stands_before or is_scarce else batch_gate_for(quality)
+    return None if stands_before or is_padded or is_scarce else batch_gate_for(quality)
 
 
 def _has_cache(shop: Shop, spec: VersionSpec) -> bool:
@@ -183,6 +187,14 @@ class _Running(NamedTuple):
         return VersionRunner(self.model, stacker, self.note, now_ns, look, self.screen)
 
 
+def _stacker(parts: LoadedParts) -> Stacker:
+    served, padding = parts.served, parts.padding
+    rows = served.max_batch_rows
+    if padding is None:
+        return Stacker(served.inputs, served.outputs, max_batch_rows=rows)
+    return PaddedStacker(served.inputs, served.outputs, max_batch_rows=rows, padding=padding)
+
+
 def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running) -> Intake:
     """Build the queue: a batcher, and what stands before it: a cache, or lines of sequences."""
     served = parts.served
@@ -197,7 +209,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
             initial=parts.initial_states,
             max_batch_rows=rows,
         )
-    stacker = steps or Stacker(served.inputs, served.outputs, max_batch_rows=rows)
+    stacker = steps or _stacker(parts)
     queue = spec.policy.queue
     limits = QueueLimits(
         max_rows=queue.max_queue_rows,

@@ -20,6 +20,8 @@ from serving.registry.file_digests import require_files
 from serving.registry.load_request import load_request
 from serving.registry.policies.sequence_policy import SequencePolicy
 from serving.registry.version import ServedVersion, ServingPolicy, VersionSpec
+from serving.wire.padding import Padding
+from serving.wire.padding_fit import fit_padding
 from serving.worker.golden_replay import replay_golden
 from serving.worker.initial_states import initial_states
 from serving.worker.model_files import read_labels, run_warmups
@@ -37,6 +39,8 @@ class LoadedParts:
     """Class names for each output; empty where none has any."""
     initial_states: tuple[Array, ...] = ()
     """What its sequences start with, if it has any."""
+    padding: Padding | None = None
+    """How calls of different lengths run together, if they do."""
 
 
 def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedParts:
@@ -63,6 +67,7 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
         model = as_configured(opened, configured)
         with _closed_on_error(model):
             signature = settle_signature(model, configured)
+            padding = fit_padding(policy.padding, signature)
             warmth = warm_up(model, signature.inputs, now_s=time.perf_counter)
             where = opened.device if isinstance(opened, Placed) else request.device
             fingerprint = own.fingerprint(spec.format, request.threads, where)
@@ -90,7 +95,13 @@ def load_parts(spec: VersionSpec, note: Note, own: OwnEnvironment) -> LoadedPart
         notes=tuple(text for text in notes if text),
         findings=opened.findings if isinstance(opened, Placed) else (),
     )
-    return LoadedParts(model=model, served=served, labels=labels.names, initial_states=initial)
+    return LoadedParts(
+        model=model,
+        served=served,
+        labels=labels.names,
+        initial_states=initial,
+        padding=padding,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

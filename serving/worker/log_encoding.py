@@ -78,7 +78,12 @@ def encode_batch(
             time_ns=end_ns + offset_ns,
             request_id=call.call.id,
             batch=BatchPlace(
-                batch.number, batch.rows, batch.call_count, call.index, call.first_row
+                batch.number,
+                batch.rows,
+                batch.call_count,
+                call.index,
+                call.first_row,
+                batch.padded_length,
             ),
             rows=call.rows,
             inputs=kept.inputs,

@@ -13,6 +13,7 @@ from serving.predictions.record import Route
 from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServedVersion
 from serving.wire.call import InferCall
+from serving.wire.padding import Padding
 
 MAX_CALLS: Final = 4096
 MANY_CALLS: Final = MAX_CALLS // 4
@@ -46,6 +47,8 @@ class TakenBatch(msgspec.Struct, frozen=True):
     moments_ns: tuple[int, int, int, int]
     """Begin, infer, split, end: on the monotonic clock."""
     held_bytes: int
+    padded_length: int = 0
+    """To which all calls of the batch were padded; 0: they were not."""
 
 
 class LoggedVersion(msgspec.Struct, frozen=True, weakref=True):
@@ -55,6 +58,7 @@ class LoggedVersion(msgspec.Struct, frozen=True, weakref=True):
     served: ServedVersion
     policy: LogPolicy
     tally: LogTally
+    padding: Padding | None = None
 
 
 class CallQueue:

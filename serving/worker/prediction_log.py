@@ -24,6 +24,7 @@ from serving.predictions.order import LogOrder
 from serving.predictions.record import Route, Source
 from serving.registry.environment import Environment, environment_of
 from serving.registry.version import VersionSpec
+from serving.wire.padding_fit import fit_padding
 from serving.wire.tensors import array_bytes
 from serving.worker.ensemble_flow import StepCall
 from serving.worker.executor import Ran
@@ -76,9 +77,14 @@ class VersionLog:
             len(ran.batch),
             (ran.begin_ns, ran.infer_ns, ran.split_ns, end_ns),
             held_bytes + sum(map(_owned_bytes, ran.outputs[0])),
+            self._padded_length(ran),
         )
         if not self._queue.put(batch):
             self._version.tally.queue_full += len(calls)
+
+    def _padded_length(self, ran: Ran) -> int:
+        padding = self._version.padding
+        return padding.padded_length([item.call.shapes for item in ran.batch]) if padding else 0
 
     def _chosen(self, batch: Sequence[QueuedCall]) -> list[int]:
         chosen = []
@@ -176,7 +182,8 @@ class PredictionLog:
             ),
             tally,
         )
-        logged = LoggedVersion(self._count, version.served, policy, tally)
+        padding = fit_padding(version.spec.policy.padding, version.served)
+        logged = LoggedVersion(self._count, version.served, policy, tally, padding)
         # When the version was unloaded and none of its calls waits any more.
         weakref.finalize(logged, self._sources.close, self._count).atexit = False
         return VersionLog(logged, self._queue, self._ids, policy.rate)

@@ -48,7 +48,7 @@ class Stacker:
         if len(batch) == 1:
             call = batch[0].call
             return [
-                None if shape is None else _single(tensor, dtype, shape)
+                None if shape is None else single(tensor, dtype, shape)
                 for tensor, dtype, shape in zip(
                     call.tensors, self._dtypes, call.shapes, strict=True
                 )
@@ -56,7 +56,7 @@ class Stacker:
         return [
             None
             if shape is None
-            else _joined([item.call.tensors[index] for item in batch], dtype, (rows, *shape[1:]))
+            else joined([item.call.tensors[index] for item in batch], dtype, (rows, *shape[1:]))
             for index, (dtype, shape) in enumerate(
                 zip(self._dtypes, batch[0].call.shapes, strict=True)
             )
@@ -90,7 +90,7 @@ class Stacker:
         return parts
 
 
-def _single(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer
+def single(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer
     """View one call's tensor; copied only if its bytes start at an odd address."""
     if dtype is None:
         strings: Array = tensor
@@ -101,7 +101,7 @@ def _single(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) ->
     return array if array.flags.aligned else array.copy()
 
 
-def _joined(tensors: Sequence[Any], dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:
+def joined(tensors: Sequence[Any], dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:
     """Stack several calls' tensors along the first dimension."""
     if dtype is None:
         return np.concatenate(tensors)

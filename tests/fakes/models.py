@@ -7,6 +7,8 @@ N stands for the batch dimension (free), D and L for other free dimensions::
     simple_string     INPUT0 BYTES [N,16], decimal numbers -> OUTPUT0 BYTES [N,16]: n + 1
     identity          INPUT0 [N,D] -> OUTPUT0 [N,D], of any datatype
     two_in_variable   a, b FP32 [N,L] -> total FP32 [N,1]: row sums of a * b
+    masked_mean       input_ids, attention_mask INT64 [N,L] -> last_hidden_state FP32 [N,L,4]:
+                      TOKENS, 0 where the mask is 0; embedding FP32 [N,4]: their masked mean
     reshape_42        x FP32 [A,B,C] -> y FP32 [7,2,3]: refuses all but 42 elements, at run time
     optional_bias     x FP32 [N,16], bias FP32 [4] (optional) -> y FP32 [N,4]
     nan_on_demand     x FP32 [N,4] -> y: sqrt(x)
@@ -42,6 +44,7 @@ OPSET: Final = 17
 IR_VERSION: Final = 8
 WEIGHT: Final = (((4 * np.arange(16)[:, None] + np.arange(4)) % 7 - 3) / 4).astype(np.float32)
 BIAS: Final = (np.arange(4) / 2).astype(np.float32)
+TOKENS: Final = ((np.arange(64).reshape(16, 4) % 13 + 1) / 4).astype(np.float32)
 
 ELEMENTS: Final = {
     Datatype.BOOL: TensorProto.BOOL,
@@ -135,6 +138,33 @@ def two_in_variable() -> bytes:
     inputs = [_tensor(name, TensorProto.FLOAT, ["N", "L"]) for name in ("a", "b")]
     outputs = [_tensor("total", TensorProto.FLOAT, ["N", 1])]
     return _bytes(_model(nodes, inputs, outputs, [_constant("axes", [1], np.int64)]))
+
+
+def masked_mean() -> bytes:
+    """Build `masked_mean`: what is padded with a mask of 0 changes no bit of what is not."""
+    nodes = [
+        helper.make_node("Gather", ["tokens", "input_ids"], ["found"], axis=0),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["wide_mask"]),
+        helper.make_node("Mul", ["found", "wide_mask"], ["last_hidden_state"]),
+        helper.make_node("ReduceSum", ["last_hidden_state", "axis"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["mask", "axis"], ["count"], keepdims=1),
+        helper.make_node("Max", ["count", "one"], ["divisor"]),
+        helper.make_node("Div", ["sum", "divisor"], ["embedding"]),
+    ]
+    names = ("input_ids", "attention_mask")
+    inputs = [_tensor(name, TensorProto.INT64, ["N", "L"]) for name in names]
+    outputs = [
+        _tensor("last_hidden_state", TensorProto.FLOAT, ["N", "L", 4]),
+        _tensor("embedding", TensorProto.FLOAT, ["N", 4]),
+    ]
+    constants = [
+        _constant("tokens", TOKENS),
+        _constant("last", [2], np.int64),
+        _constant("axis", [1], np.int64),
+        _constant("one", 1.0),
+    ]
+    return _bytes(_model(nodes, inputs, outputs, constants))
 
 
 def reshape_42() -> bytes:

@@ -15,6 +15,7 @@ from serving.registry.policies import (
     fairness_policy,
     label_policy,
     log_policy,
+    padding_policy,
     scaling_policy,
 )
 
@@ -55,6 +56,7 @@ ACTING_PARAMETERS: Final = frozenset(
         *fairness_policy.PARAMETERS,
         *log_policy.PARAMETERS,
         *label_policy.PARAMETERS,
+        *padding_policy.PARAMETERS,
         *scaling_policy.PARAMETERS,
     }
 )

@@ -28,6 +28,7 @@ from serving.registry.model_config.details import (
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
 from serving.registry.model_config.ensembles import ensemble_steps, is_ensemble
 from serving.registry.model_config.ignored import ignored_fields
+from serving.registry.model_config.padding import configured_padding
 from serving.registry.model_config.queueing import queue_policy
 from serving.registry.model_config.refusals import refuse_files_by_gpu, refuse_unserved
 from serving.registry.model_config.sequences import sequence_policy, sequence_queue
@@ -135,7 +136,6 @@ def _configuration(
         raise InvalidArgumentError(f"max_batch_size is {rows}: 0 or more is expected")
     groups = message.instance_group
     replica_count, on_gpu = _instances(groups, gpu=gpu)
-    is_named = any(group.gpus or group.kind != group.KIND_AUTO for group in groups)
     check_image_formats(message.input)
     if message.HasField("sequence_batching") and rows is None:
         rows = 0  # nobody could prove on made-up inputs that rows of sequences may be joined
@@ -154,7 +154,7 @@ def _configuration(
         replica_count=replica_count if scaling is None else scaling.max_replicas,
         scaling=scaling,
         device="cuda" if on_gpu and not has_steps else "cpu",
-        may_use_cpu=on_gpu and not is_named,
+        may_use_cpu=on_gpu and not _names_a_device(groups),
         threads=count_parameter(message, "intra_op_thread_count", MAX_THREADS),
         isolation=_isolation(message, is_scaled=scaling is not None),
         profiles=_profiles(message),
@@ -166,6 +166,7 @@ def _configuration(
         log=log_policy(parameters),
         labelled=label_policy(parameters),
         drift=drift_policy(parameters),
+        padding=configured_padding(message, parameters),
         ignored=tuple(ignored_fields(message)),
     )
     policy = _in_sequences(policy, message)
@@ -271,6 +272,10 @@ def _instances(groups: Sequence[pb.ModelInstanceGroup], *, gpu: bool) -> tuple[i
             f"instance_group: {count} replicas asked for: 1 to {MAX_REPLICAS} are expected"
         )
     return count, kinds == {group.KIND_GPU}
+
+
+def _names_a_device(groups: Sequence[pb.ModelInstanceGroup]) -> bool:
+    return any(group.gpus or group.kind != group.KIND_AUTO for group in groups)
 
 
 def _instance_kind(group: pb.ModelInstanceGroup, *, gpu: bool) -> int:
