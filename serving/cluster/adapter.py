@@ -80,6 +80,8 @@ class RayPools:
         self._specs: dict[str, PoolSpec] = {}
         self._deployed: dict[str, int] = {}
         self._ending: set[str] = set()
+        self._to_end: set[str] = set()
+        """Of those that are ending: whose end nobody has begun here."""
         self._is_saved = True
         self._seen_count = 0
         self._wake = asyncio.Event()
@@ -96,10 +98,11 @@ class RayPools:
         saved = await asyncio.to_thread(self._read)
         running = await asyncio.to_thread(self._apps.running)
         self._ending = set(running.intersection(saved.ending))
+        self._to_end = set(self._ending)
         for spec in saved.pools:
             self._specs[spec.pool] = spec
             self._board.order(spec.pool, spec.versions)
-            if spec.pool in running:
+            if spec.pool in running and spec.pool not in self._ending:
                 self._deployed[spec.pool] = spec.replica_count
         self._ring()
         return dict(self._specs)
@@ -166,8 +169,6 @@ class RayPools:
     async def run(self) -> None:
         """Carry wishes to the disk and to Serve, for as long as the controller lives."""
         async with asyncio.TaskGroup() as group:
-            for pool in self._ending:
-                group.create_task(self._end(pool))
             await self._carry(group)
 
     async def _carry(self, group: asyncio.TaskGroup) -> None:
@@ -175,10 +176,10 @@ class RayPools:
             await self._wake.wait()
             self._wake.clear()
             async with self._serve_lock:
-                resting = self._rest()
+                self._rest()
                 await self._save()
-                for pool in resting:
-                    group.create_task(self._end(pool))
+                while self._to_end:
+                    group.create_task(self._end(self._to_end.pop()))
                 await self._deploy()
             if not self._wake.is_set():
                 self._idle.set()
@@ -194,7 +195,7 @@ class RayPools:
         saved = _SavedPools(pools=tuple(self._specs.values()), ending=tuple(sorted(self._ending)))
         await asyncio.to_thread(self._write, saved)
 
-    def _rest(self) -> list[str]:
+    def _rest(self) -> None:
         """Note which applications end although their pools stay: they shall have no replica."""
         resting = [
             spec.pool
@@ -202,8 +203,8 @@ class RayPools:
             if spec.replica_count == 0 and self._deployed.pop(spec.pool, None) is not None
         ]
         self._ending.update(resting)
+        self._to_end.update(resting)
         self._is_saved &= not resting
-        return resting
 
     async def _deploy(self) -> None:
         due = [

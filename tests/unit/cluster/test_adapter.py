@@ -61,16 +61,23 @@ class FakeServe:
         self.deleted.set()
 
 
-def run(serve: FakeServe, file: Path, body: Callable[[RayPools], Awaitable[None]]) -> None:
-    """Run one controller's life: recall, then the body beside the pools' own task."""
+def run(
+    serve: FakeServe,
+    file: Path,
+    body: Callable[[RayPools], Awaitable[None]],
+    *,
+    retry_s: float = 0.0,
+) -> None:
+    """Run one controller's life: the pools' own task begins, then recall, then the body."""
 
     async def life() -> None:
         board = PoolBoard(SystemClock(), first_revision=1)
-        pools = RayPools(serve, board, file, retry_s=0.0)
-        await pools.recall()
+        pools = RayPools(serve, board, file, retry_s=retry_s)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(pools.run())
+            await asyncio.sleep(0)  # it has begun
             async with asyncio.timeout(5):
+                await pools.recall()
                 await body(pools)
                 await pools.settled()
             task.cancel()
@@ -230,6 +237,33 @@ def test_a_pool_that_was_ending_is_ended_by_the_next_controller(tmp_path: Path) 
     run(serve, file, body)
     assert serve.counts == {}
     assert json.loads(file.read_bytes()) == {"pools": [], "ending": []}
+
+
+def test_a_pool_that_was_woken_while_it_ended_runs_again(tmp_path: Path) -> None:
+    """Its application is ended and a new one started, though the controller died between."""
+    serve, file = FakeServe(), tmp_path / "pools.json"
+    sleeping = replace(POOL, replica_count=0, scaled=True)
+    run(serve, file, lambda pools: pools.ensure_pool(replace(sleeping, replica_count=1)))
+
+    async def killed(pools: RayPools) -> None:
+        serve.undeleted_count = 1
+        await pools.ensure_pool(sleeping)
+        while serve.undeleted_count:  # noqa: ASYNC110  the fake has no event
+            await asyncio.sleep(0)
+        await pools.ensure_pool(replace(sleeping, replica_count=1))
+
+    run(serve, file, killed, retry_s=3600)
+    assert serve.counts == {"s1": 1}
+    assert json.loads(file.read_bytes())["ending"] == ["s1"]
+
+    async def body(pools: RayPools) -> None:
+        await asyncio.to_thread(serve.deleted.wait, 5)
+        while pools.ending:  # noqa: ASYNC110  nobody else waits for that
+            await asyncio.sleep(0)
+
+    run(serve, file, body)
+    assert serve.deployed == ["s1", "s1"]
+    assert serve.counts == {"s1": 1}
 
 
 def test_traffic_comes_with_the_reports(tmp_path: Path) -> None:
