@@ -260,7 +260,7 @@ class RayEdges:
 
     async def publish(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to every edge; returns when all living ones acknowledged it."""
-        await asyncio.to_thread(self._file.save, snapshot.routes)
+        await asyncio.to_thread(self._file.save, snapshot)
         await self._board.publish(snapshot)
 
     def observe(self) -> Sequence[EdgeStatus]:

@@ -215,7 +215,8 @@ class ControllerReplica:
     async def _control(self) -> None:
         """The controller's life: recall, hear, then work until the actor ends."""
         pools = await self._pools.recall()
-        routes = await asyncio.to_thread(self._routes_file.load)
+        last = await asyncio.to_thread(self._routes_file.load)
+        routes = last.routes
         if pools or routes.revision:
             await self._hear(pools)
             log.info("controller_resumed", pools=len(pools), revision=routes.revision)
@@ -234,6 +235,7 @@ class ControllerReplica:
                 sources=sources,
                 clock=SystemClock(),
                 memory=memory,
+                asleep=last.versions,
                 environments=EnvironmentWatch(PlacedFile(self._settings.home / "placed.json")),
                 environment_book=environment_book(self._settings, registry),
                 rollouts=RolloutBook(registry),

@@ -1,7 +1,8 @@
 """What a controller that was killed leaves to the next one: the routes in force, and its pools.
 
 The route table is written before an edge hears of it, so the next controller's revisions are
-higher than any that an edge has seen, and no route that an edge obeys is unknown to it.
+higher than any that an edge has seen, and no route that an edge obeys is unknown to it. With it is
+kept what sleeping versions are like: they have no worker that could tell.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
-from serving.registry.version import VersionSpec
+from serving.registry.version import ServedVersion, VersionSpec, VersionState
 from serving.rollout.memory import Memory, Pool, PoolShape
 from serving.rollout.ports import PoolSpec
 
@@ -20,6 +22,18 @@ class _SavedVersion(msgspec.Struct, frozen=True, array_like=True):
     model: str
     version: int
     route: VersionRoute
+    served: ServedVersion | None = None
+    """What it is like, if it is asleep."""
+
+    def record(self, served: ServedVersion) -> VersionRecord:
+        """Describe it as it was when it was last awake."""
+        return VersionRecord(
+            model=self.model,
+            version=self.version,
+            state=VersionState.READY,
+            pool=self.route.pool,
+            served=served,
+        )
 
 
 class _SavedRoutes(msgspec.Struct, frozen=True):
@@ -30,19 +44,20 @@ class _SavedRoutes(msgspec.Struct, frozen=True):
 
 
 class RoutesFile:
-    """The newest route table on disk. Blocking."""
+    """The newest route table on disk, and what versions asleep are like. Blocking."""
 
     def __init__(self, path: Path) -> None:
         """Remember where it is; nothing is read yet."""
         self._path = path
 
-    def save(self, table: RouteTable) -> None:
-        """Write a table; a reader sees the old one or the new one, nothing between."""
+    def save(self, snapshot: Snapshot) -> None:
+        """Write what is to be kept; a reader sees the old or the new, nothing between."""
+        table = snapshot.routes
         saved = _SavedRoutes(
             revision=table.revision,
             pools=dict(table.pools),
             versions=tuple(
-                _SavedVersion(key.model, key.version, route)
+                _SavedVersion(key.model, key.version, route, _served_asleep(snapshot, key))
                 for key, route in table.versions.items()
             ),
             live=dict(table.live),
@@ -51,19 +66,21 @@ class RoutesFile:
         fresh.write_bytes(msgspec.json.encode(saved))
         fresh.replace(self._path)
 
-    def load(self) -> RouteTable:
-        """Return the table that was saved last; an empty one if there is none."""
+    def load(self) -> Snapshot:
+        """Return the routes that were saved last, and the versions that were asleep."""
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:
-            return RouteTable()
+            return Snapshot()
         saved = msgspec.json.decode(text, type=_SavedRoutes)
-        return RouteTable(
+        routes = RouteTable(
             revision=saved.revision,
             pools=saved.pools,
             versions={VersionKey(one.model, one.version): one.route for one in saved.versions},
             live=saved.live,
         )
+        records = [one.record(one.served) for one in saved.versions if one.served is not None]
+        return Snapshot(routes=routes, versions={record.key: record for record in records})
 
 
 def remembered(
@@ -92,6 +109,12 @@ def remembered(
 def accepted_versions(memory: Memory) -> tuple[VersionSpec, ...]:
     """Return what a controller had its workers host: each version in the form that it accepted."""
     return tuple(memory.pools[pool].versions[key] for key, pool in memory.placement.items())
+
+
+def _served_asleep(snapshot: Snapshot, key: VersionKey) -> ServedVersion | None:
+    record = snapshot.versions.get(key)
+    is_asleep = snapshot.routes.versions[key].asleep
+    return record.served if record is not None and is_asleep else None
 
 
 def _pool(spec: PoolSpec) -> Pool:

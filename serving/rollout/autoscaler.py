@@ -58,7 +58,8 @@ class Autoscaler:
                 pool = memory.pools.get(memory.placement.get(key, ""))
                 running = 1 if pool is None else pool.worker_count
                 # A pool that this controller has not made is one that it recalls.
-                is_recalled = pool is not None and decision is None
+                known = None if pool is None or decision is not None else pool.versions.get(key)
+                is_recalled = known is not None and known.digest == spec.digest
                 decision = first_decision(policy, now_s, running, is_proven=is_recalled)
                 self._decisions[key], self._digests[key] = decision, spec.digest
             found[key] = decision.count

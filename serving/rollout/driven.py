@@ -1,10 +1,13 @@
 """The parts that the controller drives and reads, as it is given them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from serving.clock import Clock
+from serving.edge.control import VersionRecord
 from serving.events.courier import Courier
+from serving.ids import VersionKey
 from serving.registry.announcing.drift_book import DriftBook
 from serving.registry.rollouts.book import RolloutBook
 from serving.registry.rollouts.forecast import Room
@@ -26,6 +29,8 @@ class Ports:
     clock: Clock
     memory: Memory | None = None
     """What a controller that was killed has left behind; None where nothing runs yet."""
+    asleep: Mapping[VersionKey, VersionRecord] = field(default_factory=lambda: MappingProxyType({}))
+    """And what it had told of versions without a worker, which nobody can tell again."""
     environments: EnvironmentWatch | None = None
     """Compares what versions run in; None: nobody does."""
     environment_book: EnvironmentBook | None = None

@@ -66,8 +66,8 @@ class ControlLoop:
         self._memory = ports.memory or Memory(in_force=(RouteTable(revision=revision),))
         self._desired = Desired()
         self._linked = Desired()
-        self._published = Snapshot()
-        self._served_digests: dict[VersionKey, str] = {}
+        self._published = Snapshot(versions=ports.asleep)
+        self._served_digests = self._memory.asleep_digests(ports.asleep)
         self._reading = asyncio.Lock()
         self._wake = asyncio.Event()
         self._kick = asyncio.Event()

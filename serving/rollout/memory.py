@@ -3,7 +3,7 @@
 Nothing here is written to disk: a restarted controller learns again from what it observes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -111,6 +111,15 @@ class Memory:
         """Return the pool that the newest table names for a version."""
         route = self.routes.versions.get(key)
         return None if route is None else route.pool
+
+    def asleep_digests(self, keys: Iterable[VersionKey]) -> dict[VersionKey, str]:
+        """Return the forms in which versions fell asleep, of those whose pools have no worker."""
+        homes = ((key, self.pools.get(self.placement.get(key, ""))) for key in keys)
+        return {
+            key: home.versions[key].digest
+            for key, home in homes
+            if home is not None and home.worker_count == 0
+        }
 
     def failure(self, key: VersionKey, digest: str) -> str:
         """Say why this very version cannot be loaded; empty if that is not known."""

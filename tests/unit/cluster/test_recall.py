@@ -1,0 +1,99 @@
+"""What a controller that was killed leaves to the next one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from serving.clock import SystemClock
+from serving.cluster.recall import RoutesFile, remembered
+from serving.registry.version import VersionState
+from serving.rollout.controller import Controller
+from serving.rollout.driven import Ports
+from serving.rollout.records import ASLEEP
+from serving.rollout.sources import Selection, Sources
+from serving.settings import load_settings
+from tests.fakes.sources import FakeFolder, FakeRegistry
+from tests.unit.rollout.test_scaled_pools import KEY, SPEC, ScaledWorld, scaled
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def succeeded(world: ScaledWorld, folder: Path, **changes: str) -> AsyncIterator[Controller]:
+    """Let a controller work that knows of a world only what is on the disk."""
+    file = RoutesFile(folder / "routes.json")
+    file.save(world.snapshot)
+    last = file.load()
+    spec = replace(SPEC, **changes)  # type: ignore[arg-type]  # a test's own names
+    ports = Ports(
+        cluster=world.cluster,
+        edges=world.edges,
+        sources=Sources(FakeRegistry(spec), FakeFolder(), Selection()),
+        clock=SystemClock(),
+        memory=remembered(
+            {pool: known.spec(pool) for pool, known in world.memory.pools.items()}, last.routes
+        ),
+        asleep=last.versions,
+    )
+    controller = Controller(ports, load_settings(home=Path("/home/somebody")), mode="ray")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        await controller.loop.start()
+        task = group.create_task(controller.loop.run())
+        await asyncio.sleep(0)
+        await controller.loop.until(lambda: bool(controller.loop.snapshot.routes.revision))
+        yield controller
+        task.cancel()
+
+
+def asleep() -> ScaledWorld:
+    """A world whose one version nobody calls."""
+    world = scaled()
+    world.load(calls=0, seconds=12)
+    return world
+
+
+async def test_what_is_asleep_stays_ready_and_known(tmp_path: Path) -> None:
+    """No worker can tell what it is like: the controller before had seen it. Nobody is woken."""
+    world = asleep()
+    served = world.snapshot.versions[KEY].served
+    async with succeeded(world, tmp_path) as controller:
+        snapshot = controller.loop.snapshot
+        record = snapshot.versions[KEY]
+        assert (record.state, record.reason, record.served) == (VersionState.READY, ASLEEP, served)
+        assert snapshot.ready
+        assert snapshot.settled
+        assert not controller.loop.is_on_its_way(KEY)
+        assert world.workers() == 0
+
+
+async def test_a_new_form_of_what_is_asleep_is_tried(tmp_path: Path) -> None:
+    """It changed while there was no controller: whether it loads is not left to a caller."""
+    world = asleep()
+    async with succeeded(world, tmp_path, digest="2") as controller:
+        assert controller.loop.is_on_its_way(KEY)
+        assert world.workers() == 1
+
+
+def test_what_is_awake_is_not_kept(tmp_path: Path) -> None:
+    """Its workers tell what it is like."""
+    file = RoutesFile(tmp_path / "routes.json")
+    world = scaled()
+    file.save(world.snapshot)
+    assert file.load().routes == world.snapshot.routes
+    assert file.load().versions == {}
+
+
+def test_routes_that_an_older_release_saved_are_read(tmp_path: Path) -> None:
+    """It kept nothing of what is asleep."""
+    path = tmp_path / "routes.json"
+    world = asleep()
+    RoutesFile(path).save(world.snapshot)
+    saved = msgspec.json.decode(path.read_bytes())
+    saved["versions"] = [version[:3] for version in saved["versions"]]
+    path.write_bytes(msgspec.json.encode(saved))
+    assert RoutesFile(path).load().routes == world.snapshot.routes
