@@ -21,6 +21,7 @@ from serving.ids import VersionKey
 from serving.monitor.alarms.latch import SignLatch, StandingAlarm
 from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.alarms.sign import Sign
+from serving.monitor.alarms.silence import Heard
 from serving.monitor.alarms.vital_signs import VersionSigns
 from serving.monitor.quality.report import QualityReport
 from serving.monitor.traffic import (
@@ -51,8 +52,8 @@ class _Seen:
 class WatchedRows:
     """What the monitor of drift hears."""
 
-    rows: Callable[[], Mapping[VersionKey, int]]
-    """Rows that it has ever seen of each version that it watches."""
+    heard: Callable[[], Mapping[VersionKey, Heard]]
+    """Of each version that it watches, or cannot watch."""
     rows_per_s: float
     """Rows that each worker watches, at most."""
 
@@ -110,10 +111,10 @@ class AlarmWatch:
 
     async def look(self) -> None:
         """Take in what workers say now, and tell what is news."""
-        seen, wanted, rows = self._heard(), dict(self._wanted()), dict(self._drift.rows())
-        await asyncio.to_thread(self._judge, seen, wanted, rows)
+        seen, wanted, heard = self._seen(), dict(self._wanted()), dict(self._drift.heard())
+        await asyncio.to_thread(self._judge, seen, wanted, heard)
 
-    def _heard(self) -> _Seen:
+    def _seen(self) -> _Seen:
         workers = [one for pool in self._cluster.observe().values() for one in pool if one.vitals]
         lives = {
             life_name(one.address.worker, one.restart_count): tuple(
@@ -131,7 +132,7 @@ class AlarmWatch:
         self,
         seen: _Seen,
         wanted: Mapping[VersionKey, VersionSpec],
-        rows: Mapping[VersionKey, int],
+        heard: Mapping[VersionKey, Heard],
     ) -> None:
         watched_s = self._clock.monotonic_s() - self._began_s
         came = deltas(self._lives, seen.lives, watched_s=watched_s)
@@ -140,9 +141,11 @@ class AlarmWatch:
         now_s = self._clock.utc_now().timestamp()
         for key, (_, signs) in self._versions.items():
             found = signs.look(
-                came.get(key, TrafficDelta()), seen.reports.get(key, ()), rows.get(key), now_s
+                came.get(key, TrafficDelta()), seen.reports.get(key, ()), heard.get(key), now_s
             )
-            self._untold.extend((key, sign) for sign in self._latch.news(key, found, now_s))
+            for sign in self._latch.news(key, found, now_s):
+                log.warning("alarm", version=str(key), kind=sign.kind, text=sign.text)
+                self._untold.append((key, sign))
         self._latch.forget_settled(now_s)
         self._tell()
 
@@ -165,7 +168,6 @@ class AlarmWatch:
         """Tell receivers; what cannot be told now is told at the next look."""
         while self._untold:
             key, sign = self._untold[0]
-            log.warning("alarm", version=str(key), kind=sign.kind, text=sign.text)
             if self._book is not None:
                 self._book.announce(key, sign.kind, sign.to_json())
             del self._untold[0]

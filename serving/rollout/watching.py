@@ -13,6 +13,7 @@ from serving.events.receivers_file import read_receivers
 from serving.ids import VersionKey
 from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.alarms.service_signs import Promise
+from serving.monitor.alarms.silence import Heard
 from serving.monitor.alerting.slo import DEFAULT, Slo, availability_of, latency_of, read_slo
 from serving.monitor.selftest.trial import SelfTest
 from serving.monitor.selftest.version_trials import Tried
@@ -56,11 +57,12 @@ class Watching:
         self._wanted = wanted
         self._drift = drift
         self._clock = clock
+        self._rows_per_s = settings.drift_rows_per_s
         self._alarms = AlarmWatch(
             cluster,
             wanted,
             self._promise,
-            WatchedRows(rows=self._watched_rows, rows_per_s=settings.drift_rows_per_s),
+            WatchedRows(heard=self._heard, rows_per_s=settings.drift_rows_per_s),
             book,
             clock,
         )
@@ -84,12 +86,15 @@ class Watching:
         """
         served = self._served()
         profiles = {} if self._drift is None else self._drift.profiles()
+        heard = self._heard()
         found = [
             Tried(
                 spec=spec,
                 served=served.get(key),
                 promise=self._promise(key.model),
                 profile=profiles.get(key),
+                drift_trouble=heard.get(key, Heard()).trouble,
+                rows_per_s=self._rows_per_s,
                 now_s=self._clock.utc_now().timestamp(),
             )
             for key, spec in sorted(self._wanted().items())
@@ -108,8 +113,8 @@ class Watching:
             if hosted.served is not None
         }
 
-    def _watched_rows(self) -> dict[VersionKey, int]:
-        return {} if self._drift is None else self._drift.watched_rows()
+    def _heard(self) -> dict[VersionKey, Heard]:
+        return {} if self._drift is None else self._drift.heard()
 
     def _promise(self, model: str) -> Promise:
         latency = latency_of(self._slo, model)

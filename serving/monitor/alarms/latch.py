@@ -35,7 +35,8 @@ class SignLatch:
     @property
     def standing(self) -> tuple[StandingAlarm, ...]:
         """What is wrong now."""
-        return tuple(self._standing[place] for place in sorted(self._standing))
+        found = dict(tuple(self._standing.items()))  # another thread takes in what is wrong
+        return tuple(found[place] for place in sorted(found))
 
     def news(self, key: VersionKey, signs: Iterable[Sign], now_s: float) -> list[Sign]:
         """Take in what is wrong with a version now; return what people are to be told."""

@@ -1,6 +1,7 @@
-"""A monitor that hears nothing while there is traffic says so itself. Pure."""
+"""A monitor that hears nothing while there is traffic, or cannot watch, says so itself. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from serving.monitor.alarms.sign import SILENT, Sign
@@ -14,6 +15,18 @@ MISSED_BLOCKS: Final = 4
 """Rows are heard of by the block: so many that should have come and did not are silence."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What the monitor of drift knows of a version."""
+
+    rows: int = 0
+    """How many were ever watched."""
+    trouble: str = ""
+    """Why none can be; empty: they can."""
+    is_learnt: bool = False
+    """Its reference is, or would be, learnt from traffic: nobody has vouched for it."""
+
+
 class Silence:
     """Of one version's monitor of drift."""
 
@@ -24,23 +37,32 @@ class Silence:
             now_s: In seconds since 1970.
             rows_per_s: Rows that each worker watches, at most.
         """
-        self._min_s = max(MIN_S, MISSED_BLOCKS * BLOCK_ROWS / max(rows_per_s, 1e-9))
+        self.limit_s: Final = max(MIN_S, MISSED_BLOCKS * BLOCK_ROWS / max(rows_per_s, 1e-9))
         self._heard_s = now_s
         self._rows = 0
         self._calls = 0
 
-    def note(self, calls: int, rows: int, now_s: float) -> Iterator[Sign]:
-        """Take in how many calls came since the last time, and how many rows were ever watched."""
-        if rows != self._rows:
-            self._rows, self._calls, self._heard_s = rows, 0, now_s
+    def note(self, calls: int, heard: Heard, now_s: float) -> Iterator[Sign]:
+        """Take in how many calls came since the last time, and what is heard of their rows."""
+        if heard.rows != self._rows:
+            self._rows, self._calls, self._heard_s = heard.rows, 0, now_s
         self._calls += calls
         silent_s = now_s - self._heard_s
-        if self._calls >= MIN_CALLS and silent_s >= self._min_s:
+        if heard.trouble and silent_s >= MIN_S:
             yield Sign(
                 kind=SILENT,
                 name="drift",
                 value=silent_s,
-                limit=self._min_s,
+                limit=MIN_S,
+                severity=Severity.WARNING if heard.is_learnt else Severity.CRITICAL,
+                text=f"drift: its rows are not watched: {heard.trouble}",
+            )
+        elif self._calls >= MIN_CALLS and silent_s >= self.limit_s:
+            yield Sign(
+                kind=SILENT,
+                name="drift",
+                value=silent_s,
+                limit=self.limit_s,
                 severity=Severity.CRITICAL,
                 text=(
                     f"drift: no row was watched for {silent_s:.0f} s, while {self._calls:,} calls "

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from serving.monitor.alarms.data_signs import age_signs, contract_signs
 from serving.monitor.alarms.service_signs import Promise, ServiceWindow
 from serving.monitor.alarms.sign import Sign
-from serving.monitor.alarms.silence import Silence
+from serving.monitor.alarms.silence import Heard, Silence
 from serving.monitor.quality.report import QualityReport
 from serving.monitor.traffic import TrafficDelta
 from serving.registry.contracts.data_contract import DataContract
@@ -42,7 +42,7 @@ class VersionSigns:
         self,
         delta: TrafficDelta,
         reports: Sequence[QualityReport],
-        watched_rows: int | None,
+        heard: Heard | None,
         now_s: float,
     ) -> Iterator[Sign]:
         """Say what is wrong now.
@@ -50,7 +50,7 @@ class VersionSigns:
         Args:
             delta: What became of calls since the last look.
             reports: What each worker's contract says.
-            watched_rows: Rows that its monitor of drift has ever seen; None: it has no such.
+            heard: What its monitor of drift knows; None: it has none, or one that still learns.
             now_s: Now.
         """
         self._service.add(delta, now_s)
@@ -62,5 +62,5 @@ class VersionSigns:
             yield from contract_signs(first)
         if self._contract is not None:
             yield from age_signs(self._contract, now_s)
-        if watched_rows is not None:
-            yield from self._silence.note(delta.answered_count, watched_rows, now_s)
+        if heard is not None:
+            yield from self._silence.note(delta.answered_count, heard, now_s)

@@ -1,16 +1,19 @@
 """Tries the alarms about calls and about the monitor itself: failures, slowness, silence. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from serving.monitor.alarms.service_signs import LONG_S, SHORT_S, Promise, ServiceWindow
 from serving.monitor.alarms.sign import BURN, SILENT, Sign
-from serving.monitor.alarms.silence import MIN_CALLS, MIN_S, Silence
+from serving.monitor.alarms.silence import MIN_CALLS, Heard, Silence
+from serving.monitor.drift.block_sums import BLOCK_ROWS
 from serving.monitor.selftest.trial import Outcome, Trial
 from serving.monitor.traffic import TrafficDelta, latency_bucket
 
 CALLS: Final = 1_000
 STEP_S: Final = 5.0
+SILENT_STEPS: Final = 35
+"""They last nearly three times as long as silence takes to ring."""
 NOW_S: Final = 1.6e9
 NS: Final = 1e9
 
@@ -44,23 +47,27 @@ def _burns(promise: Promise, deltas: list[TrafficDelta], name: str) -> Sign | No
     return found
 
 
-def silence_trial() -> Trial:
-    """Try what rings when the monitor of drift hears nothing."""
+def silence_trial(rows_per_s: float) -> Trial:
+    """Try what rings when the monitor of drift hears nothing.
 
-    def looked(rows: Callable[[int], int]) -> Sign | None:
-        silence, found = Silence(NOW_S, 1000.0), None
-        for number in range(1, int(3 * MIN_S / STEP_S)):
-            now_s = NOW_S + number * STEP_S
-            found = next(silence.note(MIN_CALLS, rows(number), now_s), found)
-        return found
-
+    Args:
+        rows_per_s: Rows that each worker watches, at most: of fewer one hears less often.
+    """
+    calm = _silence(rows_per_s, rows_per_s)
     return _trial(
-        SILENT,
-        "drift",
-        "calls, and not one watched row",
-        looked(lambda number: number),
-        looked(lambda _: 0),
+        SILENT, "drift", "calls, and not one watched row", calm, _silence(rows_per_s, 0.0)
     )
+
+
+def _silence(rows_per_s: float, coming_rows_per_s: float) -> Sign | None:
+    """Let calls come, of which so many rows are heard of, by the block."""
+    silence, found = Silence(NOW_S, rows_per_s), None
+    step_s = 3 * silence.limit_s / (SILENT_STEPS + 1)
+    for number in range(1, SILENT_STEPS + 1):
+        after_s = number * step_s
+        rows = int(after_s * coming_rows_per_s / BLOCK_ROWS) * BLOCK_ROWS
+        found = next(silence.note(MIN_CALLS, Heard(rows=rows), NOW_S + after_s), found)
+    return found
 
 
 def _trial(kind: str, alarm: str, injected: str, calm: Sign | None, rung: Sign | None) -> Trial:

@@ -22,6 +22,10 @@ class Tried:
     promise: Promise
     profile: Profile | None
     """What its rows are compared with; None: they are not watched for drift."""
+    drift_trouble: str = ""
+    """Why they cannot be, though they should."""
+    rows_per_s: float
+    """Rows that each worker watches for drift, at most."""
     now_s: float
     """In seconds since 1970."""
 
@@ -40,9 +44,10 @@ def version_trials(tried: Tried) -> Iterator[Trial]:
             kind=DRIFT,
             alarm="drift",
             injected="nothing",
-            outcome=Outcome.SKIPPED,
-            told="it has no reference (bascule drift learn, bascule pack --reference)",
+            outcome=Outcome.SILENT if tried.drift_trouble else Outcome.SKIPPED,
+            told=tried.drift_trouble
+            or "it has no reference (bascule drift learn, bascule pack --reference)",
         )
         return
-    yield silence_trial()
+    yield silence_trial(tried.rows_per_s)
     yield from drift_trials(tried.profile, f"{spec.model} v{spec.version}", tried.now_s)

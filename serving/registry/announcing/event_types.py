@@ -84,7 +84,7 @@ EVENT_TYPES: Final = (
     _type("env.changed", WARNING, "where versions run is not what it was"),
     _type("slo.burn", CRITICAL, "calls fail or are slow: the budget of what was promised burns"),
     _type("data.outdated", WARNING, "reference or training data are older than the contract wants"),
-    _type("monitor.silent", CRITICAL, "calls are answered, and the monitor of drift hears nothing"),
+    _type("monitor.silent", CRITICAL, "calls come, and nobody looks at their rows for drift"),
     _type("monitor.selftest", INFO, "bascule monitor selftest: an alarm that was made up"),
     _type("events.test", INFO, "bascule events test: kept nowhere"),
 )

@@ -20,6 +20,7 @@ from serving.clock import Clock
 from serving.edge.control import Asked
 from serving.errors import NotFoundError
 from serving.ids import VersionKey
+from serving.monitor.alarms.silence import Heard
 from serving.monitor.drift.alarm_book import AlarmBook
 from serving.monitor.drift.latch import RENOTIFY_S
 from serving.monitor.drift.profile import Profile
@@ -107,12 +108,16 @@ class DriftWatch:
         async with self._alone:
             await asyncio.to_thread(self._judge, wanted, reports)
 
-    def watched_rows(self) -> dict[VersionKey, int]:
-        """Return how many rows were ever watched of each version that is."""
+    def heard(self) -> dict[VersionKey, Heard]:
+        """Return what is heard of each version that is watched, or cannot be; others learn."""
         return {
-            key: entry.watched.rows
+            key: Heard(
+                rows=0 if entry.watched is None else entry.watched.rows,
+                trouble=entry.trouble,
+                is_learnt=not entry.spec.reference,
+            )
             for key, entry in tuple(self._entries.items())  # another thread follows
-            if entry.watched is not None
+            if entry.watched is not None or entry.trouble
         }
 
     def profiles(self) -> dict[VersionKey, Profile]:
@@ -149,25 +154,31 @@ class DriftWatch:
         for key, entry in self._entries.items():
             told = reports.get(key, ())
             if entry.watched is not None:
-                news = entry.watched.take(told, now_s)
-                self._untold.extend((key, alarm) for alarm in news)
+                for alarm in entry.watched.take(told, now_s):
+                    text = alarm.text
+                    log.warning("drift_alarm", version=str(key), feature=alarm.feature, text=text)
+                    self._untold.append((key, alarm))
             else:
                 entry.learnt_rows = max((one.learnt_rows for one in told), default=0)
                 heard = next((one.trouble for one in told if one.trouble), "")
-                if heard or (told and not entry.spec.reference):
-                    entry.trouble = heard  # a worker that learns again has none any more
+                entry.trouble = entry.trouble or heard
         self._tell()
         self._save()  # after it: an alarm may be told twice, but never be lost
 
     def _follow(self, wanted: Mapping[VersionKey, VersionSpec]) -> None:
-        """Read the references of new versions; forget those that are not wanted any more."""
+        """Read the references that are not known; forget versions that are not wanted any more.
+
+        One that cannot be read now may be mended, or reached, by the next look.
+        """
         for key in self._entries.keys() - wanted.keys():
             del self._entries[key]
         for key, spec in wanted.items():
             entry = self._entries.get(key)
-            is_new = entry is None or entry.spec.digest != spec.digest
-            if is_new or (entry is not None and entry.watched is None and not entry.trouble):
-                self._entries[key] = self._opened(spec)
+            if entry is None or entry.spec.digest != spec.digest or entry.watched is None:
+                before = "" if entry is None else entry.trouble
+                self._entries[key] = entry = self._opened(spec)
+                if entry.trouble not in {"", before}:
+                    log.warning("drift_reference_not_read", version=str(key), error=entry.trouble)
 
     def _opened(self, spec: VersionSpec) -> _Entry:
         reference = self._order.reference_of(spec)
@@ -176,7 +187,6 @@ class DriftWatch:
         try:
             profile = from_bytes(reference.read_bytes())
         except (BasculeError, OSError) as error:
-            log.warning("drift_reference_not_read", version=str(spec.key), error=str(error))
             return _Entry(spec=spec, trouble=str(error))
         kept = self._file.of(spec.key, profile.digest)
         subject = f"{spec.model} v{spec.version}"
@@ -209,7 +219,6 @@ class DriftWatch:
         """Tell receivers; what cannot be told now is told at the next look."""
         while self._untold:
             key, alarm = self._untold[0]
-            log.warning("drift_alarm", version=str(key), feature=alarm.feature, text=alarm.text)
             if self._book is not None:
                 self._book.tell(key, event_data(alarm))
             del self._untold[0]

@@ -107,19 +107,27 @@ class DriftMonitor:
             return
         try:
             is_done = preparing.look(watch, uuid.uuid4().hex[:16])
-        except (BasculeError, OSError) as error:
+        except OSError as error:  # it may be over by the next look
+            self._note(watch, str(error))
+        except BasculeError as error:
             self._fail(watch, str(error))
         except Exception as error:  # process edge: others are watched all the same
             self._fail(watch, f"internal error: {type(error).__name__}")
             log.exception("drift_not_watched", version=str(watch.spec.key))
         else:
             if is_done:
+                watch.trouble = ""
                 self._prepared(watch)
 
     def _fail(self, watch: VersionWatch, trouble: str) -> None:
-        watch.trouble = trouble
+        """Give a version up."""
+        self._note(watch, trouble)
         self._prepared(watch)
-        log.warning("drift_not_watched", version=str(watch.spec.key), reason=trouble)
+
+    def _note(self, watch: VersionWatch, trouble: str) -> None:
+        if watch.trouble != trouble:
+            log.warning("drift_not_watched", version=str(watch.spec.key), reason=trouble)
+        watch.trouble = trouble
 
     def _prepared(self, watch: VersionWatch) -> None:
         """Forget how this load of a version was prepared: another one may be under way."""

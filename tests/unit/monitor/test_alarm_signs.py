@@ -1,6 +1,6 @@
 """Alarms about calls, data and the monitor itself: when they ring, and when they do not."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from serving.monitor.alarms.data_signs import age_signs, contract_signs
 from serving.monitor.alarms.latch import SETTLED_S, SignLatch
 from serving.monitor.alarms.service_signs import Promise, ServiceWindow
 from serving.monitor.alarms.sign import BURN, Sign
-from serving.monitor.alarms.silence import MIN_CALLS, MIN_S, Silence
+from serving.monitor.alarms.silence import MIN_CALLS, MIN_S, Heard, Silence
 from serving.monitor.drift.latch import RENOTIFY_S
 from serving.monitor.drift.severity import Severity
 from serving.monitor.quality.report import QualityReport, WindowCounts, WindowLimits
@@ -112,21 +112,32 @@ def test_data_that_are_too_old_ring_by_name() -> None:
 def test_a_monitor_that_hears_nothing_under_traffic_rings() -> None:
     """Calls without one watched row ring after a while."""
     silence = Silence(0.0, 1000.0)
-    assert list(silence.note(MIN_CALLS, 0, MIN_S - 1)) == []
-    assert [one.name for one in silence.note(1, 0, MIN_S)] == ["drift"]
+    assert list(silence.note(MIN_CALLS, Heard(), MIN_S - 1)) == []
+    assert [one.name for one in silence.note(1, Heard(), MIN_S)] == ["drift"]
 
 
 def test_a_monitor_without_traffic_is_not_silent() -> None:
     """Nobody calls, so nothing can be heard."""
     silence = Silence(0.0, 1000.0)
-    assert list(silence.note(0, 0, 1e6)) == []
+    assert list(silence.note(0, Heard(), 1e6)) == []
 
 
 def test_a_row_that_is_heard_ends_the_silence() -> None:
     """Any news of the monitor begins the wait anew."""
     silence = Silence(0.0, 1000.0)
-    assert list(silence.note(10 * MIN_CALLS, 64, MIN_S)) == []
-    assert list(silence.note(10, 64, 2 * MIN_S - 1)) == []
+    assert list(silence.note(10 * MIN_CALLS, Heard(rows=64), MIN_S)) == []
+    assert list(silence.note(10, Heard(rows=64), 2 * MIN_S - 1)) == []
+
+
+def test_a_version_whose_rows_cannot_be_watched_rings_without_a_call() -> None:
+    """With its reason, after a while; if nobody vouched for its reference, it wakes nobody."""
+    silence, trouble = Silence(0.0, 0.001), Heard(trouble="it is damaged")
+    assert list(silence.note(0, trouble, MIN_S - 1)) == []
+    (found,) = silence.note(0, trouble, MIN_S)
+    assert found.severity is Severity.CRITICAL
+    assert "it is damaged" in found.text
+    (learnt,) = silence.note(0, replace(trouble, is_learnt=True), MIN_S)
+    assert learnt.severity is Severity.WARNING
 
 
 def test_a_sign_is_told_once_and_again_when_it_is_worse() -> None:
@@ -165,11 +176,32 @@ def test_a_sign_that_was_over_is_news() -> None:
     assert latch.news(KEY, [sign()], SETTLED_S + 2) == [sign()]
 
 
+@dataclass(frozen=True, slots=True)
+class Meddling(VersionKey):
+    """A version that ends what is over just when somebody reads."""
+
+    latch: SignLatch = field(default_factory=SignLatch, compare=False)
+
+    def __lt__(self, other: object) -> bool:
+        """Compare, as sorting does."""
+        self.latch.forget_settled(1e9)
+        return True
+
+
+def test_what_is_wrong_can_be_read_while_it_ends() -> None:
+    """The loop reads while a thread forgets."""
+    latch = SignLatch()
+    for number in (1, 2, 3):
+        latch.news(Meddling("m", number, latch), [sign()], 0.0)
+    assert len(latch.standing) == 3
+    assert latch.standing == ()
+
+
 def test_a_monitor_that_watches_few_rows_may_be_quiet_for_longer() -> None:
     """At a row a second a block takes a minute: four that did not come are silence."""
     silence = Silence(0.0, 1.0)
-    assert list(silence.note(10 * MIN_CALLS, 0, 255.0)) == []
-    assert list(silence.note(1, 0, 256.0)) != []
+    assert list(silence.note(10 * MIN_CALLS, Heard(), 255.0)) == []
+    assert list(silence.note(1, Heard(), 256.0)) != []
 
 
 def test_a_sign_that_hovers_around_its_limit_is_one() -> None:

@@ -8,6 +8,7 @@ import pytest
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.preflight.subject import AgeLimits
+from serving.ids import VersionKey
 from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.drift.calibration import Calibration
 from serving.monitor.drift.profile import Profile
@@ -15,7 +16,8 @@ from serving.monitor.quality.watch import Watch
 from serving.monitor.selftest.contract_trials import Tensors, contract_trials
 from serving.monitor.selftest.drift_trials import drift_trials
 from serving.monitor.selftest.service_trials import service_trials, silence_trial
-from serving.monitor.selftest.trial import Outcome, Trial
+from serving.monitor.selftest.trial import DRIFT, Outcome, Trial
+from serving.monitor.selftest.version_trials import Tried, version_trials
 from serving.registry.contracts.data_contract import (
     Check,
     DataContract,
@@ -24,6 +26,7 @@ from serving.registry.contracts.data_contract import (
     Watched,
     WindowPolicy,
 )
+from tests.fakes.cluster import version_spec
 from tests.fakes.drift_rows import learnt
 
 PROFILE = learnt(3_000)
@@ -202,6 +205,29 @@ def test_a_promise_so_weak_that_it_cannot_burn_is_found() -> None:
     assert found == {"availability": Outcome.RANG, "latency": Outcome.SILENT}
 
 
-def test_silence_rings() -> None:
-    """A monitor that hears nothing is an alarm itself."""
-    assert silence_trial().outcome is Outcome.RANG
+@pytest.mark.parametrize("rows_per_s", [1000.0, 1.0, 0.01])
+def test_silence_rings_at_any_rate_of_watched_rows(rows_per_s: float) -> None:
+    """A monitor that hears nothing is an alarm itself; one that hears little, seldom, is none."""
+    assert silence_trial(rows_per_s).outcome is Outcome.RANG
+
+
+def test_a_reference_that_cannot_be_read_fails_the_self_test() -> None:
+    """Nothing looks at the version's rows: that is no version that wants no looking at."""
+    tried = Tried(
+        spec=version_spec(VersionKey("m", 1)),
+        served=None,
+        promise=PROMISE,
+        profile=None,
+        rows_per_s=1000.0,
+        now_s=0.0,
+    )
+    kinds = {
+        trouble: [
+            (one.outcome, one.told)
+            for one in version_trials(replace(tried, drift_trouble=trouble))
+            if one.kind == DRIFT
+        ]
+        for trouble in ("", "it is damaged")
+    }
+    assert [outcome for outcome, _ in kinds[""]] == [Outcome.SKIPPED]
+    assert kinds["it is damaged"] == [(Outcome.SILENT, "it is damaged")]

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from structlog.testing import capture_logs
+
 from runtimes.errors import EngineError
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.alarms.service_signs import Promise
+from serving.monitor.alarms.silence import Heard
 from serving.monitor.traffic import TrafficCounters, TrafficDelta
 from serving.monitor.vitals import VersionVitals
 from serving.rollout.alarm_watch import AlarmWatch, WatchedRows
@@ -78,13 +82,15 @@ def _worker(name: str, faults: int, age_s: float) -> WorkerState:
     )
 
 
-def looked(workers: Workers, book: Book, clock: Clock) -> AlarmWatch:
+def looked(
+    workers: Workers, book: Book, clock: Clock, heard: Mapping[VersionKey, Heard] | None = None
+) -> AlarmWatch:
     """A watch over one version."""
     return AlarmWatch(
         workers,  # type: ignore[arg-type]  # it asks for no more than that
         lambda: {KEY: version_spec(KEY)},
         lambda _: STRICT,
-        WatchedRows(rows=dict, rows_per_s=1000.0),
+        WatchedRows(heard=lambda: heard or {}, rows_per_s=1000.0),
         book,  # type: ignore[arg-type]  # the same
         clock,
     )
@@ -110,15 +116,26 @@ def test_two_workers_faults_are_one_alarm_and_told_once() -> None:
 
 
 def test_an_alarm_that_could_not_be_told_is_told_when_the_catalog_is_back() -> None:
-    """A look that fails loses nothing."""
+    """A look that fails loses nothing, and the log has each alarm once, however long it is away."""
     workers, book, clock = Workers(), Book(is_away=True), Clock()
     watch = looked(workers, book, clock)
-    try:
-        look(watch, clock, workers, a=20)
-    except EngineError:
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(EngineError):
+                look(watch, clock, workers, a=20)
         book.is_away = False
-    look(watch, clock, workers)
+        look(watch, clock, workers)
     assert book.told == [(KEY, "slo.burn", "availability")]
+    assert [line["event"] for line in lines] == ["alarm"]
+
+
+def test_a_version_that_nobody_can_watch_for_drift_is_an_alarm() -> None:
+    """Its reference cannot be read: receivers hear of it, though no call comes."""
+    workers, book, clock = Workers(), Book(), Clock()
+    watch = looked(workers, book, clock, {KEY: Heard(trouble="it is damaged")})
+    for _ in range(20):
+        look(watch, clock, workers)
+    assert book.told == [(KEY, "monitor.silent", "drift")]
 
 
 def test_a_restarted_controller_counts_nothing_that_was_before_it() -> None:

@@ -291,6 +291,25 @@ def test_a_worker_reads_references_and_reports_sums(tmp_path: Path) -> None:
     )
 
 
+def test_a_reference_that_can_be_read_later_is_watched_by_later(tmp_path: Path) -> None:
+    """A file system that is away for a moment takes no version from the monitor."""
+    file = tmp_path / "reference.drift"
+    order = DriftOrder(rows_per_s=1e9, folder=str(tmp_path / "learnt"))
+    monitor = DriftMonitor(order, lambda: 9.0)
+    spec = replace(SPEC, reference=str(file))
+    watch = monitor.tap(
+        TappedVersion(spec=spec, served=SERVED, statistics=StatisticsRecorder(spec.key))
+    )
+    assert isinstance(watch, VersionWatch)
+    until(lambda: watch.trouble, "it is not there")
+    (tmp_path / "new").write_bytes(to_bytes(_profile()))
+    (tmp_path / "new").replace(file)
+    until(lambda: watch.plan, "it was read")
+
+    assert "No such file" not in watch.trouble
+    assert monitor.close(10.0)
+
+
 def test_a_version_without_a_reference_learns_one_from_its_first_rows(tmp_path: Path) -> None:
     """In a process of its own; rows after that are counted by what was learnt, texts too."""
     order = DriftOrder(rows_per_s=1e9, folder=str(tmp_path), learn_rows=500)

@@ -1,0 +1,153 @@
+"""The controller's watch for drift: what cannot be watched is said, and tried again."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from runtimes.errors import EngineError
+from serving.clock import SystemClock
+from serving.edge.routes import WorkerAddress
+from serving.ids import VersionKey
+from serving.monitor.drift.block_sums import BlockSums
+from serving.monitor.drift.profile import Profile
+from serving.monitor.drift.storage import to_bytes
+from serving.monitor.drift.stream import DriftReport, RunningTotal
+from serving.monitor.drift.view import VersionDrift, WatchState
+from serving.monitor.drift_order import DriftOrder
+from serving.rollout.drift.watch import DriftWatch
+from serving.rollout.ports import WorkerState
+from tests.fakes.cluster import version_spec
+from tests.fakes.drift_rows import blocks_of, drawn_columns, learnt, numbers_of, with_numbers
+
+KEY = VersionKey("m", 1)
+PROFILE = learnt(1_000)
+
+
+@dataclass
+class Workers:
+    """What `DriftWatch` asks of a cluster."""
+
+    reports: tuple[DriftReport, ...] = ()
+
+    def observe(self) -> Mapping[str, list[WorkerState]]:
+        """One worker reports."""
+        worker = WorkerState(
+            address=WorkerAddress("a", "here", "/run/a.sock"),
+            pool="d1",
+            pid=1,
+            state="ready",
+            drift=self.reports,
+        )
+        return {"d1": [worker]}
+
+
+@dataclass
+class Book:
+    """Remembers what is told; can be away."""
+
+    told: list[VersionKey] = field(default_factory=list)
+    is_away: bool = False
+
+    def tell(self, key: VersionKey, data: Mapping[str, object]) -> None:
+        """Take in an alarm."""
+        del data
+        if self.is_away:
+            raise EngineError("the catalog is away")
+        self.told.append(key)
+
+
+@dataclass
+class Place:
+    """A watch over one version that has a reference, or learns one."""
+
+    file: Path
+    is_learnt: bool = False
+    workers: Workers = field(default_factory=Workers)
+    book: Book = field(default_factory=Book)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing seen."""
+        spec = version_spec(KEY, reference="" if self.is_learnt else str(self.file))
+        self.watch = DriftWatch(
+            self.workers,  # type: ignore[arg-type]  # it asks for no more than that
+            lambda: {KEY: spec},
+            DriftOrder(rows_per_s=1000.0, folder=str(self.file.parent), learn_rows=500),
+            self.book,  # type: ignore[arg-type]  # the same
+            SystemClock(),
+        )
+
+    def look(self) -> VersionDrift:
+        """Look once; return what is shown then."""
+
+        async def looked() -> VersionDrift:
+            await self.watch.look()
+            (found,) = await self.watch.view()
+            return found
+
+        return asyncio.run(looked())
+
+
+def report(profile: Profile, blocks: list[BlockSums]) -> DriftReport:
+    """What a worker says that has counted these blocks."""
+    total = RunningTotal("e")
+    for number, block in enumerate(blocks):
+        total.add(block, float(number))
+    return DriftReport(
+        model="m", version=1, digest=profile.digest, epoch="e", records=total.after(0)
+    )
+
+
+def test_a_reference_that_cannot_be_read_is_told_and_read_again(tmp_path: Path) -> None:
+    """Gone or damaged, it is a trouble of the version; once it is there, rows are watched."""
+    place = Place(tmp_path / "reference.drift")
+    with capture_logs() as lines:
+        gone, _ = place.look(), place.look()
+        told = place.watch.heard()[KEY]
+        place.file.write_bytes(b"nothing")
+        damaged = place.look()
+        place.file.write_bytes(to_bytes(PROFILE))
+        mended = place.look()
+
+    assert [one.state for one in (gone, damaged)] == [WatchState.FAILED] * 2
+    assert (told.trouble, told.is_learnt) == (gone.reason, False)
+    assert "No such file" in gone.reason
+    assert mended.state is WatchState.WAITING
+    assert place.watch.heard()[KEY].trouble == ""
+    assert [line["event"] for line in lines] == ["drift_reference_not_read"] * 2
+
+
+def test_what_a_worker_cannot_watch_is_a_trouble_until_it_is_over(tmp_path: Path) -> None:
+    """It learns again then, which is no trouble."""
+    place = Place(tmp_path / "none", is_learnt=True)
+    place.workers.reports = (DriftReport(model="m", version=1, trouble="nothing to learn from"),)
+    failed, told = place.look(), place.watch.heard()
+    place.workers.reports = (DriftReport(model="m", version=1, learnt_rows=7),)
+    again = place.look()
+
+    assert (failed.state, failed.reason) == (WatchState.FAILED, "nothing to learn from")
+    assert (told[KEY].trouble, told[KEY].is_learnt) == ("nothing to learn from", True)
+    assert (again.state, again.rows) == (WatchState.LEARNING, 7)
+    assert place.watch.heard() == {}
+
+
+def test_an_alarm_is_logged_once_while_receivers_cannot_be_told(tmp_path: Path) -> None:
+    """It is told when the catalog is back."""
+    place = Place(tmp_path / "reference.drift", book=Book(is_away=True))
+    place.file.write_bytes(to_bytes(PROFILE))
+    columns = drawn_columns(5, 640)
+    moved = with_numbers(columns, "c", numbers_of(columns, "c") + 20)
+    place.look()
+    place.workers.reports = (report(PROFILE, blocks_of(PROFILE, moved)),)
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(EngineError):
+                place.look()
+        place.book.is_away = False
+        place.look()
+
+    logged = [line for line in lines if line["event"] == "drift_alarm"]
+    assert len(logged) == len(place.book.told) > 0
