@@ -14,14 +14,16 @@ from serving.cli.admin_client import AdminClient
 from serving.edge.control import VersionRecord
 from serving.errors import NotReadyError
 from serving.monitor import catalogue
-from serving.monitor.drift.view import VersionDrift
+from serving.monitor.drift.view import VersionDrift, WatchState
 from serving.monitor.drift.windows import WINDOWS
+from serving.monitor.lint.reading import policy_of
 from serving.monitor.lint.subject import (
     DriftReference,
     Exported,
     MonitoredVersion,
     SilencedAlarm,
 )
+from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
 from serving.registry.version import VersionState
 from serving.settings import Settings
 
@@ -40,6 +42,8 @@ class Live:
     rows_per_s: dict[str, float]
     """By `MODEL:VERSION`."""
     drift: dict[str, VersionDrift]
+    policies: dict[str, DriftPolicy]
+    """How configurations want rows to be watched, likewise."""
     registered: tuple[str, ...]
     """The versions of the registry that it serves."""
     others: tuple[MonitoredVersion, ...]
@@ -76,6 +80,7 @@ def ask_instance(settings: Settings, measure_s: float, now_s: Callable[[], float
             for model in sorted({one.model for one in ready})
             for each in _drift(client, model)
         },
+        policies={str(one.key): policy_of(one.model, one.config_text) for one in ready},
         registered=tuple(str(one.key) for one in ready if one.origin.startswith(REGISTRY)),
         others=tuple(_served(one) for one in ready if not one.origin.startswith(REGISTRY)),
     )
@@ -97,7 +102,8 @@ def with_rate(
     workers = max(1, drift.worker_count) if drift is not None else 1
     return replace(
         version,
-        reference=version.reference or _learnt(drift),
+        reference=_judged_by(version, live),
+        reference_problem=version.reference_problem or _problem(drift),
         rows_per_s=rate,
         watched_rows_per_s=None if rate is None else min(rate, settings.drift_rows_per_s * workers),
         silenced=() if drift is None else _silenced(drift),
@@ -111,16 +117,26 @@ def _served(one: VersionRecord) -> MonitoredVersion:
     return MonitoredVersion(model=one.model, version=one.version, tensors=tuple(names))
 
 
-def _learnt(drift: VersionDrift | None) -> DriftReference | None:
-    """Return the reference that an instance has learnt itself, of rows or of traffic."""
-    if drift is None or not drift.rows_between_false_alarms:
-        return None
+def _judged_by(version: MonitoredVersion, live: Live | None) -> DriftReference | None:
+    """Return the reference as an instance judges by it, which it may have learnt itself."""
+    drift = None if live is None else live.drift.get(version.name)
+    if live is None or drift is None or not drift.rows_between_false_alarms:
+        return version.reference
+    between = drift.rows_between_false_alarms
+    if version.reference is not None:
+        return replace(version.reference, rows_between_false_alarms=between)
     return DriftReference(
         rows=drift.reference_rows,
         tensors=(),
-        rows_between_false_alarms=drift.rows_between_false_alarms,
+        rows_between_false_alarms=between,
         window_rows=WINDOWS[0],
+        seconds_between_false_alarms=live.policies.get(version.name, DEFAULT_DRIFT).seconds_between,
     )
+
+
+def _problem(drift: VersionDrift | None) -> str:
+    """Say why an instance cannot watch a version; empty: it can, or learns to."""
+    return drift.reason if drift is not None and drift.state is WatchState.FAILED else ""
 
 
 def _silenced(drift: VersionDrift) -> tuple[SilencedAlarm, ...]:

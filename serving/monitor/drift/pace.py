@@ -22,21 +22,22 @@ class Pace:
     def __init__(self, profile: Profile, policy: DriftPolicy) -> None:
         """Begin with what was calibrated, or what the policy says in rows."""
         self._calibrated = profile
-        self._seconds = policy.seconds_between
         self._since_s: float | None = None
         self.rows_between = profile.allowed.mean_rows_between
         """Rows from one false alarm to the next, on average."""
+        self.seconds_between = policy.seconds_between if profile.calibration.scale else None
+        """What they follow; None: no time was said, or the reference does not say how."""
         self.profile = profile
         if policy.rows_between is not None:
             self._set(policy.rows_between)
 
     def follow(self, rows_per_s: float, now_s: float) -> Profile | None:
         """Take in the rate of rows; return the reference with another threshold if that is due."""
-        if self._seconds is None or not rows_per_s:
+        if self.seconds_between is None or not rows_per_s:
             return None
         if self._since_s is None:
             self._since_s = now_s
-        wanted = max(self._seconds * rows_per_s, MIN_ROWS_BETWEEN)
+        wanted = max(self.seconds_between * rows_per_s, MIN_ROWS_BETWEEN)
         is_same = wanted / CHANGED < self.rows_between < wanted * CHANGED
         if is_same or now_s - self._since_s < KNOWN_S or not self._set(wanted):
             return None

@@ -11,6 +11,7 @@ from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.drift.encoding import ColumnReference
 from serving.monitor.drift.number_codec import NumberReference
+from serving.monitor.drift.pace import Pace
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.storage import from_bytes
 from serving.monitor.drift.windows import WINDOWS
@@ -20,6 +21,8 @@ from serving.registry.bundles.manifest import Manifest, Tensor
 from serving.registry.contracts.contract_file import judged_contract
 from serving.registry.contracts.contract_fit import misfits
 from serving.registry.contracts.kept_contract import bundle_contract
+from serving.registry.model_config.parsing import parse_config
+from serving.registry.policies.drift_policy import DEFAULT_DRIFT, DriftPolicy
 
 MAX_REFERENCE_BYTES: Final = 1 << 30
 ROWS: Final = frozenset({".csv", ".npz", ".parquet"})
@@ -33,7 +36,7 @@ def read_version(folder: Path, now_utc: datetime) -> MonitoredVersion:
         now_utc: What ages are counted to.
 
     Raises:
-        BasculeError: It is no bundle, or its contract cannot be read.
+        BasculeError: It is no bundle, or its contract or configuration cannot be read.
     """
     manifest = read_manifest(folder)
     tensors = tuple(one.name for one in (*manifest.inputs, *manifest.outputs))
@@ -80,7 +83,8 @@ def _strange(manifest: Manifest, wanted: str) -> str:
 
 
 def _with_reference(found: MonitoredVersion, folder: Path, manifest: Manifest) -> MonitoredVersion:
-    if not manifest.reference_file:
+    policy = policy_of(manifest.name, manifest.config)
+    if not manifest.reference_file or not policy.is_on:
         return found
     file = folder / manifest.reference_file
     try:
@@ -92,17 +96,28 @@ def _with_reference(found: MonitoredVersion, folder: Path, manifest: Manifest) -
         if file.suffix in ROWS:  # they are learnt from when somebody asks
             return found
         return replace(found, reference_problem=error.message)
-    return replace(found, reference=reference_of(profile))
+    return replace(found, reference=reference_of(profile, policy))
 
 
-def reference_of(profile: Profile) -> DriftReference:
-    """Return what is judged of a profile."""
+def policy_of(model: str, config_text: str) -> DriftPolicy:
+    """Return how a model's configuration wants its rows to be watched.
+
+    Raises:
+        InvalidArgumentError: The configuration is wrong.
+    """
+    return parse_config(config_text, model=model).policy.drift
+
+
+def reference_of(profile: Profile, policy: DriftPolicy = DEFAULT_DRIFT) -> DriftReference:
+    """Return what is judged of a profile, as a configuration wants it to be watched."""
+    pace = Pace(profile, policy)
     return DriftReference(
         rows=profile.baseline.rows,
         tensors=tuple(sorted({one.tensor for one in profile.reductions})),
         constant_columns=tuple(one.name for one in profile.columns if _is_constant(one)),
-        rows_between_false_alarms=profile.allowed.mean_rows_between,
+        rows_between_false_alarms=pace.rows_between,
         window_rows=WINDOWS[0],
+        seconds_between_false_alarms=pace.seconds_between,
     )
 
 

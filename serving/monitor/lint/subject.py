@@ -24,6 +24,8 @@ class DriftReference:
     rows_between_false_alarms: float
     window_rows: int
     """Rows of the shortest window that is judged."""
+    seconds_between_false_alarms: float | None = None
+    """What the configuration allows in time, whatever the rate of rows; None: it says no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

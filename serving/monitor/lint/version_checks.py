@@ -10,6 +10,7 @@ from serving.monitor.lint.catalogue import found
 from serving.monitor.lint.subject import (
     DAY_S,
     WEEK_S,
+    DriftReference,
     LintReceiver,
     LintSubject,
     MonitoredVersion,
@@ -200,7 +201,8 @@ def _of_rates(one: MonitoredVersion, subject: LintSubject) -> Iterator[Finding]:
             severity=Severity.WARNING if rate == 0 else None,
         )
         return
-    every_s = reference.rows_between_false_alarms / rate
+    said_s = reference.seconds_between_false_alarms
+    every_s = reference.rows_between_false_alarms / rate if said_s is None else said_s
     if every_s < subject.false_alarm_every_s:
         yield found(
             "ML04",
@@ -208,13 +210,16 @@ def _of_rates(one: MonitoredVersion, subject: LintSubject) -> Iterator[Finding]:
             f"at {rate:g} rows/s it alarms without cause every {_time(every_s)}, "
             f"{WEEK_S / every_s:.1f} times a week; the budget is once in "
             f"{_time(subject.false_alarm_every_s)}",
-            _remedy(reference.rows_between_false_alarms, rate, subject.false_alarm_every_s),
+            _remedy(reference, rate, subject.false_alarm_every_s),
         )
 
 
-def _remedy(rows_between: float, rate: float, every_s: float) -> str:
+def _remedy(reference: DriftReference, rate: float, every_s: float) -> str:
     """Say how the budget can be kept: by fewer rows, or by a rarer alarm where that is possible."""
-    fewer = f"watch {rows_between / every_s:.2g} rows/s (BASCULE_DRIFT_ROWS_PER_S)"
+    if reference.seconds_between_false_alarms is not None:
+        return f"let the configuration say drift_false_alarms: 1 per {every_s / DAY_S:g}d"
+    between = reference.rows_between_false_alarms
+    fewer = f"watch {between / every_s:.2g} rows/s (BASCULE_DRIFT_ROWS_PER_S)"
     probability = -expm1(-HORIZON_ROWS / (rate * every_s))
     if probability < LEAST_PROBABILITY:
         return fewer

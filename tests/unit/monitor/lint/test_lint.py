@@ -82,6 +82,20 @@ def test_a_rarer_alarm_is_proposed_where_one_can_be_learnt() -> None:
     assert "--false-alarms 0.004" in found.fix
 
 
+def test_a_budget_in_time_is_kept_at_any_rate() -> None:
+    """The threshold follows the rows; one that allows too much is to be changed where it stands."""
+    often = replace(CLEAN.versions[0].reference, rows_between_false_alarms=195_000.0)
+
+    kept = with_version(reference=replace(often, seconds_between_false_alarms=30 * DAY_S))
+    (found,) = judged(
+        with_version(reference=replace(often, seconds_between_false_alarms=7 * DAY_S))
+    )
+
+    assert judged(kept) == ()
+    assert found.code == "ML04"
+    assert found.fix == "let the configuration say drift_false_alarms: 1 per 30d"
+
+
 def test_what_was_not_measured_is_not_judged() -> None:
     """Without a rate of rows nobody knows how often an alarm comes."""
     subject = replace(
