@@ -1,7 +1,8 @@
 """The rounds: in each, every system is started afresh, one after the other, and gets every load.
 
 What a system does not start for, or answers wrongly, is a problem that the report tells; the others
-go on. All samples are kept in a file as they come, so a run that was broken off can go on there.
+go on. A system's samples of a whole round are kept in a file as they come, so a run that was broken
+off can go on there, and asks again what had a problem.
 """
 
 import json
@@ -64,7 +65,7 @@ class Run:
         for system in systems:
             if system.name not in done:
                 print(f"round {number}: {system.name}", flush=True)
-                self.keep(list(self._of(number, system, loads, place)))
+                self._measure(number, system, loads, place)
 
     def keep(self, samples: Sequence[Sample]) -> None:
         """Add what was measured, here and in the file."""
@@ -72,14 +73,19 @@ class Run:
         with self.kept.open("a") as file:
             file.writelines(f"{json.dumps(asdict(sample))}\n" for sample in samples)
 
-    def _of(self, number: int, system: System, loads: Loads, place: Place) -> Iterator[Sample]:
+    def _measure(self, number: int, system: System, loads: Loads, place: Place) -> None:
+        found: list[Sample] = []
         try:
+            # What came before a fault stays in the list, and in the report.
             with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as folder:
-                yield from _samples(number, system, loads, replace(place, folder=Path(folder)))
+                found.extend(_samples(number, system, loads, replace(place, folder=Path(folder))))
         except FAULTS as error:
             reason = f"{type(error).__name__}: {error}"
             print(f"{system.name}: {reason}", flush=True)
             self.problems.append(Problem(system=system.name, round=number, reason=reason))
+            self.samples += found
+        else:
+            self.keep(found)
 
 
 def kept_samples(kept: Path) -> list[Sample]:

@@ -2,9 +2,9 @@
 
 python -m benchmarks.growth.holder HOST PORT COUNT
 
-Asks once on each connection, up to the first that is not answered, says `held N`, and waits for a
-line on stdin; then asks once more on each and says `answered N`. Ends them without leaving anything
-for the kernel to wait for.
+Asks once on each connection, up to the first that is refused or not answered, says `held N`, and
+waits for the end of stdin; then asks once more on each and says `answered N`. Ends them without
+leaving anything for the kernel to wait for.
 """
 
 import resource
@@ -28,13 +28,17 @@ def main() -> int:
     connected = (_connected(host, port) for _ in range(count))
     held = list(takewhile(lambda one: one is not None, connected))
     print(f"held {len(held)}", flush=True)
-    sys.stdin.readline()
+    sys.stdin.read()
     print(f"answered {sum(_asked(one) for one in held if one)}", flush=True)
     return 0
 
 
 def _connected(host: str, port: int) -> socket.socket | None:
-    one = socket.create_connection((host, port), LIMIT_S)
+    try:
+        one = socket.create_connection((host, port), LIMIT_S)
+    except OSError as error:
+        print(f"not connected: {error}", file=sys.stderr)
+        return None
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     return one if _asked(one) else None
 

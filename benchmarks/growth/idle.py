@@ -39,7 +39,7 @@ def measure(counts: Sequence[int], rounds: int, seconds: float) -> Iterator[Poin
 def _beside(instance: Instance, count: int, load: Load) -> Point:
     with _held(instance.http, count) as (holder, held):
         point = loaded(instance, load, series=SERIES, size=count)
-        answered = _told(holder, "answered", ask=True)
+        answered = told(holder, "answered", ask=True)
     lost = [
         f"{count - number} of {count} connections {what}"
         for number, what in ((held, "were refused"), (answered, "were not answered afterwards"))
@@ -55,12 +55,12 @@ def _held(http: str, count: int) -> Iterator[tuple["subprocess.Popen[str]", int]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
-        yield holder, _told(holder, "held", ask=False)
+        yield holder, told(holder, "held", ask=False)
 
 
-def _told(holder: "subprocess.Popen[str]", word: str, *, ask: bool) -> int:
+def told(holder: "subprocess.Popen[str]", word: str, *, ask: bool) -> int:
+    """Read a count off the holder, which is 0 when it has died."""
     if ask and holder.stdin is not None:
-        holder.stdin.write("\n")
-        holder.stdin.flush()
+        holder.stdin.close()
     said = holder.stdout.readline().split() if holder.stdout is not None else []
     return int(said[1]) if said[:1] == [word] else 0

@@ -1,6 +1,6 @@
 """Loads an instance for some seconds, and counts what that cost it: CPU time and memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.growth.point import Point
 from benchmarks.instance import Instance
-from benchmarks.load_tools import WRK_TIMEOUT_S, http_load
+from benchmarks.load_tools import WRK_TIMEOUT_S, Measured, http_load
 from benchmarks.loads import Request
 from benchmarks.models import many
 
@@ -68,16 +68,20 @@ def loaded(instance: Instance, load: Load, *, series: str, size: int) -> Point:
         load.seconds,
         timeout_s=load.timeout_s,
     )
-    # wrk warms up for a second that it does not tell of; at the same rate it costs the same.
-    request_count = found.requests_per_s * (max(1, round(load.seconds)) + 1)
+    spent_s = _cpu_s(instance) - before_s
+    point = point_of(found, spent_s, series=series, size=size)
+    return replace(point, memory_bytes=instance.memory_bytes())
+
+
+def point_of(found: Measured, spent_s: float, *, series: str, size: int) -> Point:
+    """Share what an instance spent on CPUs among all requests that were sent."""
     return Point(
         series=series,
         size=size,
         per_s=found.requests_per_s,
         p50_s=found.p50_s,
         p99_s=found.p99_s,
-        cpu_s=(_cpu_s(instance) - before_s) / request_count if request_count else 0.0,
-        memory_bytes=instance.memory_bytes(),
+        cpu_s=spent_s / found.sent_count if found.sent_count else 0.0,
         failures=(found.failures,) if found.failures else (),
     )
 

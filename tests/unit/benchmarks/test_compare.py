@@ -1,17 +1,22 @@
 """The comparison with other servers: what is required, what a request costs, what went wrong."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import CLIENT, budget, page
 from benchmarks.compare.processes import spent_s
 from benchmarks.compare.required import BUSY, EDGE, HTTP, Required, judge
-from benchmarks.compare.rounds import Problem, Run, kept_samples
+from benchmarks.compare.rounds import BARE, Problem, Run, kept_samples
+from benchmarks.compare.systems import Endpoints, Place, System
 from benchmarks.compare.wires import v2_binary, v2_json
-from benchmarks.load_tools import Measured
+from benchmarks.load_tools import LoadError, Measured
 from benchmarks.loads import Request
 from benchmarks.report import Sample
 
@@ -108,6 +113,52 @@ def test_a_run_that_was_broken_off_is_read_again(tmp_path: Path) -> None:
 
     assert kept_samples(kept) == run.samples
     assert kept_samples(tmp_path / "none.jsonl") == []
+
+
+class Faulty(Loads):
+    """The second load ends with a fault, if there is one."""
+
+    fault: ClassVar[Exception | None] = LoadError("it went away")
+
+    def of(self, at: Endpoints, place: Place) -> Iterator[tuple[str, Measured, dict[str, float]]]:
+        """Give a figure for each load."""
+        del at, place
+        measured = Measured(requests_per_s=1, p50_s=1, p99_s=1)
+        yield BUSY, measured, {}
+        if self.fault is not None:
+            raise self.fault
+        yield HTTP.format(1), measured, {}
+
+
+class Mended(Faulty):
+    """It is well again."""
+
+    fault = None
+
+
+@contextmanager
+def _silent(place: Place) -> Iterator[Endpoints]:
+    """Start nothing that could be asked."""
+    del place
+    yield Endpoints(wire=v2_binary(Request(model="tiny", inputs={"x": X})), processes=dict)
+
+
+def test_a_system_that_failed_is_measured_again_when_a_run_goes_on(tmp_path: Path) -> None:
+    """Its first figures are in the report of the broken round, and do not pass for a whole one."""
+    kept = tmp_path / "samples.jsonl"
+    peer = System(name="peer", about="", start=_silent)
+    request = Request(model="tiny", inputs={"x": X})
+    place = Place(repository=tmp_path, folder=tmp_path, request=request, answer=Y)
+    broken = Run(kept=kept)
+    broken.keep([sample(BARE, 1, 300)])
+    broken.measure(1, [peer], Faulty(seconds=1), place)
+    again = Run(kept=kept, samples=kept_samples(kept))
+    again.measure(1, [peer], Mended(seconds=1), place)
+
+    assert [one.system for one in broken.problems] == ["peer"]
+    assert [one.load for one in broken.samples if one.system == "peer"] == [BUSY]
+    assert again.problems == []
+    assert [one.load for one in kept_samples(kept)][1:] == [BUSY, HTTP.format(1)]
 
 
 def test_answers_are_read_on_both_forms_of_the_protocol() -> None:
