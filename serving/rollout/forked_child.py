@@ -87,7 +87,7 @@ async def fork(template: Path | None, spec: ChildSpec) -> ForkedChild | None:
         except TimeoutError:  # nobody shall wait for it again
             _give_up(template, spec)
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, UnicodeEncodeError, msgspec.DecodeError) as error:
             log.info("worker_not_forked", child=spec.name, reason=repr(error))
             return None
         if not pidfds:
@@ -114,13 +114,19 @@ def _connected(template: Path) -> socket.socket:
 
 
 def _send_order(connection: socket.socket, spec: ChildSpec) -> int:
-    """Send what is wanted; return our end of the worker's standard input."""
+    """Send what is wanted; return our end of the worker's standard input.
+
+    Raises:
+        OSError: The template does not take it.
+        UnicodeEncodeError: An argument or a variable is no UTF-8.
+    """
     order = ForkOrder(argv=spec.argv, env=dict(spec.env), niceness=spec.niceness)
+    message = msgspec.json.encode(order)
     stdin, ours = os.pipe()
     try:
         with open_log(spec.log_file) as output:
             fds = [stdin, output.fileno()]
-            socket.send_fds(connection, [msgspec.json.encode(order)], fds)
+            socket.send_fds(connection, [message], fds)
     except OSError:
         os.close(ours)
         raise

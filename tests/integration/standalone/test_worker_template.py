@@ -251,6 +251,22 @@ async def test_what_is_no_copy_of_the_template_is_not_forked(node: Node) -> None
     assert [event["reason"] for event in logs] == ["another environment: CUDA_VISIBLE_DEVICES"]
 
 
+async def test_a_variable_that_is_no_utf_8_keeps_no_worker_from_starting(
+    node: Node, spec: VersionSpec
+) -> None:
+    """No order can be written that has it: the worker is started, and nothing stays open."""
+    node.env = {**node.env, "SOMEBODYS": os.fsdecode(b"caf\xe9")}
+    before = len(os.listdir("/proc/self/fd"))
+    with capture_logs() as logs:
+        assert await fork(node.template, node.child("s1-0")) is None
+    assert [event["event"] for event in logs] == ["worker_not_forked"]
+    assert len(os.listdir("/proc/self/fd")) == before
+    async with node.hosted("s1-0", spec) as host:
+        worker = await node.until(host, is_ready)
+        assert not is_forked(worker.pid)
+        assert psutil.Process(worker.pid).environ()["SOMEBODYS"] == node.env["SOMEBODYS"]
+
+
 async def test_a_crash_is_told_as_before(node: Node) -> None:
     """The exit status reaches the supervisor, and the reason stands in the worker's own log."""
     spec = node.child("s1-0")
