@@ -25,7 +25,7 @@ Client = bytes
 class FairLine:
     """Waiting calls in the order of their turns, as the `deque` of a level."""
 
-    __slots__ = ("_header", "_now", "_order", "_rows", "_tallest", "_turns")
+    __slots__ = ("_header", "_now", "_order", "_rows", "_tallest", "_turns", "_waiting")
 
     def __init__(self, header: bytes) -> None:
         """Start empty; a header of the calls names their clients."""
@@ -35,7 +35,9 @@ class FairLine:
         self._now = 0
         """The turn of the call that was taken last."""
         self._turns: dict[Client, int] = {}
-        """Where each client's rows end."""
+        """Where each client's rows end, without those that it gave up."""
+        self._waiting: dict[Client, list[int]] = {}
+        """The turns of each client's calls, ascending."""
         self._rows: dict[Any, Counter[Client]] = {}
         """That wait, by kind and client."""
         self._tallest = 0
@@ -48,15 +50,18 @@ class FairLine:
     def append(self, item: QueuedCall) -> None:
         """Let a call wait for its client's turn."""
         client = item.header(self._header)
+        waiting = self._waiting.setdefault(client, [])
         turn = max(self._now, self._turns.get(client, 0))
+        if waiting:  # it comes after them, whatever the client gave up before them
+            turn = max(turn, waiting[-1])
+        waiting.append(turn)
         self._turns[client] = turn + item.rows
         self._tallest = max(self._tallest, item.rows)
         item.turn = (turn, next(_NUMBERS))
         insort(self._order, (*item.turn, item))
         self._rows.setdefault(item.stack_key, Counter())[client] += item.rows
         if len(self._turns) > 2 * len(self._order) + FORGET_OVER:
-            waiting = {name for clients in self._rows.values() for name in clients}
-            self._turns = {name: self._turns[name] for name in waiting if name in self._turns}
+            self._turns = {name: self._turns[name] for name in self._waiting}
 
     def appendleft(self, item: QueuedCall) -> None:
         """Put a call back that was looked past: its turn has not been yet."""
@@ -64,6 +69,7 @@ class FairLine:
         insort(self._order, (*item.turn, item))
         self._now = min(self._now, turn) if len(self._order) > 1 else turn
         client = item.header(self._header)
+        self._waiting.setdefault(client, []).insert(0, turn)
         self._turns[client] = max(self._turns.get(client, 0), turn + item.rows)
         self._tallest = max(self._tallest, item.rows)
         self._rows.setdefault(item.stack_key, Counter())[client] += item.rows
@@ -86,6 +92,7 @@ class FairLine:
         """Take all calls out, and forget who had how much."""
         self._order.clear()
         self._turns.clear()
+        self._waiting.clear()
         self._rows.clear()
         self._now = 0
 
@@ -113,8 +120,12 @@ class FairLine:
             yield item
 
     def _forget(self, item: QueuedCall) -> None:
-        rows = self._rows[item.stack_key]
         client = item.header(self._header)
+        waiting = self._waiting[client]
+        waiting.remove(item.turn[0])
+        if not waiting:
+            del self._waiting[client]
+        rows = self._rows[item.stack_key]
         rows[client] -= item.rows
         if rows[client] <= 0:
             del rows[client]

@@ -105,6 +105,46 @@ def test_who_gives_calls_up_is_not_served_later_for_them() -> None:
     assert list(line).index(late) == 1
 
 
+def test_a_call_given_up_lets_none_of_its_client_overtake() -> None:
+    """What a client sent later comes later, however much it gave up before that."""
+    line = FairLine(b"client")
+    tall, small = HeldCall(*[1.0] * 100, client="a"), HeldCall(2.0, client="a")
+    line.append(tall)
+    line.append(small)
+    line.remove(tall)
+    later = HeldCall(3.0, client="a")
+    line.append(later)
+    assert list(line) == [small, later]
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["come", "come", "leave", "take", "put back"]), st.integers(0, 50)),
+    max_size=60,
+)
+
+
+@given(OPERATIONS)
+def test_each_client_is_served_in_order_of_arrival(drawn: list[tuple[str, int]]) -> None:
+    """Whoever leaves, is taken or is put back meanwhile."""
+    line, came, taken = FairLine(b"client"), dict[int, int](), list[HeldCall]()
+    for what, number in drawn:
+        waiting = list(line)
+        if what == "come":
+            call = HeldCall(*[1.0] * (1 + number % 7), client="abc"[number % 3])
+            came[id(call)] = len(came)
+            line.append(call)
+            taken.clear()
+        elif what == "put back" and taken:
+            line.appendleft(taken.pop())
+        elif what == "take" and waiting:
+            taken.append(line.popleft())
+        elif what == "leave" and waiting:
+            line.remove(waiting[number % len(waiting)])
+        for client in (b"a", b"b", b"c"):
+            numbers = [came[id(one)] for one in line if one.header(b"client") == client]
+            assert numbers == sorted(numbers)
+
+
 def entered(queue: LevelQueue, call: HeldCall) -> HeldCall:
     """Let a call wait."""
     assert queue.admit(call, 0) is None
