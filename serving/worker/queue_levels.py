@@ -65,7 +65,7 @@ class _Level:
         self.on_time: deque[QueuedCall] | FairLine = deque() if fair is None else fair
         self.late: deque[QueuedCall] = deque()
         self.rows_of_kind: Counter[Any] = Counter()
-        """By `stack_key`, which callers choose: it goes with the level, when nothing waits."""
+        """By `stack_key`, which callers choose: only of calls that wait."""
 
     def __len__(self) -> int:
         return len(self.on_time) + len(self.late)
@@ -79,6 +79,13 @@ class _Level:
     def of(self, item: QueuedCall) -> deque[QueuedCall] | FairLine:
         """Return the part that a call belongs to."""
         return self.late if item.delay_at_ns == LATE else self.on_time
+
+    def forget(self, item: QueuedCall) -> None:
+        """Count a call no more that was taken out."""
+        rows = self.rows_of_kind
+        rows[item.stack_key] -= item.rows
+        if rows[item.stack_key] <= 0:
+            del rows[item.stack_key]
 
 
 class LevelQueue:
@@ -203,7 +210,7 @@ class LevelQueue:
         number = self._order[0]
         level = self._levels[number]
         item = (level.on_time or level.late).popleft()
-        level.rows_of_kind[item.stack_key] -= item.rows
+        level.forget(item)
         self._count -= 1
         self._drop_empty(number, level)
         return item
@@ -212,7 +219,7 @@ class LevelQueue:
         """Take a waiting call out."""
         level = self._levels[item.level]
         level.of(item).remove(item)
-        level.rows_of_kind[item.stack_key] -= item.rows
+        level.forget(item)
         self._count -= 1
         self._drop_empty(item.level, level)
 

@@ -1,6 +1,7 @@
 """Priorities and queue policies: who goes first, who is late, and that nobody is lost."""
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -292,3 +293,34 @@ def test_every_call_is_answered_once(calls: list[tuple[int, str, int, bool]]) ->
     assert bench.batcher.queued_rows == bench.queue_bytes.count == 0
     counted = bench.counted()
     assert counted.success.count + counted.fail.count == len(made)
+
+
+def entered(queue: LevelQueue, call: HeldCall) -> HeldCall:
+    """Let a call wait."""
+    assert queue.admit(call, 0) is None
+    queue.append(call)
+    return call
+
+
+class Kind:
+    """What calls can be stacked by."""
+
+
+def take(queue: LevelQueue, call: HeldCall) -> None:
+    """Take the second of two waiting calls; the first goes behind it and stays."""
+    queue.extend([queue.popleft()])
+    assert queue.popleft() is call
+
+
+@pytest.mark.parametrize("leave", [take, LevelQueue.remove], ids=["taken", "left"])
+def test_a_kind_of_which_none_waits_is_forgotten(
+    leave: Callable[[LevelQueue, HeldCall], None],
+) -> None:
+    """Also where the level never empties: callers choose shapes, and the worker must not grow."""
+    queue, kind = LevelQueue(THREE), Kind()
+    known = weakref.ref(kind)
+    entered(queue, HeldCall(1.0))
+    leave(queue, entered(queue, HeldCall(2.0, key=kind)))
+    del kind
+    assert len(queue) == 1
+    assert known() is None
