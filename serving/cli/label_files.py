@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -45,14 +46,21 @@ def _entries(text: str, suffix: str, file: str) -> list[object]:
 
 
 def _row(line: Mapping[str | None, str | None]) -> Mapping[str, object]:
-    """Read a line of CSV: empty fields are left out, and labels that look like numbers are."""
+    """Read a line of CSV: empty fields are left out; labels that numbers are written like are."""
     if None in line:
         raise InvalidArgumentError(f"a line has more fields than the header: {line[None]}")
     given = {name: value for name, value in line.items() if name and value}
     return {
-        name: _number(value) if name in NUMBERS or name == "label" else value
+        name: _number(value) if name in NUMBERS else _label(value) if name == "label" else value
         for name, value in given.items()
     }
+
+
+def _label(text: str) -> object:
+    """Read a label: `01`, `1_0` and `nan` may be names of classes, and stay as they are written."""
+    found = _number(text)
+    is_number = isinstance(found, int | float) and math.isfinite(found)
+    return found if is_number and str(found) == text else text
 
 
 def _number(text: str) -> object:

@@ -4,9 +4,11 @@ Segments that are being written are read as far as they are whole. An id says wh
 only segments of that time are opened.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,6 +119,17 @@ class PredictionReader:
             if _may_have(segment, wanted):
                 found = list(read_predictions(content_of(segment), segment.name))
                 yield from (record for record in reversed(found) if wanted.takes(record))
+
+    def of_ids(self, ids: Collection[str], wanted: Filter) -> Iterator[Prediction]:
+        """Yield the wanted records with these ids; only segments of their time are opened."""
+        moments = sorted(map(made_ms, ids))
+        for segment in reversed(self.segments()):
+            begin = bisect_left(moments, (segment.created_ms - SLACK_MS))
+            end_ms = segment.changed_ms + SLACK_MS if segment.changed_ms else inf
+            if begin == bisect_right(moments, end_ms) or not _may_have(segment, wanted):
+                continue
+            found = list(read_predictions(content_of(segment), segment.name))
+            yield from (one for one in reversed(found) if one.head.id in ids and wanted.takes(one))
 
     def oldest(self, wanted: Filter) -> Iterator[Prediction]:
         """Yield the wanted records, segment by segment, the oldest first."""

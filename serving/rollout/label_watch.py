@@ -24,7 +24,7 @@ from serving.predictions.labels.book import (
     performance_of,
     status_of,
 )
-from serving.predictions.labels.joining import ModelLabels, Wanted
+from serving.predictions.labels.joining import Joined, ModelLabels, Wanted
 from serving.predictions.reading import Filter
 from serving.predictions.wanted import log_order
 from serving.registry.announcing.label_events import announce_drop
@@ -38,6 +38,8 @@ REST_RATIO: Final = 19.0
 MOST_PREDICTIONS: Final = 20_000
 MOST_REQUESTS: Final = 100_000
 """Of each version, so many are remembered for rollouts."""
+MOST_VERSIONS: Final = 8
+"""Of each model, so many are remembered: those that had labels last."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,16 @@ log = structlog.get_logger(__name__)
 class _Judged(NamedTuple):
     answered_s: float
     is_wrong: bool
+
+
+class _Known(NamedTuple):
+    """Requests of a version, by their ids."""
+
+    digest: str
+    requests: Mapping[str, _Judged]
+
+
+NOTHING_KNOWN: Final = _Known("", {})
 
 
 class LabelWatch:
@@ -65,8 +77,8 @@ class LabelWatch:
         self._grace_s = grace_s
         self._seen: list[tuple[str, int]] = []
         self._waiting_rows = 0
-        self._told: set[VersionKey] = set()
-        self._requests: dict[VersionKey, dict[str, _Judged]] = {}
+        self._told: set[tuple[VersionKey, str, str]] = set()
+        self._known: dict[VersionKey, _Known] = {}
         self._has_looked = False
         self.summaries: tuple[LabelSummary, ...] = ()
         """What was found last."""
@@ -95,11 +107,13 @@ class LabelWatch:
         """
         if not self._has_looked:
             return None
-        other = {} if live is None else self._requests.get(VersionKey(candidate.model, live), {})
+        known = self._known
+        other = None if live is None else VersionKey(candidate.model, live)
+        live_requests = NOTHING_KNOWN if other is None else known.get(other, NOTHING_KNOWN)
         return LabelCounts(
-            candidate=_counted(self._requests.get(candidate, {}), since_s),
-            live=_counted(other, since_s),
-            live_ever=_counted(other, 0.0),
+            candidate=_counted(known.get(candidate, NOTHING_KNOWN).requests, since_s),
+            live=_counted(live_requests.requests, since_s),
+            live_ever=_counted(live_requests.requests, 0.0),
         )
 
     def look(self) -> None:
@@ -107,7 +121,6 @@ class LabelWatch:
 
         Raises:
             BasculeError: A log or the catalog cannot be read.
-            OSError: What was learnt of first labels cannot be kept.
         """
         there = [(one.name, one.changed_ms) for one in self._book.labels.segments()]
         if not there or (there == self._seen and not self._waiting_rows):
@@ -116,14 +129,19 @@ class LabelWatch:
         waiting_rows = 0
         now_s = self._clock.utc_now().timestamp()
         summaries: list[LabelSummary] = []
-        for model in sorted(self._book.labels.models()):
+        models = sorted(self._book.labels.models())
+        for model in models:
             wanted = Wanted(
-                predictions=Filter(model=model), most=MOST_PREDICTIONS, grace_s=self._grace_s
+                predictions=Filter(model=model),
+                most=MOST_PREDICTIONS,
+                takes_late=True,
+                grace_s=self._grace_s,
             )
             found = self._book.joined(wanted, now_s)
             waiting_rows += found.unjoined.waiting
             self._remember(found)
             summaries += self._judged(found)
+        self._known = {key: one for key, one in self._known.items() if key.model in models}
         self.summaries = tuple(summaries)
         # Only now: a look that failed is begun again, though there is no new label.
         self._seen, self._waiting_rows, self._has_looked = there, waiting_rows, True
@@ -133,34 +151,43 @@ class LabelWatch:
         status = status_of(found)
         performance = performance_of(found, Cut(), references)
         summaries: list[LabelSummary] = []
-        for counted, judged in zip(status.versions, performance.versions, strict=True):
+        for joined, counted, judged in zip(
+            found.joined, status.versions, performance.versions, strict=True
+        ):
             summaries.append(_summary(judged, counted.delay_p50_s))
             if judged.drop.state is DropState.DROPPED:
-                self._tell(judged)
+                self._tell(joined, judged)
         return summaries
 
     def _remember(self, found: ModelLabels) -> None:
         """Judge each request once, by the first of its rows that got a label."""
-        for joined in found.joined[::-1]:
+        remembered = dict(self._known)
+        # The newest version last: the oldest are forgotten first.
+        for joined in found.joined:
             if joined.rows.kind is not Kind.CLASSES:
                 continue
             known = joined.rows.labelled.in_order_of_labels()
-            kept = dict(self._requests.get(joined.key, {}))
+            before = remembered.pop(joined.key, NOTHING_KNOWN)
+            kept = dict(before.requests) if before.digest == joined.digest else {}
             for name, at_s, right in zip(known.ids, known.answered_s, known.is_right, strict=True):
                 kept.setdefault(str(name), _Judged(float(at_s), not right))
             while len(kept) > MOST_REQUESTS:
                 kept.pop(next(iter(kept)))
-            # A new one in its place: the loop may be counting the old one.
-            self._requests[joined.key] = kept
+            remembered[joined.key] = _Known(joined.digest, kept)
+        of_model = [key for key in remembered if key.model == found.model]
+        for key in of_model[:-MOST_VERSIONS]:
+            del remembered[key]
+        # New ones in their place: the loop may be counting the old ones.
+        self._known = remembered
 
-    def _tell(self, judged: VersionPerformance) -> None:
-        key = VersionKey(judged.model, judged.version)
-        if key in self._told:
+    def _tell(self, joined: Joined, judged: VersionPerformance) -> None:
+        name = (joined.key, joined.digest, joined.output)
+        if name in self._told:
             return
-        data = drop_data(judged)
+        data = {**drop_data(judged), "digest": joined.digest}
         with self._registry.database.noting() as connection:
-            is_new = announce_drop(connection, key, data, self._clock.utc_now())
-        self._told.add(key)
+            is_new = announce_drop(connection, joined.key, data, self._clock.utc_now())
+        self._told.add(name)
         if is_new:
             log.warning("label_drop", **data)
 

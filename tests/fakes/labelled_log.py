@@ -58,6 +58,7 @@ class LabelledLog:
         answers: Mapping[str, NDArray[np.generic]],
         *,
         key: VersionKey = FIRST,
+        digest: str = "d",
         policy: LabelPolicy = NOTHING_SAID,
         prediction_id: str = "",
         route: str = "chosen",
@@ -83,7 +84,7 @@ class LabelledLog:
             phases_ns=PhasesNs(0, 0, 0, 0),
             route=route,  # type: ignore[arg-type]  # a route's name
         )
-        frames = encode_source(self._source(key, policy))
+        frames = encode_source(self._source(key, digest, policy))
         frames += encode_prediction(head, [each.raw for each in kept])
         path = self.folder / f"{self.now_ns // 1_000_000:013d}-w-1-{self._count}.seg"
         path.write_bytes(b"".join(map(bytes, frames)))
@@ -104,7 +105,7 @@ class LabelledLog:
         self.now_ns += SECOND_NS
         self.store.add(model, None, [Cell(prediction_id, row, output, value, source, time_ns, 1.0)])
 
-    def _source(self, key: VersionKey, policy: LabelPolicy) -> Source:
+    def _source(self, key: VersionKey, digest: str, policy: LabelPolicy) -> Source:
         return Source(
             number=1,
             worker="w",
@@ -115,7 +116,7 @@ class LabelledLog:
                 file="/m/1/model.onnx",
                 format="onnx",
                 size_bytes=1,
-                digest="d",
+                digest=digest,
                 origin="repository",
                 policy=ServingPolicy(labelled=policy),
             ),

@@ -5,12 +5,14 @@ for numbers, if its error is above the reference's 90th percentile. The true sha
 the reference is below a bound (Chernoff; for a sample's own percentile the binomial tail is exact)
 but for a chance of alpha/2. Against that bound stands evidence that the share has risen at some
 moment since (`serving.monitor.sequential.share_risen`): if it has not, it reaches 2/alpha with a
-chance of alpha/2 at most, whenever it is looked at. Together: a version has a false alarm, ever,
-with a chance of alpha at most, as long as rows are independent given what came before.
+chance of alpha/2 at most, whenever it is looked at. Together: among the labels that a look reads a
+false alarm has a chance of alpha at most, as long as rows are independent given what came before.
+The evidence is reckoned anew at each look, from what is read then: where old rows are let go and
+new ones come for ever, there is no such bound for all of a version's life.
 
-Rows count in the order in which their labels were posted: so what was judged is never judged anew
-when late labels come. Weights say nothing here. A label that was corrected counts as it is now, but
-what was learnt of the reference stays.
+Rows count in the order in which their labels were posted, so late labels come last. Weights say
+nothing here. A label that was corrected counts as it is now, but what was learnt of the reference
+stays.
 """
 
 import math
@@ -26,7 +28,7 @@ from serving.monitor.labels.rows import BoolArray, Kind, Rows
 from serving.monitor.sequential import ChangeEvidence, Counted, share_bound, share_risen
 
 ALPHA: Final = 0.05
-"""Chance of a false alarm in a version's life."""
+"""Chance of a false alarm among the labels that are read."""
 REFERENCE_ROWS: Final = 300
 STEP_ROWS: Final = 25
 """So many labels are judged together."""
@@ -51,8 +53,8 @@ class DropReference:
     bad_count: int
     error_limit: float | None = None
     """Of numbers: errors above this are bad."""
-    posted_until_s: float
-    """When the last of those labels was posted, since 1970: later ones are judged."""
+    row_names: tuple[str, ...]
+    """As `names_of` writes them: all other rows are judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def reference_of(rows: Rows, reference_rows: int = REFERENCE_ROWS) -> DropRefere
         row_count=len(first),
         bad_count=int(_bad_rows(first, limit).sum()),
         error_limit=limit,
-        posted_until_s=float(first.posted_s[-1]),
+        row_names=tuple(names_of(first)),
     )
 
 
@@ -111,7 +113,7 @@ def drop_of(
     Args:
         rows: Of one version.
         reference: What its first labels said; None: the first of these rows are those.
-        alpha: Chance of a false alarm, ever.
+        alpha: Chance of a false alarm among them.
     """
     known = rows.labelled.in_order_of_labels()
     needed = REFERENCE_ROWS if reference is None else reference.row_count
@@ -128,8 +130,15 @@ def drop_of(
     if reference is None:
         later = known.taken(slice(needed, None))
     else:
-        later = known.taken(np.flatnonzero(known.posted_s > learnt.posted_until_s))
+        first = frozenset(learnt.row_names)
+        is_later = [name not in first for name in names_of(known)]
+        later = known.taken(np.flatnonzero(is_later))
     return _judged(later, learnt, alpha)
+
+
+def names_of(rows: Rows) -> list[str]:
+    """Name each row by its prediction and its place in that."""
+    return [f"{name}/{row}" for name, row in zip(rows.ids, rows.row, strict=True)]
 
 
 def _judged(later: Rows, reference: DropReference, alpha: float) -> DropReport:

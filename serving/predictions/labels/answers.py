@@ -32,10 +32,15 @@ class Answers:
     """Outputs that labels could be about: one table of (rows, columns) for each prediction."""
     unkept: int = 0
     """Predictions of which such an output was not kept."""
+    replaced_ids: set[str] = field(default_factory=set)
+    """What other files answered that had the version's number before."""
 
     def add(self, prediction: Prediction) -> None:
-        """Take the outputs of a prediction."""
+        """Take the outputs of a prediction, if the same files answered it."""
         head, served = prediction.head, prediction.source.served
+        if prediction.source.spec.digest != self.source.spec.digest:
+            self.replaced_ids.add(head.id)
+            return
         names = [name for name, role in roles_of(served).items() if role]
         found = {name: prediction.tensor(name, is_output=True) for name in names}
         if not found or any(array is None for array in found.values()):
@@ -66,13 +71,19 @@ def newest_answers(
     """
     found: dict[VersionKey, Answers] = {}
     told = (one for one in reader.newest(wanted) if one.head.route in ROUTES)
-    count = 0
-    for prediction in islice(told, most):
-        count += 1
-        source = prediction.source
-        answers = found.setdefault(source.spec.key, Answers(source))
-        answers.add(prediction)
+    count = add_answers(found, islice(told, most))
     return found, count >= most and next(told, None) is not None
+
+
+def add_answers(found: dict[VersionKey, Answers], predictions: Iterable[Prediction]) -> int:
+    """Take predictions that clients were given, the newest first; return how many those were."""
+    count = 0
+    for prediction in predictions:
+        if prediction.head.route in ROUTES:
+            source = prediction.source
+            found.setdefault(source.spec.key, Answers(source)).add(prediction)
+            count += 1
+    return count
 
 
 def class_names(spec: VersionSpec) -> Mapping[str, tuple[str, ...]]:

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import structlog
 
 from runtimes.errors import InvalidArgumentError
-from serving.monitor.labels.drop import DropReport, drop_of, reference_of
+from serving.monitor.labels.drop import DropReference, DropReport, drop_of, reference_of
 from serving.monitor.labels.performance import Cut, Figures, Window, figures_of, windows_of
 from serving.monitor.labels.rows import Kind
 from serving.predictions.labels.joining import Joined, ModelLabels, Wanted, join_labels
@@ -22,6 +22,8 @@ from serving.predictions.labels.store import FOLDER, LabelReader
 from serving.predictions.reading import PredictionReader
 
 MAX_CLASSES = 100
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,10 @@ class LabelBook:
 
     def __init__(self, *places: str) -> None:
         """Read these logs: folders or fsspec URLs."""
-        self._folders = [Path(place) / FOLDER for place in places if place and "://" not in place]
+        self._places = [f"{place}/{FOLDER}" for place in places if place]
+        """Of labels; what is learnt is kept at the last one, which every node can reach."""
+        self._learnt: dict[str, DropReference] = {}
+        self._is_untold = True
         self.predictions = PredictionReader(*places)
         self.labels = LabelReader(*places)
 
@@ -126,42 +131,59 @@ class LabelBook:
         return status_of(self.joined(wanted, now_s))
 
     def performance(self, wanted: Wanted, cut: Cut, now_s: float) -> Performance:
-        """Judge a model's versions.
+        """Judge a model's versions, also by older predictions if those have labels.
 
         Raises:
             InvalidArgumentError: A segment cannot be read.
         """
+        found = self.joined(replace(wanted, takes_late=True), now_s)
         # What was learnt of all sources' labels is no measure for those of one.
         references = self.references() if wanted.source is None else {}
-        return performance_of(self.joined(wanted, now_s), cut, references)
+        return performance_of(found, cut, references)
 
     def references(self) -> References:
-        """Return what was kept of versions' first labels; at a URL none is.
+        """Return what was kept of versions' first labels.
 
         Raises:
             InvalidArgumentError: What was kept is damaged.
         """
-        return {
-            name: one for folder in self._folders for name, one in read_references(folder).items()
-        }
+        return {name: one for place in self._places for name, one in read_references(place).items()}
 
     def learnt(self, found: ModelLabels) -> References:
         """Return what is known of versions' first labels, and keep what is new; one process does.
 
+        What cannot be kept now is remembered, and kept as soon as it can.
+
         Raises:
             InvalidArgumentError: What was kept is damaged.
-            OSError: It cannot be kept.
         """
-        known = self.references()
-        new = {
-            name: reference
-            for each in found.joined
-            if (name := reference_name(each.key, each.output)) not in known
-            and (reference := reference_of(each.rows)) is not None
-        }
-        if new and self._folders:
-            write_references(self._folders[0], {**known, **new})
-        return {**known, **new}
+        kept = self.references()
+        self._learnt = {name: one for name, one in self._learnt.items() if name not in kept}
+        for each in found.joined:
+            name = reference_name(each.key, each.digest, each.output)
+            if name in kept or name in self._learnt:
+                continue
+            reference = reference_of(each.rows)
+            if reference is not None:
+                self._learnt[name] = reference
+        known = {**kept, **self._learnt}
+        if self._learnt and self._places:
+            self._keep(known)
+        return known
+
+    def _keep(self, known: References) -> None:
+        try:
+            write_references(self._places[-1], known)
+        except Exception as error:  # noqa: BLE001  stores raise what they like; tried at each look
+            if self._is_untold:
+                log.warning(
+                    "label_references_not_kept",
+                    reason=str(error)[:200],
+                    hint="they are remembered until the controller ends, and tried again",
+                )
+            self._is_untold = False
+        else:
+            self._is_untold = True
 
 
 def status_of(found: ModelLabels) -> LabelStatus:
@@ -204,7 +226,7 @@ def performance_of(
             labelled_rows=int(np.count_nonzero(each.rows.is_labelled)),
             figures=figures_of(each.rows),
             windows=windows_of(each.rows, cut) if cut.rows or cut.seconds else (),
-            drop=drop_of(each.rows, known.get(reference_name(each.key, each.output))),
+            drop=drop_of(each.rows, known.get(reference_name(each.key, each.digest, each.output))),
             notes=each.notes,
         )
         for each in found.joined

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from serving.predictions.ids import made_ms
 from serving.predictions.labels.answers import (
     Answers,
     Table,
+    add_answers,
     class_names,
     joined_tables,
     newest_answers,
@@ -20,11 +22,13 @@ from serving.predictions.labels.answers import (
 from serving.predictions.labels.outcomes import Predicted, as_class, given_of, predicted_of
 from serving.predictions.labels.reviews import Reviews
 from serving.predictions.labels.store import LabelReader
-from serving.predictions.labels.table import CellKey, Held, LabelTable
+from serving.predictions.labels.table import CellKey, Held, LabelBatch, LabelTable
 from serving.predictions.labels.targets import Target, target_of
 from serving.predictions.reading import Filter, PredictionReader
 
 MAX_PREDICTIONS = 50_000
+MAX_LATE = 100_000
+"""Predictions whose labels were posted last, so many, are looked for among the older ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class Wanted:
     """Only this source's labels; None: of all, the newest."""
     most: int = MAX_PREDICTIONS
     """The newest so many predictions are looked at."""
+    takes_late: bool = False
+    """Also so many older ones, if they have labels: those whose labels were posted last."""
     grace_s: float = 7 * 86_400.0
 
 
@@ -47,7 +53,8 @@ class Unjoined:
     """Posted within the grace: the log may still bring it."""
     unknown: int = 0
     outside: int = 0
-    """Their prediction is older than what was read, or not of the time that was asked for."""
+    """Their prediction is older than what was read, not of the time that was asked for, or of files
+    that had the version's number before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,8 @@ class Joined:
     """What labels of one output say of one version."""
 
     key: VersionKey
+    digest: str
+    """Of its files; labels of other files that had its number before do not count."""
     output: str
     """Empty: labels without a name."""
     target: Target
@@ -92,8 +101,13 @@ def join_labels(
     model = wanted.predictions.model
     of_model = replace(wanted.predictions, version=None)
     answers, is_cut = newest_answers(predictions, of_model, wanted.most)
+    unjoined = _Unknown(answers, wanted, now_s, is_cut=is_cut)
+    if wanted.takes_late and is_cut:
+        late = _late_ids(labels.batches(model)) - _ids_of(answers)
+        add_answers(answers, islice(predictions.of_ids(late, of_model), wanted.most))
     ids = {one for each in answers.values() for one in each.ids}
-    table, unjoined = LabelTable(), _Unknown(answers, wanted, now_s, is_cut=is_cut)
+    unjoined.replaced = _ids_of(answers) - ids
+    table = LabelTable()
     for batch in labels.batches(model):
         table.add(batch, ids)
         unjoined.hear(
@@ -123,6 +137,22 @@ def join_labels(
     )
 
 
+def _late_ids(batches: Iterable[LabelBatch]) -> set[str]:
+    """Return the predictions whose labels were posted last."""
+    found: dict[str, None] = {}
+    for batch in batches:
+        for cell in batch.cells:
+            found.pop(cell.prediction_id, None)
+            found[cell.prediction_id] = None
+        while len(found) > MAX_LATE:
+            del found[next(iter(found))]
+    return set(found)
+
+
+def _ids_of(answers: Mapping[VersionKey, Answers]) -> set[str]:
+    return {one for each in answers.values() for one in (*each.ids, *each.replaced_ids)}
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     table: LabelTable
@@ -143,6 +173,7 @@ class _Unknown:
         self._until_ms = np.inf if until is None else until.timestamp() * 1e3
         self._grace_from_ns = (now_s - wanted.grace_s) * 1e9
         self._seen: set[int] = set()
+        self.replaced: set[str] = set()
         self.counts = Unjoined()
 
     @property
@@ -155,7 +186,8 @@ class _Unknown:
             if name in self._seen:
                 continue
             self._seen.add(name)
-            if not self._since_ms <= made_ms(prediction_id) < self._until_ms:
+            is_asked = self._since_ms <= made_ms(prediction_id) < self._until_ms
+            if not is_asked or prediction_id in self.replaced:
                 self.counts.outside += 1
             elif posted_ns >= self._grace_from_ns:
                 self.counts.waiting += 1
@@ -196,6 +228,7 @@ def _joined(key: VersionKey, answers: Answers, output: str, said: _Said) -> Join
     rows = _rows(answers, target, shown, held, problems)
     return Joined(
         key=key,
+        digest=spec.digest,
         output=target.value or target.scores,
         target=target,
         rows=rows,

@@ -20,7 +20,7 @@ class Predicted:
 
     classes: tuple[str, ...]
     predicted: FloatArray
-    """NaN where an output is not finite, or names no class."""
+    """NaN where the output or a score is not finite, or it names no class."""
     scores: FloatArray | None
     note: str = ""
     """How scores became probabilities; empty: they are."""
@@ -51,6 +51,8 @@ def predicted_of(
         return Predicted(classes=classes, predicted=highest, scores=scores, note=note)
     indices = {name: index for index, name in enumerate(classes)}
     found = np.asarray([class_index(v, indices) for v in values or ()], dtype=np.float64)
+    if highest is not None:
+        found[np.isnan(highest)] = np.nan  # or one such row would blank all figures of scores
     return Predicted(classes=classes, predicted=found, scores=scores, note=note)
 
 

@@ -1,5 +1,6 @@
 """What receivers outside are told of labels: that a version has become worse, once."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -16,15 +17,21 @@ DROP = "label.drop"
 def announce_drop(
     connection: sql.Connection, key: VersionKey, data: Mapping[str, object], at_utc: datetime
 ) -> bool:
-    """Tell of a version's drop, unless the outbox has told of it; return whether it was new.
+    """Tell of a drop, unless the outbox has told of it; return whether it was new.
 
-    The caller holds the revision.
+    Of each output of a version one is told, and one of each if the version's files are others: the
+    data's `output` and `digest` say which. The caller holds the revision.
     """
     subject = subject_of(key)
-    told = sql.select(OUTBOX.c.id).where(
+    told = sql.select(OUTBOX.c.data).where(
         OUTBOX.c.type == TYPE.format(kind=DROP), OUTBOX.c.subject == subject
     )
-    if connection.execute(told.limit(1)).first() is not None:
+    asked = _what_of(data)
+    if any(_what_of(json.loads(each)) == asked for each in connection.scalars(told)):
         return False
     announce(connection, Announcement(kind=DROP, subject=subject, data=data), at_utc)
     return True
+
+
+def _what_of(data: Mapping[str, object]) -> tuple[object, object]:
+    return data.get("output"), data.get("digest")

@@ -148,6 +148,24 @@ def test_outputs_mean_what_is_said_or_plain(
     assert figures.accuracy.value == pytest.approx(right / 3)
 
 
+def test_a_score_that_is_no_number_costs_its_row_only(
+    log_with: Callable[..., LabelledLog],
+) -> None:
+    """Also where the class is an output of its own."""
+    log = log_with(scores_spec(3), class_spec())
+    scores = THREE.copy()
+    scores[1, 2] = np.nan
+    named = log.log({"p": scores, "c": np.asarray([0, 1, 2])})
+    for row in range(3):
+        log.label(named, row, row=row)
+    figures = performance(log).versions[0].figures
+
+    assert figures.rows == 2
+    assert figures.log_loss is not None
+    assert figures.log_loss.value == pytest.approx(-np.log([0.8, 0.7]).mean())
+    assert sum(status(log).versions[0].problems.values()) >= 1
+
+
 def test_versions_are_judged_by_their_own_rows(log_with: Callable[..., LabelledLog]) -> None:
     """Copies for a candidate have no label of their own, and count nowhere."""
     log = log_with(number_spec())
