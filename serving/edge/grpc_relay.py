@@ -5,20 +5,25 @@ their size becomes. Here that is done in a thread, up to the limit of a request.
 """
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 
 from runtimes.errors import BasculeError
-from serving.edge.message_room import MessageRoom
-from serving.edge.sleepers import WOKEN_HEADER, Sleepers, sleeper
-from serving.edge.trace_context import trace_context
+from serving.edge.message_room import SIZE_HEADER, MessageRoom
+from serving.edge.sleepers import MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, Sleepers, sleeper
 from serving.errors import WIRE
 from serving.wire import coding
+from serving.wire.peer_table import HANDED_ON_HEADER
 
 WOKEN: Final = MappingProxyType({WOKEN_HEADER: "1"})
+OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, SIZE_HEADER, HANDED_ON_HEADER})
+OF_THE_HOP: Final = re.compile(r"grpc-.*|.*-bin|content-(length|type)|host|te|user-agent")
+"""Metadata of one connection or message only, or that gRPC writes itself."""
+LEGAL_KEY: Final = re.compile(r"[0-9a-z_.-]+")
 STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -86,13 +91,12 @@ class InferRelay:
         Args:
             message: As it is sent.
             context: Of the call that it came in by.
-            more: Metadata besides its trace context.
+            more: Metadata besides that of its caller.
 
         Raises:
             grpc.aio.AioRpcError: It failed, with the status that its caller shall see.
         """
-        traced = trace_context(context.invocation_metadata() or ())
-        metadata = (*traced.items(), *more.items())
+        metadata = (*passed_on(context.invocation_metadata() or ()), *more.items())
         reply: bytes = await self._call(
             message, timeout=context.time_remaining(), metadata=metadata or None
         )
@@ -108,3 +112,16 @@ class InferRelay:
         if packing is None:
             return request
         return await asyncio.to_thread(coding.inflate, request, packing, self._max_bytes)
+
+
+def passed_on(metadata: Iterable[tuple[str, str | bytes]]) -> Iterator[tuple[str, str]]:
+    """Give what a caller says that the edge and the worker shall see: its trace, its key, its name.
+
+    What is no printable ASCII is left out: gRPC would refuse to send the call.
+    """
+    for key, value in metadata:
+        if key in OURS or OF_THE_HOP.fullmatch(key) or not LEGAL_KEY.fullmatch(key):
+            continue
+        text = str(value)
+        if text.isascii() and text.isprintable():
+            yield key, text

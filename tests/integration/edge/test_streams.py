@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from protos.generated import open_inference_pb2 as pb
+from serving.edge.routes import LiveRoute
 from serving.edge.stream_relay import MAX_CALLS
 from tests.integration.edge.bench import Bench, fresh_edge, snapshot
 
@@ -156,3 +157,32 @@ def test_a_client_that_cancels_drops_its_calls() -> None:
         assert len(worker.seen) == 1
 
     on_an_edge(scenario, delay_s=60.0)
+
+
+def test_the_key_of_a_call_that_goes_through_the_front_desk_decides() -> None:
+    """Streams and compressed calls get the version that a plain call with their key gets."""
+
+    async def scenario() -> None:
+        async with fresh_edge(sticky_headers=("x-user",)) as bench, asyncio.timeout(LIMIT_S):
+            one, two = await bench.add_worker("one"), await bench.add_worker("two")
+            live = LiveRoute(1, candidate=2, candidate_share=5_000, sticky_by="x-user")
+            versions = {("m", 1): "p1", ("m", 2): "p2"}
+            await bench.edge.apply(snapshot(1, {"p1": [one], "p2": [two]}, versions, {"m": live}))
+            for user in map(str, range(20)):
+                plain = await bench.version_of("/v2/models/m/infer", x_user=user)
+                streamed = await converse(bench, [request()], [("x-user", user)])
+                packed = await compressed(bench, [("x-user", user)])
+                assert [streamed[0].infer_response.model_version, packed] == [plain] * 2
+
+    asyncio.run(scenario())
+
+
+async def compressed(bench: Bench, metadata: Sequence[tuple[str, str]]) -> str:
+    """Return the version that answers a compressed call."""
+    async with grpc.aio.insecure_channel(
+        str(bench.settings.grpc), compression=grpc.Compression.Gzip
+    ) as channel:
+        call = channel.unary_unary(METHOD.replace("Stream", ""))
+        message = request(call_id="0" * 1000)  # worth being compressed
+        reply = pb.ModelInferResponse.FromString(await call(message, metadata=tuple(metadata)))
+        return reply.model_version
