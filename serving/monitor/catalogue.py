@@ -230,6 +230,12 @@ DRIFT_ROWS: Final = of_version(
     "Rows that were watched for drift, by all workers",
     when=When.DRIFT,
 )
+DRIFT_FAILED: Final = of_version(
+    "bascule_drift_failed",
+    "gauge",
+    "1 if the version's rows should be watched for drift, and cannot be",
+    when=When.DRIFT,
+)
 DRIFT_UPDATE: Final = of_version(
     "bascule_drift_last_update_timestamp_seconds",
     "gauge",

@@ -52,6 +52,15 @@ def _of_silence(slo: Slo) -> Iterator[Alert]:
         "for drift",
         action="Look at the workers' logs, and at the controller's.",
     )
+    yield Alert(
+        name="BasculeDriftNotWatched",
+        expression=f"max by ({BY}) ({series(catalogue.DRIFT_FAILED)}) > 0",
+        after="5m",
+        severity="warning",
+        summary="The rows for {{ $labels.model }}:{{ $labels.version }} should be watched for "
+        "drift, and cannot be",
+        action="`bascule drift show MODEL` says why.",
+    )
     skipped = f"sum by ({BY}) ({grew(catalogue.MONITOR_SKIPPED, '15m')})"
     yield Alert(
         name="BasculeDriftRowsSkipped",

@@ -78,6 +78,7 @@ def _drift() -> Row:
     is_open = value(catalogue.DRIFT_OPEN, MODEL, by=f"{version}, severity")
     told = per_second(catalogue.DRIFT_ALARMS, MODEL, by=f"{version}, severity")
     age = f"time() - {value(catalogue.DRIFT_UPDATE, MODEL, by=version)}"
+    failed = value(catalogue.DRIFT_FAILED, MODEL, by=version)
     return Row(
         title="Drift",
         panels=(
@@ -88,6 +89,7 @@ def _drift() -> Row:
             line("Rows that were looked at", rows, legend, "rowsps"),
             line("Rows that were skipped", skipped, legend, "rowsps"),
             line("Since the newest row", age, legend, "s"),
+            line("Cannot be watched", failed, legend, about="1: `bascule drift` says why."),
         ),
     )
 

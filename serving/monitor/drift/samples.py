@@ -18,9 +18,11 @@ WORDS: Final = tuple(severity.word for severity in Severity)
 
 
 def drift_samples(found: Iterable[VersionDrift]) -> Iterator[Sample]:
-    """Give the samples of every version that is watched."""
+    """Give the samples of every version that is watched; of one that cannot be, only that."""
     for each in found:
-        if each.state is not WatchState.FAILED:
+        is_failed = each.state is WatchState.FAILED
+        yield Sample(catalogue.DRIFT_FAILED, is_failed, (each.model, str(each.version)))
+        if not is_failed:
             yield from _samples(each)
 
 

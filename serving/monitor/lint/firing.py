@@ -7,7 +7,9 @@ from typing import Final
 
 from serving.monitor.lint.promql import COMPARISONS, Token, closing, selectors_of
 
-SWITCHES: Final = frozenset({"up", "bascule_ready", "bascule_version_ready"})
+SWITCHES: Final = frozenset(
+    {"up", "bascule_ready", "bascule_version_ready", "bascule_drift_failed"}
+)
 RATIO_ENDS: Final = (
     "_ratio",
     "_rate",

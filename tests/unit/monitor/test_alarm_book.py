@@ -135,3 +135,15 @@ def test_metrics_have_the_same_64_columns_always() -> None:
     assert told["bascule_drift_alarms_total", "warning"] == 1
     assert told["bascule_drift_open_alarms", "warning"] == 1
     assert told["bascule_drift_open_alarms", "critical"] == 0
+
+
+def test_a_version_that_cannot_be_watched_is_a_metric() -> None:
+    """Of its rows nothing is known, and no rule would ring for what is not there."""
+    states = (WatchState.FAILED, WatchState.LEARNING)
+    found = [
+        {one.metric.name: one.value for one in drift_samples([drift])}
+        for drift in (VersionDrift(model="m", version=1, state=state) for state in states)
+    ]
+
+    assert found[0] == {"bascule_drift_failed": 1}
+    assert found[1]["bascule_drift_failed"] == 0

@@ -124,6 +124,7 @@ def test_what_was_not_measured_is_not_judged() -> None:
         ("absent(bascule_ready) > 5", Firing()),
         ("others_metric < 0", Firing()),
         ("max by (job) (bascule_ready) > 1", Firing(never=True)),
+        ("bascule_drift_failed > 1", Firing(never=True)),
         ("sum by (job) (bascule_ready) > 1", Firing()),
     ],
 )
