@@ -10,6 +10,7 @@ A process's ids of one millisecond are in order as long as there are at most 4,0
 import os
 import uuid
 from collections.abc import Callable
+from math import ceil, inf
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
@@ -20,6 +21,8 @@ _RANDOM_BYTES: Final = 8
 _COUNTS: Final = tuple(f"{count:03x}-" for count in range(1 << 12))
 _NS_PER_MS: Final = 1_000_000
 _UUID_VERSION: Final = 7
+AFTER_ALL: Final = "g"
+"""Above every hexadecimal digit."""
 
 
 class PredictionIds:
@@ -63,6 +66,20 @@ class PredictionIds:
         digits = self._random_bytes(_TAILS * _RANDOM_BYTES).hex()
         places = range(0, len(digits), 2 * _RANDOM_BYTES)
         return [f"8{digits[at : at + 3]}-{digits[at + 3 : at + 15]}" for at in places]
+
+
+def first_id(at_ms: float) -> str:
+    """Return a text that is below all ids that are made at or after a moment, and above others.
+
+    So ids, in lower case, are compared with moments without being taken apart.
+
+    Args:
+        at_ms: Milliseconds since 1970; infinity: all ids are before it.
+    """
+    if at_ms == inf:
+        return AFTER_ALL
+    text = f"{max(ceil(at_ms), 0):012x}"
+    return f"{text[:8]}-{text[8:]}-"
 
 
 def is_prediction_id(text: str) -> bool:

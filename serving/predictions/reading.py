@@ -4,7 +4,7 @@ Segments that are being written are read as far as they are whole. An id says wh
 only segments of that time are opened.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ import fsspec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotReadyError
 from serving.predictions.folder import created_ms
-from serving.predictions.ids import made_ms
+from serving.predictions.ids import first_id, made_ms
 from serving.predictions.record import Prediction, read_predictions
 from serving.settings import without_password
 
@@ -121,12 +121,17 @@ class PredictionReader:
                 yield from (record for record in reversed(found) if wanted.takes(record))
 
     def of_ids(self, ids: Collection[str], wanted: Filter) -> Iterator[Prediction]:
-        """Yield the wanted records with these ids; only segments of their time are opened."""
-        moments = sorted(map(made_ms, ids))
+        """Yield the wanted records with these ids; only segments of their time are opened.
+
+        Args:
+            ids: In lower case.
+            wanted: Which of them.
+        """
+        in_order = sorted(ids)
         for segment in reversed(self.segments()):
-            begin = bisect_left(moments, (segment.created_ms - SLACK_MS))
             end_ms = segment.changed_ms + SLACK_MS if segment.changed_ms else inf
-            if begin == bisect_right(moments, end_ms) or not _may_have(segment, wanted):
+            begin = bisect_left(in_order, first_id(segment.created_ms - SLACK_MS))
+            if begin == bisect_left(in_order, first_id(end_ms)) or not _may_have(segment, wanted):
                 continue
             found = list(read_predictions(content_of(segment), segment.name))
             yield from (one for one in reversed(found) if one.head.id in ids and wanted.takes(one))

@@ -10,7 +10,7 @@ import numpy as np
 from runtimes.errors import InvalidArgumentError
 from serving.ids import VersionKey
 from serving.monitor.labels.rows import IntArray, Kind, Rows
-from serving.predictions.ids import made_ms
+from serving.predictions.ids import AFTER_ALL, first_id
 from serving.predictions.labels.answers import (
     Answers,
     Table,
@@ -41,7 +41,8 @@ class Wanted:
     most: int = MAX_PREDICTIONS
     """The newest so many predictions are looked at."""
     takes_late: bool = False
-    """Also so many older ones, if they have labels: those whose labels were posted last."""
+    """Also so many older ones, if they have labels: those whose labels were posted last. Labels of
+    others that are older are not counted then."""
     grace_s: float = 7 * 86_400.0
 
 
@@ -169,8 +170,9 @@ class _Unknown:
         oldest = min((min(each.answered_s, default=np.inf) for each in answers.values()), default=0)
         since, until = wanted.predictions.since, wanted.predictions.until
         since_s = 0.0 if since is None else since.timestamp()
-        self._since_ms = max(oldest if is_cut else 0.0, since_s) * 1e3
-        self._until_ms = np.inf if until is None else until.timestamp() * 1e3
+        self._since_id = first_id(max(oldest if is_cut else 0.0, since_s) * 1e3)
+        self._until_id = AFTER_ALL if until is None else first_id(until.timestamp() * 1e3)
+        self._counts_outside = not wanted.takes_late
         self._grace_from_ns = (now_s - wanted.grace_s) * 1e9
         self._seen: set[int] = set()
         self.replaced: set[str] = set()
@@ -182,12 +184,15 @@ class _Unknown:
 
     def hear(self, cells: Iterable[tuple[str, int, int]]) -> None:
         for prediction_id, row, posted_ns in cells:
+            is_asked = self._since_id <= prediction_id < self._until_id
+            is_outside = not is_asked or prediction_id in self.replaced
+            if is_outside and not self._counts_outside:
+                continue
             name = hash((prediction_id, row))
             if name in self._seen:
                 continue
             self._seen.add(name)
-            is_asked = self._since_ms <= made_ms(prediction_id) < self._until_ms
-            if not is_asked or prediction_id in self.replaced:
+            if is_outside:
                 self.counts.outside += 1
             elif posted_ns >= self._grace_from_ns:
                 self.counts.waiting += 1

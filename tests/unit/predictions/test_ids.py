@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from runtimes.errors import InvalidArgumentError
-from serving.predictions.ids import PredictionIds, is_prediction_id, made_ms
+from serving.predictions.ids import PredictionIds, first_id, is_prediction_id, made_ms
 
 
 def test_ids_are_uuids_in_order_of_time() -> None:
@@ -26,3 +26,13 @@ def test_other_texts_are_none(text: str) -> None:
     assert not is_prediction_id(text)
     with pytest.raises(InvalidArgumentError, match="no prediction's id"):
         made_ms(text)
+
+
+def test_ids_compare_with_moments_as_texts() -> None:
+    """Those of a millisecond lie between its first one and the next one's."""
+    made = [PredictionIds(lambda at=at: at * 1_000_000).make() for at in (0, 9, 1_780_000_000_123)]
+
+    for named in made:
+        at_ms = made_ms(named)
+        assert first_id(at_ms) <= named < first_id(at_ms + 0.5) == first_id(at_ms + 1)
+        assert first_id(-1.0) <= named < first_id(float("inf"))

@@ -68,6 +68,22 @@ def test_a_label_without_a_prediction_is_unknown_after_its_grace(
     assert (found.unknown_rows, found.outside_rows, found.is_cut) == (1, 1, True)
 
 
+def test_late_labels_find_their_predictions(log_with: Callable[..., LabelledLog]) -> None:
+    """Older predictions without a label are left aside, and so are labels of what is gone."""
+    log = log_with(scores_spec(3))
+    gone = log.name()
+    late = log.log({"p": THREE})
+    for _ in range(4):
+        log.log({"p": THREE})
+    log.label(gone, 0)
+    log.label(late, 1)
+    wanted = Wanted(predictions=Filter(model="m"), most=2, takes_late=True)
+    found = LabelBook(str(log.folder)).status(wanted, log.now_s)
+
+    assert [(one.rows, one.labelled_rows) for one in found.versions] == [(9, 1)]
+    assert (found.posted_rows, found.outside_rows, found.waiting_rows) == (1, 0, 0)
+
+
 def test_one_version_or_one_time_leaves_others_aside(
     log_with: Callable[..., LabelledLog],
 ) -> None:
