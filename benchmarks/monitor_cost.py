@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.compare.processes import cpu_s, spent_s
 from benchmarks.instance import Instance
 from benchmarks.load_tools import http_load
 from benchmarks.loads import Request
@@ -132,9 +133,14 @@ def _round(number: int, instance: Instance, connections: int, seconds: float) ->
             path, script = _asking(model, system, Path(scratch))
             # A call of the real one takes milliseconds: more would only wait for each other.
             count = connections if model == "tiny" else min(connections, FEW_CONNECTIONS)
+            before = cpu_s(instance.processes())
             found = http_load(instance.http, path, script, count, seconds)
             yield Sample(
-                system=system, load=f"{model}, {count} connections", round=number, measured=found
+                system=system,
+                load=f"{model}, {count} connections",
+                round=number,
+                measured=found,
+                cpu_s=spent_s(before, cpu_s(instance.processes())),
             )
 
 

@@ -7,7 +7,7 @@ ratio is the median of each round's ratio, never the ratio of two medians.
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -49,6 +49,10 @@ class Row:
     ratios: tuple[tuple[str, float], ...]
     """Other system → how many times its requests/s this system gave, median over rounds."""
     failures: tuple[str, ...]
+    cpu_us: float = 0.0
+    """On CPUs for a request, of all processes, the client's too; 0: not measured."""
+    cpu_ratios: tuple[tuple[str, float], ...] = ()
+    """Other system → how many times its CPU time this one took, median over rounds."""
 
 
 def rows(samples: Sequence[Sample]) -> list[Row]:
@@ -66,6 +70,7 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
     rates = [sample.measured.requests_per_s for sample in own]
     others = dict.fromkeys(s.system for s in of_load if s.system != system)
     ratios = [(other, _ratio(own, [s for s in of_load if s.system == other])) for other in others]
+    spent = {name: _cpu_us(s for s in of_load if s.system == name) for name in (system, *others)}
     return Row(
         system=system,
         load=own[0].load,
@@ -76,7 +81,24 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
         p99_s=median(sample.measured.p99_s for sample in own),
         ratios=tuple(ratios),
         failures=tuple(s.measured.failures for s in own if s.measured.failures),
+        cpu_us=median(spent[system].values()) if spent[system] else 0.0,
+        cpu_ratios=tuple(
+            (other, median(us / spent[other][at] for at, us in spent[system].items()))
+            for other in others
+            if spent[system] and spent[system].keys() <= spent[other].keys()
+        ),
     )
+
+
+def _cpu_us(samples: Iterable[Sample]) -> dict[int, float]:
+    """Return microseconds on CPUs for a request, by round."""
+    return {
+        one.round: (sum(one.cpu_s.values()) + one.measured.client_cpu_s)
+        / one.measured.sent_count
+        * 1e6
+        for one in samples
+        if one.cpu_s and one.measured.sent_count
+    }
 
 
 def _ratio(own: Sequence[Sample], other: Sequence[Sample]) -> float:
@@ -96,18 +118,20 @@ def markdown(title: str, table: Sequence[Row], baseline: str) -> str:
 
 def markdown_rows(table: Sequence[Row], baseline: str) -> list[str]:
     """Return the table with ratios to `baseline`, and every failure."""
-    lines = [
-        f"| load | system | requests/s | (range) | p50 ms | p99 ms | times `{baseline}` |",
-        "|---|---|---:|---|---:|---:|---:|",
-    ]
-    lines += [_markdown_row(row, baseline) for row in table]
+    head = f"| load | system | requests/s | (range) | p50 ms | p99 ms | times `{baseline}` |"
+    rule = "|---|---|---:|---|---:|---:|---:|"
+    with_cpu = any(row.cpu_us for row in table)
+    if with_cpu:
+        head += f" µs on CPUs a request | times `{baseline}` |"
+        rule += "---:|---:|"
+    lines = [head, rule, *(_markdown_row(row, baseline, with_cpu=with_cpu) for row in table)]
     if broken := [row for row in table if row.failures]:
         lines += ["", "## FAILED REQUESTS: the figures of these rows mean nothing", ""]
         lines += [f"* {row.load}, {row.system}: {' / '.join(row.failures)}" for row in broken]
     return lines
 
 
-def _markdown_row(row: Row, baseline: str) -> str:
+def _markdown_row(row: Row, baseline: str, *, with_cpu: bool) -> str:
     ratio = dict(row.ratios).get(baseline)
     cells = [
         row.load,
@@ -118,6 +142,10 @@ def _markdown_row(row: Row, baseline: str) -> str:
         f"{row.p99_s * 1e3:.3f}",
         "" if ratio is None else f"{ratio:.2f}",
     ]
+    if with_cpu:
+        cpu_ratio = dict(row.cpu_ratios).get(baseline)
+        cells.append(f"{row.cpu_us:.1f}")
+        cells.append("" if cpu_ratio is None else f"{cpu_ratio:.3f}")
     return f"| {' | '.join(cells)} |"
 
 
@@ -144,7 +172,10 @@ def write(folder: Path, name: str, page: str, facts: object) -> None:
 
 def as_facts(table: Sequence[Row]) -> list[dict[str, object]]:
     """Return the rows for JSON."""
-    return [{**asdict(row), "ratios": dict(row.ratios)} for row in table]
+    return [
+        {**asdict(row), "ratios": dict(row.ratios), "cpu_ratios": dict(row.cpu_ratios)}
+        for row in table
+    ]
 
 
 def _cpu_name() -> str:
