@@ -25,6 +25,7 @@ COLOURS: Final = {
     "UNLOADING": "yellow",
     "starting": "yellow",
     "restarting": "yellow",
+    "silent": "yellow",
     "draining": "yellow",
     "UNAVAILABLE": "red",
     "failed": "red",

@@ -201,7 +201,7 @@ class PoolBoard:
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Return the workers of every known pool, without those that are gone.
 
-        One whose replica fell silent is as one that restarts: in the routes, and of no known load.
+        One whose replica fell silent is `silent`: in the routes, and of no known load.
         """
         if self._questions:
             self._hand_questions()
@@ -275,7 +275,7 @@ def _silent(workers: Mapping[str, tuple[WorkerState, float]], now_s: float) -> S
 
 
 def _unheard(state: WorkerState) -> WorkerState:
-    return replace(state, state="restarting", loads=())
+    return replace(state, state="silent", loads=())
 
 
 def _key(report: DriftReport) -> VersionKey:

@@ -77,7 +77,7 @@ class WorkerStatus:
     node: str
     pid: int
     state: str
-    """`starting`, `ready`, `restarting`, `draining` or `failed`."""
+    """`starting`, `ready`, `restarting`, `silent`, `draining` or `failed`."""
     restart_count: int = 0
     last_exit: str = ""
     """How the process before this one ended: `killed by signal 9`, `exit status 1`, …"""

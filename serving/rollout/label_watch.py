@@ -162,7 +162,6 @@ class LabelWatch:
     def _remember(self, found: ModelLabels) -> None:
         """Judge each request once, by the first of its rows that got a label."""
         remembered = dict(self._known)
-        # The newest version last: the oldest are forgotten first.
         for joined in found.joined:
             if joined.rows.kind is not Kind.CLASSES:
                 continue
@@ -175,6 +174,7 @@ class LabelWatch:
                 kept.pop(next(iter(kept)))
             remembered[joined.key] = _Known(joined.digest, kept)
         of_model = [key for key in remembered if key.model == found.model]
+        of_model.sort(key=lambda key: _newest_s(remembered[key].requests))
         for key in of_model[:-MOST_VERSIONS]:
             del remembered[key]
         # New ones in their place: the loop may be counting the old ones.
@@ -190,6 +190,10 @@ class LabelWatch:
         self._told.add(name)
         if is_new:
             log.warning("label_drop", **data)
+
+
+def _newest_s(requests: Mapping[str, _Judged]) -> float:
+    return max((one.answered_s for one in requests.values()), default=0.0)
 
 
 def drop_data(judged: VersionPerformance) -> dict[str, object]:

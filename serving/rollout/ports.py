@@ -65,7 +65,7 @@ class WorkerState:
     pool: str
     pid: int
     state: str
-    """`starting`, `ready`, `restarting`, `draining` or `failed`."""
+    """`starting`, `ready`, `restarting`, `silent` (it may serve), `draining` or `failed`."""
     versions: Mapping[VersionKey, HostedVersion] = field(
         default_factory=lambda: MappingProxyType({})
     )

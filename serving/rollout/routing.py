@@ -61,6 +61,15 @@ class PoolView:
             if worker.state not in {"starting", "draining"} and not _is_useless(worker)
         )
 
+    def may_serve(self, key: VersionKey) -> bool:
+        """Whether a worker that nothing was heard of lately served a version when it was."""
+        return any(
+            worker.state == "silent"
+            and key in worker.versions
+            and worker.versions[key].state is VersionState.READY
+            for worker in self.workers
+        )
+
     @property
     def has_failed(self) -> bool:
         """Whether none of the workers stays up."""
@@ -147,7 +156,9 @@ def _is_asleep(key: VersionKey, spec: VersionSpec, pool: Pool, view: PoolView | 
     scaling = spec.policy.scaling
     if scaling is None or scaling.min_replicas > 0 or not pool.shape.scaled:
         return False
-    return pool.worker_count == 0 or view is None or key not in view.ready
+    if pool.worker_count == 0 or view is None:
+        return True
+    return key not in view.ready and not view.may_serve(key)
 
 
 def _absence(memory: Memory, key: VersionKey, digest: str) -> str:

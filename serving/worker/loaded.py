@@ -227,7 +227,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         queue_bytes=shop.queue_bytes,
         executor=shop.executor,
         statistics=running.statistics,
-        costs=RunCosts(),
+        costs=RunCosts(mixes_lengths=parts.padding is not None),
         loop=shop.loop,
         now_ns=shop.now_ns,
         levels=None if queue.priorities is None else LevelQueue(queue.priorities),

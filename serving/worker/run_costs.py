@@ -25,8 +25,14 @@ UNKNOWN: Final = (float(INLINE_NS), float(INLINE_NS), 0.0, 1.0, True)
 class RunCosts:
     """What runs cost. Belongs to the loop; threads may ask."""
 
-    def __init__(self) -> None:
-        """Know nothing: unknown kinds count as long, and nothing is expected of them."""
+    def __init__(self, *, mixes_lengths: bool = False) -> None:
+        """Know nothing: unknown kinds count as long, and nothing is expected of them.
+
+        Args:
+            mixes_lengths: Runs of one kind and as many rows may be of any length: no one's cost
+                tells of another's, so all kinds stay unknown.
+        """
+        self._mixes_lengths = mixes_lengths
         self._costs: dict[Any, list[float]] = {}
         """Undisturbed, on average, expected; the rows of that; and whether it was measured once."""
 
@@ -48,6 +54,8 @@ class RunCosts:
 
     def learn(self, stack_key: Any, rows: int, cost_ns: float) -> None:  # noqa: ANN401  any hashable
         """Take in one measurement; outliers count as three times what was known at most."""
+        if self._mixes_lengths:
+            return
         costs = self._costs
         key = (stack_key, rows.bit_length())
         known = costs.get(key)

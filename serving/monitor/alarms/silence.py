@@ -42,6 +42,10 @@ class Silence:
         self._rows = 0
         self._calls = 0
 
+    def rest(self, now_s: float) -> None:
+        """There is nothing to hear now: what comes later counts from then."""
+        self._heard_s, self._calls = now_s, 0
+
     def note(self, calls: int, heard: Heard, now_s: float) -> Iterator[Sign]:
         """Take in how many calls came since the last time, and what is heard of their rows."""
         if heard.rows != self._rows:

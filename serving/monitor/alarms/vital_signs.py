@@ -62,5 +62,7 @@ class VersionSigns:
             yield from contract_signs(first)
         if self._contract is not None:
             yield from age_signs(self._contract, now_s)
-        if heard is not None:
+        if heard is None:
+            self._silence.rest(now_s)
+        else:
             yield from self._silence.note(delta.answered_count, heard, now_s)

@@ -53,7 +53,7 @@ class DropReference:
     bad_count: int
     error_limit: float | None = None
     """Of numbers: errors above this are bad."""
-    row_names: tuple[str, ...]
+    row_names: tuple[str, ...] = ()
     """As `names_of` writes them: all other rows are judged."""
 
 

@@ -236,3 +236,26 @@ def test_a_damaged_reference_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "labels" / "references.json").write_text("{")
     with pytest.raises(InvalidArgumentError, match=r"references\.json: the references of labels"):
         LabelBook(str(tmp_path)).references()
+
+
+def test_versions_are_forgotten_by_the_age_of_their_answers(tmp_path: Path) -> None:
+    """The live version may have the lowest number of all."""
+    log = LabelledLog(tmp_path / "log", [scores_spec(2)])
+    for number in range(2, label_watch.MOST_VERSIONS + 2):
+        answered(log, VersionKey("m", number), 1, wrong=True)
+    answered(log, FIRST, 3, wrong=True)
+    with Registry(tmp_path / "home") as registry:
+        watch = watch_of(log, registry)
+        watch.look()
+        found = watch.counts(VersionKey("m", label_watch.MOST_VERSIONS + 1), 1, 0.0)
+
+    assert found is not None
+    assert (found.candidate, found.live) == (Counted(1, 1), Counted(3, 3))
+
+
+def test_a_reference_of_another_form_judges_on(tmp_path: Path) -> None:
+    """It names no rows: what it has learnt is another version's."""
+    (tmp_path / "labels").mkdir()
+    kept = '{"m:1:": {"row_count": 300, "bad_count": 7, "posted_until_s": 1.0}}'
+    (tmp_path / "labels" / "references.json").write_text(kept)
+    assert LabelBook(str(tmp_path)).references().keys() == {"m:1:"}

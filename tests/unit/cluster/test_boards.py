@@ -229,7 +229,7 @@ def test_a_worker_is_forgotten_sooner_where_another_one_serves() -> None:
     asyncio.run(board.exchange("s1", worker("s1-a"), -1, 0.0))
     look_for(clock, SILENCE_S + 1, board.observe)
     (unheard,) = board.observe()["s1"]
-    assert (unheard.state, unheard.address.worker) == ("restarting", "s1-a")
+    assert (unheard.state, unheard.address.worker) == ("silent", "s1-a")
 
     asyncio.run(board.exchange("s1", worker("s1-b"), -1, 0.0))
 

@@ -122,6 +122,14 @@ def test_a_monitor_without_traffic_is_not_silent() -> None:
     assert list(silence.note(0, Heard(), 1e6)) == []
 
 
+def test_calls_before_there_was_anything_to_hear_do_not_count() -> None:
+    """A version that has just learnt its reference is not silent since its start."""
+    silence = Silence(0.0, 1000.0)
+    assert list(silence.note(10 * MIN_CALLS, Heard(), 1.0)) == []
+    silence.rest(1e6)
+    assert list(silence.note(1, Heard(), 1e6 + MIN_S)) == []
+
+
 def test_a_row_that_is_heard_ends_the_silence() -> None:
     """Any news of the monitor begins the wait anew."""
     silence = Silence(0.0, 1000.0)

@@ -11,6 +11,7 @@ from serving.rollout.desired import Split
 from serving.rollout.memory import Observed
 from serving.rollout.reconcile import reconcile
 from serving.rollout.records import ASLEEP, STARTING
+from serving.rollout.routing import next_routes, views_of
 from tests.fakes.cluster import version_spec
 from tests.unit.rollout.test_reconcile import LIMITS, World, wanted
 
@@ -165,6 +166,18 @@ def test_a_worker_that_cannot_load_is_the_reason() -> None:
     record = world.snapshot.versions[KEY]
     assert (record.state, record.reason) == (VersionState.UNAVAILABLE, "bad file")
     assert not world.snapshot.routes.versions[KEY].asleep
+
+
+def test_calls_go_on_to_a_worker_whose_replica_is_silent() -> None:
+    """It may serve as before: calls do not wait for another one to start."""
+    world = scaled()
+    silent = {
+        pool: [replace(worker, state="silent") for worker in workers]
+        for pool, workers in world.cluster.observe().items()
+    }
+    routes = next_routes(world.memory, world.desired, views_of(silent))
+    assert not routes.versions[KEY].asleep
+    assert len(routes.pools["d1"]) == 1
 
 
 def test_a_new_form_wakes_it() -> None:

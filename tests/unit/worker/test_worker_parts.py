@@ -180,6 +180,16 @@ def test_one_outlier_does_not_make_a_short_run_long() -> None:
     assert costs.is_short("kind", 1)
 
 
+def test_runs_of_mixed_lengths_tell_nothing_of_each_other() -> None:
+    """However many were short, the next may be long: it never runs on the loop."""
+    costs = RunCosts(mixes_lengths=True)
+    for _ in range(100):
+        costs.learn("kind", 1, 1000)
+    assert not costs.is_short("kind", 1)
+    assert costs.expected_ns("kind", 1) == RunCosts().expected_ns("kind", 1)
+    assert costs.least_ns("kind", 1) == RunCosts().least_ns("kind", 1)
+
+
 def test_runs_that_are_often_disturbed_stay_short() -> None:
     """On busy CPUs every third run is pre-empted: what it costs is what it costs undisturbed."""
     costs = RunCosts()
