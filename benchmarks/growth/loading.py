@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.compare.processes import cpu_s, spent_s
 from benchmarks.growth.point import Point
 from benchmarks.instance import Instance
 from benchmarks.load_tools import WRK_TIMEOUT_S, Measured, http_load
@@ -59,7 +60,7 @@ class Load:
 
 def loaded(instance: Instance, load: Load, *, series: str, size: int) -> Point:
     """Load an instance, and return what was found."""
-    before_s = _cpu_s(instance)
+    before = cpu_s(instance.processes())
     found = http_load(
         instance.http,
         load.path,
@@ -68,12 +69,12 @@ def loaded(instance: Instance, load: Load, *, series: str, size: int) -> Point:
         load.seconds,
         timeout_s=load.timeout_s,
     )
-    spent_s = _cpu_s(instance) - before_s
-    point = point_of(found, spent_s, series=series, size=size)
+    spent = spent_s(before, cpu_s(instance.processes()))
+    point = point_of(found, sum(spent.values()), series=series, size=size)
     return replace(point, memory_bytes=instance.memory_bytes())
 
 
-def point_of(found: Measured, spent_s: float, *, series: str, size: int) -> Point:
+def point_of(found: Measured, own_cpu_s: float, *, series: str, size: int) -> Point:
     """Share what an instance spent on CPUs among all requests that were sent."""
     return Point(
         series=series,
@@ -81,11 +82,6 @@ def point_of(found: Measured, spent_s: float, *, series: str, size: int) -> Poin
         per_s=found.requests_per_s,
         p50_s=found.p50_s,
         p99_s=found.p99_s,
-        cpu_s=spent_s / found.sent_count if found.sent_count else 0.0,
+        cpu_s=own_cpu_s / found.sent_count if found.sent_count else 0.0,
         failures=(found.failures,) if found.failures else (),
     )
-
-
-def _cpu_s(instance: Instance) -> float:
-    times = [process.cpu_times() for process in instance.processes()]
-    return sum(one.user + one.system for one in times)

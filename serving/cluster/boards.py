@@ -267,10 +267,10 @@ class PoolBoard:
 
 
 def _silent(workers: Mapping[str, tuple[WorkerState, float]], now_s: float) -> Sequence[str]:
-    serving = [
-        at_s >= now_s - SILENCE_S for state, at_s in workers.values() if state.state == "ready"
-    ]
-    limit_s = SILENCE_S if any(serving) else LOST_S
+    serves = any(
+        state.state == "ready" and at_s >= now_s - SILENCE_S for state, at_s in workers.values()
+    )
+    limit_s = SILENCE_S if serves else LOST_S
     return [worker for worker, (_, at_s) in workers.items() if at_s < now_s - limit_s]
 
 

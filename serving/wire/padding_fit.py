@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import ModelLoadError
+from serving.registry.bundles.compatibility import Interface
 from serving.registry.policies.padding_policy import (
     AXES,
     BUCKETS,
@@ -23,23 +23,7 @@ from serving.wire.tensors import shape_text
 BOOLS = {"0": 0, "1": 1, "false": 0, "true": 1}
 
 
-class Described(Protocol):
-    """What calls to a model look like: full shapes, the batch in front."""
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """In the model's order."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """In the model's order."""
-
-    @property
-    def max_batch_rows(self) -> int:
-        """0: no batch dimension."""
-
-
-def fit_padding(policy: PaddingPolicy | None, model: Described) -> Padding | None:
+def fit_padding(policy: PaddingPolicy | None, model: Interface) -> Padding | None:
     """Bind a policy to a model's tensors; None: nothing is padded.
 
     Args:
