@@ -1,5 +1,6 @@
 """Sends a call that waited for a worker into the edge again, as it came: HTTP."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ OF_THE_HOP: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "expect"}
 )
 """Headers that say something of one connection only."""
-OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER})
+OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER})
 
 
 class CallRelay:
@@ -28,8 +29,12 @@ class CallRelay:
         """Take the edge's own socket for HTTP; nothing is connected yet."""
         self._edge = edge
 
-    async def ask(self, request: Request) -> Response:
+    async def ask(self, request: Request, more: Mapping[str, str]) -> Response:
         """Pass a call on while its body is read, and return the reply.
+
+        Args:
+            request: As it came.
+            more: Headers besides its own.
 
         Raises:
             NotReadyError: The edge does not answer.
@@ -49,7 +54,7 @@ class CallRelay:
                 session.post(
                     url,
                     data=request.stream(),
-                    headers=[*headers, (WOKEN_HEADER, "1")],
+                    headers=[*headers, *more.items()],
                     timeout=limit,
                 ) as reply,
             ):

@@ -27,7 +27,7 @@ from serving.edge.json_body import MAX_BODY_BYTES, BodyRoom, json_object
 from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
-from serving.edge.sleepers import sleeper
+from serving.edge.sleepers import sleeper_of
 from serving.edge.trace_context import trace_context
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
@@ -241,11 +241,11 @@ def _asleep_infer(desk: Desk, relay: CallRelay) -> list[tuple[str, str, Endpoint
     """Answer the infer calls that have to wait for a worker; all others never come here."""
 
     async def infer(request: Request) -> Response:
-        key = sleeper(request.headers.items())
-        if key is None:
+        sleeper = sleeper_of(request.headers.items())
+        if sleeper is None:
             raise NotFoundError(refusals.NOT_FOUND)
-        await desk.sleepers.until_awake(key)
-        return await relay.ask(request)
+        await desk.sleepers.until_awake(sleeper)
+        return await relay.ask(request, sleeper.woken)
 
     model = "/v2/models/{model}"
     return [("POST", f"{each}/infer", infer) for each in (model, model + "/versions/{version}")]

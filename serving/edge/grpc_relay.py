@@ -14,12 +14,11 @@ import grpc
 
 from runtimes.errors import BasculeError
 from serving.edge.message_room import SIZE_HEADER, MessageRoom
-from serving.edge.sleepers import MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, Sleepers, sleeper
+from serving.edge.sleepers import MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, Sleepers, sleeper_of
 from serving.errors import WIRE
 from serving.wire import coding
 from serving.wire.peer_table import HANDED_ON_HEADER
 
-WOKEN: Final = MappingProxyType({WOKEN_HEADER: "1"})
 OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, SIZE_HEADER, HANDED_ON_HEADER})
 OF_THE_HOP: Final = re.compile(r"grpc-.*|.*-bin|content-(length|type)|host|te|user-agent")
 """Metadata of one connection or message only, or that gRPC writes itself."""
@@ -55,13 +54,13 @@ class InferRelay:
     async def infer(self, request: bytes, context: Any) -> bytes:  # noqa: ANN401  as above
         """Answer a unary call."""
         try:
-            key = sleeper(context.invocation_metadata() or ())
-            if key is None:
+            sleeper = sleeper_of(context.invocation_metadata() or ())
+            if sleeper is None:
                 message = await self.inflated(request)
                 reply = await self._counted(message, context)
             else:  # HAProxy has read it, so it is not packed, and its size was counted as it came
-                await self._sleepers.until_awake(key)
-                reply = await self.call(request, context, WOKEN)
+                await self._sleepers.until_awake(sleeper)
+                reply = await self.call(request, context, sleeper.woken)
         except BasculeError as error:
             await context.abort(STATUS[WIRE[error.code].grpc], error.message)
             raise

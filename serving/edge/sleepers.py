@@ -4,12 +4,16 @@ HAProxy cannot let calls wait at a backend without servers, so it sends them her
 version that it has looked up. Here the controller is asked for a worker, the call waits until the
 routes say that the version is awake, and then it goes into the edge again as it came. What waits
 over HTTP is not read yet; a gRPC message is, and has its place in the room of all messages.
+
+HAProxy obeys new routes a moment before they are known here, and a worker may end while a call is
+on its way back to it: such a call comes here again, and waits again.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -28,13 +32,31 @@ MODEL_HEADER: Final = "bascule-model"
 """Set by HAProxy on a call that has to wait: the model's name, percent-encoded."""
 VERSION_HEADER: Final = "bascule-version"
 WOKEN_HEADER: Final = "bascule-woken"
-"""Set here on a call that has waited: it does not wait twice."""
+"""Set here on a call that has waited: a mark for each time."""
+MAX_WAITS: Final = 5
+"""Times that one call waits: workers that end so often while a call is under way are broken."""
 MAX_CALLS: Final = 512
 """Calls that wait at a time, for whatever version; half of them for one."""
 LIMIT_S: Final = 240.0
 """Longest wait: shorter than the silence that the edge allows a client."""
 AGAIN_S: Final = 2.0
 """The controller is asked again after so long: it may be another one."""
+BEHIND_S: Final = 1.0
+"""So long at most HAProxy is ahead of what is known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeper:
+    """A call that has to wait for a worker."""
+
+    key: VersionKey
+    wait_count: int
+    """Times that it has waited before."""
+
+    @property
+    def woken(self) -> dict[str, str]:
+        """Headers that it goes on with."""
+        return {WOKEN_HEADER: "1" * (self.wait_count + 1)}
 
 
 class Waker(Protocol):
@@ -69,15 +91,21 @@ class Sleepers:
         async with self._news:
             self._news.notify_all()
 
-    async def until_awake(self, key: VersionKey, limit_s: float = LIMIT_S) -> None:
+    async def until_awake(self, sleeper: Sleeper, limit_s: float = LIMIT_S) -> None:
         """Return when calls for a version reach a worker, or find out by themselves that none can.
+
+        Args:
+            sleeper: Who waits.
+            limit_s: How long at most.
 
         Raises:
             QueueFullError: Too many calls wait.
             NotReadyError: The version cannot be started, or it takes too long.
         """
-        end_s = asyncio.get_running_loop().time() + limit_s
+        key, end_s = sleeper.key, asyncio.get_running_loop().time() + limit_s
         with self._place(key):
+            if sleeper.wait_count and not self._is_asleep(key):
+                await self._until(lambda: self._is_asleep(key), min(BEHIND_S, limit_s))
             while self._is_asleep(key):
                 if asyncio.get_running_loop().time() >= end_s:
                     raise NotReadyError(
@@ -85,7 +113,7 @@ class Sleepers:
                         f"within {limit_s:g} s; the call was not executed"
                     )
                 await self._ask(key)
-                await self._until_news(key, min(AGAIN_S, limit_s))
+                await self._until(lambda: not self._is_asleep(key), min(AGAIN_S, limit_s))
 
     @contextmanager
     def _place(self, key: VersionKey) -> Iterator[None]:
@@ -123,26 +151,30 @@ class Sleepers:
         except BasculeError as error:  # it is asked again: the controller may be restarting
             log.info("version_not_woken", version=str(key), reason=error.message)
 
-    async def _until_news(self, key: VersionKey, limit_s: float) -> None:
-        """Return when a version is awake, or it is time to ask again."""
+    async def _until(self, holds: Callable[[], bool], limit_s: float) -> None:
+        """Return when the news make something hold, or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s), self._news:
-                await self._news.wait_for(lambda: not self._is_asleep(key))
+                await self._news.wait_for(holds)
 
 
-def sleeper(headers: Iterable[tuple[str, str | bytes]]) -> VersionKey | None:
+def sleeper_of(headers: Iterable[tuple[str, str | bytes]]) -> Sleeper | None:
     """Return what a call waits for, by its headers or metadata; None: it need not.
 
     Raises:
-        NotReadyError: It has waited already, and the version is asleep again.
+        NotReadyError: It has waited too often.
     """
     found = {name: str(value) for name, value in headers if name.startswith("bascule-")}
     if MODEL_HEADER not in found or not found.get(VERSION_HEADER, "").isdecimal():
         return None
     key = VersionKey(unquote(found[MODEL_HEADER]), int(found[VERSION_HEADER]))
-    if WOKEN_HEADER in found:
-        raise NotReadyError(f"{_not_ready(key)}: its worker has just ended; retry")
-    return key
+    wait_count = len(found.get(WOKEN_HEADER, ""))
+    if wait_count >= MAX_WAITS:
+        raise NotReadyError(
+            f"{_not_ready(key)}: its worker has ended {wait_count} times while this call was on "
+            "its way to it; the call was not executed: retry"
+        )
+    return Sleeper(key, wait_count)
 
 
 def _not_ready(key: VersionKey) -> str:

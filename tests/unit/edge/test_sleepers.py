@@ -8,7 +8,7 @@ import pytest
 from runtimes.errors import BasculeError
 from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import RouteTable, VersionRoute
-from serving.edge.sleepers import Sleepers, sleeper
+from serving.edge.sleepers import Sleeper, Sleepers, sleeper_of
 from serving.errors import NotReadyError, QueueFullError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
@@ -56,7 +56,7 @@ async def test_calls_wait_until_the_version_is_awake() -> None:
     for _ in range(2):
         bed.snapshot = told(asleep=True)
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            calls = [group.create_task(bed.sleepers.until_awake(KEY)) for _ in range(3)]
+            calls = [group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 0))) for _ in range(3)]
             await bed.asked.wait()
             assert not any(call.done() for call in calls)
             await bed.publish(told(asleep=False))
@@ -68,11 +68,11 @@ async def test_one_call_too_many_is_refused() -> None:
     bed = Bed()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         for _ in range(3):
-            group.create_task(bed.sleepers.until_awake(KEY))
+            group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 0)))
         await bed.asked.wait()
         with pytest.raises(QueueFullError, match="3 calls wait"):
-            await bed.sleepers.until_awake(KEY)
-        await bed.sleepers.until_awake(VersionKey("another", 1))
+            await bed.sleepers.until_awake(Sleeper(KEY, 0))
+        await bed.sleepers.until_awake(Sleeper(VersionKey("another", 1), 0))
         await bed.publish(told(asleep=False))
 
 
@@ -84,10 +84,10 @@ async def test_places_are_for_all_versions_together() -> None:
         routes=RouteTable(versions={key: VersionRoute("d1", asleep=True) for key in keys})
     )
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        waiting = [group.create_task(bed.sleepers.until_awake(key)) for key in keys[:6]]
+        waiting = [group.create_task(bed.sleepers.until_awake(Sleeper(key, 0))) for key in keys[:6]]
         await bed.asked.wait()
         with pytest.raises(QueueFullError, match="6 for any"):
-            await bed.sleepers.until_awake(keys[6])
+            await bed.sleepers.until_awake(Sleeper(keys[6], 0))
         await bed.publish(Snapshot())
     assert all(call.done() for call in waiting)
 
@@ -107,29 +107,53 @@ async def test_a_controller_that_is_away_is_asked_again() -> None:
     """The call waits on; after the limit it is told that nothing came."""
     bed = Bed(failure=NotReadyError("the controller is restarting"))
     with pytest.raises(NotReadyError, match="no worker has started within"):
-        await bed.sleepers.until_awake(KEY, limit_s=0.05)
+        await bed.sleepers.until_awake(Sleeper(KEY, 0), limit_s=0.05)
     assert bed.woken
 
 
 async def test_a_version_that_is_awake_or_gone_lets_calls_on() -> None:
     """Nobody is asked: the edge has the answer."""
     bed = Bed(snapshot=Snapshot())
-    await bed.sleepers.until_awake(KEY)
+    await bed.sleepers.until_awake(Sleeper(KEY, 0))
     bed.snapshot = told(asleep=False)
-    await bed.sleepers.until_awake(KEY)
+    await bed.sleepers.until_awake(Sleeper(KEY, 0))
+    assert not bed.woken
+
+
+async def test_a_call_that_comes_back_waits_again() -> None:
+    """HAProxy was ahead: it went to sleep, as is not known here yet; a worker is asked for anew."""
+    bed = Bed(snapshot=told(asleep=False))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        call = group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 1)))
+        await asyncio.sleep(0)
+        await bed.publish(told(asleep=True))
+        await bed.asked.wait()
+        assert not call.done()
+        await bed.publish(told(asleep=False))
+
+
+async def test_a_call_that_comes_back_to_a_version_awake_goes_on() -> None:
+    """After a moment: nothing more is known."""
+    bed = Bed(snapshot=told(asleep=False))
+    await bed.sleepers.until_awake(Sleeper(KEY, 1), limit_s=0.05)
     assert not bed.woken
 
 
 def test_headers_say_what_a_call_waits_for() -> None:
-    """Names are percent-encoded; a call that waited already does not wait again."""
+    """Names are percent-encoded; a call that has waited too often is refused."""
+    headers: list[tuple[str, str | bytes]]
     headers = [("bascule-model", "50%25%20m"), ("bascule-version", "3"), ("host", "h")]
-    assert sleeper(headers) == VersionKey("50% m", 3)
-    assert sleeper([("bascule-version", "3")]) is None
-    with pytest.raises(NotReadyError, match="has just ended"):
-        sleeper([*headers, ("bascule-woken", "1")])
+    made = sleeper_of(headers)
+    assert made == Sleeper(VersionKey("50% m", 3), 0)
+    assert sleeper_of([("bascule-version", "3")]) is None
+    for count in range(1, 5):
+        made = sleeper_of([*headers, *made.woken.items()])
+        assert made == Sleeper(VersionKey("50% m", 3), count)
+    with pytest.raises(NotReadyError, match="ended 5 times while"):
+        sleeper_of([*headers, *made.woken.items()])
 
 
 async def _refusal(bed: Bed) -> str:
     with pytest.raises(NotReadyError) as caught:
-        await bed.sleepers.until_awake(KEY)
+        await bed.sleepers.until_awake(Sleeper(KEY, 0))
     return caught.value.message
