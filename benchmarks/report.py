@@ -20,6 +20,8 @@ import psutil
 from benchmarks.load_tools import Measured
 
 RESULTS: Final = Path(__file__).parent / "results"
+LEAST_CPU_S: Final = 0.1
+"""Less is not told from nothing: Linux counts by hundredths of a second."""
 SHOWN_PACKAGES: Final = ("bascule", "ray", "onnxruntime-gpu", "torch", "grpcio", "uvicorn")
 
 
@@ -91,13 +93,16 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
 
 
 def _cpu_us(samples: Iterable[Sample]) -> dict[int, float]:
-    """Return microseconds on CPUs for a request, by round."""
-    return {
-        one.round: (sum(one.cpu_s.values()) + one.measured.client_cpu_s)
-        / one.measured.sent_count
-        * 1e6
+    """Return microseconds on CPUs for a request, by round, where enough was spent to be told."""
+    spent_s = {
+        one.round: (sum(one.cpu_s.values()) + one.measured.client_cpu_s, one.measured.sent_count)
         for one in samples
         if one.cpu_s and one.measured.sent_count
+    }
+    return {
+        number: seconds / count * 1e6
+        for number, (seconds, count) in spent_s.items()
+        if seconds >= LEAST_CPU_S
     }
 
 

@@ -33,8 +33,9 @@ from serving.cli.load.summary import quantile
 
 WORKERS: Final = 2
 BURST: Final = 4.0
-STEADY_SHARE: Final = 1 / 6
-"""Of the capacity of all workers: four times that is more than one of two can answer."""
+STEADY_SHARE: Final = 1 / 10
+"""Of the capacity of all workers, which share cores with the clients: one of two answers that with
+room to spare, and not four times as much."""
 DOWN_DELAY_S: Final = 5.0
 IDLE_S: Final = 5.0
 LOOK_S: Final = 0.2

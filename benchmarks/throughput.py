@@ -1,9 +1,9 @@
 """How much of the engine's own throughput is left behind the edge, and how long a call takes then.
 
-python -m benchmarks.throughput [--rounds N] [--seconds S] [--results DIR]
+python -m benchmarks.throughput [--rounds N] [--seconds S] [--connections C] [--results DIR]
 
 For `mid` (about 1 ms for 8 rows), MiniLM (sentences) and a classifier of text lines: rows/s of the
-edge over HTTP at 32 connections, and of the bare engine in a loop, with the batch size and
+edge over HTTP at 64 connections, and of the bare engine in a loop, with the batch size and
 the threads that the worker had. The engine alone has the machine to itself; behind the edge, load
 generator, HAProxy and worker share it. Cores of one machine slow each other down (clock, cache, a
 shared core), so the bare loop also runs beside a process that only counts, on each CPU that it
@@ -43,7 +43,7 @@ from runtimes.threads import available_cpus
 from serving.cli.load.open_loop import ANSWERED
 from serving.cli.load.summary import quantile
 
-CONNECTIONS: Final = 32
+CONNECTIONS: Final = 64
 TOKENS: Final = 16
 IMAGE: Final = (3, 48, 192)
 """A text line as the classifier takes it: height and width are free."""
@@ -89,6 +89,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="throughput behind the edge against the engine")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     repository = FOLDER.resolve().parent / "throughput" / "models"
@@ -97,14 +98,19 @@ def main() -> int:
         _prepare(repository)
         with running_instance(repository) as instance:
             rounds = [
-                measure(instance, workload, repository, options.seconds)
+                measure(instance, workload, repository, options)
                 for _ in range(options.rounds)
                 for workload in workloads()
             ]
     except (FetchError, InstanceError, LoadError) as error:
         print(error, file=sys.stderr)
         return 1
-    write(options.results, "throughput", _page(rounds), [asdict(one) for one in rounds])
+    write(
+        options.results,
+        "throughput",
+        _page(rounds, options.connections),
+        [asdict(one) for one in rounds],
+    )
     return 1 if any(one.failures for one in rounds) else 0
 
 
@@ -123,14 +129,21 @@ def workloads() -> tuple[Workload, ...]:
     )
 
 
-def measure(instance: Instance, workload: Workload, repository: Path, seconds: float) -> Throughput:
+def measure(
+    instance: Instance, workload: Workload, repository: Path, options: argparse.Namespace
+) -> Throughput:
     """Load the edge, run the engine alone with the same batch size and threads, then half load."""
-    request = workload.request
+    request, seconds = workload.request, options.seconds
     before = _counts(instance, request.model)
     with tempfile.TemporaryDirectory() as folder:
         script = request.write_for_wrk(Path(folder))
         loaded: Measured = http_load(
-            instance.http, request.path, script, CONNECTIONS, seconds, timeout_s=ANSWER_LIMIT_S
+            instance.http,
+            request.path,
+            script,
+            options.connections,
+            seconds,
+            timeout_s=ANSWER_LIMIT_S,
         )
     after = _counts(instance, request.model)
     executions = max(1, after["execution_count"] - before["execution_count"])
@@ -204,10 +217,10 @@ def _counts(instance: Instance, model: str) -> Mapping[str, Any]:
     return counts
 
 
-def _page(rounds: list[Throughput]) -> str:
+def _page(rounds: list[Throughput], connections: int) -> str:
     models = list(dict.fromkeys(one.model for one in rounds))
     lines = [
-        f"# Throughput at {CONNECTIONS} connections: median of {len(rounds) // len(models)} rounds",
+        f"# Throughput at {connections} connections: median of {len(rounds) // len(models)} rounds",
         "",
         *machine_lines(),
         "",

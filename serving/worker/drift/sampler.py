@@ -2,7 +2,8 @@
 
 The distance from one chosen call to the next is drawn from the geometric distribution, so each call
 is chosen with the same probability, whatever came before. Twice a second the share is set anew:
-from how many calls came, and from how long copying one took.
+from how many calls came, from how long copying one took, and from what counting its row takes: a
+row of thousands of columns costs a hundred times what a row of a few does.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from typing import Final
 ADAPT_NS: Final = 500_000_000
 MAX_LOOP_SHARE: Final = 0.01
 """Of the loop's time, copying takes so much at most."""
+MAX_THREAD_SHARE: Final = 0.005
+"""Of a CPU, the thread that counts the rows of a version takes so much at most."""
+LEAST_PER_S: Final = 20.0
+"""So many rows a second are watched whatever counting them costs."""
 MIN_SHARE: Final = 1e-6
 _NS_PER_S: Final = 1_000_000_000
 
@@ -19,7 +24,7 @@ _NS_PER_S: Final = 1_000_000_000
 class RowSampler:
     """Draws distances between chosen calls."""
 
-    __slots__ = ("_begin_ns", "_chosen", "_cost_ns", "_draw", "_rate", "_share")
+    __slots__ = ("_begin_ns", "_chosen", "_cost_ns", "_draw", "_rate", "_share", "counted_ns")
 
     def __init__(self, rate_per_s: float, draw: Callable[[], float]) -> None:
         """Choose every call at first.
@@ -34,6 +39,8 @@ class RowSampler:
         self._begin_ns = 0
         self._chosen = 0
         self._cost_ns = 0
+        self.counted_ns = 0.0
+        """What counting a row takes a CPU; another thread says so. 0: not known."""
 
     @property
     def share(self) -> float:
@@ -66,5 +73,8 @@ class RowSampler:
         allowed = self._rate
         if cost_ns:
             allowed = min(allowed, MAX_LOOP_SHARE * _NS_PER_S * chosen / cost_ns)
+        if self.counted_ns:
+            affordable = MAX_THREAD_SHARE * _NS_PER_S / self.counted_ns
+            allowed = min(allowed, max(affordable, LEAST_PER_S))
         arrived_per_s = chosen / self._share * _NS_PER_S / max(elapsed_ns, 1)
         self._share = min(1.0, max(MIN_SHARE, allowed / arrived_per_s))

@@ -22,6 +22,8 @@ MAX_TEXT: Final = 1024
 """Of longer texts the beginning is looked at."""
 UNREADY_CALLS: Final = 16
 """While there is no plan yet, it is looked for after so many calls."""
+NEWS: Final = 0.2
+"""Weight of what a row costs now in what it is taken to cost."""
 ENCODED_ROWS: Final = 1024
 """Rows that are encoded at once, at most."""
 
@@ -68,6 +70,7 @@ class VersionWatch:
         *,
         draw: Callable[[], float] = random.random,
         now_ns: Callable[[], int] = time.perf_counter_ns,
+        thread_ns: Callable[[], int] = time.thread_time_ns,
     ) -> None:
         """Watch nothing before there is a plan."""
         self.spec = spec
@@ -75,6 +78,7 @@ class VersionWatch:
         self._sampler = RowSampler(rate_per_s, draw)
         self._draw = draw
         self._now_ns = now_ns
+        self._thread_ns = thread_ns
         self._plan: Plan | None = None
         self.skipped_rows = 0
         """For which the ring had no room; the loop counts them."""
@@ -86,6 +90,11 @@ class VersionWatch:
     def plan(self) -> Plan | None:
         """What rows are encoded with; None: they are not watched, or not yet."""
         return self._plan
+
+    @property
+    def row_cost_ns(self) -> float:
+        """What counting a row takes a CPU; 0: none was counted yet."""
+        return self._sampler.counted_ns
 
     def follow(self, plan: Plan) -> None:
         """Watch by a plan from now on; another thread may say so."""
@@ -136,13 +145,20 @@ class VersionWatch:
         plan = self._plan
         if plan is None or not plan.ring.waiting:
             return False
+        begin_ns = self._thread_ns()
         values, is_there, rows = plan.ring.take(ENCODED_ROWS)
         try:
             plan.sink.take(values, is_there, unix_s())
         except BaseException:
             self.failed_rows += rows
             raise
+        self._learn_cost((self._thread_ns() - begin_ns) / rows)
         return True
+
+    def _learn_cost(self, row_ns: float) -> None:
+        """Tell the sampler what a row costs here; one look more or less is no news."""
+        before_ns = self._sampler.counted_ns
+        self._sampler.counted_ns = before_ns + NEWS * (row_ns - before_ns) if before_ns else row_ns
 
 
 def _put_input(ring: RowRing, place: Place, at: int, tensor: Any, part: tuple[int, int]) -> bool:  # noqa: ANN401  any buffer

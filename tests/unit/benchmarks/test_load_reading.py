@@ -1,6 +1,7 @@
 """What load generators print is read right, and no failure gets lost on the way to a table."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,9 @@ def h2load(done: int, data: int, bad: int = 0) -> str:
 
 def sample(system: str, number: int, per_s: float, failures: str = "") -> Sample:
     """One measurement of one load."""
-    measured = Measured(requests_per_s=per_s, p50_s=0.001, p99_s=0.002, failures=failures)
+    measured = Measured(
+        requests_per_s=per_s, p50_s=0.001, p99_s=0.002, failures=failures, sent_count=100
+    )
     return Sample(system=system, load="HTTP, 1 connections", round=number, measured=measured)
 
 
@@ -117,6 +120,17 @@ def test_ratios_are_taken_within_rounds() -> None:
 
     assert table[1].ratios == (("edge", 0.5),)
     assert (table[0].requests_per_s, table[0].least_per_s, table[0].most_per_s) == (40, 10, 100)
+
+
+def test_too_little_time_on_cpus_is_not_told() -> None:
+    """Linux counts hundredths of a second: a system that spent none of them has no figure."""
+    seconds = {"edge": 0.2, "peer": 0.0}
+    table = rows(
+        [replace(sample(name, 1, 100), cpu_s={"all": spent}) for name, spent in seconds.items()]
+    )
+
+    assert [row.cpu_us > 0 for row in table] == [True, False]
+    assert [row.cpu_ratios for row in table] == [(), ()]
 
 
 def test_failures_are_shouted() -> None:

@@ -213,6 +213,49 @@ def test_costly_rows_are_chosen_less_often() -> None:
     assert 300 < count < 500
 
 
+def test_rows_that_are_costly_to_count_are_chosen_less_often() -> None:
+    """At 100 us a row, 50 rows a second take the thread half a hundredth of a CPU."""
+    sampler = RowSampler(1000.0, np.random.default_rng(3).random)
+    sampler.counted_ns = 100_000.0
+
+    assert 4 * 40 < _chosen_in_4_s(sampler) < 4 * 60
+
+
+def test_some_rows_are_watched_whatever_they_cost() -> None:
+    """Else a slow look would make the next one, of fewer rows, dearer still, down to none."""
+    sampler = RowSampler(1000.0, np.random.default_rng(3).random)
+    sampler.counted_ns = 1e9
+
+    assert 4 * 14 < _chosen_in_4_s(sampler) < 4 * 26
+
+
+def _chosen_in_4_s(sampler: RowSampler) -> int:
+    """Of 10,000 calls a second, after one that the sampler has to adapt."""
+    count = place = 0
+    while place < 50_000:
+        now_ns = place * 100_000
+        sampler.note(1, now_ns, now_ns)
+        count += place >= 10_000
+        place += sampler.distance()
+    return count
+
+
+def test_what_counting_costs_reaches_the_choice() -> None:
+    """The thread tells what it took for a row; a look that took longer moves that a little."""
+    spent_ns = iter([0, 8_000_000, 10_000_000, 26_000_000])
+    watch = VersionWatch(SPEC, 1e9, now_ns=lambda: 0, thread_ns=lambda: next(spent_ns))
+    watch.follow(_plan())
+    call = _call(np.ones((1, 2), np.float32), ["red"], None)
+    costs_ns = []
+    for _ in range(2):
+        for _ in range(4):
+            watch.take(_ran([call], [np.ones((1, 1), np.float32)]), 0)
+        assert watch.count_waiting(lambda: 1.0)
+        costs_ns.append(watch.row_cost_ns)
+
+    assert costs_ns == pytest.approx([2_000_000, 2_400_000])
+
+
 def test_a_rate_that_falls_is_followed() -> None:
     """After a burst, rare calls are all chosen again."""
     sampler = RowSampler(100.0, np.random.default_rng(3).random)
