@@ -4,10 +4,10 @@
                                 [--models 1 100 1500] [--idle 1 1000 10000]
                                 [--rows 1 4 16 64 256 1024 4096] [--results DIR]
 
-Rounds are outermost. Models are tiny and in shared pools, one instance for each count. Idle
-connections are HTTP, kept by a process of their own, asked before and after the load. Rows go to
-`mid` over one connection; the engine alone has the threads of the server. Exits 1 when something
-failed: a connection that was refused counts.
+Rounds are outermost. Models are tiny and in shared pools, an instance for each count, which is
+started in each round and runs alone. Idle connections are HTTP, kept by a process of their own,
+asked before and after the load. Rows go to `mid` over one connection; the engine alone has the
+threads of the server. Exits 1 when something failed: a connection that was refused counts.
 """
 
 import argparse

@@ -1,8 +1,14 @@
-"""How cost grows: what a request is said to have cost."""
+"""How cost grows: what a request is said to have cost, and beside what it is measured."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from benchmarks.growth import models
 from benchmarks.growth.loading import point_of
+from benchmarks.growth.point import Point
 from benchmarks.load_tools import Measured
 
 
@@ -13,3 +19,27 @@ def test_what_was_spent_is_shared_among_all_requests_that_were_sent() -> None:
     assert point_of(found, 5.0, series="s", size=1).cpu_s == pytest.approx(0.02)
     idle = Measured(requests_per_s=0, p50_s=0, p99_s=0, failures="Socket errors")
     assert point_of(idle, 5.0, series="s", size=1).cpu_s == 0
+
+
+def test_each_instance_that_is_measured_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle ones would cost CPU time beside it; counts still take turns, round by round."""
+    running: list[Path] = []
+    measured: list[int] = []
+
+    @contextmanager
+    def started(repository: Path) -> Iterator[Path]:
+        running.append(repository)
+        yield repository
+        running.remove(repository)
+
+    def loaded(instance: Path, _: object, *, series: str, size: int) -> Point:
+        assert running == [instance]
+        measured.append(size)
+        return Point(series=series, size=size, per_s=1, p50_s=1, p99_s=1)
+
+    monkeypatch.setattr(models, "running_instance", started)
+    monkeypatch.setattr(models, "loaded", loaded)
+
+    assert len(list(models.measure([1, 2], rounds=2, seconds=1))) == 8
+    assert measured == [1, 1, 2, 2, 1, 1, 2, 2]
+    assert running == []
