@@ -3,8 +3,9 @@
 python -m benchmarks.drift_cost [--rounds N] [--seconds S] [--connections N …] [--results DIR]
 
 `tiny` (16 → 4 numbers) and `mid` (512 → 64 numbers), each twice in one instance with a reference of
-its inputs and outputs, over HTTP with binary tensors through the edge; every call has another row,
-drawn as the reference was; rounds are outermost, so that what is compared is measured side by side.
+its inputs (`benchmarks/monitor_cost.py` has one of outputs, too), over HTTP with binary tensors
+through the edge; every call has another row, drawn as the reference was; rounds are outermost, so
+that what is compared is measured side by side.
 """
 
 import sys
