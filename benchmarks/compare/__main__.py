@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.compare.loads import Loads
-from benchmarks.compare.page import budget, page
+from benchmarks.compare.page import budget, links, page
 from benchmarks.compare.plots import draw
 from benchmarks.compare.required import EDGE, judge
 from benchmarks.compare.rounds import BARE, Run, kept_samples
@@ -95,6 +95,7 @@ def _report(run: Run, systems: list[System], options: argparse.Namespace, done: 
         "problems": [asdict(one) for one in run.problems],
     }
     text = page(title, systems, found, table, budgets, run.problems)
+    text += links(options.results)
     draw(options.results / f"{NAME}.svg", table)
     write(options.results, NAME, text, facts)
 

@@ -1,6 +1,7 @@
 """The report as Markdown: what was required, what was found, and what each request costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -12,6 +13,7 @@ from benchmarks.report import Row, Sample, machine_lines, markdown_rows
 CLIENT: Final = "client"
 LEAST_SHOWN_US: Final = 0.05
 OUTPUT_FENCE: Final = "```"
+OTHERS: Final = ("throughput.md", "wide.md", "padding.md")
 
 
 def page(
@@ -27,10 +29,16 @@ def page(
     lines += [*_required_lines(found), ""]
     lines += [*_system_lines(systems), ""]
     lines += ["## All loads", "", "![all loads](compare.svg)", "", *markdown_rows(table, EDGE), ""]
-    lines += [*_budget_lines(budgets), ""]
-    lines += [*_problem_lines(problems), ""]
-    lines += ["More work, more bytes: [throughput.md](throughput.md), [wide.md](wide.md)."]
-    return "\n".join(lines) + "\n"
+    lines += [*_budget_lines(budgets), "", *_problem_lines(problems)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def links(folder: Path) -> str:
+    """Return the end of the page: other reports that lie in its folder; empty without any."""
+    found = ", ".join(f"[{name}]({name})" for name in OTHERS if (folder / name).exists())
+    if not found:
+        return ""
+    return f"\nMore work, more bytes, more lengths: {found}.\n"
 
 
 def budget(samples: Sequence[Sample], load: str = BUSY) -> dict[str, dict[str, float]]:

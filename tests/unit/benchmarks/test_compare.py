@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.compare.loads import Loads
-from benchmarks.compare.page import CLIENT, budget, page
+from benchmarks.compare.page import CLIENT, budget, links, page
 from benchmarks.compare.processes import spent_s
 from benchmarks.compare.required import BUSY, EDGE, HTTP, Required, judge
 from benchmarks.compare.rounds import BARE, Problem, Run, kept_samples
@@ -102,6 +102,18 @@ def test_a_peer_without_figures_is_a_line_of_the_page() -> None:
     assert "last words" in text
     assert f"| peer | {BUSY} | ≥ 2 (aim 3) | 3.00 | 3.00..3.00 | yes |" in text
     assert "| not measured |" in text
+
+
+def test_only_reports_that_are_there_are_linked(tmp_path: Path) -> None:
+    """A link to nothing helps nobody."""
+    assert links(tmp_path) == ""
+    assert ".md](" not in page("Title", [], [], [], {}, [])
+    (tmp_path / "wide.md").touch()
+
+    text = links(tmp_path)
+
+    assert "[wide.md](wide.md)" in text
+    assert "throughput.md" not in text
 
 
 def test_a_run_that_was_broken_off_is_read_again(tmp_path: Path) -> None:
