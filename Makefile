@@ -58,6 +58,7 @@ bench: $(INSTALLED) ## the edge beside other servers, and engines alone: needs w
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.wide
+	$(BIN)/python -m benchmarks.padding
 
 bench-gpu: $(INSTALLED) ## this node: engines alone and served, on CPU and CUDA: needs wrk
 	$(BIN)/python -m benchmarks.gpu_node

@@ -18,14 +18,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from benchmarks.demo import FOLDER
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.load_tools import LoadError, Measured, http_load, require_tools
 from benchmarks.loads import Request
+from benchmarks.model_facts import engine_threads, runs_so_far
 from benchmarks.models.__main__ import DEFAULT_CACHE
 from benchmarks.models.layout import write_model
 from benchmarks.models.real import fetch
@@ -134,7 +134,7 @@ def measure(
 ) -> Throughput:
     """Load the edge, run the engine alone with the same batch size and threads, then half load."""
     request, seconds = workload.request, options.seconds
-    before = _counts(instance, request.model)
+    before = runs_so_far(instance, request.model)
     with tempfile.TemporaryDirectory() as folder:
         script = request.write_for_wrk(Path(folder))
         loaded: Measured = http_load(
@@ -145,14 +145,8 @@ def measure(
             seconds,
             timeout_s=ANSWER_LIMIT_S,
         )
-    after = _counts(instance, request.model)
-    executions = max(1, after["execution_count"] - before["execution_count"])
-    batch_rows = (after["inference_count"] - before["inference_count"]) / executions
-    threads = next(
-        version["served"]["threads"]
-        for version in instance.status()["versions"]
-        if version["model"] == request.model
-    )
+    batch_rows = runs_so_far(instance, request.model).mean_rows_since(before)
+    threads = engine_threads(instance, request.model)
     rows = max(1, round(batch_rows))
     file = repository / request.model / "1" / "model.onnx"
     bare_loop = partial(_bare, file, workload.free, rows, threads, seconds)
@@ -207,14 +201,6 @@ def _busy_neighbours(count: int) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-
-
-def _counts(instance: Instance, model: str) -> Mapping[str, Any]:
-    url = f"http://{instance.http}/v2/models/{model}/stats"
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        (statistics,) = json.load(reply)["model_stats"]
-    counts: Mapping[str, Any] = statistics
-    return counts
 
 
 def _page(rounds: list[Throughput], connections: int) -> str:
