@@ -22,7 +22,7 @@ class Heard:
     rows: int = 0
     """How many were ever watched."""
     trouble: str = ""
-    """Why none can be; empty: they can."""
+    """Why none can be, or some worker's cannot; empty: they can."""
     is_learnt: bool = False
     """Its reference is, or would be, learnt from traffic: nobody has vouched for it."""
 
@@ -39,24 +39,28 @@ class Silence:
         """
         self.limit_s: Final = max(MIN_S, MISSED_BLOCKS * BLOCK_ROWS / max(rows_per_s, 1e-9))
         self._heard_s = now_s
+        self._well_s = now_s
         self._rows = 0
         self._calls = 0
 
     def rest(self, now_s: float) -> None:
         """There is nothing to hear now: what comes later counts from then."""
-        self._heard_s, self._calls = now_s, 0
+        self._heard_s, self._well_s, self._calls = now_s, now_s, 0
 
     def note(self, calls: int, heard: Heard, now_s: float) -> Iterator[Sign]:
         """Take in how many calls came since the last time, and what is heard of their rows."""
         if heard.rows != self._rows:
             self._rows, self._calls, self._heard_s = heard.rows, 0, now_s
         self._calls += calls
+        if not heard.trouble:
+            self._well_s = now_s
         silent_s = now_s - self._heard_s
-        if heard.trouble and silent_s >= MIN_S:
+        trouble_s = now_s - self._well_s
+        if heard.trouble and trouble_s >= MIN_S:
             yield Sign(
                 kind=SILENT,
                 name="drift",
-                value=silent_s,
+                value=trouble_s,
                 limit=MIN_S,
                 severity=Severity.WARNING if heard.is_learnt else Severity.CRITICAL,
                 text=f"drift: its rows are not watched: {heard.trouble}",

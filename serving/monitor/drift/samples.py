@@ -18,11 +18,12 @@ WORDS: Final = tuple(severity.word for severity in Severity)
 
 
 def drift_samples(found: Iterable[VersionDrift]) -> Iterator[Sample]:
-    """Give the samples of every version that is watched; of one that cannot be, only that."""
+    """Give the samples of every version that is watched; of one without a reference, only that."""
     for each in found:
         is_failed = each.state is WatchState.FAILED
         yield Sample(catalogue.DRIFT_FAILED, is_failed, (each.model, str(each.version)))
-        if not is_failed:
+        # Some of its workers may watch, and what was found before stays an alarm.
+        if each.monitor_digest or not is_failed:
             yield from _samples(each)
 
 

@@ -18,7 +18,7 @@ class WatchState(StrEnum):
     ALARM = "ALARM"
     """It watches, and an alarm is open."""
     FAILED = "FAILED"
-    """It cannot be watched: the reason says why."""
+    """It cannot be watched, or not by all of its workers: the reason says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,18 +90,23 @@ class WatchedVersion:
         self._skipped: dict[str, int] = {}
         self._workers = 0
         self._trouble = ""
+        self.failure = ""
+        """Why workers do not watch its rows, or some of them do not."""
 
     def take(self, reports: Sequence[DriftReport], now_s: float) -> list[DriftAlarm]:
         """Take in what workers report; return the alarms that people are to be told of."""
-        told = [report for report in reports if report.digest == self.profile.digest]
-        strange = {report.digest[:12] for report in reports if report.digest} - {
-            self.profile.digest[:12]
-        }
-        self._trouble = next((report.trouble for report in reports if report.trouble), "")
+        digest = self.profile.digest
+        told = [report for report in reports if report.digest == digest]
+        strange = {one.digest[:12] for one in reports if one.digest} - {digest[:12]}
+        # One that counts by another reference is no loss as long as others count by this one.
+        lost = [one for one in reports if (not told if one.digest else one.trouble)]
+        self._trouble = next((one.trouble for one in (*lost, *reports) if one.trouble), "")
         if strange:
             self._trouble = (
                 f"workers count by other references ({', '.join(sorted(strange))}): left aside"
             )
+        of_all = f"{len(lost)} of {len(reports)} workers do not watch its rows: " if told else ""
+        self.failure = f"{of_all}{self._trouble}" if lost else ""
         self._workers = len(told)
         self._skipped = {
             **dict(list(self._skipped.items())[-1000:]),
@@ -190,11 +195,12 @@ class WatchedVersion:
         between = self._pace.rows_between
         is_alarmed = any(alarm.is_open for alarm in self.book.alarms)
         state = WatchState.WATCHING if self.rows else WatchState.WAITING
+        state = WatchState.ALARM if is_alarmed else state
         return VersionDrift(
             model=model,
             version=version,
-            state=WatchState.ALARM if is_alarmed else state,
-            reason=self._trouble or reason,
+            state=WatchState.FAILED if self.failure else state,
+            reason=self.failure or self._trouble or reason,
             monitor_digest=profile.digest,
             reference=self._origin.name,
             reference_rows=profile.baseline.rows,

@@ -39,7 +39,7 @@ def version_trials(tried: Tried) -> Iterator[Trial]:
             inputs=served.inputs, outputs=served.outputs, is_batched=served.max_batch_rows > 0
         )
         yield from contract_trials(spec.contract, tensors)
-    if tried.profile is None:
+    if tried.profile is None or tried.drift_trouble:
         yield Trial(
             kind=DRIFT,
             alarm="drift",

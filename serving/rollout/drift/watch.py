@@ -49,9 +49,14 @@ class _Entry:
     spec: VersionSpec
     watched: WatchedVersion | None = None
     """None: it has no reference yet."""
-    trouble: str = ""
-    """Why it cannot be watched."""
+    untaken: str = ""
+    """Why it has none, though it should."""
     learnt_rows: int = 0
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be watched, or not by all of its workers."""
+        return self.untaken if self.watched is None else self.watched.failure
 
 
 class DriftWatch:
@@ -161,7 +166,7 @@ class DriftWatch:
             else:
                 entry.learnt_rows = max((one.learnt_rows for one in told), default=0)
                 heard = next((one.trouble for one in told if one.trouble), "")
-                entry.trouble = entry.trouble or heard
+                entry.untaken = entry.untaken or heard
         self._tell()
         self._save()  # after it: an alarm may be told twice, but never be lost
 
@@ -187,7 +192,7 @@ class DriftWatch:
         try:
             profile = from_bytes(reference.read_bytes())
         except (BasculeError, OSError) as error:
-            return _Entry(spec=spec, trouble=str(error))
+            return _Entry(spec=spec, untaken=str(error))
         kept = self._file.of(spec.key, profile.digest)
         subject = f"{spec.model} v{spec.version}"
         said_s = spec.policy.drift.renotify_s

@@ -148,6 +148,17 @@ def test_a_version_whose_rows_cannot_be_watched_rings_without_a_call() -> None:
     assert learnt.severity is Severity.WARNING
 
 
+def test_rows_that_one_worker_does_not_watch_ring_while_others_do() -> None:
+    """What is heard of those says nothing of the others; a trouble that is over begins anew."""
+    silence, trouble = Silence(0.0, 1000.0), "1 of 2 workers do not watch its rows"
+    at = [(MIN_S / 2, trouble), (MIN_S, ""), (2 * MIN_S - 1, trouble), (2 * MIN_S, trouble)]
+    rung = [
+        [sign.limit for sign in silence.note(9, Heard(rows=int(now_s), trouble=said), now_s)]
+        for now_s, said in at
+    ]
+    assert rung == [[], [], [], [MIN_S]]
+
+
 def test_a_sign_is_told_once_and_again_when_it_is_worse() -> None:
     """What lasts is no news; what gets worse is."""
     latch = SignLatch()

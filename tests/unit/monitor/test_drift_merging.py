@@ -157,6 +157,9 @@ def test_another_references_sums_are_left_aside_and_said() -> None:
     view = watched.view("m", 1, 4.0)
     assert (view.rows, view.worker_count, view.state) == (256, 1, WatchState.WATCHING)
     assert "ffffffffffff" in view.reason
+    watched.take([_report("w1", strange, digest="f" * 64)], 5.0)
+    assert watched.view("m", 1, 5.0).state is WatchState.FAILED
+    assert "ffffffffffff" in watched.failure
 
 
 def test_a_controller_that_starts_late_goes_on_from_what_workers_still_know() -> None:

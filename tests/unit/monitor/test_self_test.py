@@ -211,7 +211,7 @@ def test_silence_rings_at_any_rate_of_watched_rows(rows_per_s: float) -> None:
     assert silence_trial(rows_per_s).outcome is Outcome.RANG
 
 
-def test_a_reference_that_cannot_be_read_fails_the_self_test() -> None:
+def test_a_reference_that_cannot_be_used_fails_the_self_test() -> None:
     """Nothing looks at the version's rows: that is no version that wants no looking at."""
     tried = Tried(
         spec=version_spec(VersionKey("m", 1)),
@@ -221,13 +221,12 @@ def test_a_reference_that_cannot_be_read_fails_the_self_test() -> None:
         rows_per_s=1000.0,
         now_s=0.0,
     )
-    kinds = {
-        trouble: [
-            (one.outcome, one.told)
-            for one in version_trials(replace(tried, drift_trouble=trouble))
-            if one.kind == DRIFT
-        ]
-        for trouble in ("", "it is damaged")
-    }
-    assert [outcome for outcome, _ in kinds[""]] == [Outcome.SKIPPED]
-    assert kinds["it is damaged"] == [(Outcome.SILENT, "it is damaged")]
+    damaged = replace(tried, drift_trouble="it is damaged")
+    unfit = replace(tried, profile=PROFILE, drift_trouble="no input 'c'")
+    found = [
+        [(one.outcome, one.told) for one in version_trials(each) if one.kind == DRIFT]
+        for each in (tried, damaged, unfit)
+    ]
+    assert [outcome for outcome, _ in found[0]] == [Outcome.SKIPPED]
+    assert found[1] == [(Outcome.SILENT, "it is damaged")]
+    assert found[2] == [(Outcome.SILENT, "no input 'c'")]

@@ -14,6 +14,7 @@ from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.drift.block_sums import BlockSums
 from serving.monitor.drift.profile import Profile
+from serving.monitor.drift.samples import drift_samples
 from serving.monitor.drift.storage import to_bytes
 from serving.monitor.drift.stream import DriftReport, RunningTotal
 from serving.monitor.drift.view import VersionDrift, WatchState
@@ -132,6 +133,35 @@ def test_what_a_worker_cannot_watch_is_a_trouble_until_it_is_over(tmp_path: Path
     assert (told[KEY].trouble, told[KEY].is_learnt) == ("nothing to learn from", True)
     assert (again.state, again.rows) == (WatchState.LEARNING, 7)
     assert place.watch.heard() == {}
+
+
+def test_a_reference_that_only_workers_cannot_use_is_a_trouble(tmp_path: Path) -> None:
+    """The controller reads it: what the workers say counts all the same, until it is over."""
+    place = Place(tmp_path / "reference.drift")
+    place.file.write_bytes(to_bytes(PROFILE))
+    place.workers.reports = (DriftReport(model="m", version=1, trouble="no input 'c'"),)
+    failed, told = place.look(), place.watch.heard()[KEY]
+    place.workers.reports = (report(PROFILE, []),)
+    again = place.look()
+
+    assert (failed.state, failed.reason) == (WatchState.FAILED, "no input 'c'")
+    assert (told.trouble, told.is_learnt) == ("no input 'c'", False)
+    assert (again.state, place.watch.heard()[KEY].trouble) == (WatchState.WAITING, "")
+
+
+def test_one_worker_that_cannot_watch_is_told_of_while_others_do(tmp_path: Path) -> None:
+    """What those count, and what was found in it, is there as before."""
+    place = Place(tmp_path / "reference.drift")
+    place.file.write_bytes(to_bytes(PROFILE))
+    place.look()
+    counting = report(PROFILE, blocks_of(PROFILE, drawn_columns(5, 640)))
+    place.workers.reports = (counting, DriftReport(model="m", version=1, trouble="no input 'c'"))
+    found, told = place.look(), place.watch.heard()[KEY]
+    samples = {one.metric.name: one.value for one in drift_samples([found])}
+
+    assert (found.state, found.rows, told.rows) == (WatchState.FAILED, 640, 640)
+    assert told.trouble == "1 of 2 workers do not watch its rows: no input 'c'"
+    assert (samples["bascule_drift_failed"], samples["bascule_drift_rows_total"]) == (1, 640)
 
 
 def test_an_alarm_is_logged_once_while_receivers_cannot_be_told(tmp_path: Path) -> None:
