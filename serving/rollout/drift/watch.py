@@ -9,7 +9,7 @@ The work is done in a thread, one look at a time, so the controller's loop stays
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,6 @@ from serving.monitor.alarms.silence import Heard
 from serving.monitor.drift.alarm_book import AlarmBook
 from serving.monitor.drift.latch import RENOTIFY_S
 from serving.monitor.drift.profile import Profile
-from serving.monitor.drift.storage import from_bytes
 from serving.monitor.drift.stream import DriftReport
 from serving.monitor.drift.view import Acknowledgement, DriftAlarm, VersionDrift, WatchState
 from serving.monitor.drift.watched import Origin, WatchedVersion, learnt_words
@@ -33,6 +32,7 @@ from serving.registry.aliases import Author
 from serving.registry.announcing.drift_book import DriftBook
 from serving.registry.version import VersionSpec
 from serving.rollout.drift.alarm_file import AlarmFile, KeptAlarms
+from serving.rollout.drift.reference_file import ReferenceFile
 from serving.rollout.ports import Cluster
 
 LOOK_S: Final = 1.0
@@ -47,6 +47,7 @@ class _Entry:
     """One version that is watched."""
 
     spec: VersionSpec
+    file: ReferenceFile = field(default_factory=ReferenceFile)
     watched: WatchedVersion | None = None
     """None: it has no reference yet."""
     untaken: str = ""
@@ -179,20 +180,21 @@ class DriftWatch:
             del self._entries[key]
         for key, spec in wanted.items():
             entry = self._entries.get(key)
-            if entry is None or entry.spec.digest != spec.digest or entry.watched is None:
-                before = "" if entry is None else entry.trouble
-                self._entries[key] = entry = self._opened(spec)
-                if entry.trouble not in {"", before}:
-                    log.warning("drift_reference_not_read", version=str(key), error=entry.trouble)
+            if entry is None or entry.spec.digest != spec.digest:
+                entry = _Entry(spec=spec)
+            if entry.watched is None:
+                before = entry.file.trouble
+                self._entries[key] = entry = self._opened(spec, entry.file)
+                if entry.untaken not in {"", before}:
+                    log.warning("drift_reference_not_read", version=str(key), error=entry.untaken)
 
-    def _opened(self, spec: VersionSpec) -> _Entry:
+    def _opened(self, spec: VersionSpec, file: ReferenceFile) -> _Entry:
         reference = self._order.reference_of(spec)
         if reference is None:
             return _Entry(spec=spec)
-        try:
-            profile = from_bytes(reference.read_bytes())
-        except (BasculeError, OSError) as error:
-            return _Entry(spec=spec, untaken=str(error))
+        profile = file.read(reference, self._clock.monotonic_s())
+        if profile is None:
+            return _Entry(spec=spec, file=file, untaken=file.trouble)
         kept = self._file.of(spec.key, profile.digest)
         subject = f"{spec.model} v{spec.version}"
         said_s = spec.policy.drift.renotify_s

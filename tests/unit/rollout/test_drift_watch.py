@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
+from pathlib import Path, PosixPath
 
 import pytest
 from structlog.testing import capture_logs
 
 from runtimes.errors import EngineError
-from serving.clock import SystemClock
 from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.drift.block_sums import BlockSums
@@ -19,6 +19,8 @@ from serving.monitor.drift.storage import to_bytes
 from serving.monitor.drift.stream import DriftReport, RunningTotal
 from serving.monitor.drift.view import VersionDrift, WatchState
 from serving.monitor.drift_order import DriftOrder
+from serving.registry.version import VersionSpec
+from serving.rollout.drift.reference_file import LONGEST_PAUSE_S, ReferenceFile
 from serving.rollout.drift.watch import DriftWatch
 from serving.rollout.ports import WorkerState
 from tests.fakes.cluster import version_spec
@@ -61,6 +63,41 @@ class Book:
         self.told.append(key)
 
 
+class CountedPath(PosixPath):
+    """Counts how often it is read."""
+
+    read_count = 0
+
+    def read_bytes(self) -> bytes:
+        """Read it."""
+        self.read_count += 1
+        return super().read_bytes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneReference(DriftOrder):
+    """All versions have it."""
+
+    path: Path
+
+    def reference_of(self, spec: VersionSpec) -> Path:
+        """Return this very path."""
+        del spec
+        return self.path
+
+
+class StandingClock:
+    """No time goes by."""
+
+    def monotonic_s(self) -> float:
+        """Seconds."""
+        return 0.0
+
+    def utc_now(self) -> datetime:
+        """The same, as a date."""
+        return datetime.fromtimestamp(0, UTC)
+
+
 @dataclass
 class Place:
     """A watch over one version that has a reference, or learns one."""
@@ -69,16 +106,18 @@ class Place:
     is_learnt: bool = False
     workers: Workers = field(default_factory=Workers)
     book: Book = field(default_factory=Book)
+    order: DriftOrder | None = None
 
     def __post_init__(self) -> None:
         """Begin with nothing seen."""
         spec = version_spec(KEY, reference="" if self.is_learnt else str(self.file))
+        plain = DriftOrder(rows_per_s=1000.0, folder=str(self.file.parent), learn_rows=500)
         self.watch = DriftWatch(
             self.workers,  # type: ignore[arg-type]  # it asks for no more than that
             lambda: {KEY: spec},
-            DriftOrder(rows_per_s=1000.0, folder=str(self.file.parent), learn_rows=500),
+            self.order or plain,
             self.book,  # type: ignore[arg-type]  # the same
-            SystemClock(),
+            StandingClock(),
         )
 
     def look(self) -> VersionDrift:
@@ -119,6 +158,47 @@ def test_a_reference_that_cannot_be_read_is_told_and_read_again(tmp_path: Path) 
     assert mended.state is WatchState.WAITING
     assert place.watch.heard()[KEY].trouble == ""
     assert [line["event"] for line in lines] == ["drift_reference_not_read"] * 2
+
+
+def test_a_damaged_reference_is_not_read_at_every_look(tmp_path: Path) -> None:
+    """It may be large, on a slow disk, and says what it said; once it is another file, it is."""
+    path = CountedPath(tmp_path / "reference.drift")
+    order = OneReference(rows_per_s=1000.0, folder=str(tmp_path), path=path)
+    place = Place(path, order=order)
+    path.write_bytes(b"nothing")
+    damaged = [place.look().state for _ in range(3)]
+    count = path.read_count
+    path.write_bytes(to_bytes(PROFILE))
+
+    assert (damaged, count) == ([WatchState.FAILED] * 3, 1)
+    assert place.look().state is WatchState.WAITING
+
+
+def test_a_file_that_stays_as_it_is_is_read_after_longer_and_longer(tmp_path: Path) -> None:
+    """A disk may be able to read it later; asked every second for an hour, it is read seldom."""
+    path, file = CountedPath(tmp_path / "reference.drift"), ReferenceFile()
+    path.write_bytes(b"nothing")
+    counts = []
+    for now_s in range(3_600):
+        assert file.read(path, float(now_s)) is None
+        counts.append(path.read_count)
+
+    assert counts[:8] == [1, 1, 2, 2, 2, 2, 3, 3]
+    assert counts[-1] - counts[-1 - int(LONGEST_PAUSE_S)] == 1
+
+
+def test_a_file_that_was_changed_is_read_at_once(tmp_path: Path) -> None:
+    """However long the pause is by then: it was not there, was damaged, and is mended."""
+    path, file = CountedPath(tmp_path / "reference.drift"), ReferenceFile()
+    gone = [file.read(path, now_s) for now_s in (0.0, 10.0, 20.0, 20.5)]
+    path.write_bytes(b"nothing")
+    damaged = [file.read(path, 21.0), file.read(path, 21.5)]
+    path.write_bytes(to_bytes(PROFILE))
+    found = file.read(path, 22.0)
+
+    assert (gone, damaged, path.read_count) == ([None] * 4, [None] * 2, 5)
+    assert found is not None
+    assert file.trouble == ""
 
 
 def test_what_a_worker_cannot_watch_is_a_trouble_until_it_is_over(tmp_path: Path) -> None:
