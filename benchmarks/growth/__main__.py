@@ -6,8 +6,9 @@
 
 Rounds are outermost. Models are tiny and in shared pools, an instance for each count, which is
 started in each round and runs alone. Idle connections are HTTP, kept by a process of their own,
-asked before and after the load. Rows go to `mid` over one connection; the engine alone has the
-threads of the server. Exits 1 when something failed: a connection that was refused counts.
+asked before and after the load; where open files allow fewer than asked for, as many as they do.
+Rows go to `mid` over one connection; the engine alone has the threads of the server. Exits 1 when
+something failed: a connection that was refused counts.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks.instance import InstanceError
 from benchmarks.load_tools import LoadError, require_tools
 from benchmarks.report import RESULTS, machine_lines, write
 from runtimes.threads import available_cpus, threads_for
+from serving.edge.haproxy_process import connection_limit
 
 NAME: Final = "growth"
 
@@ -35,9 +37,11 @@ def main() -> int:
     options = _options()
     rounds, seconds = options.rounds, options.seconds
     threads = threads_for(available_cpus(), 1)
+    limit = connection_limit()
+    idle_counts = idle.fitting(options.idle, limit)
     parts: dict[str, tuple[str, Callable[[], Iterator[Point]]]] = {
         "models": ("models loaded", lambda: models.measure(options.models, rounds, seconds)),
-        "idle": ("idle connections", lambda: idle.measure(options.idle, rounds, seconds)),
+        "idle": ("idle connections", lambda: idle.measure(idle_counts, rounds, seconds)),
         "batches": (
             "rows of a request",
             lambda: batches.measure(options.rows, rounds, seconds, threads=threads),
@@ -58,7 +62,8 @@ def main() -> int:
         for what, points in found.items()
         for point in points
     ]
-    write(options.results, NAME, page(found, machine_lines(), rounds), facts)
+    machine = [*machine_lines(), f"* open files allow {limit:,} connections"]
+    write(options.results, NAME, page(found, machine, rounds), facts)
     if importlib.util.find_spec("matplotlib") is None:
         print("no plots: matplotlib is not installed: pip install 'bascule[bench]'")
     else:  # by name, since what it imports need not be there

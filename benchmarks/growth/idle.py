@@ -16,7 +16,20 @@ from benchmarks.models import many
 from benchmarks.models.layout import write_model
 
 CONNECTIONS: Final = 32
+STEP: Final = 500
+"""The most that fits is rounded down to."""
 SERIES: Final = "32 busy connections"
+
+
+def fitting(counts: Sequence[int], limit: int) -> tuple[int, ...]:
+    """Return counts that an edge with such a limit can hold beside the busy ones.
+
+    Args:
+        counts: What is wanted, ascending.
+        limit: Connections that the edge takes (`serving.edge.haproxy_process.connection_limit`).
+    """
+    room = (limit - 2 * CONNECTIONS) // STEP * STEP or limit // 2
+    return tuple(dict.fromkeys(min(count, room) for count in counts))
 
 
 def measure(counts: Sequence[int], rounds: int, seconds: float) -> Iterator[Point]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.growth import models
+from benchmarks.growth import idle, models
 from benchmarks.growth.loading import point_of
 from benchmarks.growth.point import Point
 from benchmarks.load_tools import Measured
@@ -43,3 +43,11 @@ def test_each_instance_that_is_measured_runs_alone(monkeypatch: pytest.MonkeyPat
     assert len(list(models.measure([1, 2], rounds=2, seconds=1))) == 8
     assert measured == [1, 1, 2, 2, 1, 1, 2, 2]
     assert running == []
+
+
+def test_idle_connections_fit_what_open_files_allow() -> None:
+    """The busy ones have room beside them, and no count is measured twice."""
+    assert idle.fitting([1, 1000, 10_000], 20_000) == (1, 1000, 10_000)
+    assert idle.fitting([1, 1000, 10_000], 7_642) == (1, 1000, 7_500)
+    assert idle.fitting([1, 1000, 10_000], 700) == (1, 500)
+    assert idle.fitting([1, 1000], 300) == (1, 150)
