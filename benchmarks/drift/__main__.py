@@ -13,39 +13,13 @@ is Bascule's statistic as for independent rows, with the threshold at which one 
 correlated streams alarms: nobody has such streams in advance, so it is the yardstick for delays
 there.
 
-Recorded on 2026-11-27 on two shared cores with the defaults: clean streams with an alarm, those of
-AR(0.9) traffic, and median delays in rows of 20 streams each. Bascule:
-
-                  clean    AR  0.25   0.5  1 sd   scale  category  relation  missing  gradual
-    target         10 %  20 %   500   200    80     120       300       200      200    1,800
-    Bascule         3 %   0 %   270   142    75      87       277       141      144    1,300
-
-Of 100 clean streams and 30 correlated ones. The changed column was named first in all streams in
-which it was found (159 of 160). A row took 2.3 us of CPU in the median, a reference 1.0 s. In
-correlated traffic the delays of Bascule and of the oracle were 1,624 and 1,128 rows (0.5 sd), 748
-and 595 (1 sd), 388 and 352 (scale), 1,131 and 1,540 (correlation), of ten streams each; a monitor
-that takes rows for independent alarmed in all 30 clean ones.
-
-Real tables, ten splits each: splits with a false alarm, and the median row at which other classes
-are noticed: digits (898 rows of 64 columns learnt) 1, 256 (in 9); breast cancer (284 of 30) 0, 128
-(in 10); image segments (1,155 of 18) 0, 64 (in 10).
-
-On the same streams, 20 clean and 4 of each change (6 correlated), PSI 0.2: 0 % and all, 849 (in 2),
-666, 504, 494, 4,767, none, none, 2,510. Earlier that day, with fewer streams (40 clean, 8 of each
-change, 6 correlated; a category that changed by 20 points, not 15); * is found in 50 to 75 % of the
-streams. A delay of a rule that alarms without cause in most streams says little.
-
-                  clean    AR  0.25   0.5  1 sd   scale  category  relation  missing  gradual
-    PSI 0.2         0 %   all  578*   632   528     509       782      none     none    2,116
-    KS, chi2       57 %   all   440   354   289     484       384    5,246*   8,739*    1,549
-    ADWIN          35 %   all   328   109    50  3,918*       107    8,395*  10,216*    1,260
-    Page-Hinkley  100 %   all    77    54    26     204       132       186      188      144
+What was recorded last: `benchmarks/results/drift.md`. A delay of a rule that alarms without cause
+in most streams says little.
 """
 
 import argparse
 import json
 import platform
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -161,9 +135,10 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     found, real = (kept_before if options.report else measure)(options)
     title = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {options.jobs} processes; "
-        f"`python -m benchmarks.drift {' '.join(sys.argv[1:])}`. Cells: median rows from the "
-        "change to the alarm (share of streams in which it was found)."
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {options.jobs} processes, "
+        f"{options.clean} clean streams, {options.changed} of each change, {options.correlated} "
+        f"clean correlated ones, a share of {options.peer_share:g} of them for others. Cells: "
+        "median rows from the change to the alarm (share of streams in which it was found)."
     )
     text = report(found, real, title)
     (options.out / "drift.md").write_text(text)
