@@ -147,9 +147,10 @@ class LabelWatch:
         self._seen, self._waiting_rows, self._has_looked = there, waiting_rows, True
 
     def _judged(self, found: ModelLabels) -> list[LabelSummary]:
-        references = self._book.learnt(found)
+        references = self._book.kept.learnt(found)
+        findings = self._book.kept.judged(found, references)
         status = status_of(found)
-        performance = performance_of(found, Cut(), references)
+        performance = performance_of(found, Cut(), references, findings)
         summaries: list[LabelSummary] = []
         for joined, counted, judged in zip(
             found.joined, status.versions, performance.versions, strict=True

@@ -5,25 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import structlog
 
 from runtimes.errors import InvalidArgumentError
-from serving.monitor.labels.drop import DropReference, DropReport, drop_of, reference_of
+from serving.monitor.labels.drop import DropReport, drop_of
 from serving.monitor.labels.performance import Cut, Figures, Window, figures_of, windows_of
 from serving.monitor.labels.rows import Kind
+from serving.predictions.labels.findings import KeptFindings
 from serving.predictions.labels.joining import Joined, ModelLabels, Wanted, join_labels
-from serving.predictions.labels.references import (
-    References,
-    read_references,
-    reference_name,
-    write_references,
-)
+from serving.predictions.labels.references import Findings, References, reference_name
 from serving.predictions.labels.store import FOLDER, LabelReader
 from serving.predictions.reading import PredictionReader
 
 MAX_CLASSES = 100
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +100,8 @@ class LabelBook:
 
     def __init__(self, *places: str) -> None:
         """Read these logs: folders or fsspec URLs."""
-        self._places = [f"{place}/{FOLDER}" for place in places if place]
-        """Of labels; what is learnt is kept at the last one, which every node can reach."""
-        self._learnt: dict[str, DropReference] = {}
-        self._is_untold = True
+        self.kept = KeptFindings(f"{place}/{FOLDER}" for place in places if place)
+        """What was learnt of labels, and found."""
         self.predictions = PredictionReader(*places)
         self.labels = LabelReader(*places)
 
@@ -138,52 +129,9 @@ class LabelBook:
         """
         found = self.joined(replace(wanted, takes_late=True), now_s)
         # What was learnt of all sources' labels is no measure for those of one.
-        references = self.references() if wanted.source is None else {}
-        return performance_of(found, cut, references)
-
-    def references(self) -> References:
-        """Return what was kept of versions' first labels.
-
-        Raises:
-            InvalidArgumentError: What was kept is damaged.
-        """
-        return {name: one for place in self._places for name, one in read_references(place).items()}
-
-    def learnt(self, found: ModelLabels) -> References:
-        """Return what is known of versions' first labels, and keep what is new; one process does.
-
-        What cannot be kept now is remembered, and kept as soon as it can.
-
-        Raises:
-            InvalidArgumentError: What was kept is damaged.
-        """
-        kept = self.references()
-        self._learnt = {name: one for name, one in self._learnt.items() if name not in kept}
-        for each in found.joined:
-            name = reference_name(each.key, each.digest, each.output)
-            if name in kept or name in self._learnt:
-                continue
-            reference = reference_of(each.rows)
-            if reference is not None:
-                self._learnt[name] = reference
-        known = {**kept, **self._learnt}
-        if self._learnt and self._places:
-            self._keep(known)
-        return known
-
-    def _keep(self, known: References) -> None:
-        try:
-            write_references(self._places[-1], known)
-        except Exception as error:  # noqa: BLE001  stores raise what they like; tried at each look
-            if self._is_untold:
-                log.warning(
-                    "label_references_not_kept",
-                    reason=str(error)[:200],
-                    hint="they are remembered until the controller ends, and tried again",
-                )
-            self._is_untold = False
-        else:
-            self._is_untold = True
+        if wanted.source is not None:
+            return performance_of(found, cut)
+        return performance_of(found, cut, self.kept.references(), self.kept.findings())
 
 
 def status_of(found: ModelLabels) -> LabelStatus:
@@ -205,7 +153,10 @@ def status_of(found: ModelLabels) -> LabelStatus:
 
 
 def performance_of(
-    found: ModelLabels, cut: Cut, references: References | None = None
+    found: ModelLabels,
+    cut: Cut,
+    references: References | None = None,
+    findings: Findings | None = None,
 ) -> Performance:
     """Judge what was joined.
 
@@ -214,8 +165,9 @@ def performance_of(
         cut: Into which windows.
         references: What is known of versions' first labels; those of others are taken from what was
             joined.
+        findings: What later labels have shown before.
     """
-    known = references or {}
+    known, judged = references or {}, findings or {}
     versions = tuple(
         VersionPerformance(
             model=found.model,
@@ -226,10 +178,11 @@ def performance_of(
             labelled_rows=int(np.count_nonzero(each.rows.is_labelled)),
             figures=figures_of(each.rows),
             windows=windows_of(each.rows, cut) if cut.rows or cut.seconds else (),
-            drop=drop_of(each.rows, known.get(reference_name(each.key, each.digest, each.output))),
+            drop=drop_of(each.rows, known.get(name), judged.get(name)),
             notes=each.notes,
         )
         for each in found.joined
+        for name in [reference_name(each.key, each.digest, each.output)]
     )
     return Performance(
         model=found.model, versions=versions, is_cut=found.is_cut, troubles=_named(found)

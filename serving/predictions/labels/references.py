@@ -1,28 +1,33 @@
-"""What each version's first labels said, kept for as long as their log is.
+"""What each version's labels said, kept for as long as their log is.
 
 The log lets old predictions go, and only some are read. A reference made anew of what is left would
-move along with a version that slowly becomes worse. It is kept beside the labels, at their URL if
-they have one: so another node's controller goes on with it.
+move along with a version that slowly becomes worse, and a test that begins anew at each look would
+ring without cause sooner or later. So the first labels, and what later ones have shown, are kept
+beside the labels, at their URL if they have one: so another node's controller goes on with it.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import fsspec
 import msgspec
 
 from runtimes.errors import InvalidArgumentError
 from serving.ids import VersionKey
-from serving.monitor.labels.drop import DropReference
+from serving.monitor.labels.judging import DropReference, Judged
 from serving.predictions.folder import FOLDER_MODE
 from serving.settings import without_password
 
-FILE: Final = "references.json"
+REFERENCES: Final = "references.json"
+JUDGED: Final = "judged.json"
 
 References = Mapping[str, DropReference]
 """Name, as `reference_name` makes it → what was learnt."""
+Findings = Mapping[str, Judged]
+"""The same name → what the rows after it have shown."""
+T = TypeVar("T")
 
 
 def reference_name(key: VersionKey, digest: str, output: str) -> str:
@@ -36,16 +41,16 @@ def read_references(place: str) -> dict[str, DropReference]:
     Raises:
         InvalidArgumentError: The file cannot be read, or is damaged.
     """
-    try:
-        return msgspec.json.decode(_content(place), type=dict[str, DropReference])
-    except FileNotFoundError:
-        return {}
-    except (msgspec.MsgspecError, OSError) as error:
-        raise InvalidArgumentError(
-            f"{without_password(place)}/{FILE}: the references of labels cannot be read ({error}): "
-            "restore the file, or remove it, and they are learnt again from the labels that are "
-            "left"
-        ) from error
+    return _read(place, REFERENCES, "the references of labels", dict[str, DropReference])
+
+
+def read_findings(place: str) -> dict[str, Judged]:
+    """Read what was found in a folder of labels, or at its URL; nothing if there is no such file.
+
+    Raises:
+        InvalidArgumentError: The file cannot be read, or is damaged.
+    """
+    return _read(place, JUDGED, "what labels have shown", dict[str, Judged])
 
 
 def write_references(place: str, references: References) -> None:
@@ -54,25 +59,50 @@ def write_references(place: str, references: References) -> None:
     Raises:
         OSError: They cannot be written. Stores of fsspec raise others as well.
     """
-    content = msgspec.json.format(msgspec.json.encode(references), indent=1)
+    _write(place, REFERENCES, references)
+
+
+def write_findings(place: str, findings: Findings) -> None:
+    """Keep what was found, all or nothing, without the names of rows.
+
+    Raises:
+        OSError: It cannot be written. Stores of fsspec raise others as well.
+    """
+    _write(place, JUDGED, {name: one.without_names() for name, one in findings.items()})
+
+
+def _read(place: str, file: str, what: str, kind: type[dict[str, T]]) -> dict[str, T]:
+    try:
+        return msgspec.json.decode(_content(place, file), type=kind)
+    except FileNotFoundError:
+        return {}
+    except (msgspec.MsgspecError, OSError) as error:
+        raise InvalidArgumentError(
+            f"{without_password(place)}/{file}: {what} cannot be read ({error}): restore the file, "
+            "or remove it, and the labels that are left are looked at anew"
+        ) from error
+
+
+def _write(place: str, file: str, found: object) -> None:
+    content = msgspec.json.format(msgspec.json.encode(found), indent=1)
     if "://" in place:
         store, root = fsspec.core.url_to_fs(place)
         store.makedirs(root, exist_ok=True)
-        store.pipe_file(f"{root}/{FILE}", content)
+        store.pipe_file(f"{root}/{file}", content)
         return
     folder = Path(place)
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    fresh = folder / f"{FILE}.new"
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / FILE)
+    fresh = folder / f"{file}.new"
+    with fresh.open("wb") as written:
+        written.write(content)
+        written.flush()
+        os.fsync(written.fileno())
+    fresh.replace(folder / file)
 
 
-def _content(place: str) -> bytes:
+def _content(place: str, file: str) -> bytes:
     if "://" not in place:
-        return (Path(place) / FILE).read_bytes()
-    with fsspec.open(f"{place}/{FILE}", "rb") as file:
-        content: bytes = file.read()
+        return (Path(place) / file).read_bytes()
+    with fsspec.open(f"{place}/{file}", "rb") as opened:
+        content: bytes = opened.read()
     return content

@@ -37,9 +37,9 @@ def answered(
         said(log, log.log({"p": SCORES}, key=key, digest=digest), wrong=wrong)
 
 
-def said(log: LabelledLog, named: str, *, wrong: bool) -> None:
-    """Label every row of a request."""
-    cells = [Cell(named, row, "", float(wrong), "", 0, 1.0) for row in range(ROWS)]
+def said(log: LabelledLog, named: str, *, wrong: bool, rows: int = ROWS) -> None:
+    """Label every row of a request: the first ones may be wrong, all others are right."""
+    cells = [Cell(named, row, "", float(wrong and row < rows), "", 0, 1.0) for row in range(ROWS)]
     log.now_ns += SECOND_NS
     log.store.add("m", None, cells)
 
@@ -142,7 +142,7 @@ def test_a_reference_that_cannot_be_kept_is_remembered(tmp_path: Path) -> None:
         blocked.rmdir()
         answered(log, FIRST, 45, wrong=True)
         watch.look()
-    (kept,) = LabelBook(str(log.folder)).references().values()
+    (kept,) = LabelBook(str(log.folder)).kept.references().values()
 
     assert [one.is_dropped for one in watch.summaries] == [True]
     assert (kept.row_count, kept.bad_count) == (300, 0)
@@ -157,7 +157,7 @@ def test_a_reference_is_kept_where_every_node_reads_it(tmp_path: Path) -> None:
         book = LabelBook(str(tmp_path / "none"), url)
         LabelWatch(book, registry, SystemClock(), 3600.0).look()
 
-    assert [one.row_count for one in LabelBook(url).references().values()] == [300]
+    assert [one.row_count for one in LabelBook(url).kept.references().values()] == [300]
     assert not (tmp_path / "none").exists()
 
 
@@ -230,12 +230,52 @@ def test_the_reference_is_that_of_the_first_labels(tmp_path: Path) -> None:
     assert judged.drop.reference.value == 0.0
 
 
+def test_a_drop_that_no_look_sees_whole_rings(tmp_path: Path) -> None:
+    """Each look reads 32 labels, then their predictions go, and another controller starts."""
+    log = LabelledLog(tmp_path / "log", [scores_spec(2)])
+    answered(log, FIRST, 40, wrong=False)
+    rung: list[bool] = []
+    with Registry(tmp_path / "home") as registry:
+        for _ in range(12):
+            watch = watch_of(log, registry)
+            watch.look()
+            rung += [one.is_dropped for one in watch.summaries]
+            for segment in log.folder.glob("*.seg"):
+                segment.unlink()
+            for at in range(4):
+                said(log, log.log({"p": SCORES}), wrong=at % 2 == 0, rows=1)
+    book, wanted = LabelBook(str(log.folder)), Wanted(predictions=Filter(model="m"))
+    (told,) = book.performance(wanted, Cut(), log.now_s).versions
+
+    assert (rung[0], rung[-1]) == (False, True)
+    assert (told.labelled_rows, told.drop.state) == (4 * ROWS, DropState.DROPPED)
+
+
+def test_what_labels_have_shown_is_kept_as_soon_as_it_can_be(tmp_path: Path) -> None:
+    """Until then the watch remembers it."""
+    log = LabelledLog(tmp_path / "log", [scores_spec(2)])
+    blocked = log.folder / "labels" / "judged.json.new"
+    blocked.mkdir(parents=True)
+    answered(log, FIRST, 45, wrong=False)
+    book = LabelBook(str(log.folder))
+    with Registry(tmp_path / "home") as registry:
+        watch = watch_of(log, registry)
+        watch.look()
+        unkept = book.kept.findings()
+        blocked.rmdir()
+        answered(log, FIRST, 1, wrong=False)
+        watch.look()
+    (kept,) = book.kept.findings().values()
+
+    assert (unkept, kept.evidence.window_count) == ({}, 2)
+
+
 def test_a_damaged_reference_is_told_of(tmp_path: Path) -> None:
     """With the file's name, and what to do."""
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "references.json").write_text("{")
     with pytest.raises(InvalidArgumentError, match=r"references\.json: the references of labels"):
-        LabelBook(str(tmp_path)).references()
+        LabelBook(str(tmp_path)).kept.references()
 
 
 def test_versions_are_forgotten_by_the_age_of_their_answers(tmp_path: Path) -> None:
@@ -258,4 +298,4 @@ def test_a_reference_of_another_form_judges_on(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     kept = '{"m:1:": {"row_count": 300, "bad_count": 7, "posted_until_s": 1.0}}'
     (tmp_path / "labels" / "references.json").write_text(kept)
-    assert LabelBook(str(tmp_path)).references().keys() == {"m:1:"}
+    assert LabelBook(str(tmp_path)).kept.references().keys() == {"m:1:"}
