@@ -9,7 +9,8 @@ A process's ids of one millisecond are in order as long as there are at most 4,0
 
 import os
 import uuid
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from math import ceil, inf
 from typing import Final
 
@@ -80,6 +81,17 @@ def first_id(at_ms: float) -> str:
         return AFTER_ALL
     text = f"{max(ceil(at_ms), 0):012x}"
     return f"{text[:8]}-{text[8:]}-"
+
+
+def id_range(in_order: Sequence[str], begin_ms: float, end_ms: float) -> slice:
+    """Return which ids were made at or after a moment, and before another one.
+
+    Args:
+        in_order: Ids in lower case, in order.
+        begin_ms: Milliseconds since 1970.
+        end_ms: The same; infinity: there is no end.
+    """
+    return slice(bisect_left(in_order, first_id(begin_ms)), bisect_left(in_order, first_id(end_ms)))
 
 
 def is_prediction_id(text: str) -> bool:

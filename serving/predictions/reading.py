@@ -4,8 +4,7 @@ Segments that are being written are read as far as they are whole. An id says wh
 only segments of that time are opened.
 """
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -17,7 +16,7 @@ import fsspec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotReadyError
 from serving.predictions.folder import created_ms
-from serving.predictions.ids import first_id, made_ms
+from serving.predictions.ids import made_ms
 from serving.predictions.record import Prediction, read_predictions
 from serving.settings import without_password
 
@@ -34,6 +33,12 @@ class Segment:
     created_ms: int
     changed_ms: int
     """When it was last written; 0: its store does not say."""
+
+    @property
+    def time_ms(self) -> tuple[float, float]:
+        """Between which moments its predictions were made, as far as clocks of nodes agree."""
+        end_ms = self.changed_ms + SLACK_MS if self.changed_ms else inf
+        return self.created_ms - SLACK_MS, end_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,28 +125,16 @@ class PredictionReader:
                 found = list(read_predictions(content_of(segment), segment.name))
                 yield from (record for record in reversed(found) if wanted.takes(record))
 
-    def of_ids(self, ids: Collection[str], wanted: Filter) -> Iterator[Prediction]:
-        """Yield the wanted records with these ids; only segments of their time are opened.
-
-        Args:
-            ids: In lower case.
-            wanted: Which of them.
-        """
-        in_order = sorted(ids)
-        for segment in reversed(self.segments()):
-            end_ms = segment.changed_ms + SLACK_MS if segment.changed_ms else inf
-            begin = bisect_left(in_order, first_id(segment.created_ms - SLACK_MS))
-            if begin == bisect_left(in_order, first_id(end_ms)) or not _may_have(segment, wanted):
-                continue
-            found = list(read_predictions(content_of(segment), segment.name))
-            yield from (one for one in reversed(found) if one.head.id in ids and wanted.takes(one))
-
     def oldest(self, wanted: Filter) -> Iterator[Prediction]:
         """Yield the wanted records, segment by segment, the oldest first."""
         for segment in self.segments():
             if _may_have(segment, wanted):
                 found = read_predictions(content_of(segment), segment.name)
                 yield from (record for record in found if wanted.takes(record))
+
+    def segments_of(self, wanted: Filter) -> list[Segment]:
+        """Return the segments that may have wanted records, in order of time; see `segments`."""
+        return [segment for segment in self.segments() if _may_have(segment, wanted)]
 
     def segments(self) -> list[Segment]:
         """Return all segments, in order of time.
@@ -186,8 +179,18 @@ def _segments(place: str) -> Iterator[Segment]:
         name = Path(item["name"]).name
         if created_ms(name):
             yield Segment(
-                name=name, place=f"{place}/{name}", created_ms=created_ms(name), changed_ms=0
+                name=name,
+                place=f"{place}/{name}",
+                created_ms=created_ms(name),
+                changed_ms=_changed_ms(item),
             )
+
+
+def _changed_ms(item: Mapping[str, Any]) -> int:
+    """Return when a store says that it has written an object, which is after its last record."""
+    said = item.get("LastModified", item.get("last_modified", item.get("mtime")))
+    seconds = said.timestamp() if isinstance(said, datetime) else said
+    return int(seconds * 1e3) if isinstance(seconds, (int, float)) else 0
 
 
 def _listed(url: str) -> Sequence[Mapping[str, Any]]:

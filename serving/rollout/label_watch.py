@@ -25,6 +25,7 @@ from serving.predictions.labels.book import (
     status_of,
 )
 from serving.predictions.labels.joining import Joined, ModelLabels, Wanted
+from serving.predictions.labels.late import LateAnswers
 from serving.predictions.reading import Filter
 from serving.predictions.wanted import log_order
 from serving.registry.announcing.label_events import announce_drop
@@ -36,6 +37,8 @@ LOOK_S: Final = 5.0
 REST_RATIO: Final = 19.0
 """It rests so many times as long as it has worked."""
 MOST_PREDICTIONS: Final = 20_000
+MOST_LATE_BYTES: Final = 64 << 20
+"""Of the log, about so much is read at a look to find older predictions of a model with labels."""
 MOST_REQUESTS: Final = 100_000
 """Of each version, so many are remembered for rollouts."""
 MOST_VERSIONS: Final = 8
@@ -77,6 +80,8 @@ class LabelWatch:
         self._grace_s = grace_s
         self._seen: list[tuple[str, int]] = []
         self._waiting_rows = 0
+        self._late: dict[str, LateAnswers] = {}
+        self._is_behind = False
         self._told: set[tuple[VersionKey, str, str]] = set()
         self._known: dict[VersionKey, _Known] = {}
         self._has_looked = False
@@ -123,10 +128,12 @@ class LabelWatch:
             BasculeError: A log or the catalog cannot be read.
         """
         there = [(one.name, one.changed_ms) for one in self._book.labels.segments()]
-        if not there or (there == self._seen and not self._waiting_rows):
+        is_news = there != self._seen or self._waiting_rows > 0 or self._is_behind
+        if not (there and is_news):
             self._has_looked = True
             return
         waiting_rows = 0
+        is_behind = False
         now_s = self._clock.utc_now().timestamp()
         summaries: list[LabelSummary] = []
         models = sorted(self._book.labels.models())
@@ -137,14 +144,18 @@ class LabelWatch:
                 takes_late=True,
                 grace_s=self._grace_s,
             )
-            found = self._book.joined(wanted, now_s)
+            late = self._late.setdefault(model, LateAnswers(MOST_LATE_BYTES))
+            found = self._book.joined(wanted, now_s, late)
             waiting_rows += found.unjoined.waiting
+            is_behind = is_behind or found.is_behind
             self._remember(found)
             summaries += self._judged(found)
         self._known = {key: one for key, one in self._known.items() if key.model in models}
+        self._late = {model: self._late[model] for model in models}
         self.summaries = tuple(summaries)
         # Only now: a look that failed is begun again, though there is no new label.
         self._seen, self._waiting_rows, self._has_looked = there, waiting_rows, True
+        self._is_behind = is_behind
 
     def _judged(self, found: ModelLabels) -> list[LabelSummary]:
         references = self._book.kept.learnt(found)

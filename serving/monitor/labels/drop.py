@@ -63,6 +63,7 @@ def drop_of(
     judged: Judged | None = None,
     *,
     alpha: float = ALPHA,
+    learns: bool = True,
 ) -> DropReport:
     """Judge the labelled ones of some rows.
 
@@ -71,10 +72,11 @@ def drop_of(
         reference: What its first labels said; None: the first of these rows are those.
         judged: What was found before; None: nothing.
         alpha: Chance of a false alarm.
+        learns: False: these are not all rows, so without a reference nothing is said.
     """
     known = rows.labelled.in_order_of_labels()
     needed = REFERENCE_ROWS if reference is None else reference.row_count
-    learnt = reference_of(known) if reference is None else reference
+    learnt = reference_of(known) if reference is None and learns else reference
     if learnt is None:
         return DropReport(
             state=DropState.LEARNING,

@@ -12,6 +12,7 @@ from serving.monitor.labels.performance import Cut, Figures, Window, figures_of,
 from serving.monitor.labels.rows import Kind
 from serving.predictions.labels.findings import KeptFindings
 from serving.predictions.labels.joining import Joined, ModelLabels, Wanted, join_labels
+from serving.predictions.labels.late import LateAnswers
 from serving.predictions.labels.references import Findings, References, reference_name
 from serving.predictions.labels.store import FOLDER, LabelReader
 from serving.predictions.reading import PredictionReader
@@ -105,13 +106,18 @@ class LabelBook:
         self.predictions = PredictionReader(*places)
         self.labels = LabelReader(*places)
 
-    def joined(self, wanted: Wanted, now_s: float) -> ModelLabels:
+    def joined(self, wanted: Wanted, now_s: float, late: LateAnswers | None = None) -> ModelLabels:
         """Return everything that labels say of a model.
+
+        Args:
+            wanted: What is to be joined.
+            now_s: Since 1970.
+            late: What was found of older predictions before; None: all are looked for now.
 
         Raises:
             InvalidArgumentError: A segment cannot be read.
         """
-        return join_labels(self.predictions, self.labels, wanted, now_s)
+        return join_labels(self.predictions, self.labels, wanted, now_s, late or LateAnswers())
 
     def status(self, wanted: Wanted, now_s: float) -> LabelStatus:
         """Count a model's labels.
@@ -178,7 +184,7 @@ def performance_of(
             labelled_rows=int(np.count_nonzero(each.rows.is_labelled)),
             figures=figures_of(each.rows),
             windows=windows_of(each.rows, cut) if cut.rows or cut.seconds else (),
-            drop=drop_of(each.rows, known.get(name), judged.get(name)),
+            drop=drop_of(each.rows, known.get(name), judged.get(name), learns=not found.is_behind),
             notes=each.notes,
         )
         for each in found.joined

@@ -65,6 +65,8 @@ class KeptFindings:
     def learnt(self, found: ModelLabels) -> References:
         """Return what is known of versions' first labels, and keep what is new.
 
+        Nothing is new while labels are still to be looked for: the first ones may be among those.
+
         Raises:
             InvalidArgumentError: What was kept is damaged.
         """
@@ -74,7 +76,7 @@ class KeptFindings:
             name = reference_name(each.key, each.digest, each.output)
             if name in kept or name in self._learnt:
                 continue
-            reference = reference_of(each.rows)
+            reference = None if found.is_behind else reference_of(each.rows)
             if reference is not None:
                 self._learnt[name] = reference
         known = {**kept, **self._learnt}

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from serving.predictions.labels.answers import (
     joined_tables,
     newest_answers,
 )
+from serving.predictions.labels.late import LateAnswers
 from serving.predictions.labels.outcomes import Predicted, as_class, given_of, predicted_of
 from serving.predictions.labels.reviews import Reviews
 from serving.predictions.labels.store import LabelReader
@@ -89,12 +89,25 @@ class ModelLabels:
     """Versions whose labels cannot be read, and why."""
     is_cut: bool
     """There are older predictions than those that were looked at."""
+    is_behind: bool = False
+    """Some of those with labels are still to be looked for."""
 
 
 def join_labels(
-    predictions: PredictionReader, labels: LabelReader, wanted: Wanted, now_s: float
+    predictions: PredictionReader,
+    labels: LabelReader,
+    wanted: Wanted,
+    now_s: float,
+    late: LateAnswers,
 ) -> ModelLabels:
     """Read and join; `wanted.predictions` names a model.
+
+    Args:
+        predictions: The log.
+        labels: What lies beside it.
+        wanted: What is to be joined.
+        now_s: Since 1970.
+        late: What was found of older predictions of the model.
 
     Raises:
         InvalidArgumentError: A segment cannot be read.
@@ -103,9 +116,11 @@ def join_labels(
     of_model = replace(wanted.predictions, version=None)
     answers, is_cut = newest_answers(predictions, of_model, wanted.most)
     unjoined = _Unknown(answers, wanted, now_s, is_cut=is_cut)
-    if wanted.takes_late and is_cut:
-        late = _late_ids(labels.batches(model)) - _ids_of(answers)
-        add_answers(answers, islice(predictions.of_ids(late, of_model), wanted.most))
+    takes_late = wanted.takes_late and is_cut
+    if takes_late:
+        newest = _ids_of(answers)
+        older = [one for one in _late_ids(labels.batches(model)) if one not in newest]
+        add_answers(answers, late.look(predictions, older, of_model, wanted.most))
     ids = {one for each in answers.values() for one in each.ids}
     unjoined.replaced = _ids_of(answers) - ids
     table = LabelTable()
@@ -135,11 +150,12 @@ def join_labels(
         posted_rows=len(known) + unjoined.row_count,
         troubles=troubles,
         is_cut=is_cut,
+        is_behind=takes_late and late.is_behind,
     )
 
 
-def _late_ids(batches: Iterable[LabelBatch]) -> set[str]:
-    """Return the predictions whose labels were posted last."""
+def _late_ids(batches: Iterable[LabelBatch]) -> list[str]:
+    """Return the predictions whose labels were posted last, in that order."""
     found: dict[str, None] = {}
     for batch in batches:
         for cell in batch.cells:
@@ -147,7 +163,7 @@ def _late_ids(batches: Iterable[LabelBatch]) -> set[str]:
             found[cell.prediction_id] = None
         while len(found) > MAX_LATE:
             del found[next(iter(found))]
-    return set(found)
+    return list(found)
 
 
 def _ids_of(answers: Mapping[VersionKey, Answers]) -> set[str]:

@@ -70,6 +70,33 @@ def test_labels_of_predictions_that_are_no_longer_new_ring_as_well(
     assert found.candidate == Counted(30, 70)
 
 
+def test_labels_all_over_the_log_are_found_look_by_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No look reads it whole, none is lost, and nothing is said of a part of the first ones."""
+    monkeypatch.setattr(label_watch, "MOST_PREDICTIONS", 80)
+    monkeypatch.setattr(label_watch, "MOST_LATE_BYTES", 1)
+    log = LabelledLog(tmp_path / "log", [scores_spec(2)])
+    asked = [log.log({"p": SCORES}) for _ in range(70)]
+    log.now_ns += 600 * SECOND_NS
+    for _ in range(80):
+        log.log({"p": SCORES})
+    for at, named in enumerate(asked):
+        said(log, named, wrong=at >= 40)
+    seen: list[tuple[int, bool]] = []
+    with Registry(tmp_path / "home") as registry:
+        watch = watch_of(log, registry)
+        for _ in range(71):
+            watch.look()
+            seen += [(one.labelled_rows // ROWS, one.is_dropped) for one in watch.summaries]
+        found = watch.counts(FIRST, None, 0.0)
+
+    assert seen[:2] == [(1, False), (2, False)]
+    assert seen[68:] == [(69, False), (70, True), (70, True)]
+    assert found is not None
+    assert found.candidate == Counted(30, 70)
+
+
 def test_other_files_under_the_same_number_are_judged_by_their_own_labels(tmp_path: Path) -> None:
     """What replaced a good model was never better than it is; its own drop is told, too."""
     log = LabelledLog(tmp_path / "log", [scores_spec(2)])
