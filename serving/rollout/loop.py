@@ -307,9 +307,10 @@ class ControlLoop:
     def _with_environments(self, group: asyncio.TaskGroup, observed: Observed) -> Desired:
         """Return what is wanted with what is known of where it runs; new things are looked into."""
         watch = self._ports.environments
-        desired = with_predecessors(self._desired, self._published)
+        routes = self._memory.routes
+        desired = with_predecessors(self._desired, self._published, routes)
         now_s = self._ports.clock.monotonic_s()
-        desired = self._hold.with_held(desired, self._published, self.sequence_count, now_s)
+        desired = self._hold.with_held(desired, self._published, routes, self.sequence_count, now_s)
         if watch is None:
             return desired
         look = watch.look(desired, observed)

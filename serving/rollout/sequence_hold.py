@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Final
 
 from serving.edge.control import Snapshot
+from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
-from serving.registry.version import VersionState
 from serving.rollout.desired import Desired
+from serving.rollout.succession import is_ready, is_routed
 
 COUNT_AGE_S: Final = 3.0
 """After so long a worker was asked for its sequences anew, and its answer has come."""
@@ -30,19 +31,25 @@ class SequenceHold:
         self._since_s: dict[VersionKey, float] = {}
 
     def with_held(
-        self, desired: Desired, published: Snapshot, count: SequenceCount, now_s: float
+        self,
+        desired: Desired,
+        published: Snapshot,
+        routes: RouteTable,
+        count: SequenceCount,
+        now_s: float,
     ) -> Desired:
         """Return what is wanted, with what is kept for its sequences.
 
         Args:
             desired: What is wanted otherwise.
             published: The newest snapshot that the edges were given.
+            routes: The newest table, also of a controller before this one.
             count: What workers say.
             now_s: Seconds, monotonic.
         """
         if not desired.predecessors:
             return desired
-        succeeded = tuple(_succeeded(desired, published))
+        succeeded = tuple(_succeeded(desired, published, routes))
         self._since_s = {key: self._since_s.get(key, now_s) for key in succeeded}
         held = {
             key: desired.predecessors[key]
@@ -57,19 +64,14 @@ class SequenceHold:
         return count > 0 or waited_s < COUNT_AGE_S
 
 
-def _succeeded(desired: Desired, published: Snapshot) -> Iterator[VersionKey]:
-    """Return the predecessors with sequences that still serve, and that a chosen one succeeds."""
+def _succeeded(desired: Desired, published: Snapshot, routes: RouteTable) -> Iterator[VersionKey]:
+    """Return the predecessors with sequences that are routed, and that a chosen one succeeds."""
     for key, spec in desired.predecessors.items():
         is_over = spec.policy.sequences is None or key in desired.versions
         if is_over or desired.pinned_live.get(key.model) == key.version:
             continue
-        if _is_ready(key, published) and any(
-            other.model == key.model and other.version > key.version and _is_ready(other, published)
+        if is_routed(key, routes) and any(
+            other.model == key.model and other.version > key.version and is_ready(other, published)
             for other in desired.versions
         ):
             yield key
-
-
-def _is_ready(key: VersionKey, published: Snapshot) -> bool:
-    record = published.versions.get(key)
-    return record is not None and record.state is VersionState.READY

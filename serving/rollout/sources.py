@@ -125,6 +125,8 @@ class Sources:
             self._recall()
         if self._repository is not None and (rescan or self._is_first):
             self._rescan(self._repository)
+        if self._is_first:
+            self._former = self._inherited()
         self._is_first = False
         if self._wishes is not None:
             self._wishes.save(self._wished())
@@ -286,13 +288,22 @@ class Sources:
         """Want a model as it was read, and remember what was wanted of it until now."""
         before = self._scans.get(scan.model)
         was_chosen = before.versions if before is not None else ()
-        chosen = {spec.version for spec in scan.versions} | {one.version for one in scan.failed}
+        chosen = _chosen(scan)
         former = (*self._former.pop(scan.model, ()), *was_chosen)
         gone = {spec.version: spec for spec in former if spec.version not in chosen}
         if chosen and gone:
             accepted = (self._accepted.get(spec.key, spec) for spec in gone.values())
             self._former[scan.model] = tuple(accepted)
         self._scans[scan.model] = scan
+
+    def _inherited(self) -> dict[str, tuple[VersionSpec, ...]]:
+        """Return what a controller before this one served, and no policy chooses any more."""
+        former: dict[str, tuple[VersionSpec, ...]] = {}
+        for key, spec in self._accepted.items():
+            chosen = _chosen(self._scans[key.model]) if key.model in self._scans else frozenset()
+            if chosen and key.version not in chosen:
+                former[key.model] = (*former.get(key.model, ()), spec)
+        return former
 
     def _report(self, problems: tuple[str, ...]) -> None:
         for problem in set(problems).difference(self._problems):
@@ -357,6 +368,11 @@ class Sources:
 
     def _is_retired(self, spec: VersionSpec) -> bool:
         return self._retired.get(spec.key) == spec.digest
+
+
+def _chosen(scan: ModelScan) -> frozenset[int]:
+    """Return the versions that a model's policy chooses, readable or not."""
+    return frozenset([one.version for one in scan.versions] + [one.version for one in scan.failed])
 
 
 def _kept(before: ModelScan | None, scan: ModelScan) -> ModelScan:

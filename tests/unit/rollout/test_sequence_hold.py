@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.registry.policies.sequence_policy import SequencePolicy
 from serving.registry.version import ServingPolicy, VersionState
@@ -12,7 +13,7 @@ from tests.unit.rollout.test_succession import A1, A2, published
 
 READY, LOADING = VersionState.READY, VersionState.LOADING
 SEQUENCES = ServingPolicy(sequences=SequencePolicy(max_sequences=4, idle_s=1))
-BOTH = published({A1: READY, A2: READY})
+BOTH = published({A1: READY, A2: READY}, {A1, A2})
 
 
 def succession(old: VersionKey = A1, new: VersionKey = A2, **changes: object) -> Desired:
@@ -26,7 +27,12 @@ def succession(old: VersionKey = A1, new: VersionKey = A2, **changes: object) ->
 
 def held_at(hold: SequenceHold, now_s: float, count: int | None) -> bool:
     """Whether version 1 is wanted then, when it has so many sequences."""
-    return A1 in hold.with_held(succession(), BOTH, lambda _: count, now_s).versions
+    return is_kept(hold, BOTH, count, now_s)
+
+
+def is_kept(hold: SequenceHold, seen: Snapshot, count: int | None, now_s: float) -> bool:
+    """Whether version 1 is wanted where the edges were told this."""
+    return A1 in hold.with_held(succession(), seen, seen.routes, lambda _: count, now_s).versions
 
 
 def test_a_version_stays_until_its_last_sequence_has_ended() -> None:
@@ -36,6 +42,12 @@ def test_a_version_stays_until_its_last_sequence_has_ended() -> None:
     assert held_at(hold, 60, 1)
     assert not held_at(hold, 61, 0)
     assert not held_at(SequenceHold(100), 0, None)
+
+
+def test_a_version_stays_while_its_worker_is_not_ready() -> None:
+    """It may still have the sequences; one that is not routed any more has none."""
+    assert is_kept(SequenceHold(100), published({A1: LOADING, A2: READY}, {A1, A2}), 1, 0)
+    assert not is_kept(SequenceHold(100), published({A1: LOADING, A2: READY}, {A2}), 1, 0)
 
 
 def test_a_version_stays_no_longer_than_the_limit() -> None:
@@ -52,8 +64,8 @@ def test_nothing_is_kept_that_would_stay_live() -> None:
     hold = SequenceHold(100)
 
     def is_held(desired: Desired, *, is_new_ready: bool = True) -> bool:
-        seen = published({A1: READY, A2: READY if is_new_ready else LOADING})
-        found = hold.with_held(desired, seen, lambda _: 1, 0)
+        seen = published({A1: READY, A2: READY if is_new_ready else LOADING}, {A1, A2})
+        found = hold.with_held(desired, seen, seen.routes, lambda _: 1, 0)
         return found != desired
 
     assert is_held(succession())
