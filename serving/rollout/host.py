@@ -27,16 +27,16 @@ from runtimes.errors import BasculeError
 from serving.clock import Clock
 from serving.edge.routes import WorkerAddress
 from serving.errors import NotReadyError
-from serving.ids import VersionKey
 from serving.local_http import LocalHttp
-from serving.registry.version import VersionSpec, VersionState
+from serving.registry.version import VersionSpec
 from serving.rollout.drift.link import DriftLink
 from serving.rollout.forked_child import fork
 from serving.rollout.host_watch import HostWatch, WorkerView
+from serving.rollout.hosted import Hosted
 from serving.rollout.load_link import LoadLink
 from serving.rollout.loading_priority import first_start
 from serving.rollout.mirror_link import MirrorLink
-from serving.rollout.ports import HostedVersion, WorkerState
+from serving.rollout.ports import WorkerState
 from serving.rollout.process_memory import resident_bytes
 from serving.rollout.sequence_counts import counted_sequences
 from serving.rollout.vitals_link import VitalsLink
@@ -110,8 +110,7 @@ class WorkerHost:
         self._clock = clock
         self._on_change = on_change
         self._patience = patience or Patience()
-        self._wanted: dict[VersionKey, VersionSpec] = {}
-        self._hosted: dict[VersionKey, HostedVersion] = {}
+        self._hosted = Hosted()
         self._apply_wanted = asyncio.Event()
         self._stop_wanted = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -121,7 +120,6 @@ class WorkerHost:
         self._trouble = ""
         self._drain_s = 0.0
         self._quick_end_count = 0
-        self._refusal = ""
         self._view = WorkerView(watch)
         self.mirrors = MirrorLink()
         """What the worker copies and compares."""
@@ -145,7 +143,7 @@ class WorkerHost:
         """Describe the worker as last heard of."""
         return replace(
             self._state,
-            versions=dict(self._hosted),
+            versions=dict(self._hosted.versions),
             rss_bytes=self._rss_bytes(),
             surroundings=self._view.around(self._launch.child.argv[0], self._state.facts),
             comparisons=self.mirrors.comparisons,
@@ -156,12 +154,8 @@ class WorkerHost:
 
     def set_versions(self, specs: Sequence[VersionSpec]) -> None:
         """Say what the worker shall host from now on; returns at once."""
-        self._wanted = {spec.key: spec for spec in specs}
+        self._hosted.want(specs)
         self.loads.is_wanted = any(spec.policy.scaling is not None for spec in specs)
-        for key, spec in self._wanted.items():
-            said = self._hosted.get(key)
-            if said is None or said.state is not VersionState.READY:
-                self._hosted[key] = self._not_loaded(spec)
         self._apply_wanted.set()
 
     async def run(self) -> None:
@@ -205,7 +199,7 @@ class WorkerHost:
             if self._state.restart_count:
                 self._note_end(began_s, error.message)
                 return False
-            self._refusal = error.message
+            self._hosted.refusal = error.message
             self._tell_progress("")
             await self._stop_wanted.wait()
             return False
@@ -217,15 +211,8 @@ class WorkerHost:
         return True
 
     def _tell_progress(self, line: str) -> None:
-        reason = line and f"building environment: {line}"
-        hosted = {key: self._not_loaded(spec, reason) for key, spec in self._wanted.items()}
-        if hosted != self._hosted:
-            self._hosted = hosted
+        if self._hosted.begin(line and f"building environment: {line}"):
             self._on_change()
-
-    def _not_loaded(self, spec: VersionSpec, reason: str = "") -> HostedVersion:
-        state = VersionState.UNAVAILABLE if self._refusal else VersionState.LOADING
-        return HostedVersion(state=state, reason=self._refusal or reason, digest=spec.digest)
 
     async def _run_once(self) -> None:
         """One life of the process, from its start to its noted end."""
@@ -271,13 +258,13 @@ class WorkerHost:
         """Draw the conclusions from the end of the process."""
         self._child = None
         if self._stop_wanted.is_set():
-            self._hosted.clear()
+            self._hosted.versions.clear()
             self._change(pid=0)
             return
         has_been_stable = self._clock.monotonic_s() - started_s >= self._patience.restart.stable_s
         self._quick_end_count = 1 if has_been_stable else self._quick_end_count + 1
-        culprits = suspects(self._launch.recorder, self._hosted)
-        self._hosted = {key: self._not_loaded(spec) for key, spec in self._wanted.items()}
+        culprits = suspects(self._launch.recorder, self._hosted.versions)
+        self._hosted.begin()
         has_failed = self._quick_end_count >= self._patience.quick_end_count
         self._change(
             pid=0,
@@ -320,22 +307,20 @@ class WorkerHost:
                 self._is_applying = False
 
     async def _apply(self, http: LocalHttp) -> None:
-        asked = dict(self._wanted)
+        asked = self._hosted.wanted
         body = msgspec.json.encode(ApplyRequest(versions=tuple(asked.values())))
         lines = http.lines("POST", "/worker/apply", body, timeout_s=APPLY_LIMIT_S)
         is_done = False
         async for line in lines:
             is_done = line == b"{}"
             if line and not is_done:
-                self._note(msgspec.json.decode(line, type=HostedLine))
+                self._hosted.note(msgspec.json.decode(line, type=HostedLine))
                 self._on_change()
         if not is_done:
             raise NotReadyError("the worker broke off in the middle of its report")
-        is_loading = any(said.state is VersionState.LOADING for said in self._hosted.values())
-        if is_loading or self._state.facts is None:
+        if self._hosted.is_loading or self._state.facts is None:
             await self._ask_for_all(http)
-        for key in [key for key in self._hosted if key not in asked and key not in self._wanted]:
-            del self._hosted[key]
+        self._hosted.applied(asked)
         if self._state.state not in {"ready", "draining"}:
             log.info("worker_ready", worker=self._launch.address.worker, versions=len(asked))
         self._change(state="draining" if self._stop_wanted.is_set() else "ready")
@@ -345,22 +330,8 @@ class WorkerHost:
         reply = await http.ask("GET", "/worker/state")
         report = msgspec.json.decode(reply.body, type=WorkerReport)
         for line in report.versions:
-            self._note(line)
+            self._hosted.note(line)
         self._change(facts=report.facts)
-
-    def _note(self, line: HostedLine) -> None:
-        key = VersionKey(line.model, line.version)
-        spec = self._wanted.get(key)
-        if spec is None and line.state is VersionState.UNAVAILABLE:
-            self._hosted.pop(key, None)
-            return
-        self._hosted[key] = HostedVersion(
-            state=line.state,
-            reason=line.reason,
-            digest=line.digest,
-            refused_digest=line.refused_digest,
-            served=line.served,
-        )
 
     async def _watch_health(self, http: LocalHttp, child: Child) -> None:
         """Kill a worker that does not answer any more: its end starts the next one."""
@@ -371,7 +342,8 @@ class WorkerHost:
             try:
                 await http.ask("GET", "/v2/health/live", timeout_s=limit_s)
                 silent_since_s = self._clock.monotonic_s()
-                self._hosted |= await counted_sequences(http, self._hosted)
+                counted = await counted_sequences(http, self._hosted.versions)
+                self._hosted.versions |= counted
             except NotReadyError:
                 silent_s = self._clock.monotonic_s() - silent_since_s
                 if silent_s >= limit_s:

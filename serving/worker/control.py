@@ -88,6 +88,10 @@ class TrafficQuestion:
     """Look at their outputs from now on."""
 
 
+UNLOADED: Final = "unloaded"
+"""The reason of a version that a worker hosts no more, since it was not asked to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedLine:
     """One version's state in one worker."""

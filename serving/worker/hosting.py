@@ -15,7 +15,6 @@ these is replaced, so is the ensemble, at once. One file, because all of this is
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Final
 
 import structlog
 
@@ -23,7 +22,7 @@ from runtimes.errors import BasculeError
 from runtimes.facts import NodeFacts
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
-from serving.worker.control import HostedLine
+from serving.worker.control import UNLOADED, HostedLine
 from serving.worker.ensembles import first_to_load, first_to_unload, open_ensemble, users_of
 from serving.worker.executor import Executor
 from serving.worker.handover import Begun
@@ -34,8 +33,6 @@ from serving.worker.recorder import FlightRecorder
 from serving.worker.sequence_batcher import SequenceBatcher
 from serving.worker.targets import Targets
 from serving.worker.tracing import Tracing
-
-UNLOADED: Final = "unloaded"
 
 log = structlog.get_logger(__name__)
 
