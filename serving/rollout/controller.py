@@ -252,10 +252,11 @@ class Controller(RolloutOperations):
                 f"Request for unknown model: '{key.model}' version {key.version} is not found; "
                 f"it has {', '.join(map(str, known))}"
             )
-        if record.state is not VersionState.READY:
+        state = self.loop.usable_state(key)
+        if state is not VersionState.READY:
             why = f" ({record.reason})" if record.reason else ""
             raise NotReadyError(
-                f"{key} is {record.state}{why} and cannot be promoted: the live version stays "
+                f"{key} is {state}{why} and cannot be promoted: the live version stays "
                 f"{self._live(key.model) or 'none'}; promote it when it is READY"
             )
 

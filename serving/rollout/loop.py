@@ -30,6 +30,7 @@ from serving.rollout.learning import without_failures
 from serving.rollout.memory import Limits, Memory, Observed
 from serving.rollout.pass_log import log_changes, log_pools, told
 from serving.rollout.reconcile import reconcile
+from serving.rollout.routing import PoolView
 from serving.rollout.sequence_hold import SequenceHold
 from serving.rollout.succession import with_predecessors
 
@@ -105,6 +106,18 @@ class ControlLoop:
         if record is not None and record.state is VersionState.UNAVAILABLE:
             return learnt or record.reason
         return learnt or self._linked.failed.get(key, "") or self._memory.unplaced.get(key, "")
+
+    def usable_state(self, key: VersionKey) -> VersionState | None:
+        """Return a version's state for who would give it more calls; None: there is none.
+
+        One whose worker is silent is READY for who calls it, and LOADING here: it may be gone.
+        """
+        record = self._published.versions.get(key)
+        workers = self._ports.cluster.observe().get(self._memory.routed_pool(key) or "", ())
+        view = PoolView.of(workers)
+        if record is not None and key not in view.ready and view.silent(key) is not None:
+            return VersionState.LOADING
+        return None if record is None else record.state
 
     def sequence_count(self, key: VersionKey) -> int | None:
         """Return how many sequences a version has under way; None: it is not served in any."""

@@ -21,6 +21,7 @@ NOBODY: Final = PoolView.of(())
 
 ASLEEP: Final = "scaled to zero: the next call starts a worker, and waits for it"
 STARTING: Final = "scaled from zero: a worker is starting, and calls wait for it"
+SILENT: Final = "its worker was not heard of lately: calls go to it as before"
 
 
 def snapshot_of(
@@ -55,14 +56,16 @@ class _Records:
         """Describe a version that shall be loaded."""
         memory = self.memory
         pool = self.routes.versions[key].pool
-        view = self.views.get(pool, NOBODY) if pool is not None else None
-        said = view.ready.get(key) if view is not None else None
+        view = self.views.get(pool, NOBODY) if pool is not None else NOBODY
+        heard = view.ready.get(key)
+        said = heard or view.silent(key)
         failure = memory.failure(key, spec.digest) or self.desired.failed.get(key, "")
         reason = failure or memory.unplaced.get(key, "")
         state = VersionState.UNAVAILABLE if reason else VersionState.LOADING
         if said is not None:
             state = VersionState.READY
             reason = f"still served as before: {failure}" if failure else spec.warning
+            reason = reason if heard else SILENT
         home = pool or memory.placement.get(key)
         view = self.views.get(home, NOBODY) if home is not None else NOBODY
         if said is None and not reason:

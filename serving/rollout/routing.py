@@ -61,14 +61,11 @@ class PoolView:
             if worker.state not in {"starting", "draining"} and not _is_useless(worker)
         )
 
-    def may_serve(self, key: VersionKey) -> bool:
-        """Whether a worker that nothing was heard of lately served a version when it was."""
-        return any(
-            worker.state == "silent"
-            and key in worker.versions
-            and worker.versions[key].state is VersionState.READY
-            for worker in self.workers
-        )
+    def silent(self, key: VersionKey) -> HostedVersion | None:
+        """Return a version as a worker served it of which nothing was heard lately: it may yet."""
+        silent = (worker for worker in self.workers if worker.state == "silent")
+        said = (worker.versions.get(key) for worker in silent)
+        return next((one for one in said if one and one.state is VersionState.READY), None)
 
     @property
     def has_failed(self) -> bool:
@@ -158,7 +155,7 @@ def _is_asleep(key: VersionKey, spec: VersionSpec, pool: Pool, view: PoolView | 
         return False
     if pool.worker_count == 0 or view is None:
         return True
-    return key not in view.ready and not view.may_serve(key)
+    return key not in view.ready and view.silent(key) is None
 
 
 def _absence(memory: Memory, key: VersionKey, digest: str) -> str:

@@ -134,8 +134,8 @@ class RolloutDriver:
         while True:
             rollout = await self.active(model)
             old = rollout.from_version
-            is_old_ready = old is None or is_ready(self._loop.snapshot, VersionKey(model, old))
-            can_serve = is_ready(self._loop.snapshot, rollout.candidate)
+            is_old_ready = old is None or is_ready(self._loop, VersionKey(model, old))
+            can_serve = is_ready(self._loop, rollout.candidate)
             readiness = Readiness(old=is_old_ready, candidate=can_serve)
             change = ordered(rollout, order, asked.reason, readiness)
             evidence = self._evidence.get(rollout.id)
@@ -335,7 +335,7 @@ class RolloutDriver:
         snapshot, key = self._loop.snapshot, rollout.candidate
         record = snapshot.versions.get(key)
         failure = self._loop.failure(key)
-        state = record.state if record is not None else None
+        state = self._loop.usable_state(key)
         old = rollout.from_version
         served = state is VersionState.READY
         is_switched = rollout.state is RolloutState.SWITCHED and old is not None
@@ -343,7 +343,7 @@ class RolloutDriver:
             live=live_of(self._loop, rollout.model),
             candidate=state if served or not failure else VersionState.UNAVAILABLE,
             candidate_reason=failure or (record.reason if record is not None else ""),
-            is_old_ready=old is None or is_ready(snapshot, VersionKey(rollout.model, old)),
+            is_old_ready=old is None or is_ready(self._loop, VersionKey(rollout.model, old)),
             is_obeyed=is_obeyed(snapshot, rollout),
             has_sequences=any(
                 _has_sequences(snapshot, VersionKey(rollout.model, number))
@@ -379,10 +379,9 @@ def live_of(loop: ControlLoop, model: str) -> int | None:
     return pinned or (None if route is None else route.version)
 
 
-def is_ready(snapshot: Snapshot, key: VersionKey) -> bool:
-    """Whether a version could answer calls now."""
-    record = snapshot.versions.get(key)
-    return record is not None and record.state is VersionState.READY
+def is_ready(loop: ControlLoop, key: VersionKey) -> bool:
+    """Whether a version could answer more calls now."""
+    return loop.usable_state(key) is VersionState.READY
 
 
 def _has_sequences(snapshot: Snapshot, key: VersionKey) -> bool:

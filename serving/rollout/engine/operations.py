@@ -147,7 +147,7 @@ class RolloutOperations:
                 f"with bascule promote {model} --to VERSION"
             )
         key = VersionKey(model, before)
-        is_loaded = is_ready(self._control_loop.snapshot, key)
+        is_loaded = is_ready(self._control_loop, key)
         if not is_loaded and before not in await self._known_versions(model):
             raise NotFoundError(
                 f"version {before} of '{model}', which was live before, is gone: push its bundle "

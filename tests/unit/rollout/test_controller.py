@@ -232,6 +232,17 @@ async def test_a_version_that_is_not_ready_cannot_be_promoted() -> None:
         assert registry.pins == {}
 
 
+async def test_a_version_whose_worker_is_silent_cannot_be_promoted() -> None:
+    """It answers calls as before; nobody moves more to a worker that may be gone."""
+    it = Instance(registry=FakeRegistry(version_spec(A1), version_spec(A2)))
+    async with running(it):
+        it.cluster.is_automatic = False
+        it.cluster.pools["s1"][0].state = "silent"
+        with pytest.raises(NotReadyError, match=r"a:1 is LOADING.*stays 2"):
+            await it.controller.promote("a", 1)
+        assert it.registry.pins == {}
+
+
 @pytest.mark.parametrize(("model", "words"), [("a", "version 9 is not found"), ("x", "not found")])
 async def test_an_unknown_version_cannot_be_promoted(model: str, words: str) -> None:
     """The refusal says what does not exist."""
