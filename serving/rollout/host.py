@@ -83,6 +83,10 @@ class Patience:
     quick_end_count: int = 5
     """A worker that ends so often without having been stable has failed."""
     restart: RestartPolicy = field(default_factory=lambda: RestartPolicy(longest_pause_s=30.0))
+    load_tries: int = 5
+    """A version that fails to load so often in a row is given up, also one that served before."""
+    reload: RestartPolicy = field(default_factory=lambda: RestartPolicy(first_pause_s=1.0))
+    """The pauses between these tries."""
 
 
 class WorkerHost:
@@ -110,7 +114,7 @@ class WorkerHost:
         self._clock = clock
         self._on_change = on_change
         self._patience = patience or Patience()
-        self._hosted = Hosted()
+        self._hosted = Hosted(self._patience.load_tries)
         self._apply_wanted = asyncio.Event()
         self._stop_wanted = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -291,10 +295,10 @@ class WorkerHost:
                 await self._stop_wanted.wait()
 
     async def _apply_always(self, http: LocalHttp) -> None:
-        """Hand every change of the list to the worker, the whole list first."""
+        """Hand every change of the list to the worker, the whole list first; again, what failed."""
         self._apply_wanted.set()
         while True:
-            await self._apply_wanted.wait()
+            await self._until_due()
             self._apply_wanted.clear()
             self._is_applying = True
             try:
@@ -305,6 +309,14 @@ class WorkerHost:
                 await asyncio.sleep(CONNECT_PAUSE_S)
             else:
                 self._is_applying = False
+
+    async def _until_due(self) -> None:
+        """Wait for another list, and for a pause only if something is to be loaded once more."""
+        failed = self._hosted.failure_count
+        pause_s = self._patience.reload.pause_s(failed + 1) if failed else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._apply_wanted.wait()
 
     async def _apply(self, http: LocalHttp) -> None:
         asked = self._hosted.wanted

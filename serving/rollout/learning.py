@@ -2,8 +2,9 @@
 
 A version has failed when every worker of its pool says so of this very digest, or when its own
 worker does not stay up and never served it. A version that was served keeps its pool: its worker is
-started again and again, because what worked once may work again. And so does a shared pool: a
-worker that does not stay up there is no version's fault, unless one was at work when it died.
+started again and again, and has some tries to load it, because what worked once may work again. And
+so does a shared pool: a worker that does not stay up there is no version's fault, unless one was at
+work when it died.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,14 +76,19 @@ def _failures(
         is_served = memory.routed_pool(key) == pool
         is_alone = memory.pools[pool].shape.dedicated
         reason = _failure_reason(
-            key, spec, observed.get(pool, ()), may_blame=is_alone and not is_served
+            key, spec, observed.get(pool, ()), is_alone=is_alone, is_served=is_served
         )
         if reason:
             yield key, Verdict(spec.digest, reason)
 
 
 def _failure_reason(
-    key: VersionKey, spec: VersionSpec, workers: Sequence[WorkerState], *, may_blame: bool
+    key: VersionKey,
+    spec: VersionSpec,
+    workers: Sequence[WorkerState],
+    *,
+    is_alone: bool,
+    is_served: bool,
 ) -> str:
     """Say why a version failed in its pool; empty while it works or may still come."""
     reasons: list[str] = []
@@ -90,12 +96,14 @@ def _failure_reason(
         said = worker.versions.get(key)
         if said is not None and said.state is VersionState.READY:
             return said.reason if said.refused_digest == spec.digest else ""
-        if worker.state == "failed" and may_blame:
+        if worker.state == "failed" and is_alone and not is_served:
             reasons.append(f"its worker does not stay up: {worker.last_exit}")
         elif said is None or said.state is not VersionState.UNAVAILABLE:
             return ""
         elif said.digest != spec.digest:
             return ""  # heard before the worker was told of this form
+        elif said.is_retried and is_served:
+            return ""
         else:
             reasons.append(said.reason or "its worker could not load it")
     return reasons[0] if reasons else ""

@@ -53,6 +53,8 @@ class HostedVersion:
     refused_digest: str = ""
     """READY, and this newer form was refused: `reason` says why."""
     served: ServedVersion | None = None
+    is_retried: bool = False
+    """UNAVAILABLE, and the worker is asked to load it once more: what served has not failed yet."""
     sequence_count: int = 0
     """Sequences that were under way when it was last asked, which is every second."""
 

@@ -72,7 +72,7 @@ class _Records:
             reason = view.progress(key)
         if said is None and (view.has_failed or pool is not None):
             state = VersionState.UNAVAILABLE if view.has_failed else VersionState.LOADING
-            reason = view.trouble()
+            reason = view.trouble(key)
         served = None if said is None else said.served
         if said is None and self.routes.versions[key].asleep and not view.has_failed:
             served = self._served_before(key)

@@ -78,8 +78,12 @@ class PoolView:
         told = (one.reason for one in said if one and one.state is VersionState.LOADING)
         return next((reason for reason in told if reason), "")
 
-    def trouble(self) -> str:
-        """Say why no worker of the pool serves at the moment, for people."""
+    def trouble(self, key: VersionKey) -> str:
+        """Say why no worker of the pool serves a version at the moment, for people."""
+        said = (worker.versions.get(key) for worker in self.workers)
+        retried = next((one.reason for one in said if one and one.is_retried), "")
+        if retried and not self.has_failed:
+            return f"it could not be loaded again and is tried once more: {retried}"
         endings = [worker.last_exit for worker in self.workers if worker.last_exit]
         if not endings:
             return "its worker is starting"
@@ -125,8 +129,12 @@ def _addresses(pool: str, memory: Memory, views: Views) -> tuple[WorkerAddress, 
 
 def _lost(workers: Sequence[WorkerState]) -> frozenset[VersionKey]:
     given_up = [
-        {k for k, said in w.versions.items() if said.state is VersionState.UNAVAILABLE}
-        for w in workers
+        {
+            key
+            for key, said in worker.versions.items()
+            if said.state is VersionState.UNAVAILABLE and not said.is_retried
+        }
+        for worker in workers
     ]
     return frozenset(set.intersection(*given_up)) if given_up else frozenset()
 

@@ -36,6 +36,8 @@ QUICK = Patience(
     loading_answer_s=20.0,
     quick_end_count=3,
     restart=RestartPolicy(first_pause_s=0.01, longest_pause_s=0.05),
+    load_tries=10_000,
+    reload=RestartPolicy(first_pause_s=0.01, longest_pause_s=0.05),
 )
 
 
@@ -146,6 +148,22 @@ async def test_a_silent_worker_is_killed_and_replaced(home: Path, spec: VersionS
         worker = await it.until(lambda worker: is_ready(worker) and worker.pid != first.pid)
         assert worker.last_exit.startswith("killed by signal 9 (no answer for ")
         assert worker.versions[KEY].state is VersionState.READY
+
+
+async def test_a_version_that_cannot_be_loaded_again_is_tried_again(
+    home: Path, spec: VersionSpec
+) -> None:
+    """A file system that is away for a moment, when the worker is started again, costs no more."""
+    file = Path(spec.file)
+    async with running(Watched(home), spec) as it:
+        first = await it.until(is_ready)
+        aside = await asyncio.to_thread(file.rename, file.with_suffix(".aside"))
+        os.kill(first.pid, signal.SIGKILL)
+        failed = await it.until(lambda worker: worker.versions[KEY].is_retried)
+        assert failed.versions[KEY].state is VersionState.UNAVAILABLE
+        await asyncio.to_thread(aside.rename, file)
+        worker = await it.until(lambda worker: worker.versions[KEY].state is VersionState.READY)
+        assert worker.pid not in {0, first.pid}
 
 
 async def test_a_worker_whose_gpu_fails_is_started_on_another(

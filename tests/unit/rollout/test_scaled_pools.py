@@ -9,6 +9,7 @@ from serving.registry.version import ServingPolicy, VersionState
 from serving.rollout.autoscaler import SPAN_S, Autoscaler
 from serving.rollout.desired import Split
 from serving.rollout.memory import Observed
+from serving.rollout.ports import HostedVersion
 from serving.rollout.reconcile import reconcile
 from serving.rollout.records import ASLEEP, STARTING
 from serving.rollout.routing import next_routes, views_of
@@ -166,6 +167,24 @@ def test_a_worker_that_cannot_load_is_the_reason() -> None:
     record = world.snapshot.versions[KEY]
     assert (record.state, record.reason) == (VersionState.UNAVAILABLE, "bad file")
     assert not world.snapshot.routes.versions[KEY].asleep
+
+
+def test_calls_wait_while_its_worker_tries_again_to_load() -> None:
+    """One that failed to load when it was woken has not failed yet: it served before."""
+    world = scaled()
+    world.load(calls=0, seconds=12)
+    world.scaler.wake(KEY, SPEC, world.now_s)
+    world.controller_pass()
+    (worker,) = world.cluster.pools["d1"]
+    worker.state = "ready"
+    worker.hosted[KEY] = HostedVersion(
+        state=VersionState.UNAVAILABLE, reason="no memory", digest=SPEC.digest, is_retried=True
+    )
+    world.controller_pass()
+    world.controller_pass()
+    assert world.snapshot.routes.versions[KEY].asleep
+    assert world.snapshot.versions[KEY].reason == STARTING
+    assert not world.memory.failures
 
 
 def test_calls_go_on_to_a_worker_whose_replica_is_silent() -> None:
