@@ -272,7 +272,8 @@ class ControlLoop:
             counts=self._scaler.counts(before, desired, began_s),
         )
         self._reckoning_s = self._ports.clock.monotonic_s() - began_s
-        self._memory = actions.memory
+        # Until the edges obey, what shall stop is known: a pass that fails here is made again.
+        self._memory = replace(actions.memory, pools={**before.pools, **actions.memory.pools})
         try:
             for spec in actions.ensure:
                 await self._ports.cluster.ensure_pool(spec)
@@ -281,6 +282,7 @@ class ControlLoop:
             raise
         if actions.snapshot is not None:
             await self._publish(actions.snapshot)
+        self._memory = replace(self._memory, pools=actions.memory.pools)
         for pool in actions.stop:
             self._stopping.add(pool)
             group.create_task(self._stop_pool(pool))

@@ -1,7 +1,7 @@
 """The controller over a cluster, edges, a registry and a folder in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,12 +37,13 @@ class Instance:
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     selection: Selection = field(default_factory=Selection)
     cluster: FakeCluster = field(default_factory=lambda: FakeCluster(is_automatic=True))
+    edges_of: Callable[[FakeCluster], FakeEdges] = FakeEdges
     controller: Controller = field(init=False)
 
     def __post_init__(self) -> None:
         ports = Ports(
             cluster=self.cluster,
-            edges=FakeEdges(self.cluster),
+            edges=self.edges_of(self.cluster),
             sources=Sources(self.registry, self.folder, self.selection),
             clock=SystemClock(),
         )
