@@ -5,7 +5,8 @@ version, and one does. It stays while the version is wanted and any of its worke
 back: a restarting worker means 503 for a moment, never another version's answer. It goes when the
 version is no longer wanted, or every worker says that it cannot load it. One that may be without a
 worker is asleep while none serves it: its calls wait at the front desk. A candidate's share of
-live calls is paused while no worker of it is ready: the live version can answer them.
+live calls is paused while no worker of it is ready: the live version can answer them. While a
+promoted version is on its way, as after a start, nobody takes its place who was not live already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ def next_routes(memory: Memory, desired: Desired, views: Views) -> RouteTable:
             for pool in sorted(used)
         },
         versions=versions,
-        live=_live(desired, versions, views),
+        live=_live(memory, desired, versions, views),
     )
     if table == memory.routes:
         return memory.routes
@@ -171,7 +172,7 @@ def _absence(memory: Memory, key: VersionKey, digest: str) -> str:
 
 
 def _live(
-    desired: Desired, versions: Mapping[VersionKey, VersionRoute], views: Views
+    memory: Memory, desired: Desired, versions: Mapping[VersionKey, VersionRoute], views: Views
 ) -> dict[str, LiveRoute]:
     highest: dict[str, int] = {}
     splits = desired.splits
@@ -183,15 +184,33 @@ def _live(
     models = desired.known_models.union(key.model for key in versions)
     live: dict[str, LiveRoute] = {}
     for model in models:
-        pinned = desired.pinned_live.get(model, 0)
-        promoted = versions.get(VersionKey(model, pinned))
-        is_routed = promoted is not None and promoted.pool is not None
-        version = pinned if is_routed else highest.get(model)
+        pinned = VersionKey(model, desired.pinned_live.get(model, NO_VERSION))
+        version = highest.get(model)
+        if _is_routed(pinned, versions):
+            version = pinned.version
+        elif _is_coming(pinned, memory, desired, views):
+            before = memory.routes.live.get(model, LiveRoute(None)).version
+            is_there = before is not None and _is_routed(VersionKey(model, before), versions)
+            version = before if is_there else None
         split = splits.get(model)
         key = VersionKey(model, NO_VERSION if split is None else split.candidate)
         is_split = version is not None and _can_answer(key, versions.get(key), views)
         live[model] = LiveRoute(version) if not is_split else _split(version, split)
     return live
+
+
+def _is_routed(key: VersionKey, versions: Mapping[VersionKey, VersionRoute]) -> bool:
+    route = versions.get(key)
+    return route is not None and route.pool is not None
+
+
+def _is_coming(key: VersionKey, memory: Memory, desired: Desired, views: Views) -> bool:
+    """Whether a version that has no route yet is being loaded, as far as anybody knows."""
+    spec = desired.versions.get(key)
+    if spec is None or memory.failure(key, spec.digest) or key in memory.unplaced:
+        return False
+    view = views.get(memory.placement.get(key, ""))
+    return view is None or not view.has_failed
 
 
 def _can_answer(key: VersionKey, route: VersionRoute | None, views: Views) -> bool:
