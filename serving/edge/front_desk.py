@@ -20,6 +20,7 @@ from runtimes.contract import TensorSpec
 from runtimes.errors import BasculeError, Code, InvalidArgumentError, UnsupportedError
 from serving.edge import lookup
 from serving.edge.call_relay import CallRelay
+from serving.edge.caller_headers import caller_headers
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
@@ -28,7 +29,6 @@ from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
 from serving.edge.sleepers import sleeper_of
-from serving.edge.trace_context import trace_context
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
 from serving.monitor.triton_statistics import triton_statistics
@@ -232,8 +232,7 @@ class _HttpDesk:
             request.scope["raw_path"].decode("latin-1"),
             await self._large_object(request),
             found.served.inputs,
-            coding=request.headers.get("content-encoding", ""),
-            traced=trace_context(request.headers.items()),
+            headers=caller_headers(request.headers.items()),
         )
 
 

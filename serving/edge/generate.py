@@ -16,9 +16,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError
+
+BINARY: Final = "binary_data_output"
 
 Json = Mapping[str, object]
 
@@ -31,17 +34,23 @@ def into_infer(asked: Json, inputs: Sequence[TensorSpec]) -> dict[str, object]:
         inputs: What the model takes.
 
     Raises:
-        InvalidArgumentError: A value does not fit its input's shape, or `id` is no text.
+        InvalidArgumentError: A value does not fit its input's shape, or the reply is wanted as
+            bytes.
     """
     specs = {spec.name: spec for spec in inputs}
     tensors: list[dict[str, object]] = []
     parameters: dict[str, object] = {}
     for name, value in _flat(asked):
         spec = specs.get(name)
-        if spec is None:
-            parameters[name] = value
-        else:
+        if spec is not None:
             tensors.append(_tensor(spec, value))
+        elif name == BINARY and value is True:
+            raise InvalidArgumentError(
+                f"parameter '{BINARY}' is true, and generate answers as JSON: leave it out, or "
+                "call infer"
+            )
+        else:
+            parameters[name] = value
     infer: dict[str, object] = {"inputs": tensors}
     if "id" in asked:
         infer["id"] = asked["id"]

@@ -8,7 +8,6 @@ from typing import Final
 import msgspec
 
 from runtimes.contract import TensorSpec
-from runtimes.errors import InvalidArgumentError
 from serving.edge.generate import Json, from_infer, into_infer
 from serving.local_http import LocalHttp, LocalReply
 
@@ -31,8 +30,7 @@ class GenerateRelay:
         asked: Json,
         inputs: Sequence[TensorSpec],
         *,
-        coding: str,
-        traced: Mapping[str, str] | None = None,
+        headers: Mapping[str, str],
     ) -> LocalReply:
         """Infer; a success has the flat JSON as its body, a failure is the edge's or worker's.
 
@@ -40,21 +38,16 @@ class GenerateRelay:
             path: The call's own, percent-encoded, up to `generate` or `generate_stream`.
             asked: Its body.
             inputs: What the model takes.
-            coding: Its Content-Encoding; empty where it has none.
-            traced: The headers of its trace context.
+            headers: What it says of its caller and its trace.
 
         Raises:
-            InvalidArgumentError: The body is compressed, or does not fit the inputs.
+            InvalidArgumentError: The body does not fit the inputs.
             NotReadyError: The edge does not answer.
         """
-        if coding.strip().lower() not in {"", "identity"}:
-            raise InvalidArgumentError(
-                "Unsupported content-encoding, only 'identity' is supported."
-            )
         body = msgspec.json.encode(into_infer(asked, inputs))
         target = path[: path.rindex(ACTION)] + "/infer"
         async with LocalHttp(str(self._edge)) as edge:
-            reply = await edge.ask("POST", target, body, timeout_s=LIMIT_S, headers=traced)
+            reply = await edge.ask("POST", target, body, timeout_s=LIMIT_S, headers=headers)
         if reply.status != 200:  # noqa: PLR2004  HTTP's OK
             return reply
         # The standard library's parser knows NaN and the infinities, as replies write them.

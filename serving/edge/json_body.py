@@ -18,6 +18,7 @@ MAX_BODY_BYTES: Final = 64 << 20
 SMALL_BODY_BYTES: Final = 1 << 20
 MAX_BODIES_BYTES: Final = 256 << 20
 MAX_DEPTH: Final = 100
+PACKED: Final = "Unsupported content-encoding, only 'identity' is supported."
 LEFT: Final = "the client left before its request was whole"
 
 
@@ -41,10 +42,13 @@ class BodyRoom:
         """Read a whole body of so many bytes at most.
 
         Raises:
+            InvalidArgumentError: It is compressed.
             PayloadTooLargeError: It is over the limit of one body.
             QueueFullError: All bodies together are over theirs.
             CancelledCallError: Its client left: nobody reads the answer.
         """
+        if request.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
+            raise InvalidArgumentError(PACKED)
         body = bytearray()
         try:
             async for chunk in request.stream():
@@ -75,7 +79,7 @@ async def json_object(
     """Read the JSON object of a body; an empty body is an empty object.
 
     Raises:
-        InvalidArgumentError: It is not JSON, or no object, or nested too deeply.
+        InvalidArgumentError: It is compressed, not JSON, no object, or nested too deeply.
         PayloadTooLargeError: It is over the limit of one body.
         QueueFullError: All bodies together are over theirs.
         CancelledCallError: Its client left.

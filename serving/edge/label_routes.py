@@ -25,7 +25,8 @@ from serving.predictions.labels.store import LabelStore
 from serving.wire import refusals
 
 MAX_WAITING: Final = 16
-"""Posts that are read or wait for the disk: each may have `MAX_BODY_BYTES`.
+"""Posts that wait for the disk: each may have `MAX_BODY_BYTES`. Those that are being read have the
+room of all bodies, so that a few slow senders keep nobody else out.
 
 They are written by a thread of their own: a disk that hangs must not take those that routes need.
 """
@@ -44,13 +45,13 @@ def label_routes(desk: Desk, room: BodyRoom) -> list[tuple[str, str, Endpoint]]:
         store = required_store(desk)
         model, version = request.path_params["model"], _version(request)
         _check_known(desk, model, version)
+        body = await room.read(request, MAX_BODY_BYTES)
         if waiting >= MAX_WAITING:
             raise QueueFullError(
                 f"{MAX_WAITING} posts of labels wait to be written: post these again later"
             )
         waiting += 1
         try:
-            body = await room.read(request, MAX_BODY_BYTES)
             kept = writer.submit(_keep, store, model, version, body)
             cells = await asyncio.wrap_future(kept)
         finally:

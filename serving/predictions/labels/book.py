@@ -18,6 +18,9 @@ from serving.predictions.labels.store import FOLDER, LabelReader
 from serving.predictions.reading import PredictionReader
 
 MAX_CLASSES = 100
+MAX_WINDOW_DIGITS = 9
+LONGEST_WINDOW_S = 36_500 * 86_400
+"""Its end is shown as a moment, which a calendar must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,13 +208,16 @@ def cut_of(text: str) -> Cut:
     number = text[:-1] if text[-1:] in units else text
     if not text:
         return Cut()
-    if not (number.isascii() and number.isdecimal() and int(number[:9]) > 0):
+    is_number = number.isascii() and number.isdecimal() and len(number) <= MAX_WINDOW_DIGITS
+    size = int(number) * units.get(text[-1], 1) if is_number else 0
+    if number == text and size:
+        return Cut(rows=size)
+    if not 0 < size <= LONGEST_WINDOW_S:
         raise InvalidArgumentError(
-            f"window '{text[:40]}': a number of rows (500) or a time (30m, 1h, 1d) is expected"
+            f"window '{text[:40]}': a number of rows (500) or a time (30m, 1h, 1d) is expected, of "
+            f"{MAX_WINDOW_DIGITS} digits and {LONGEST_WINDOW_S // units['d']} days at most"
         )
-    if number == text:
-        return Cut(rows=int(number[:9]))
-    return Cut(seconds=int(number[:9]) * units[text[-1]])
+    return Cut(seconds=size)
 
 
 def _status(joined: Joined) -> VersionStatus:

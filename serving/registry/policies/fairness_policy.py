@@ -6,8 +6,8 @@ In `config.pbtxt`, among the parameters::
     parameters { key: "priority_ageing_microseconds" value { string_value: "2000000" } }
 
 Calls with the same value of that header, or gRPC metadata, are one client's; those without it are
-one client together, as are calls of streams. Clients take turns by rows within a priority level.
-Who may call himself what is for whoever stands in front of the server to settle.
+one client together. Clients take turns by rows within a priority level. Who may call himself what
+is for whoever stands in front of the server to settle.
 
 Each time that a call has waited for the second one's span, it goes up a priority level. Without it
 calls of a level wait for as long as there are any of a lower number, as Triton has it.

@@ -160,7 +160,7 @@ def test_a_client_that_cancels_drops_its_calls() -> None:
 
 
 def test_the_key_of_a_call_that_goes_through_the_front_desk_decides() -> None:
-    """Streams and compressed calls get the version that a plain call with their key gets."""
+    """Streams, compressed and `generate` calls get the version that a plain one with it gets."""
 
     async def scenario() -> None:
         async with fresh_edge(sticky_headers=("x-user",)) as bench, asyncio.timeout(LIMIT_S):
@@ -172,7 +172,8 @@ def test_the_key_of_a_call_that_goes_through_the_front_desk_decides() -> None:
                 plain = await bench.version_of("/v2/models/m/infer", x_user=user)
                 streamed = await converse(bench, [request()], [("x-user", user)])
                 packed = await compressed(bench, [("x-user", user)])
-                assert [streamed[0].infer_response.model_version, packed] == [plain] * 2
+                flat = await bench.version_of("/v2/models/m/generate", x_user=user)
+                assert [streamed[0].infer_response.model_version, packed, flat] == [plain] * 3
 
     asyncio.run(scenario())
 

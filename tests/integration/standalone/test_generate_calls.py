@@ -1,5 +1,6 @@
 """`generate` and `generate_stream` behind a whole server, as curl would call them."""
 
+import gzip
 import http.client
 import json
 from collections.abc import Iterator, Mapping
@@ -46,11 +47,11 @@ class Reply:
 def post(
     server: Server, path: str, body: object, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Send JSON."""
+    """Send JSON, or bytes as they are."""
     host, _, port = server.http.partition(":")
     with closing(http.client.HTTPConnection(host, int(port), timeout=60)) as connection:
-        text = json.dumps(body)
-        connection.request("POST", f"/v2/models/{path}", text, dict(headers or {}))
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request("POST", f"/v2/models/{path}", sent, dict(headers or {}))
         reply = connection.getresponse()
         return Reply(reply.status, reply.headers["content-type"], reply.read())
 
@@ -84,6 +85,13 @@ def test_numbers_that_are_none_come_through(server: Server) -> None:
     assert b'"y":[2.0,NaN,0.0,1.0]' in reply.body
 
 
+def test_headers_of_infer_calls_change_no_generate_call(server: Server) -> None:
+    """Neither how its own body nor how the reply to it is written."""
+    infers = {"Accept-Encoding": "gzip", "Inference-Header-Content-Length": "3"}
+    reply = post(server, "roots/generate", {"x": [4, 1, 0, 1]}, infers)
+    assert (reply.status, reply.json()["y"]) == (200, [2, 1, 0, 1])
+
+
 def test_generate_takes_steps_of_sequences(server: Server) -> None:
     """Scalars beside the inputs are the call's parameters; one element is a bare scalar."""
     steps = [
@@ -100,6 +108,7 @@ def test_generate_takes_steps_of_sequences(server: Server) -> None:
         ("roots/generate", {}, 400, "missing required input(s) ['x']"),
         ("roots/generate", {"x": [1, 2, 3, "a"]}, 400, "Unable to parse 'data'"),
         ("roots/generate", {"x": [1, 2, 3, 4], "odd": {"a": 1}}, 400, "'odd' has invalid type"),
+        ("roots/generate", {"x": 4 * [1], "binary_data_output": True}, 400, "answers as JSON"),
         ("roots/generate_stream", {"x": [1, 2]}, 400, "fit no shape of"),
         ("unknown/generate", {"x": 1}, 404, "Request for unknown model: 'unknown' is not found"),
         ("roots/versions/9/generate", {"x": 1}, 404, "version 9 is not found"),
@@ -115,9 +124,10 @@ def test_errors_are_those_of_infer(
     assert reply.content_type == "application/json"
 
 
-def test_a_compressed_body_is_refused(server: Server) -> None:
+@pytest.mark.parametrize("body", [b"{}", gzip.compress(b"{}")], ids=["as it is", "gzip"])
+def test_a_compressed_body_is_refused(server: Server, body: bytes) -> None:
     """In Triton's words."""
-    reply = post(server, "roots/generate", {}, {"Content-Encoding": "gzip"})
+    reply = post(server, "roots/generate", body, {"Content-Encoding": "gzip"})
     assert reply.status == 400
     expected = "Unsupported content-encoding, only 'identity' is supported."
     assert reply.json()["error"] == expected

@@ -30,6 +30,17 @@ def test_names_of_inputs_are_tensors_and_the_others_parameters() -> None:
     }
 
 
+@pytest.mark.parametrize("level", ["", "parameters"])
+def test_outputs_as_bytes_are_refused(level: str) -> None:
+    """The reply is JSON; a model's own input of that name is its input."""
+    asked: dict[str, object] = {"binary_data_output": True}
+    with pytest.raises(InvalidArgumentError, match="'binary_data_output' is true"):
+        into_infer({level: asked} if level else asked, [TEXT])
+    own = TensorSpec(name="binary_data_output", datatype=Datatype.BOOL, shape=(-1,))
+    (tensor,) = into_infer(asked, [own])["inputs"]  # type: ignore[misc]  # a list
+    assert tensor["data"] == [True]
+
+
 def test_an_input_may_stand_below_parameters() -> None:
     """It is a tensor there as well."""
     assert into_infer({"parameters": {"text": "hi"}}, [TEXT])["inputs"] == [

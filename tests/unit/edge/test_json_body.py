@@ -108,3 +108,22 @@ def test_a_client_that_leaves_in_its_body_is_no_fault_of_ours(app: ASGIApp, path
     with structlog.testing.capture_logs() as logged:
         asyncio.run(scenario())
     assert (statuses, logged) == ([499], [])
+
+
+@pytest.mark.parametrize("path", [INDEX, LOAD])
+def test_a_compressed_body_is_refused_before_it_is_read(path: str) -> None:
+    """What is wrong with it is its coding, not what its bytes would be as JSON."""
+    app = front_desk_app(*desk_parts())
+    scope = scope_of(path)
+    scope["headers"] = [*scope["headers"], (b"content-encoding", b"gzip")]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("its body was read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert b"content-encoding" in sent[1]["body"]
