@@ -20,6 +20,9 @@ from serving.predictions.labels.forecast import ModelForecast
 from serving.predictions.labels.review_queue import SuspectList, VersionSuspects
 
 MAX_CLASSES = 20
+NEWEST = "only the newest predictions were read"
+CUT = f"{NEWEST}: --limit, --since"
+CUT_BUT_LATE = "of older predictions only those with labels were read: --limit, --since"
 DAY_S = 86_400
 HOUR_S = 3600
 MINUTE_S = 60
@@ -35,7 +38,7 @@ def status_view(found: LabelStatus) -> RenderableType:
     )
     parts: list[RenderableType] = [Text(told)]
     if found.is_cut:
-        parts.append(Text("only the newest predictions were read: --limit, --since"))
+        parts.append(Text(CUT))
     for each in found.versions:
         parts += [Text(""), *map(Text, _status_lines(found.model, each))]
         if each.classes:
@@ -55,8 +58,11 @@ def performance_view(found: Performance) -> RenderableType:
         parts.append(Text(_drop_line(each.drop)))
     if not found.versions and not found.troubles:
         parts.append(Text(f"no prediction of {found.model} is in the log"))
+    if found.outside_rows:
+        told = f"{found.outside_rows} labelled rows do not count: their prediction is outside of "
+        parts.append(Text(f"{told}what was read"))
     if found.is_cut:
-        parts.append(Text("only the newest predictions were read: --limit, --since"))
+        parts.append(Text(CUT_BUT_LATE))
     return Group(*parts, *_troubles(found.model, found.troubles))
 
 
@@ -76,6 +82,8 @@ def suspects_view(found: SuspectList) -> RenderableType:
         )
         if each.suspects:
             parts.append(_suspects(each))
+    if found.is_cut:
+        parts.append(Text(CUT))
     return Group(*parts, *_troubles(found.model, found.troubles))
 
 
@@ -99,6 +107,8 @@ def forecast_view(found: ModelForecast) -> RenderableType:
         ]
     if found.unasked:
         parts.append(Text(f"not taken into account: {found.unasked}"))
+    if found.is_cut:
+        parts.append(Text(NEWEST))
     return Group(*parts, *_troubles(found.model, found.troubles))
 
 

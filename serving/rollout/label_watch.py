@@ -142,6 +142,7 @@ class LabelWatch:
                 predictions=Filter(model=model),
                 most=MOST_PREDICTIONS,
                 takes_late=True,
+                counts_outside=False,
                 grace_s=self._grace_s,
             )
             late = self._late.setdefault(model, LateAnswers(MOST_LATE_BYTES))

@@ -95,6 +95,9 @@ class Performance:
 
     model: str
     versions: tuple[VersionPerformance, ...]
+    outside_rows: int
+    """Labels that do not count: their prediction is older than what was read, not of the time that
+    was asked for, or of files that had the version's number before."""
     is_cut: bool
     troubles: Mapping[str, str]
 
@@ -194,7 +197,11 @@ def performance_of(
         for name in [reference_name(each.key, each.digest, each.output)]
     )
     return Performance(
-        model=found.model, versions=versions, is_cut=found.is_cut, troubles=_named(found)
+        model=found.model,
+        versions=versions,
+        outside_rows=found.unjoined.outside,
+        is_cut=found.is_cut,
+        troubles=_named(found),
     )
 
 

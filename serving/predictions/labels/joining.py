@@ -41,8 +41,9 @@ class Wanted:
     most: int = MAX_PREDICTIONS
     """The newest so many predictions are looked at."""
     takes_late: bool = False
-    """Also so many older ones, if they have labels: those whose labels were posted last. Labels of
-    others that are older are not counted then."""
+    """Also so many older ones, if they have labels: those whose labels were posted last."""
+    counts_outside: bool = True
+    """Count labels of others, too, which takes memory for each."""
     grace_s: float = 7 * 86_400.0
 
 
@@ -188,7 +189,7 @@ class _Unknown:
         since_s = 0.0 if since is None else since.timestamp()
         self._since_id = first_id(max(oldest if is_cut else 0.0, since_s) * 1e3)
         self._until_id = AFTER_ALL if until is None else first_id(until.timestamp() * 1e3)
-        self._counts_outside = not wanted.takes_late
+        self._counts_outside = wanted.counts_outside
         self._grace_from_ns = (now_s - wanted.grace_s) * 1e9
         self._seen: set[int] = set()
         self.replaced: set[str] = set()

@@ -27,9 +27,9 @@ def status(log: LabelledLog, *, grace_s: float = 3600.0, most: int = 100) -> Lab
     return LabelBook(str(log.folder)).status(wanted, log.now_s)
 
 
-def performance(log: LabelledLog) -> Performance:
+def performance(log: LabelledLog, *, most: int = 100) -> Performance:
     """What is found now."""
-    wanted = Wanted(predictions=Filter(model="m"))
+    wanted = Wanted(predictions=Filter(model="m"), most=most)
     return LabelBook(str(log.folder)).performance(wanted, Cut(), log.now_s)
 
 
@@ -69,7 +69,7 @@ def test_a_label_without_a_prediction_is_unknown_after_its_grace(
 
 
 def test_late_labels_find_their_predictions(log_with: Callable[..., LabelledLog]) -> None:
-    """Older predictions without a label are left aside, and so are labels of what is gone."""
+    """Older predictions without a label are left aside; labels of what is gone are counted."""
     log = log_with(scores_spec(3))
     gone = log.name()
     late = log.log({"p": THREE})
@@ -77,11 +77,14 @@ def test_late_labels_find_their_predictions(log_with: Callable[..., LabelledLog]
         log.log({"p": THREE})
     log.label(gone, 0)
     log.label(late, 1)
-    wanted = Wanted(predictions=Filter(model="m"), most=2, takes_late=True)
-    found = LabelBook(str(log.folder)).status(wanted, log.now_s)
+    book = LabelBook(str(log.folder))
+    wanted = Wanted(predictions=Filter(model="m"), most=2, takes_late=True, counts_outside=False)
+    found, told = book.status(wanted, log.now_s), performance(log, most=2)
 
     assert [(one.rows, one.labelled_rows) for one in found.versions] == [(9, 1)]
     assert (found.posted_rows, found.outside_rows, found.waiting_rows) == (1, 0, 0)
+    assert [(one.rows, one.labelled_rows) for one in told.versions] == [(9, 1)]
+    assert (told.outside_rows, told.is_cut) == (1, True)
 
 
 def test_one_version_or_one_time_leaves_others_aside(
