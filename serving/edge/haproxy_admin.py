@@ -11,7 +11,7 @@ batch carries what it expects, and anything else is an error.
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,15 @@ class ReadBack:
     state: HaproxyState
     leaving: frozenset[Server]
     """Servers that get no new calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What HAProxy says of one server."""
+
+    server: Server
+    is_up: bool
+    is_leaving: bool
 
 
 class AdminSocket:
@@ -91,19 +100,21 @@ class AdminSocket:
         """Read everything that can change at run time."""
         servers: dict[Server, str] = {}
         leaving: set[Server] = set()
-        for line in (await self.ask("show servers state")).splitlines():
-            fields = line.split(" ")
-            if len(fields) > 6 and SLOT.fullmatch(fields[1]):  # noqa: PLR2004  up to admin state
-                server = Server(fields[1], fields[3])
-                servers[server] = ""
-                if fields[6] != "0":
-                    leaving.add(server)
+        for said in _servers(await self.ask("show servers state")):
+            servers[said.server] = ""
+            if said.is_leaving:
+                leaving.add(said.server)
         state = HaproxyState(
             servers=servers,
             versions=await self._map(VERSIONS_MAP),
             live=await self._map(LIVE_MAP),
         )
         return ReadBack(state=state, leaving=frozenset(leaving))
+
+    async def servers_up(self, slot: str) -> frozenset[Server]:
+        """Servers of a slot that take calls."""
+        said = _servers(await self.ask(f"show servers state {slot}"))
+        return frozenset(one.server for one in said if one.is_up and not one.is_leaving)
 
     async def entry_counts(self) -> Mapping[str, int]:
         """Map name → entries: a cheap check that HAProxy has what it was told."""
@@ -138,6 +149,18 @@ class AdminSocket:
     async def _map(self, name: str) -> dict[str, str]:
         lines = (line.split(" ", 2) for line in (await self.ask(f"show map {name}")).splitlines())
         return {fields[1]: fields[2] for fields in lines if len(fields) == 3}  # noqa: PLR2004
+
+
+def _servers(text: str) -> Iterator[_Said]:
+    """Read the answer to `show servers state`: a line for each server, below a head."""
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 6 and SLOT.fullmatch(fields[1]):  # noqa: PLR2004  up to admin state
+            yield _Said(
+                server=Server(fields[1], fields[3]),
+                is_up=fields[5] != "0",
+                is_leaving=fields[6] != "0",
+            )
 
 
 def _cut(lines: tuple[str, ...]) -> str:

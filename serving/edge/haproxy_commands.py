@@ -67,9 +67,14 @@ class HaproxyState:
 
     def slots(self) -> frozenset[str]:
         """Every slot that has a server or that a map entry points to."""
+        return self.routed_slots() | {server.slot for server in self.servers}
+
+    def routed_slots(self) -> frozenset[str]:
+        """Every slot that a map entry points to."""
         targets = (*self.versions.values(), *self.live.values())
-        routed = {part for target in targets for part in target.split("|") if part[:1] == "s"}
-        return frozenset(routed | {server.slot for server in self.servers})
+        return frozenset(
+            part for target in targets for part in target.split("|") if part[:1] == "s"
+        )
 
 
 @dataclass(frozen=True, slots=True)

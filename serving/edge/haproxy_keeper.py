@@ -1,13 +1,15 @@
 """Keeps one HAProxy running and in agreement with the wanted state.
 
 Every change goes through one lock. When HAProxy ends by itself it is started again with the wanted
-state in its files, so it knows all routes and servers from its first moment. Servers that left are
-deleted behind the scenes when their last call has ended; until then their slot is theirs.
+state in its files, so it knows all routes and servers from its first moment. Routes to new servers
+are set when one of them takes calls. Servers that left are deleted behind the scenes when their
+last call has ended; until then their slot is theirs.
 """
 
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +40,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task in the process's own group: `TaskGroup.create_task`."""
 
 PROBE_S: Final = 0.5  # a worker that does not answer in this time comes up by HAProxy's checks
+UP_S: Final = 4.0  # longest wait for that, where no other worker can answer the calls
 SETTLE_S: Final = 1.0  # longest wait for the calls of a leaving server within a change
 REAP_S: Final = 0.25
 POLL_S: Final = 0.02
@@ -172,6 +175,8 @@ class HaproxyKeeper:
         ready = await self._probe(fresh, new)
         await self._admin.run(arrivals(old, new, ready=ready, leaving=self._leaving))
         self._leaving -= fresh
+        changed = {server.slot for server in fresh} | (new.routed_slots() - old.routed_slots())
+        await self._until_up(new, changed - {server.slot for server in ready})
         await self._admin.run(routings(old, new))
         gone = old.servers.keys() - new.servers.keys()
         await self._admin.run(departures(old, new))
@@ -197,6 +202,22 @@ class HaproxyKeeper:
                 server: group.create_task(_is_ready(path, gate)) for server, path in paths.items()
             }
         return frozenset(server for server, answer in answers.items() if answer.result())
+
+    async def _until_up(self, state: HaproxyState, slots: AbstractSet[str]) -> None:
+        """Return when slots that are about to be routed have a server that takes calls.
+
+        Until then the old routes are in force. Workers that stay silent hold a change up for a
+        moment only: their calls are refused then.
+        """
+        end_s = self._clock.monotonic_s() + UP_S
+        with_servers = {server.slot for server in state.servers}
+        for slot in sorted(slots & state.routed_slots() & with_servers):
+            # HAProxy sends no events: it has to be asked again.
+            while not state.servers.keys() & await self._admin.servers_up(slot):
+                if self._clock.monotonic_s() >= end_s:
+                    log.warning("slot_without_worker", slot=slot, after_s=UP_S)
+                    break
+                await asyncio.sleep(POLL_S)
 
     async def _settle(self, servers: Iterable[Server]) -> None:
         """Give the calls of leaving servers a moment to end, or at least to reach their worker."""

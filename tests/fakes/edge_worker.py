@@ -33,6 +33,10 @@ class EdgeWorker:
     statistics: bytes = b"[]"
     dies: bool = False
     """Whether it leaves every infer call without an answer, as a killed process does."""
+    readiness: asyncio.Event | None = None
+    """It says that it is ready once this is set; None: at once."""
+    asked_count: int = 0
+    """How often it was asked whether it is ready."""
     begun: list[Seen] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     """Calls that were answered."""
@@ -72,6 +76,9 @@ class EdgeWorker:
 
     async def _answer(self, call: Seen) -> bytes:
         if call.target == "/v2/health/ready":
+            self.asked_count += 1
+            if self.readiness is not None:
+                await self.readiness.wait()
             return READY
         if call.target == "/worker/statistics":
             return _plain(self.statistics)

@@ -186,6 +186,66 @@ def test_a_worker_that_is_not_there_yet_delays_no_change() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("pool", ["p1", "p2"], ids=["another worker", "another pool"])
+def test_routes_change_when_the_new_worker_answers(pool: str) -> None:
+    """One that is late when it is asked costs no call: the old worker answers until it is up."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            one, two = await bench.add_worker("one"), await bench.add_worker("two")
+            late = bench.workers["two"]
+            late.readiness = asyncio.Event()
+            await bench.edge.apply(snapshot(1, {"p1": [one]}, {("m", 1): "p1"}, {"m": 1}))
+            async with Load(bench) as load, asyncio.TaskGroup() as group:
+                table = snapshot(2, {pool: [two]}, {("m", 2): pool}, {"m": 2})
+                change = group.create_task(bench.edge.apply(table))
+                await until(lambda: late.asked_count >= 2)  # by the edge, then by HAProxy
+                await load.more(20)
+                assert not change.done()
+                late.readiness.set()
+                await change
+                await load.more(20)
+            assert (load.refused, load.answers[-1]["model_name"]) == ([], "two")
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_worker_takes_no_call_that_another_can_answer() -> None:
+    """It is up when it has answered HAProxy, not before, and delays no change."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            there, late = await bench.add_worker("there"), await bench.add_worker("late")
+            bench.workers["late"].readiness = asyncio.Event()
+            bench.workers["late"].delay_s = 60.0
+            table = snapshot(1, {"p": [there, late]}, {("m", 1): "p"}, {"m": 1})
+            await bench.edge.apply(table)
+            async with Load(bench) as load:
+                await load.more(100)
+            assert (load.refused, bench.workers["late"].begun) == ([], [])
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_stays_silent_does_not_hold_changes_up_for_good() -> None:
+    """Its calls are refused until it answers; other routes change."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            one, two = await bench.add_worker("one"), await bench.add_worker("two")
+            bench.workers["two"].readiness = silence = asyncio.Event()
+            pools, versions = {"p1": [one], "p2": [two]}, {("m", 1): "p1", ("n", 1): "p2"}
+            await bench.edge.apply(snapshot(1, pools, versions, {"m": 1, "n": 1}))
+            refused = await bench.ask("POST", "/v2/models/n/infer", b"{}")
+            assert (refused.status, await bench.version_of("/v2/models/m/infer")) == (503, "1")
+            silence.set()
+            async with asyncio.timeout(10):
+                while (await bench.ask("POST", "/v2/models/n/infer", b"{}")).status != 200:
+                    pass
+
+    asyncio.run(scenario())
+
+
 def test_a_candidate_gets_its_share() -> None:
     """A share of one half is about one half; an explicit version never takes part."""
 
