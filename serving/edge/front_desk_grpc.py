@@ -23,6 +23,7 @@ from serving.edge.grpc_regions import region_calls
 from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.message_room import MessageRoom
 from serving.edge.protocol_settings import LogValue, TraceValue
+from serving.edge.relay_channels import RelayChannels
 from serving.edge.stream_relay import StreamRelay
 from serving.edge.unary_calls import unary_method
 from serving.errors import WIRE
@@ -73,14 +74,15 @@ class FrontDeskGrpc:
             max_inflated_bytes: What a compressed infer call may inflate to.
         """
         path.unlink(missing_ok=True)
-        self._channel = grpc.aio.insecure_channel(f"unix:{quote(str(relay))}", options=OPTIONS)
+        self._channels = RelayChannels(
+            f"unix:{quote(str(relay))}", f"/{SERVICE}/ModelInfer", OPTIONS
+        )
         self._server = grpc.aio.server(
             options=(*SERVER_OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
         calls = InferRelay(
-            self._channel,
-            f"/{SERVICE}/ModelInfer",
+            self._channels,
             min(max_inflated_bytes, max_request_bytes),
             MessageRoom(),
             desk.sleepers,
@@ -95,7 +97,7 @@ class FrontDeskGrpc:
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, and give those that run so many seconds."""
         await self._server.stop(grace_s)
-        await self._channel.close()
+        await self._channels.close()
 
 
 def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:

@@ -6,15 +6,22 @@ their size becomes. Here that is done in a thread, up to the limit of a request.
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import grpc
 
 from runtimes.errors import BasculeError
 from serving.edge.message_room import SIZE_HEADER, MessageRoom
-from serving.edge.sleepers import MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, Sleepers, sleeper_of
+from serving.edge.relay_channels import RelayChannels
+from serving.edge.sleepers import (
+    MODEL_HEADER,
+    VERSION_HEADER,
+    WOKEN_HEADER,
+    Sleeper,
+    Sleepers,
+    sleeper_of,
+)
 from serving.errors import WIRE
 from serving.wire import coding
 from serving.wire.peer_table import HANDED_ON_HEADER
@@ -31,27 +38,25 @@ class InferRelay:
 
     def __init__(
         self,
-        channel: Any,  # noqa: ANN401  untyped
-        path: str,
+        channels: RelayChannels,
         max_bytes: int,
         room: MessageRoom,
         sleepers: Sleepers,
     ) -> None:
-        """Call a gRPC method.
+        """Call the method for inference.
 
         Args:
-            channel: To the edge.
-            path: The method's.
+            channels: To the edge.
             max_bytes: What a message may inflate to.
             room: Where messages are counted.
             sleepers: Where calls wait for versions without a worker.
         """
         self._sleepers = sleepers
-        self._call = channel.unary_unary(path)
+        self._channels = channels
         self._max_bytes = max_bytes
         self.room = room
 
-    async def infer(self, request: bytes, context: Any) -> bytes:  # noqa: ANN401  as above
+    async def infer(self, request: bytes, context: Any) -> bytes:  # noqa: ANN401  grpc ships no types
         """Answer a unary call."""
         try:
             sleeper = sleeper_of(context.invocation_metadata() or ())
@@ -60,7 +65,7 @@ class InferRelay:
                 reply = await self._counted(message, context)
             else:  # HAProxy has read it, so it is not packed, and its size was counted as it came
                 await self._sleepers.until_awake(sleeper)
-                reply = await self.call(request, context, sleeper.woken)
+                reply = await self.call(request, context, sleeper)
         except BasculeError as error:
             await context.abort(STATUS[WIRE[error.code].grpc], error.message)
             raise
@@ -83,23 +88,26 @@ class InferRelay:
         self,
         message: bytes,
         context: Any,  # noqa: ANN401  as above
-        more: Mapping[str, str] = MappingProxyType({}),
+        sleeper: Sleeper | None = None,
     ) -> bytes:
         """Send one call, which has as long as the one that it came in by.
 
         Args:
             message: As it is sent.
             context: Of the call that it came in by.
-            more: Metadata besides that of its caller.
+            sleeper: What it has waited for; None: nothing.
 
         Raises:
             grpc.aio.AioRpcError: It failed, with the status that its caller shall see.
         """
-        metadata = (*passed_on(context.invocation_metadata() or ()), *more.items())
-        reply: bytes = await self._call(
-            message, timeout=context.time_remaining(), metadata=metadata or None
+        metadata = passed_on(context.invocation_metadata() or ())
+        woken = {} if sleeper is None else sleeper.woken
+        return await self._channels.send(
+            message,
+            (*metadata, *woken.items()),
+            wait_count=0 if sleeper is None else sleeper.wait_count + 1,
+            limit_s=context.time_remaining(),
         )
-        return reply
 
     async def inflated(self, request: bytes) -> bytes:
         """Decompress a message where it is packed.

@@ -59,6 +59,7 @@ GRPC_FRAME_BYTES: Final = 5
 GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 GRPC_STREAMS: Final = "/(ModelStreamInfer|Watch|ServerReflectionInfo)$"
 GRPC_SIZE: Final = "req.body,bytes(1,4),be2dec(,4)"
+MAX_STREAMS: Final = 200  # of one connection
 
 # A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
 # What is said here is said in full, because dynamic servers inherit nothing.
@@ -135,7 +136,7 @@ def _global(layout: EdgeLayout, digest: str) -> str:
     hard-stop-after 30s
     tune.bufsize {BUFFER_BYTES}                     # a request must fit one buffer to be retried
     tune.maxrewrite 1024
-    tune.h2.max-concurrent-streams 200
+    tune.h2.max-concurrent-streams {MAX_STREAMS}
     tune.h2.fe.initial-window-size 262144  # 64 KiB, the default, throttles uploads
     tune.h2.be.initial-window-size 262144
     tune.pool-low-fd-ratio 90              # idle clients must not end connections to workers

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 READY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+BACKLOG = 1024  # a real worker has a larger one
 GRPC_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n"
 )
@@ -46,7 +47,7 @@ class EdgeWorker:
     @contextlib.asynccontextmanager
     async def serving(self, socket: Path) -> AsyncIterator[Path]:
         """Listen on a socket for as long as the context is open."""
-        server = await asyncio.start_unix_server(self._converse, str(socket))
+        server = await asyncio.start_unix_server(self._converse, str(socket), backlog=BACKLOG)
         connections = self._connections = set[asyncio.StreamWriter]()
         try:
             yield socket

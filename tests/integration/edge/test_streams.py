@@ -3,13 +3,19 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import grpc
 import pytest
 
 from protos.generated import open_inference_pb2 as pb
-from serving.edge.routes import LiveRoute
+from serving.edge.control import Snapshot
+from serving.edge.edge import FOLDER
+from serving.edge.haproxy_admin import AdminSocket
+from serving.edge.haproxy_config import ADMIN_SOCKET
+from serving.edge.routes import LiveRoute, VersionRoute
 from serving.edge.stream_relay import MAX_CALLS
+from serving.ids import VersionKey
 from tests.integration.edge.bench import Bench, fresh_edge, snapshot
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -187,3 +193,50 @@ async def compressed(bench: Bench, metadata: Sequence[tuple[str, str]]) -> str:
         message = request(call_id="0" * 1000)  # worth being compressed
         reply = pb.ModelInferResponse.FromString(await call(message, metadata=tuple(metadata)))
         return reply.model_version
+
+
+def test_calls_of_streams_that_wait_for_a_worker_are_in_nobodys_way() -> None:
+    """As many as may wait for a version: others' calls go on meanwhile, and they do in the end."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench, asyncio.timeout(LIMIT_S):
+            worker = await bench.add_worker("w0")
+            awake = snapshot(
+                2,
+                {"p": [worker], "q": [worker]},
+                {("m", 3): "p", ("z", 1): "q"},
+                {"m": 3, "z": 1},
+            )
+            await bench.edge.apply(with_asleep(awake, VersionKey("z", 1)))
+            async with asyncio.TaskGroup() as group:
+                calls = [request("z")] * MAX_CALLS
+                waiting = [group.create_task(converse(bench, calls)) for _ in range(4)]
+                while await count_at_the_front_desk(bench) < 4 + 4 * MAX_CALLS:
+                    pass
+                other = await converse(bench, [request("m")])
+                assert not any(stream.done() for stream in waiting)
+                await bench.edge.apply(awake)
+            answers = [reply for stream in waiting for reply in stream.result()]
+            assert other[0].infer_response.model_version == "3"
+            assert [reply.infer_response.model_version for reply in answers] == ["1"] * len(answers)
+            assert len(answers) == 4 * MAX_CALLS
+
+    asyncio.run(scenario())
+
+
+def with_asleep(told: Snapshot, key: VersionKey) -> Snapshot:
+    """The same, but for one version without a worker: calls wait for one."""
+    pool = told.routes.versions[key].pool or ""
+    versions = {**told.routes.versions, key: VersionRoute(pool, asleep=True)}
+    routes = replace(
+        told.routes, revision=1, pools={**told.routes.pools, pool: ()}, versions=versions
+    )
+    return replace(told, routes=routes)
+
+
+async def count_at_the_front_desk(bench: Bench) -> int:
+    """Return how many gRPC calls the front desk has now, streams among them."""
+    admin = AdminSocket(bench.settings.run_dir / FOLDER / ADMIN_SOCKET)
+    head, row, *_ = (await admin.ask("show stat front_desk_grpc 2 -1")).splitlines()
+    names = head.removeprefix("# ").split(",")
+    return int(dict(zip(names, row.split(","), strict=False))["scur"])

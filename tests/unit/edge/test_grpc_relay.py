@@ -3,6 +3,9 @@
 import pytest
 
 from serving.edge.grpc_relay import passed_on
+from serving.edge.haproxy_config import MAX_STREAMS
+from serving.edge.relay_channels import CHANNELS
+from serving.edge.sleepers import MAX_CALLS
 
 TRACE = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
@@ -35,3 +38,8 @@ def test_what_is_of_one_connection_stays(one: tuple[str, str | bytes]) -> None:
 def test_what_grpc_would_refuse_stays(one: tuple[str, str]) -> None:
     """The call goes without it."""
     assert list(passed_on([one, TRACE])) == [TRACE]
+
+
+def test_calls_that_wait_leave_room_for_others_on_every_connection() -> None:
+    """As many as may wait at a time fit with room to spare, however often they have waited."""
+    assert CHANNELS * MAX_STREAMS > MAX_CALLS + CHANNELS
