@@ -156,6 +156,7 @@ class Edge:
             await asyncio.to_thread(self._remember, snapshot)
             await self._regions.hear(workers_of(table, self._node))
             await self._peers.hear(snapshot)
+            self._desk.sleepers.expect(snapshot)
             await self._keeper.change(wanted)
             self._desk.snapshot = snapshot
             await self._desk.sleepers.hear()

@@ -5,8 +5,9 @@ version that it has looked up. Here the controller is asked for a worker, the ca
 routes say that the version is awake, and then it goes into the edge again as it came. What waits
 over HTTP is not read yet; a gRPC message is, and has its place in the room of all messages.
 
-HAProxy obeys new routes a moment before they are known here, and a worker may end while a call is
-on its way back to it: such a call comes here again, and waits again.
+While HAProxy is told new routes, a call may have come by the old or by the new ones: it waits if
+the version is asleep by either. A worker may end while a call is on its way back to it: such a call
+comes here again, and waits again.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import structlog
 
 from runtimes.errors import BasculeError
 from serving.edge.control import Snapshot
+from serving.edge.routes import RouteTable
 from serving.errors import NotReadyError, QueueFullError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
@@ -41,8 +43,6 @@ LIMIT_S: Final = 240.0
 """Longest wait: shorter than the silence that the edge allows a client."""
 AGAIN_S: Final = 2.0
 """The controller is asked again after so long: it may be another one."""
-BEHIND_S: Final = 1.0
-"""So long at most HAProxy is ahead of what is known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,11 @@ class Sleepers:
         self._call_counts: Counter[VersionKey] = Counter()
         self._asked_s: dict[VersionKey, float] = {}
         self._news = asyncio.Condition()
+        self._coming = RouteTable()
+
+    def expect(self, snapshot: Snapshot) -> None:
+        """HAProxy is about to be told another snapshot, which it obeys before `hear` is called."""
+        self._coming = snapshot.routes
 
     async def hear(self) -> None:
         """The edge obeys another snapshot: see who is awake."""
@@ -104,16 +109,14 @@ class Sleepers:
         """
         key, end_s = sleeper.key, asyncio.get_running_loop().time() + limit_s
         with self._place(key):
-            if sleeper.wait_count and not self._is_asleep(key):
-                await self._until(lambda: self._is_asleep(key), min(BEHIND_S, limit_s))
             while self._is_asleep(key):
-                if asyncio.get_running_loop().time() >= end_s:
+                left_s = end_s - asyncio.get_running_loop().time()
+                if left_s <= 0:
                     raise NotReadyError(
                         f"{_not_ready(key)}: it was scaled to zero, and no worker has started "
                         f"within {limit_s:g} s; the call was not executed"
                     )
-                await self._ask(key)
-                await self._until(lambda: not self._is_asleep(key), min(AGAIN_S, limit_s))
+                await self._until_decided(key, left_s)
 
     @contextmanager
     def _place(self, key: VersionKey) -> Iterator[None]:
@@ -137,8 +140,32 @@ class Sleepers:
         record = snapshot.versions.get(key)
         if record is not None and record.state is VersionState.UNAVAILABLE and record.reason:
             raise NotReadyError(f"{_not_ready(key)}: {record.reason}; the call was not executed")
-        route = snapshot.routes.versions.get(key)
-        return route is not None and route.asleep
+        routes = (table.versions.get(key) for table in (snapshot.routes, self._coming))
+        return any(route is not None and route.asleep for route in routes)
+
+    def _is_decided(self, key: VersionKey) -> bool:
+        """Whether a call for a version goes on, or is refused."""
+        try:
+            return not self._is_asleep(key)
+        except NotReadyError:
+            return True
+
+    async def _until_decided(self, key: VersionKey, limit_s: float) -> None:
+        """Ask for a worker until calls for a version go on or are refused, or the time is over.
+
+        The news count, not the answer: the controller may be away when it has been woken.
+        """
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._keep_asking(key))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s), self._news:
+                    await self._news.wait_for(lambda: self._is_decided(key))
+            asking.cancel()
+
+    async def _keep_asking(self, key: VersionKey) -> None:
+        while True:
+            await self._ask(key)
+            await asyncio.sleep(AGAIN_S)
 
     async def _ask(self, key: VersionKey) -> None:
         """Ask for a worker, one of all that wait for it."""
@@ -150,12 +177,6 @@ class Sleepers:
             await self._waker.wake(key.model, key.version)
         except BasculeError as error:  # it is asked again: the controller may be restarting
             log.info("version_not_woken", version=str(key), reason=error.message)
-
-    async def _until(self, holds: Callable[[], bool], limit_s: float) -> None:
-        """Return when the news make something hold, or the time is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s), self._news:
-                await self._news.wait_for(holds)
 
 
 def sleeper_of(headers: Iterable[tuple[str, str | bytes]]) -> Sleeper | None:

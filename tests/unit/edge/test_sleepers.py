@@ -32,6 +32,8 @@ class Bed:
     snapshot: Snapshot = field(default_factory=lambda: told(asleep=True))
     woken: list[tuple[str, int]] = field(default_factory=list)
     failure: BasculeError | None = None
+    silence: asyncio.Event | None = None
+    """It answers when this is set; None: at once."""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -41,6 +43,8 @@ class Bed:
         """Remember it."""
         self.woken.append((model, version))
         self.asked.set()
+        if self.silence is not None:
+            await self.silence.wait()
         if self.failure is not None:
             raise self.failure
 
@@ -120,22 +124,35 @@ async def test_a_version_that_is_awake_or_gone_lets_calls_on() -> None:
     assert not bed.woken
 
 
-async def test_a_call_that_comes_back_waits_again() -> None:
-    """HAProxy was ahead: it went to sleep, as is not known here yet; a worker is asked for anew."""
+async def test_a_controller_that_does_not_answer_holds_no_call_back() -> None:
+    """What counts is that the version is awake, or cannot be."""
+    failed = told(asleep=True, state=VersionState.UNAVAILABLE, reason="out of memory")
+    for news, message in ((told(asleep=False), ""), (failed, "out of memory")):
+        bed = Bed(silence=asyncio.Event())
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            call = group.create_task(_refusal(bed) if message else _passage(bed))
+            await bed.asked.wait()
+            await bed.publish(news)
+        assert message in call.result()
+
+
+async def test_a_call_that_is_ahead_of_the_news_waits_for_a_worker() -> None:
+    """HAProxy has the routes first: it went to sleep, as is not known here yet."""
     bed = Bed(snapshot=told(asleep=False))
+    bed.sleepers.expect(told(asleep=True))
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        call = group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 1)))
-        await asyncio.sleep(0)
-        await bed.publish(told(asleep=True))
+        calls = [group.create_task(_passage(bed, waits)) for waits in range(2)]
         await bed.asked.wait()
-        assert not call.done()
+        assert not any(call.done() for call in calls)
+        await bed.publish(told(asleep=True))
+        bed.sleepers.expect(told(asleep=False))
         await bed.publish(told(asleep=False))
 
 
 async def test_a_call_that_comes_back_to_a_version_awake_goes_on() -> None:
-    """After a moment: nothing more is known."""
+    """At once: it slept when the call came, and has been woken since."""
     bed = Bed(snapshot=told(asleep=False))
-    await bed.sleepers.until_awake(Sleeper(KEY, 1), limit_s=0.05)
+    await bed.sleepers.until_awake(Sleeper(KEY, 1))
     assert not bed.woken
 
 
@@ -151,6 +168,11 @@ def test_headers_say_what_a_call_waits_for() -> None:
         assert made == Sleeper(VersionKey("50% m", 3), count)
     with pytest.raises(NotReadyError, match="ended 5 times while"):
         sleeper_of([*headers, *made.woken.items()])
+
+
+async def _passage(bed: Bed, wait_count: int = 0) -> str:
+    await bed.sleepers.until_awake(Sleeper(KEY, wait_count))
+    return ""
 
 
 async def _refusal(bed: Bed) -> str:
