@@ -154,10 +154,12 @@ class Edge:
             slots = await self._assign(table)
             wanted = self._wanted(table, slots)
             await asyncio.to_thread(self._remember, snapshot)
-            await self._regions.hear(workers_of(table, self._node))
+            workers = workers_of(table, self._node)
+            await self._regions.hear(workers)
             await self._peers.hear(snapshot)
             self._desk.sleepers.expect(snapshot)
             await self._keeper.change(wanted)
+            self._regions.route_only(workers)
             self._desk.snapshot = snapshot
             await self._desk.sleepers.hear()
             return table.revision
@@ -287,6 +289,7 @@ class Edge:
             return HaproxyState()
         self._slots = dict(memory.slots)
         self._desk.snapshot = memory.snapshot
+        self._regions.route_only(workers_of(memory.snapshot.routes, self._node))
         self._recall_totals()
         log.info("edge_recalled", revision=memory.snapshot.routes.revision)
         return self._wanted(memory.snapshot.routes, memory.slots)

@@ -168,11 +168,18 @@ class RegionBook:
                 await self._tell_quietly()
 
     async def hear(self, workers: Iterable[WorkerAddress]) -> None:
-        """Take the node's workers; those that are new know every region when this returns."""
-        self._workers = tuple(workers)
+        """Take workers that get calls soon; those that are new know every region on return.
+
+        All others stay until `route_only`: they get calls until the edge obeys.
+        """
+        self._workers = tuple({*self._workers, *workers})
         if self._table.revision:
             async with self._lock:
                 await self._tell_quietly()
+
+    def route_only(self, workers: Iterable[WorkerAddress]) -> None:
+        """Only these workers get calls now: forget all others."""
+        self._workers = tuple(workers)
 
     async def _add(
         self,

@@ -38,6 +38,8 @@ class EdgeWorker:
     """It says that it is ready once this is set; None: at once."""
     asked_count: int = 0
     """How often it was asked whether it is ready."""
+    told: list[bytes] = field(default_factory=list)
+    """The tables of shared memory regions that it was handed."""
     begun: list[Seen] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     """Calls that were answered."""
@@ -83,6 +85,9 @@ class EdgeWorker:
             return READY
         if call.target == "/worker/statistics":
             return _plain(self.statistics)
+        if call.target == "/worker/regions":
+            self.told.append(call.body)
+            return _plain(b"[]")
         self.begun.append(call)
         self.busiest_count = max(self.busiest_count, len(self.begun) - len(self.seen))
         if self.dies:
