@@ -14,6 +14,7 @@ import structlog
 from runtimes.errors import InvalidArgumentError, ModelLoadError, UnsupportedError
 from serving.edge import lookup
 from serving.edge.control import Control, Snapshot
+from serving.edge.drain import Drain
 from serving.edge.load_parameters import load_override, refuse_unknown
 from serving.edge.protocol_settings import LogValue, ProtocolSettings, TraceValue
 from serving.edge.regions import RegionBook
@@ -71,14 +72,14 @@ class Desk:
         self.regions = regions
         self.server_id = server_id
         self.snapshot = Snapshot()
-        self.draining = False
+        self.drain = Drain()
         self.labels: LabelStore | None = None
         """Where labels are kept; None: no prediction is logged, so there is nothing to label."""
         self.protocol_settings = settings or ProtocolSettings()
         self.totals = Totals()
         self._counting = asyncio.Lock()
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
-        self.sleepers = Sleepers(control, lambda: self.snapshot)
+        self.sleepers = Sleepers(control, lambda: self.snapshot, self.drain)
         self._node = node
 
     @property
@@ -105,7 +106,7 @@ class Desk:
         Raises:
             DrainingError: It is.
         """
-        if self.draining:
+        if self.drain.has_begun:
             raise DrainingError(refusals.SERVER_EXITING)
 
     def model_ready(self, model: str, version: int | None) -> bool:
@@ -114,7 +115,7 @@ class Desk:
             lookup.ready_version(self.snapshot, model, version)
         except (NotFoundError, NotReadyError):
             return False
-        return not self.draining
+        return not self.drain.has_begun
 
     async def statistics(self, model: str, version: int | None) -> tuple[VersionStatistics, ...]:
         """Sum the counters of the READY versions over their workers.

@@ -176,11 +176,12 @@ class Edge:
     async def drain(self) -> None:
         """Say not ready, refuse new calls, and return when those in flight have ended.
 
-        They get `drain_s` at most. Doing it again does nothing.
+        They get `drain_s` at most. Calls that wait for a worker are refused, and streams end when
+        the calls that they have brought are answered. Doing it again does nothing.
         """
-        if self._desk.draining:
+        if self._desk.drain.has_begun:
             return
-        self._desk.draining = True
+        self._desk.drain.begin()
         try:
             await self._keeper.refuse_calls()
             async with asyncio.timeout(self._settings.drain_s):

@@ -112,9 +112,13 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     }
     raw = {
         "ModelInfer": unary_method(relay.infer, relay.room),
-        "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(StreamRelay(relay).stream),
+        "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
+            StreamRelay(relay, desk.drain).stream
+        ),
     }
-    reflection = grpc.stream_stream_rpc_method_handler(grpc_reflection.reflect)
+    reflection = grpc.stream_stream_rpc_method_handler(
+        grpc_reflection.Reflection(desk.drain).reflect
+    )
     return (
         grpc.method_handlers_generic_handler(SERVICE, unary | raw),
         grpc.method_handlers_generic_handler(grpc_health.NAME, _health(desk, relay.room)),

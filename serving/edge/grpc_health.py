@@ -40,7 +40,7 @@ class Health:
         requests: AsyncIterator[bytes],
         context: Any,  # noqa: ANN401  grpc ships no types
     ) -> AsyncIterator[HealthCheckResponse]:
-        """Answer at once and at every change, until the client leaves.
+        """Answer at once and at every change, until the client leaves or the server does.
 
         It takes a stream, of which it reads the first message: grpc waits for ever for the message
         of a call that is half-closed without one.
@@ -60,10 +60,12 @@ class Health:
             if status != said or loop.time() - said_s >= AGAIN_S:
                 said, said_s = status, loop.time()
                 yield HealthCheckResponse(status=status)
+            if self._desk.drain.has_begun:
+                return
             await asyncio.sleep(LOOK_S)
 
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus:
         if service not in self._names:
             return HealthCheckResponse.SERVICE_UNKNOWN
-        serving = not self._desk.draining and self._desk.snapshot.ready
+        serving = not self._desk.drain.has_begun and self._desk.snapshot.ready
         return HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from protos.descriptors import POOL
 from protos.generated import health_pb2, open_inference_pb2, reflection_pb2
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
+from serving.edge.drain import Drain
 from serving.edge.grpc_relay import STATUS
 from serving.errors import WIRE
 from serving.wire import coding
@@ -31,18 +32,26 @@ Question = reflection_pb2.ServerReflectionRequest
 Answer = reflection_pb2.ServerReflectionResponse
 
 
-async def reflect(
-    requests: AsyncIterator[bytes],
-    context: Any,  # noqa: ANN401  grpc ships no types
-) -> AsyncIterator[bytes]:
-    """Answer the questions of a stream, one after the other; a bad one ends it."""
-    async for request in requests:
+class Reflection:
+    """Answers streams of questions."""
+
+    def __init__(self, drain: Drain) -> None:
+        """Take what says that the server goes."""
+        self._drain = drain
+
+    async def reflect(
+        self,
+        requests: AsyncIterator[bytes],
+        context: Any,  # noqa: ANN401  grpc ships no types
+    ) -> None:
+        """Answer the questions of a stream, one after the other; a bad one ends it."""
         try:
-            question = _parsed(request)
+            async with self._drain.interrupts():
+                async for request in requests:
+                    await context.write(answer(_parsed(request)).SerializeToString())
         except BasculeError as error:
             await context.abort(STATUS[WIRE[error.code].grpc], error.message)
             raise
-        yield answer(question).SerializeToString()
 
 
 def answer(question: Question) -> Answer:

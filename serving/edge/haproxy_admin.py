@@ -136,15 +136,11 @@ class AdminSocket:
         return await self.ask("show stat -1 2 -1")
 
     async def running_call_count(self) -> int:
-        """Calls that run or wait anywhere behind the pools' backends."""
+        """Calls that run or wait behind any backend, the front desk's among them."""
         head, *rows = (await self.backend_statistics()).splitlines()
         names = head.removeprefix("# ").split(",")
         columns = (dict(zip(names, row.split(","), strict=False)) for row in rows if row)
-        return sum(
-            int(column["scur"]) + int(column["qcur"])
-            for column in columns
-            if SLOT.fullmatch(column["pxname"])
-        )
+        return sum(int(column["scur"]) + int(column["qcur"]) for column in columns)
 
     async def _map(self, name: str) -> dict[str, str]:
         lines = (line.split(" ", 2) for line in (await self.ask(f"show map {name}")).splitlines())

@@ -114,7 +114,7 @@ class HaproxyKeeper:
                 await self._reap_one(server)
 
     async def count_calls(self) -> int:
-        """Calls in flight between the edge and the workers."""
+        """Calls in flight between the edge and the workers or the front desk."""
         return await self._admin.running_call_count()
 
     async def backend_statistics(self) -> str:

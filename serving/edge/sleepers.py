@@ -22,6 +22,7 @@ import structlog
 
 from runtimes.errors import BasculeError
 from serving.edge.control import Snapshot
+from serving.edge.drain import Drain
 from serving.edge.routes import RouteTable
 from serving.errors import NotReadyError, QueueFullError
 from serving.ids import VersionKey
@@ -70,17 +71,24 @@ class Sleepers:
     """Who waits for what. Belongs to one event loop."""
 
     def __init__(
-        self, waker: Waker, snapshot: Callable[[], Snapshot], *, max_calls: int = MAX_CALLS
+        self,
+        waker: Waker,
+        snapshot: Callable[[], Snapshot],
+        drain: Drain,
+        *,
+        max_calls: int = MAX_CALLS,
     ) -> None:
         """Begin without calls.
 
         Args:
             waker: The controller.
             snapshot: What the edge obeys now.
+            drain: Says whether the server is on its way out.
             max_calls: So many may wait, half of them for one version.
         """
         self._waker = waker
         self._snapshot = snapshot
+        self._drain = drain
         self._max_calls = max_calls
         self._call_counts: Counter[VersionKey] = Counter()
         self._asked_s: dict[VersionKey, float] = {}
@@ -106,17 +114,22 @@ class Sleepers:
         Raises:
             QueueFullError: Too many calls wait.
             NotReadyError: The version cannot be started, or it takes too long.
+            DrainingError: The server is on its way out.
         """
-        key, end_s = sleeper.key, asyncio.get_running_loop().time() + limit_s
-        with self._place(key):
-            while self._is_asleep(key):
-                left_s = end_s - asyncio.get_running_loop().time()
-                if left_s <= 0:
-                    raise NotReadyError(
-                        f"{_not_ready(key)}: it was scaled to zero, and no worker has started "
-                        f"within {limit_s:g} s; the call was not executed"
-                    )
-                await self._until_decided(key, left_s)
+        with self._place(sleeper.key):
+            async with self._drain.interrupts():
+                await self._until_awake(sleeper.key, limit_s)
+
+    async def _until_awake(self, key: VersionKey, limit_s: float) -> None:
+        end_s = asyncio.get_running_loop().time() + limit_s
+        while self._is_asleep(key):
+            left_s = end_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise NotReadyError(
+                    f"{_not_ready(key)}: it was scaled to zero, and no worker has started "
+                    f"within {limit_s:g} s; the call was not executed"
+                )
+            await self._until_decided(key, left_s)
 
     @contextmanager
     def _place(self, key: VersionKey) -> Iterator[None]:

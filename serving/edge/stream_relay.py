@@ -8,7 +8,8 @@
 
 A call that fails is answered with `error_message`, and the stream goes on; with the metadata
 `triton_grpc_error: true` the first failure ends it with its status. When the client half-closes,
-what is in flight is answered; when it cancels, that is dropped.
+what is in flight is answered; when it cancels, that is dropped. A stream that is open when the
+server goes ends with that status once what is in flight is answered.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ import grpc
 
 from protos.generated import open_inference_pb2 as pb
 from runtimes.errors import BasculeError
+from serving.edge.drain import Drain
 from serving.edge.grpc_relay import STATUS, InferRelay
 from serving.edge.message_room import MessageRoom
-from serving.errors import WIRE
+from serving.errors import WIRE, DrainingError
 from serving.wire.proto_sequence import SequenceName, sequence_of
 from serving.wire.protobuf import delimited
 
@@ -63,9 +65,10 @@ class Answer:
 class StreamRelay:
     """Sends the calls of streams into the edge again, as unary calls."""
 
-    def __init__(self, calls: InferRelay) -> None:
-        """Take what sends one call."""
+    def __init__(self, calls: InferRelay, drain: Drain) -> None:
+        """Take what sends one call, and what says that the server goes."""
         self._calls = calls
+        self._drain = drain
 
     async def stream(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Answer one stream."""
@@ -88,7 +91,7 @@ class StreamRelay:
     ) -> Failure | None:
         async with asyncio.TaskGroup() as group:
             flow = _Flow(self._calls, context, share, group)
-            reader = group.create_task(flow.read(requests))
+            reader = group.create_task(flow.read(requests, self._drain))
             failure = await flow.write(is_strict=is_strict)
             if failure is not None:
                 reader.cancel()
@@ -129,10 +132,22 @@ class _Flow:
         self._share = share
         self._group = group
         self._window = _Window()
-        self._turn: asyncio.Queue[tuple[asyncio.Task[Answer], int] | None] = asyncio.Queue()
+        self._turn: asyncio.Queue[tuple[asyncio.Task[Answer], int] | Failure | None] = (
+            asyncio.Queue()
+        )
         self._last: dict[SequenceName, asyncio.Task[Answer]] = {}
 
-    async def read(self, requests: AsyncIterator[bytes]) -> None:
+    async def read(self, requests: AsyncIterator[bytes], drain: Drain) -> None:
+        """Take the calls of a stream, until the server goes."""
+        try:
+            async with drain.interrupts():
+                await self._take(requests)
+        except DrainingError as error:
+            self._turn.put_nowait(_failure_of(error))
+        else:
+            self._turn.put_nowait(None)
+
+    async def _take(self, requests: AsyncIterator[bytes]) -> None:
         """Start the calls as they come, as far as the window lets them in."""
         async for request in requests:
             try:
@@ -140,16 +155,17 @@ class _Flow:
                 self._share.take(len(message))
             except BasculeError as error:
                 await self._window.enter(0)
-                failure = Failure(status=STATUS[WIRE[error.code].grpc], text=error.message)
-                self._turn.put_nowait((self._group.create_task(self._refused(failure)), 0))
+                refused = self._refused(_failure_of(error))
+                self._turn.put_nowait((self._group.create_task(refused), 0))
                 continue
             await self._window.enter(len(message))
             self._turn.put_nowait((self._start(message), len(message)))
-        self._turn.put_nowait(None)
 
     async def write(self, *, is_strict: bool) -> Failure | None:
         """Send the answers in turn; a strict stream ends at its first failure."""
         while (entry := await self._turn.get()) is not None:
+            if isinstance(entry, Failure):
+                return entry
             task, size_bytes = entry
             answer = await task
             self._window.leave(size_bytes)
@@ -163,7 +179,7 @@ class _Flow:
         """Forget every call that was not answered."""
         while not self._turn.empty():
             entry = self._turn.get_nowait()
-            if entry is not None:
+            if isinstance(entry, tuple):
                 entry[0].cancel()
 
     def _start(self, message: bytes) -> asyncio.Task[Answer]:
@@ -219,6 +235,10 @@ class _Window:
         self._call_count -= 1
         self._size_bytes -= size_bytes
         self._has_room.set()
+
+
+def _failure_of(error: BasculeError) -> Failure:
+    return Failure(status=STATUS[WIRE[error.code].grpc], text=error.message)
 
 
 def _failed(request: bytes, failure: Failure) -> Answer:

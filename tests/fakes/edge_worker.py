@@ -32,6 +32,8 @@ class EdgeWorker:
     name: str
     delay_s: float = 0.0
     statistics: bytes = b"[]"
+    padding: str = ""
+    """Makes its answers over HTTP longer."""
     dies: bool = False
     """Whether it leaves every infer call without an answer, as a killed process does."""
     readiness: asyncio.Event | None = None
@@ -97,9 +99,9 @@ class EdgeWorker:
         version = call.headers.get("bascule-version", "")
         if call.target.startswith("/inference."):
             return _grpc_reply(self.name.encode(), version.encode())
-        return _plain(
-            msgspec.json.encode({"model_name": self.name, "model_version": version, "outputs": []})
-        )
+        answer = {"model_name": self.name, "model_version": version, "outputs": []}
+        padding = {"parameters": {"padding": self.padding}} if self.padding else {}
+        return _plain(msgspec.json.encode(answer | padding))
 
 
 async def _read_call(reader: asyncio.StreamReader) -> Seen:

@@ -8,6 +8,7 @@ import pytest
 
 from protos.generated import open_inference_pb2 as pb
 from runtimes.errors import Code
+from serving.edge.drain import Drain
 from serving.edge.message_room import MessageRoom
 from serving.edge.stream_relay import StreamRelay
 from serving.errors import NoRoomError
@@ -92,7 +93,7 @@ def test_a_streams_call_without_room_is_refused_and_the_stream_goes_on() -> None
     async def run() -> tuple[list[str], int]:
         room = MessageRoom(2000)
         calls, client = HeldCalls(room), Client()
-        await StreamRelay(calls).stream(sent(calls, 1500, 1500, 100), client)  # type: ignore[arg-type]  # a fake of what grpc makes
+        await StreamRelay(calls, Drain()).stream(sent(calls, 1500, 1500, 100), client)  # type: ignore[arg-type]  # a fake of what grpc makes
         return [reply.error_message for reply in client.got], room.used_bytes
 
     (first, second, third), left_bytes = asyncio.run(run())
@@ -108,7 +109,7 @@ def test_a_stream_that_ends_early_gives_its_room_back() -> None:
         room = MessageRoom(10_000)
         calls, client = HeldCalls(room), Client()
         stream = asyncio.ensure_future(
-            StreamRelay(calls).stream(sent(HeldCalls(room), 1000, 1000), client)  # type: ignore[arg-type]  # as above
+            StreamRelay(calls, Drain()).stream(sent(HeldCalls(room), 1000, 1000), client)  # type: ignore[arg-type]  # as above
         )
         while room.used_bytes < 2000:  # noqa: ASYNC110  the room has no event
             await asyncio.sleep(0)

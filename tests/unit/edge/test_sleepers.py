@@ -7,9 +7,10 @@ import pytest
 
 from runtimes.errors import BasculeError
 from serving.edge.control import Snapshot, VersionRecord
+from serving.edge.drain import Drain
 from serving.edge.routes import RouteTable, VersionRoute
 from serving.edge.sleepers import Sleeper, Sleepers, sleeper_of
-from serving.errors import NotReadyError, QueueFullError
+from serving.errors import DrainingError, NotReadyError, QueueFullError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
 
@@ -36,8 +37,10 @@ class Bed:
     """It answers when this is set; None: at once."""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    drain: Drain = field(default_factory=Drain)
+
     def __post_init__(self) -> None:
-        self.sleepers = Sleepers(self, lambda: self.snapshot, max_calls=6)
+        self.sleepers = Sleepers(self, lambda: self.snapshot, self.drain, max_calls=6)
 
     async def wake(self, model: str, version: int) -> None:
         """Remember it."""
@@ -115,6 +118,17 @@ async def test_a_controller_that_is_away_is_asked_again() -> None:
     assert bed.woken
 
 
+async def test_calls_do_not_wait_for_a_server_that_goes() -> None:
+    """Those that wait are told, and so are those that come later; their places are free."""
+    bed = Bed()
+    for _ in range(4):
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            calls = [group.create_task(_refusal(bed, DrainingError)) for _ in range(3)]
+            await bed.asked.wait()
+            bed.drain.begin()
+        assert [call.result() for call in calls] == ["Server exiting"] * 3
+
+
 async def test_a_version_that_is_awake_or_gone_lets_calls_on() -> None:
     """Nobody is asked: the edge has the answer."""
     bed = Bed(snapshot=Snapshot())
@@ -175,7 +189,7 @@ async def _passage(bed: Bed, wait_count: int = 0) -> str:
     return ""
 
 
-async def _refusal(bed: Bed) -> str:
-    with pytest.raises(NotReadyError) as caught:
+async def _refusal(bed: Bed, kind: type[BasculeError] = NotReadyError) -> str:
+    with pytest.raises(kind) as caught:
         await bed.sleepers.until_awake(Sleeper(KEY, 0))
     return caught.value.message
