@@ -147,13 +147,14 @@ class Edge:
 
         Raises:
             NotReadyError: There are not enough slots, or HAProxy is away.
-            EdgeError: HAProxy refuses.
+            EdgeError: HAProxy refuses, or the snapshot cannot be kept for the next edge.
         """
         async with self._lock:
             table = snapshot.routes
             slots = await self._assign(table)
             wanted = self._wanted(table, slots)
-            await asyncio.to_thread(self._remember, snapshot)
+            if self._outlives:
+                await asyncio.to_thread(self._remember, snapshot)
             workers = workers_of(table, self._node)
             await self._regions.hear(workers)
             await self._peers.hear(snapshot)
@@ -301,7 +302,8 @@ class Edge:
     def _remember(self, snapshot: Snapshot) -> None:
         memory = Remembered(instance=self._instance, snapshot=snapshot, slots=self._slots)
         text = snapshot_file.encode(memory).decode()
-        haproxy_process.replace_text(self._folder / MEMORY_FILE, text)
+        with haproxy_process.writing_files(self._folder):
+            haproxy_process.replace_text(self._folder / MEMORY_FILE, text)
 
     async def _pool_samples(self) -> list[Sample]:
         return [*pool_samples(await self._keeper.backend_statistics(), self._slots)]

@@ -183,7 +183,6 @@ class HaproxyKeeper:
         self._leaving |= gone
         await self._verify(new)
         self._known = new
-        await asyncio.to_thread(haproxy_process.save_maps, self._spec.folder, new)
         await self._settle(gone)
 
     async def _verify(self, new: HaproxyState) -> None:

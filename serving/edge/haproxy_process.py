@@ -9,8 +9,8 @@ import asyncio
 import importlib.util
 import resource
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -108,9 +108,11 @@ async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
     """Start HAProxy with a state; it answers calls when this returns.
 
     Raises:
-        EdgeError: It does not start; the message has its own words.
+        EdgeError: It does not start, and the message has its own words; or its files cannot be
+            written.
     """
-    await asyncio.to_thread(_write_files, spec, state)
+    with writing_files(spec.folder):
+        await asyncio.to_thread(_write_files, spec, state)
     log_size = spec.log_file.stat().st_size if spec.log_file.exists() else 0
     child = Child.start(_child_spec(spec))
     try:
@@ -124,14 +126,20 @@ async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
     except asyncio.CancelledError:  # the edge is stopped: nobody else knows of this process
         await child.stop(0.0)
         raise
-    (spec.folder / PID_FILE).write_text(f"{child.pid}\n")
     return HaproxyProcess(child)
 
 
-def save_maps(folder: Path, state: HaproxyState) -> None:
-    """Keep the maps as files, so that a restart of HAProxy knows every route at once."""
-    replace_text(folder / VERSIONS_MAP, map_text(state.versions))
-    replace_text(folder / LIVE_MAP, map_text(state.live))
+@contextmanager
+def writing_files(folder: Path) -> Iterator[None]:
+    """Say what keeps files from being written: a full disk, in most cases.
+
+    Raises:
+        EdgeError: It does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise EdgeError(f"the edge cannot write its files in {folder}: {error}") from error
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -202,7 +210,8 @@ async def _left(folder: Path) -> _Left | None:
 
 def _write_files(spec: HaproxySpec, state: HaproxyState) -> None:
     spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    save_maps(spec.folder, state)
+    replace_text(spec.folder / VERSIONS_MAP, map_text(state.versions))
+    replace_text(spec.folder / LIVE_MAP, map_text(state.live))
     for path, text in error_files().items():
         (spec.folder / path).parent.mkdir(exist_ok=True)
         replace_text(spec.folder / path, text)

@@ -9,8 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from serving.edge.edge import LOCAL_NODE, Edge
+from serving.edge.edge import FOLDER, LOCAL_NODE, MEMORY_FILE, Edge
 from serving.edge.haproxy_admin import EdgeError
+from serving.edge.haproxy_process import CONFIG
 from serving.edge.routes import WorkerAddress
 from serving.settings import Settings
 from serving.supervise import is_running
@@ -183,6 +184,44 @@ def test_a_start_that_is_cancelled_leaves_no_haproxy() -> None:
                 await until(lambda: started.exists() and started.read_text() != "")
                 start.cancel()
             assert not is_running(int(started.read_text()))
+
+    asyncio.run(scenario())
+
+
+def test_a_full_disk_keeps_the_routes_that_are() -> None:
+    """A snapshot that cannot be kept for the next edge is refused as a whole, and taken later."""
+
+    async def scenario() -> None:
+        async with outliving_home() as settings, running_edge(settings, outlives=True) as bench:
+            worker = await bench.add_worker("w")
+            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+            obstacle = settings.run_dir / FOLDER / f"{MEMORY_FILE}.new"
+            obstacle.mkdir()
+            table = snapshot(2, {"p": [worker]}, {("m", 2): "p"}, {"m": 2})
+            with pytest.raises(EdgeError, match="the edge cannot write its files"):
+                await bench.edge.apply(table)
+            assert await bench.version_of("/v2/models/m/infer") == "1"
+            assert bench.edge.status().revision == 1
+            obstacle.rmdir()
+            await bench.edge.apply(table)
+            assert await bench.version_of("/v2/models/m/infer") == "2"
+
+    asyncio.run(scenario())
+
+
+def test_haproxy_is_started_again_when_its_files_can_be_written() -> None:
+    """Until then its edge goes on trying, and the front desk stays."""
+
+    async def scenario() -> None:
+        async with fresh_edge() as bench:
+            worker = await bench.add_worker("w")
+            await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
+            obstacle = bench.settings.run_dir / FOLDER / f"{CONFIG}.new"
+            obstacle.mkdir()
+            os.kill(bench.edge.status().haproxy_pid, signal.SIGKILL)
+            await until(lambda: bench.edge.status().restart_count >= 2)
+            obstacle.rmdir()
+            assert await first_answer(bench) == 200
 
     asyncio.run(scenario())
 
