@@ -16,7 +16,8 @@ import msgspec
 import structlog
 
 from serving.clock import Clock
-from serving.cluster.boards import EdgeBoard, PoolBoard
+from serving.cluster.edge_board import EdgeBoard
+from serving.cluster.pool_board import PoolBoard
 from serving.cluster.recall import RoutesFile
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError

@@ -8,6 +8,10 @@ from typing import Final
 
 from serving.clock import Clock
 
+SILENCE_S: Final = 8.0
+"""A replica or an edge that has said nothing for so long is gone; both call every 2 s or sooner."""
+LOST_S: Final = 60.0
+"""The same for a replica whose worker no other one of its pool can stand in for."""
 LONGEST_STEP_S: Final = 5.0
 """Between two looks, even if nobody calls: less than any silence that counts."""
 

@@ -23,8 +23,9 @@ from serving.cluster.actor_logs import log_to_file
 from serving.cluster.adapter import RayEdges, RayPools, clock_revision
 from serving.cluster.apps import application
 from serving.cluster.background import Background
-from serving.cluster.boards import EdgeBoard, EdgeReport, PoolBoard, PoolOrder, Publication
+from serving.cluster.edge_board import EdgeBoard, EdgeReport, Publication
 from serving.cluster.names import EDGE_APP, Instance
+from serving.cluster.pool_board import PoolBoard, PoolOrder
 from serving.cluster.recall import RoutesFile, accepted_versions, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps

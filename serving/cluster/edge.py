@@ -18,7 +18,7 @@ from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import application
 from serving.cluster.background import Background
-from serving.cluster.boards import EdgeReport, Publication
+from serving.cluster.edge_board import EdgeReport, Publication
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
 from serving.cluster.records import portable_facts
 from serving.cluster.remote_control import RemoteControl, answered

@@ -21,8 +21,8 @@ from serving.clock import SystemClock
 from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import Demand, application
 from serving.cluster.background import Background
-from serving.cluster.boards import PoolOrder
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
+from serving.cluster.pool_board import PoolOrder
 from serving.cluster.records import portable_worker
 from serving.cluster.remote_control import answered
 from serving.cluster.standing import has_started

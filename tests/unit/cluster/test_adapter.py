@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serving.clock import SystemClock
 from serving.cluster.adapter import RayPools
-from serving.cluster.boards import PoolBoard
+from serving.cluster.pool_board import PoolBoard
 from serving.cluster.recall import remembered
 from serving.edge.routes import RouteTable
 from serving.errors import NotReadyError
@@ -18,7 +18,7 @@ from serving.monitor.traffic import Lives, TrafficCounters
 from serving.rollout.ports import PoolSpec
 from serving.worker.control import TrafficQuestion
 from tests.fakes.cluster import version_spec
-from tests.unit.cluster.test_boards import worker
+from tests.unit.cluster.test_pool_board import worker
 
 POOL = PoolSpec(
     pool="s1",

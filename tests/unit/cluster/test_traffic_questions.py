@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import replace
 
-from serving.cluster.boards import QUESTION_S
+from serving.cluster.pool_board import QUESTION_S
 from serving.monitor.traffic import TrafficCounters
 from serving.worker.control import TrafficQuestion
-from tests.unit.cluster.test_boards import HandClock, pool_board, spec, worker
+from tests.unit.cluster.test_pool_board import HandClock, pool_board, spec, worker
 
 
 def test_a_question_travels_with_the_order() -> None:

@@ -1,25 +1,21 @@
-"""What pools and edges have said, and what they shall hear: the controller's half of two channels.
+"""What pools' replicas have said, and what they shall hear: the controller's half of their channel.
 
 Serve tells nobody where a replica's worker listens, and a handle cannot address all replicas of a
-deployment. So replicas and edges call the controller, again and again: what they report is also
-their heartbeat, and the call is answered as soon as there is something new for them (long poll).
-Who has not called for `SILENCE_S` is forgotten. The last worker of a pool is only no longer called
-ready then: its replica is silent, which does not mean that it is, so it keeps its routes for longer
-and HAProxy looks after it. All methods run on the controller's one event loop.
+deployment. So replicas call the controller, again and again: what they report is also their
+heartbeat, and the call is answered as soon as there is something new for them (long poll). Who has
+not called for `SILENCE_S` is forgotten. The last worker of a pool is only no longer called ready
+then: its replica is silent, which does not mean that it is, so it keeps its routes for longer and
+HAProxy looks after it. All methods run on the controller's one event loop.
 """
 
-import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from runtimes.facts import NodeFacts
 from serving.clock import Clock
-from serving.cluster.attention import Attention
-from serving.edge.control import EdgeStatus, Snapshot
-from serving.errors import NotReadyError
+from serving.cluster.attention import LOST_S, SILENCE_S, Attention
+from serving.cluster.bell import Bell
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.monitor.drift.stream import DriftReport, joined
@@ -28,13 +24,8 @@ from serving.rollout.mirroring import MirrorOrder, PoolPlace, mirror_orders
 from serving.rollout.ports import Mirror, WorkerState
 from serving.worker.control import TrafficQuestion
 
-SILENCE_S: Final = 8.0
-"""A replica or an edge that has said nothing for so long is gone; both call every 2 s or sooner."""
-LOST_S: Final = 60.0
-"""The same for a replica whose worker no other one of its pool can stand in for."""
 QUESTION_S: Final = 10.0
 """Counters are asked for every second or so; after so long nobody wants them any more."""
-LOOK_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,54 +40,6 @@ class PoolOrder:
     """What copies on their way to another node are recognised by."""
     question: TrafficQuestion | None = None
     """Which versions' counters their reports shall carry; None: of none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """A snapshot on its way to the edges.
-
-    Numbered apart from its routes: their revision stays while only a version's state changes.
-    """
-
-    number: int
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeReport:
-    """What an edge says of itself at each call."""
-
-    status: EdgeStatus
-    applied: int = -1
-    """Number of the publication that it obeys, and so acknowledges."""
-    refused: int = -1
-    """Number of the publication that it could not apply last."""
-    reason: str = ""
-    """Why it could not."""
-    facts: NodeFacts | None = None
-    """What its node is, measured once when it started."""
-
-
-class Bell:
-    """Wakes everybody who waits for something new."""
-
-    def __init__(self) -> None:
-        """Start silent."""
-        self._rung = asyncio.Event()
-        self.count = 0
-        """How often it has rung."""
-
-    def ring(self) -> None:
-        """Wake all who wait now."""
-        self.count += 1
-        self._rung.set()
-        self._rung = asyncio.Event()
-
-    async def wait(self, limit_s: float) -> None:
-        """Return when it rings, or after the limit."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await self._rung.wait()
 
 
 @dataclass(slots=True)
@@ -285,86 +228,3 @@ def _key(report: DriftReport) -> VersionKey:
 def _steady(state: WorkerState) -> WorkerState:
     """The report without what always changes: memory and counters alone are no news."""
     return replace(state, rss_bytes=0, comparisons=(), traffic=(), drift=(), vitals=(), loads=())
-
-
-class EdgeBoard:
-    """The snapshot for all edges, and how far each has come."""
-
-    def __init__(self, clock: Clock, *, first_number: int) -> None:
-        """Start without a snapshot: edges keep what they have until the first `publish`.
-
-        Args:
-            clock: Tells who has been silent for too long.
-            first_number: Above every number that an earlier controller gave out.
-        """
-        self._clock = clock
-        self._attention = Attention(clock)
-        self._number = first_number
-        self._published: Publication | None = None
-        self._acknowledged: Publication | None = None
-        self._edges: dict[str, tuple[EdgeReport, float]] = {}
-        self._news_for_edges = Bell()
-        self._heard = Bell()
-
-    async def exchange(self, report: EdgeReport, wait_s: float) -> Publication | None:
-        """Take an edge's report; return the publication that it lacks."""
-        self._edges[report.status.node] = (report, self._attention.now_s())
-        self._heard.ring()
-        end_s = self._clock.monotonic_s() + wait_s
-        while True:
-            if self._published is not None and self._published.number != report.applied:
-                return self._published
-            left_s = end_s - self._clock.monotonic_s()
-            if left_s <= 0:
-                return None
-            await self._news_for_edges.wait(left_s)
-
-    async def publish(self, snapshot: Snapshot) -> None:
-        """Offer a snapshot to every edge; return when all that live have acknowledged it.
-
-        Raises:
-            NotReadyError: An edge cannot apply it.
-        """
-        self._number += 1
-        publication = Publication(number=self._number, snapshot=snapshot)
-        self._published = publication
-        self._news_for_edges.ring()
-        while any(edge.applied < publication.number for edge in self._living()):
-            _raise_refusal(self._living(), publication.number)
-            await self._heard.wait(LOOK_S)
-        self._acknowledged = publication
-        self._heard.ring()
-
-    async def until_unrouted(self, worker: str, limit_s: float) -> None:
-        """Return when no edge sends calls to a worker any more, or after the limit."""
-        end_s = self._clock.monotonic_s() + limit_s
-        while self._is_routed(worker) and (left_s := end_s - self._clock.monotonic_s()) > 0:
-            await self._heard.wait(min(left_s, LOOK_S))
-
-    def observe(self) -> Sequence[EdgeStatus]:
-        """Return every edge that reported lately."""
-        return tuple(edge.status for edge in self._living())
-
-    async def heard(self, limit_s: float) -> None:
-        """Return when an edge reports, or after the limit."""
-        await self._heard.wait(limit_s)
-
-    def facts(self) -> Mapping[str, NodeFacts]:
-        """Return what is known of the nodes of every edge that reported lately."""
-        return {edge.status.node: edge.facts for edge in self._living() if edge.facts is not None}
-
-    def _living(self) -> Sequence[EdgeReport]:
-        oldest_s = self._attention.now_s() - SILENCE_S
-        self._edges = {node: heard for node, heard in self._edges.items() if heard[1] >= oldest_s}
-        return tuple(report for report, _ in self._edges.values())
-
-    def _is_routed(self, worker: str) -> bool:
-        in_force = self._acknowledged or self._published
-        pools = in_force.snapshot.routes.pools.values() if in_force else ()
-        return any(address.worker == worker for pool in pools for address in pool)
-
-
-def _raise_refusal(edges: Sequence[EdgeReport], number: int) -> None:
-    for edge in edges:
-        if edge.refused == number and edge.applied < number:
-            raise NotReadyError(f"the edge on node {edge.status.node}: {edge.reason}")

@@ -1,0 +1,128 @@
+"""The snapshot for all edges, and how far each has come: the controller's half of their channel.
+
+An edge calls the controller, again and again: what it reports is also its heartbeat, and the call
+is answered as soon as there is a snapshot that it lacks (long poll). All methods run on the
+controller's one event loop.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from runtimes.facts import NodeFacts
+from serving.clock import Clock
+from serving.cluster.attention import SILENCE_S, Attention
+from serving.cluster.bell import Bell
+from serving.edge.control import EdgeStatus, Snapshot
+from serving.errors import NotReadyError
+
+LOOK_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A snapshot on its way to the edges.
+
+    Numbered apart from its routes: their revision stays while only a version's state changes.
+    """
+
+    number: int
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeReport:
+    """What an edge says of itself at each call."""
+
+    status: EdgeStatus
+    applied: int = -1
+    """Number of the publication that it obeys, and so acknowledges."""
+    refused: int = -1
+    """Number of the publication that it could not apply last."""
+    reason: str = ""
+    """Why it could not."""
+    facts: NodeFacts | None = None
+    """What its node is, measured once when it started."""
+
+
+class EdgeBoard:
+    """The snapshot for all edges, and how far each has come."""
+
+    def __init__(self, clock: Clock, *, first_number: int) -> None:
+        """Start without a snapshot: edges keep what they have until the first `publish`.
+
+        Args:
+            clock: Tells who has been silent for too long.
+            first_number: Above every number that an earlier controller gave out.
+        """
+        self._clock = clock
+        self._attention = Attention(clock)
+        self._number = first_number
+        self._published: Publication | None = None
+        self._acknowledged: Publication | None = None
+        self._edges: dict[str, tuple[EdgeReport, float]] = {}
+        self._news_for_edges = Bell()
+        self._heard = Bell()
+
+    async def exchange(self, report: EdgeReport, wait_s: float) -> Publication | None:
+        """Take an edge's report; return the publication that it lacks."""
+        self._edges[report.status.node] = (report, self._attention.now_s())
+        self._heard.ring()
+        end_s = self._clock.monotonic_s() + wait_s
+        while True:
+            if self._published is not None and self._published.number != report.applied:
+                return self._published
+            left_s = end_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                return None
+            await self._news_for_edges.wait(left_s)
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Offer a snapshot to every edge; return when all that live have acknowledged it.
+
+        Raises:
+            NotReadyError: An edge cannot apply it.
+        """
+        self._number += 1
+        publication = Publication(number=self._number, snapshot=snapshot)
+        self._published = publication
+        self._news_for_edges.ring()
+        while any(edge.applied < publication.number for edge in self._living()):
+            _raise_refusal(self._living(), publication.number)
+            await self._heard.wait(LOOK_S)
+        self._acknowledged = publication
+        self._heard.ring()
+
+    async def until_unrouted(self, worker: str, limit_s: float) -> None:
+        """Return when no edge sends calls to a worker any more, or after the limit."""
+        end_s = self._clock.monotonic_s() + limit_s
+        while self._is_routed(worker) and (left_s := end_s - self._clock.monotonic_s()) > 0:
+            await self._heard.wait(min(left_s, LOOK_S))
+
+    def observe(self) -> Sequence[EdgeStatus]:
+        """Return every edge that reported lately."""
+        return tuple(edge.status for edge in self._living())
+
+    async def heard(self, limit_s: float) -> None:
+        """Return when an edge reports, or after the limit."""
+        await self._heard.wait(limit_s)
+
+    def facts(self) -> Mapping[str, NodeFacts]:
+        """Return what is known of the nodes of every edge that reported lately."""
+        return {edge.status.node: edge.facts for edge in self._living() if edge.facts is not None}
+
+    def _living(self) -> Sequence[EdgeReport]:
+        oldest_s = self._attention.now_s() - SILENCE_S
+        self._edges = {node: heard for node, heard in self._edges.items() if heard[1] >= oldest_s}
+        return tuple(report for report, _ in self._edges.values())
+
+    def _is_routed(self, worker: str) -> bool:
+        in_force = self._acknowledged or self._published
+        pools = in_force.snapshot.routes.pools.values() if in_force else ()
+        return any(address.worker == worker for pool in pools for address in pool)
+
+
+def _raise_refusal(edges: Sequence[EdgeReport], number: int) -> None:
+    for edge in edges:
+        if edge.refused == number and edge.applied < number:
+            raise NotReadyError(f"the edge on node {edge.status.node}: {edge.reason}")
