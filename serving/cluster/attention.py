@@ -11,7 +11,8 @@ from serving.clock import Clock
 SILENCE_S: Final = 8.0
 """A replica or an edge that has said nothing for so long is gone; both call every 2 s or sooner."""
 LOST_S: Final = 60.0
-"""The same for a replica whose worker no other one of its pool can stand in for."""
+"""The same where calls may still go its way: a replica whose worker no other one of its pool can
+stand in for, an edge whose HAProxy has routes and keeps them without it."""
 LONGEST_STEP_S: Final = 5.0
 """Between two looks, even if nobody calls: less than any silence that counts."""
 

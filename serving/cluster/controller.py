@@ -102,7 +102,9 @@ class ControllerReplica:
         self._controller: Controller | None = None
         self._has_started = asyncio.Event()
         self._background = Background()
-        self._background.start(self._pools.run, self._control, self._watch_nodes)
+        self._background.start(
+            self._pools.run, self._control, self._watch_nodes, self._watch_silence
+        )
 
     async def pool_exchange(
         self, pool: str, state: WorkerState, known_revision: int, wait_s: float
@@ -121,6 +123,10 @@ class ControllerReplica:
         if publication is None:
             return None
         return replace(publication, snapshot=portable_snapshot(publication.snapshot))
+
+    async def edge_beat(self, node: str) -> None:
+        """Take the heartbeat of an edge that is busy obeying."""
+        self._edge_board.beat(node)
 
     async def status(self) -> ClusterStatus:
         """Return everything that `bascule status` shows."""
@@ -282,6 +288,18 @@ class ControllerReplica:
                 log.warning("nodes_not_judged", reason=error.message)
                 await asyncio.sleep(NODES_LOOK_S)
 
+    async def _watch_silence(self) -> None:
+        """Have nobody wait for the edge of a node that is dead, as for one that may still route."""
+        while True:
+            await asyncio.sleep(NODES_LOOK_S)
+            if silent := self._edge_board.silent():
+                try:
+                    living = await asyncio.to_thread(_living_nodes)
+                except ray.exceptions.RayError as error:  # asked again
+                    log.warning("living_nodes_not_known", reason=str(error))
+                else:
+                    self._edge_board.forget(silent - living)
+
     async def _hear(self, pools: Mapping[str, PoolSpec]) -> None:
         """Wait until every worker and every edge that should be there has reported, or a limit."""
         edge_count = await asyncio.to_thread(_running_edges)
@@ -309,6 +327,10 @@ def _hold_home(settings: Settings) -> BinaryIO:
     with suppress(BlockingIOError):  # the controller before this one is about to end
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file
+
+
+def _living_nodes() -> frozenset[str]:
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
 def _running_edges() -> int:

@@ -6,6 +6,7 @@ Serve replaces the actor. Only when the whole instance ends is HAProxy told to f
 
 import asyncio
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from serving.cluster.actor_logs import log_to_file
 from serving.cluster.apps import application
 from serving.cluster.background import Background
 from serving.cluster.edge_board import EdgeReport, Publication
+from serving.cluster.heartbeat import beating
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
 from serving.cluster.records import portable_facts
 from serving.cluster.remote_control import RemoteControl, answered
@@ -104,15 +106,21 @@ class EdgeReplica:
                 await asyncio.sleep(RETRY_S)
                 continue
             if news is not None:
-                await self._obey(news)
+                await self._obey(news, controller)
 
     async def _keep_template(self) -> None:
         """Keep this node's template of workers, which replicas' actors have theirs forked from."""
         await keep_template(self._instance.settings, self._instance.instance, SystemClock())
 
-    async def _obey(self, news: Publication) -> None:
+    async def _obey(self, news: Publication, controller: serve.handle.DeploymentHandle) -> None:
+        async def beat() -> None:
+            with suppress(BasculeError):  # it is away: nobody measures our silence
+                node = self._report.status.node
+                await answered(controller.edge_beat.remote(node), EXCHANGE_LIMIT_S)
+
         try:
-            await self._edge.apply(news.snapshot)
+            async with beating(beat, self._background.spawn):
+                await self._edge.apply(news.snapshot)
         except BasculeError as error:
             log.warning("snapshot_refused", number=news.number, reason=error.message)
             self._report = replace(self._report, refused=news.number, reason=error.message)

@@ -1,17 +1,18 @@
 """The snapshot for all edges, and how far each has come: the controller's half of their channel.
 
 An edge calls the controller, again and again: what it reports is also its heartbeat, and the call
-is answered as soon as there is a snapshot that it lacks (long poll). All methods run on the
-controller's one event loop.
+is answered as soon as there is a snapshot that it lacks (long poll). One that has fallen silent is
+waited for, as long as its HAProxy may route by an older snapshot: nothing that this one names may
+end before. All methods run on the controller's one event loop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from runtimes.facts import NodeFacts
 from serving.clock import Clock
-from serving.cluster.attention import SILENCE_S, Attention
+from serving.cluster.attention import LOST_S, SILENCE_S, Attention
 from serving.cluster.bell import Bell
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.errors import NotReadyError
@@ -59,7 +60,7 @@ class EdgeBoard:
         self._attention = Attention(clock)
         self._number = first_number
         self._published: Publication | None = None
-        self._acknowledged: Publication | None = None
+        self._routed: frozenset[str] = frozenset()
         self._edges: dict[str, tuple[EdgeReport, float]] = {}
         self._news_for_edges = Bell()
         self._heard = Bell()
@@ -77,6 +78,22 @@ class EdgeBoard:
                 return None
             await self._news_for_edges.wait(left_s)
 
+    def beat(self, node: str) -> None:
+        """Note that a node's edge lives, though it has nothing to report: it is busy obeying."""
+        if node in self._edges:
+            self._edges[node] = (self._edges[node][0], self._attention.now_s())
+
+    def silent(self) -> frozenset[str]:
+        """Return the nodes whose edges are waited for although they have fallen silent."""
+        self._living()
+        oldest_s = self._attention.now_s() - SILENCE_S
+        return frozenset(node for node, (_, at_s) in self._edges.items() if at_s < oldest_s)
+
+    def forget(self, nodes: Collection[str]) -> None:
+        """Wait no longer for the edges of nodes that are gone, and their HAProxy with them."""
+        self._edges = {node: heard for node, heard in self._edges.items() if node not in nodes}
+        self._heard.ring()
+
     async def publish(self, snapshot: Snapshot) -> None:
         """Offer a snapshot to every edge; return when all that live have acknowledged it.
 
@@ -86,21 +103,23 @@ class EdgeBoard:
         self._number += 1
         publication = Publication(number=self._number, snapshot=snapshot)
         self._published = publication
+        routed = _workers(snapshot)
+        self._routed |= routed  # until all have obeyed, both tables may be in force
         self._news_for_edges.ring()
         while any(edge.applied < publication.number for edge in self._living()):
             _raise_refusal(self._living(), publication.number)
             await self._heard.wait(LOOK_S)
-        self._acknowledged = publication
+        self._routed = routed
         self._heard.ring()
 
     async def until_unrouted(self, worker: str, limit_s: float) -> None:
         """Return when no edge sends calls to a worker any more, or after the limit."""
         end_s = self._clock.monotonic_s() + limit_s
-        while self._is_routed(worker) and (left_s := end_s - self._clock.monotonic_s()) > 0:
+        while worker in self._routed and (left_s := end_s - self._clock.monotonic_s()) > 0:
             await self._heard.wait(min(left_s, LOOK_S))
 
     def observe(self) -> Sequence[EdgeStatus]:
-        """Return every edge that reported lately."""
+        """Return every edge that reported lately, or is waited for."""
         return tuple(edge.status for edge in self._living())
 
     async def heard(self, limit_s: float) -> None:
@@ -108,18 +127,27 @@ class EdgeBoard:
         await self._heard.wait(limit_s)
 
     def facts(self) -> Mapping[str, NodeFacts]:
-        """Return what is known of the nodes of every edge that reported lately."""
+        """Return what is known of the nodes of every edge that lives."""
         return {edge.status.node: edge.facts for edge in self._living() if edge.facts is not None}
 
     def _living(self) -> Sequence[EdgeReport]:
-        oldest_s = self._attention.now_s() - SILENCE_S
-        self._edges = {node: heard for node, heard in self._edges.items() if heard[1] >= oldest_s}
+        now_s = self._attention.now_s()
+        self._edges = {
+            node: (report, at_s)
+            for node, (report, at_s) in self._edges.items()
+            if at_s >= now_s - _patience_s(report)
+        }
         return tuple(report for report, _ in self._edges.values())
 
-    def _is_routed(self, worker: str) -> bool:
-        in_force = self._acknowledged or self._published
-        pools = in_force.snapshot.routes.pools.values() if in_force else ()
-        return any(address.worker == worker for pool in pools for address in pool)
+
+def _patience_s(report: EdgeReport) -> float:
+    """How long an edge may be silent: one that has obeyed a snapshot has a HAProxy that routes."""
+    return LOST_S if report.status.revision else SILENCE_S
+
+
+def _workers(snapshot: Snapshot) -> frozenset[str]:
+    pools = snapshot.routes.pools.values()
+    return frozenset(address.worker for pool in pools for address in pool)
 
 
 def _raise_refusal(edges: Sequence[EdgeReport], number: int) -> None:

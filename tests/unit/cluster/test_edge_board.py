@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from serving.cluster.attention import SILENCE_S
+from serving.cluster.attention import LOST_S, SILENCE_S
 from serving.cluster.edge_board import EdgeBoard, EdgeReport, Publication
 from serving.edge.control import EdgeStatus, Snapshot
 from serving.edge.routes import RouteTable
@@ -73,17 +73,91 @@ def test_publish_waits_for_every_living_edge() -> None:
     assert asyncio.run(publish()) is False
 
 
+def test_publish_waits_for_a_silent_edge_whose_haproxy_routes() -> None:
+    """Its actor is away, not its HAProxy: what that one routes to must not end."""
+
+    async def publish() -> bool:
+        clock = HandClock()
+        board = edge_board(clock)
+        await board.exchange(edge(1, applied=10), 0.0)
+        look_for(clock, SILENCE_S + 1, board.observe)
+        async with asyncio.TaskGroup() as group:
+            done = group.create_task(board.publish(snapshot(2)))
+            await asyncio.sleep(0)
+            was_early = done.done()
+            await board.exchange(edge(1, applied=-1), 0.0)  # another actor, the same HAProxy
+            await asyncio.sleep(0)
+            was_early |= done.done()
+            await board.exchange(edge(2, applied=11), 0.0)
+        return was_early
+
+    assert asyncio.run(publish()) is False
+
+
 def test_publish_does_not_wait_for_a_dead_edge() -> None:
-    """An edge that fell silent holds nobody up."""
+    """An edge that stays silent holds nobody up for ever."""
 
     async def publish() -> None:
         clock = HandClock()
         board = edge_board(clock)
         await board.exchange(edge(1, "dead", applied=-1), 0.0)
+        look_for(clock, LOST_S + 1, board.observe)
+        await board.publish(snapshot(2))
+
+    asyncio.run(publish())
+
+
+def test_publish_does_not_wait_for_an_edge_without_routes() -> None:
+    """One that has obeyed nothing yet sends no calls anywhere: it is gone sooner."""
+
+    async def publish() -> None:
+        clock = HandClock()
+        board = edge_board(clock)
+        await board.exchange(edge(0, "dead", applied=-1), 0.0)
         look_for(clock, SILENCE_S + 1, board.observe)
         await board.publish(snapshot(2))
 
     asyncio.run(publish())
+
+
+def test_publish_does_not_wait_for_an_edge_whose_node_is_gone() -> None:
+    """It is named as silent, whoever knows that its node is dead says so, and publishing ends."""
+
+    async def publish() -> frozenset[str]:
+        clock = HandClock()
+        board = edge_board(clock)
+        await board.exchange(edge(1, "dead"), 0.0)
+        was_silent = board.silent()
+        look_for(clock, SILENCE_S + 1, board.observe)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(board.publish(snapshot(2)))
+            await asyncio.sleep(0)
+            silent = board.silent()
+            board.forget(silent)
+        return silent - was_silent
+
+    assert asyncio.run(publish()) == {"dead"}
+
+
+def test_an_edge_that_is_busy_obeying_is_not_silent() -> None:
+    """Its beats count as reports, but say nothing new of it; those of a stranger say nothing."""
+
+    async def publish() -> bool:
+        clock = HandClock()
+        board = edge_board(clock)
+        await board.exchange(edge(0, applied=-1), 0.0)
+        look_for(clock, LOST_S, lambda: (board.beat("node"), board.observe()))
+        board.beat("stranger")
+        assert [status.node for status in board.observe()] == ["node"]
+        assert board.silent() == frozenset()
+        async with asyncio.TaskGroup() as group:
+            done = group.create_task(board.publish(snapshot(2)))
+            await asyncio.sleep(0)
+            was_early = done.done()
+            await board.exchange(edge(2, applied=11), 0.0)
+        return was_early
+
+    assert asyncio.run(publish()) is False
 
 
 def test_publish_tells_why_an_edge_refuses() -> None:
@@ -122,6 +196,29 @@ def test_a_worker_is_waited_for_until_it_is_unrouted() -> None:
             await asyncio.sleep(0)
             was_early = waiting.done()
             await board.publish(snapshot(2))
+        return was_early
+
+    assert asyncio.run(leave()) is False
+
+
+def test_a_worker_of_a_table_on_its_way_is_routed() -> None:
+    """Some edge may obey it already, though not all have said so."""
+
+    async def leave() -> bool:
+        board = edge_board()
+        routed = Snapshot(routes=RouteTable(revision=2, pools={"s1": (worker().address,)}))
+        await board.publish(snapshot(1))
+        await board.exchange(edge(1, applied=11), 0.0)
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(board.publish(routed))
+            await asyncio.sleep(0)
+            waiting = group.create_task(board.until_unrouted("s1-a", 60.0))
+            await asyncio.sleep(0)
+            was_early = waiting.done()
+            await board.exchange(edge(2, applied=12), 0.0)
+            await publishing
+            group.create_task(board.publish(snapshot(3)))
+            await board.exchange(edge(3, applied=13), 0.0)
         return was_early
 
     assert asyncio.run(leave()) is False
