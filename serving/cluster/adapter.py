@@ -20,6 +20,7 @@ from serving.cluster.edge_board import EdgeBoard
 from serving.cluster.pool_board import PoolBoard
 from serving.cluster.recall import RoutesFile
 from serving.edge.control import EdgeStatus, Snapshot
+from serving.edge.routes import RouteTable
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
@@ -94,15 +95,19 @@ class RayPools:
         """Pools that are not gone yet: no new one must have the name of one of them."""
         return frozenset(self._ending)
 
-    async def recall(self) -> Mapping[str, PoolSpec]:
-        """Learn which pools an earlier controller started, and return them."""
+    async def recall(self, routes: RouteTable) -> Mapping[str, PoolSpec]:
+        """Learn which pools an earlier controller started, and return them.
+
+        Args:
+            routes: Its newest table: who serves in them until they report themselves.
+        """
         saved = await asyncio.to_thread(self._read)
         running = await asyncio.to_thread(self._apps.running)
         self._ending = set(running.intersection(saved.ending))
         self._to_end = set(self._ending)
         for spec in saved.pools:
             self._specs[spec.pool] = spec
-            self._board.order(spec.pool, spec.versions)
+            self._board.recall(spec, routes)
             if spec.pool in running and spec.pool not in self._ending:
                 self._deployed[spec.pool] = spec.replica_count
         self._ring()

@@ -221,9 +221,9 @@ class ControllerReplica:
 
     async def _control(self) -> None:
         """The controller's life: recall, hear, then work until the actor ends."""
-        pools = await self._pools.recall()
         last = await asyncio.to_thread(self._routes_file.load)
         routes = last.routes
+        pools = await self._pools.recall(routes)
         if pools or routes.revision:
             await self._hear(pools)
             log.info("controller_resumed", pools=len(pools), revision=routes.revision)
@@ -311,7 +311,10 @@ class ControllerReplica:
             log.warning("controller_resumes_without_some", pools=sorted(pools))
 
     def _all_heard(self, pools: Mapping[str, PoolSpec]) -> bool:
-        heard = self._pools.observe()
+        heard = {
+            pool: [worker for worker in workers if worker.state != "silent"]
+            for pool, workers in self._pools.observe().items()
+        }
         return all(len(heard[pool]) >= spec.replica_count for pool, spec in pools.items())
 
 

@@ -16,12 +16,13 @@ from typing import Final
 from serving.clock import Clock
 from serving.cluster.attention import LOST_S, SILENCE_S, Attention
 from serving.cluster.bell import Bell
+from serving.edge.routes import RouteTable
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.monitor.drift.stream import DriftReport, joined
-from serving.registry.version import VersionSpec
+from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.mirroring import MirrorOrder, PoolPlace, mirror_orders
-from serving.rollout.ports import Mirror, WorkerState
+from serving.rollout.ports import HostedVersion, Mirror, PoolSpec, WorkerState
 from serving.worker.control import TrafficQuestion
 
 QUESTION_S: Final = 10.0
@@ -77,6 +78,25 @@ class PoolBoard:
         mirrors = None if entry.order is None else entry.order.mirrors
         self._give(entry, versions, mirrors)
         self._place_mirrors()
+
+    def recall(self, spec: PoolSpec, routes: RouteTable) -> None:
+        """Take over a pool of an earlier controller, and the workers that its routes name.
+
+        Until they report they count as silent, as if they had done so a moment ago: calls go on.
+        """
+        self.order(spec.pool, spec.versions)
+        served = HostedVersion(state=VersionState.READY)  # in which form, they will tell
+        hosted = {
+            version.key: served
+            for version in spec.versions
+            if (route := routes.versions.get(version.key)) is not None and route.pool == spec.pool
+        }
+        heard_s = self._attention.now_s()
+        for address in routes.pools.get(spec.pool, ()):
+            state = WorkerState(
+                address=address, pool=spec.pool, pid=0, state="silent", versions=hosted
+            )
+            self._pools[spec.pool].workers[address.worker] = (state, heard_s)
 
     def forget(self, pool: str) -> None:
         """Drop a pool that was stopped; late reports of its workers are ignored."""

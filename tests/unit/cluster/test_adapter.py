@@ -77,7 +77,7 @@ def run(
             task = group.create_task(pools.run())
             await asyncio.sleep(0)  # it has begun
             async with asyncio.timeout(5):
-                await pools.recall()
+                await pools.recall(RouteTable())
                 await body(pools)
                 await pools.settled()
             task.cancel()
@@ -146,7 +146,7 @@ def test_a_pool_without_replicas_has_no_application(tmp_path: Path) -> None:
     run(serve, tmp_path / "pools.json", rest)
 
     async def recall(pools: RayPools) -> None:
-        memory = remembered(await pools.recall(), RouteTable())
+        memory = remembered(await pools.recall(RouteTable()), RouteTable())
         assert memory.pools["s1"].spec("s1") == sleeping
 
     run(serve, tmp_path / "pools.json", recall)
@@ -218,7 +218,7 @@ def test_a_pool_that_was_ending_is_ended_by_the_next_controller(tmp_path: Path) 
 
     async def killed() -> None:
         pools = RayPools(serve, PoolBoard(SystemClock(), first_revision=1), file, retry_s=3600)
-        await pools.recall()
+        await pools.recall(RouteTable())
         async with asyncio.TaskGroup() as group:
             task = group.create_task(pools.stop_pool("s1"))
             while serve.undeleted_count:  # noqa: ASYNC110  the fake has no event
