@@ -1,12 +1,14 @@
 """What a controller that was killed leaves to the next one: the routes in force, and its pools.
 
 The route table is written before an edge hears of it, so the next controller's revisions are
-higher than any that an edge has seen, and no route that an edge obeys is unknown to it. With it is
-kept what sleeping versions are like: they have no worker that could tell.
+higher than any that an edge has seen. What edges obey may be older, so what pools host stays until
+they obey the next one. With the table is kept what sleeping versions are like: they have no worker
+that could tell.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,6 +18,8 @@ from serving.ids import VersionKey
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 from serving.rollout.memory import Memory, Pool, PoolShape
 from serving.rollout.ports import PoolSpec
+
+NOWHERE: Final = VersionRoute(None)
 
 
 class _SavedVersion(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +90,7 @@ class RoutesFile:
 def remembered(
     pools: Mapping[str, PoolSpec], routes: RouteTable, ending: Iterable[str] = ()
 ) -> Memory:
-    """Build a controller's memory from the pools that run and the routes in force.
+    """Build a controller's memory from the pools that run and the newest routes.
 
     A version that two pools host was on its way from the older to the newer: it belongs there.
 
@@ -102,8 +106,24 @@ def remembered(
         pools={pool: _pool(spec) for pool, spec in pools.items()},
         placement=placement,
         pool_count=max(map(_number, (*pools, *ending)), default=0),
-        in_force=(routes,),
+        in_force=(*_older_tables(pools, routes), routes),
     )
+
+
+def _older_tables(pools: Mapping[str, PoolSpec], routes: RouteTable) -> Iterator[RouteTable]:
+    """Say what else edges may obey: the newest table was written before any of them heard of it.
+
+    Which tables they have is not known. But whatever these route to is hosted there: a version
+    leaves its pool when every edge has obeyed a table without it.
+    """
+    for pool, spec in pools.items():
+        older = {
+            version.key: VersionRoute(pool)
+            for version in spec.versions
+            if routes.versions.get(version.key, NOWHERE).pool != pool
+        }
+        if older:
+            yield RouteTable(versions=older)
 
 
 def accepted_versions(memory: Memory) -> tuple[VersionSpec, ...]:

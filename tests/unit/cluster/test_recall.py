@@ -14,10 +14,13 @@ from serving.cluster.recall import RoutesFile, remembered
 from serving.registry.version import VersionState
 from serving.rollout.controller import Controller
 from serving.rollout.driven import Ports
+from serving.rollout.reconcile import reconcile
 from serving.rollout.records import ASLEEP
 from serving.rollout.sources import Selection, Sources
 from serving.settings import load_settings
+from tests.fakes.cluster import version_spec
 from tests.fakes.sources import FakeFolder, FakeRegistry
+from tests.unit.rollout.test_reconcile import A1, A2, LIMITS, World, wanted
 from tests.unit.rollout.test_scaled_pools import KEY, SPEC, ScaledWorld, scaled
 
 pytestmark = pytest.mark.anyio
@@ -97,3 +100,22 @@ def test_routes_that_an_older_release_saved_are_read(tmp_path: Path) -> None:
     saved["versions"] = [version[:3] for version in saved["versions"]]
     path.write_bytes(msgspec.json.encode(saved))
     assert RoutesFile(path).load().routes == world.snapshot.routes
+
+
+def test_what_edges_may_still_route_to_stays_until_they_obey() -> None:
+    """The newest table was kept, and its controller killed, before any edge had heard of it."""
+    world = World(desired=wanted(version_spec(A1), version_spec(A2)))
+    world.settle()
+    specs = {pool: known.spec(pool) for pool, known in world.memory.pools.items()}
+    world.desired = wanted(version_spec(A2))
+    observed = world.cluster.observe()
+    kept = reconcile(world.memory, world.desired, observed, LIMITS, world.snapshot).snapshot
+    assert kept is not None
+    (worker,) = world.cluster.pools["s1"]
+
+    world.memory = remembered(specs, kept.routes)
+    world.controller_pass()  # this cluster refuses to drop what edges route to
+    assert worker.wanted.keys() == {A1, A2}
+
+    world.settle()
+    assert worker.wanted.keys() == {A2}
