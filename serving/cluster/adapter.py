@@ -1,10 +1,11 @@
 """`rollout.ports.Cluster` and `Edges` over Ray Serve.
 
 What pools should be, and which are about to end, is kept in `run/pools.json`, written before Serve
-is asked for anything: after one that was killed, a controller finds there what runs, asks for
-nothing twice and ends what the other was ending. Versions travel by the boards' channel; Serve
-hears of a pool only when it is new or its replica count changed. An application of Serve has one
-replica at least: a pool that shall have none has no application, until it shall have some.
+is asked for anything, with what it took last: after one that was killed, a controller finds there
+what runs, tells Serve what that one could not, and ends what it was ending. Versions travel by the
+boards' channel; Serve hears of a pool only when it is new or its replica count changed. An
+application of Serve has one replica at least: a pool that shall have none has no application, until
+it shall have some.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 class _SavedPools(msgspec.Struct, frozen=True):
     pools: tuple[PoolSpec, ...] = ()
     ending: tuple[str, ...] = ()
+    deployed: dict[str, int] = msgspec.field(default_factory=dict)
+    """Replica counts that Serve was told last."""
 
 
 class PoolApps(Protocol):
@@ -109,7 +112,7 @@ class RayPools:
             self._specs[spec.pool] = spec
             self._board.recall(spec, routes)
             if spec.pool in running and spec.pool not in self._ending:
-                self._deployed[spec.pool] = spec.replica_count
+                self._deployed[spec.pool] = saved.deployed.get(spec.pool, 0)
         self._ring()
         return dict(self._specs)
 
@@ -198,7 +201,11 @@ class RayPools:
         if self._is_saved:
             return
         self._is_saved = True
-        saved = _SavedPools(pools=tuple(self._specs.values()), ending=tuple(sorted(self._ending)))
+        saved = _SavedPools(
+            pools=tuple(self._specs.values()),
+            ending=tuple(sorted(self._ending)),
+            deployed=dict(self._deployed),
+        )
         await asyncio.to_thread(self._write, saved)
 
     def _rest(self) -> None:
@@ -229,6 +236,8 @@ class RayPools:
             self._ring()
         else:
             self._deployed |= {spec.pool: spec.replica_count for spec in due}
+            self._is_saved = False
+            await self._save()
 
     async def _end(self, pool: str) -> None:
         """End a pool; nobody will ask again, so Serve is asked until it is done."""

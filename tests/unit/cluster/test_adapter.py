@@ -211,6 +211,29 @@ def test_a_pool_that_was_lost_is_deployed_again(tmp_path: Path) -> None:
     assert serve.counts == {"s1": 1}
 
 
+def test_a_count_that_serve_has_not_taken_is_told_by_the_next_controller(tmp_path: Path) -> None:
+    """A controller that died between its note and Serve's answer makes good for it."""
+    serve, file = FakeServe(), tmp_path / "pools.json"
+    run(serve, file, lambda pools: pools.ensure_pool(POOL))
+
+    async def killed() -> None:
+        pools = RayPools(serve, PoolBoard(SystemClock(), first_revision=1), file, retry_s=3600)
+        await pools.recall(RouteTable())
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(pools.run())
+            serve.failure_count = 1
+            await pools.ensure_pool(replace(POOL, replica_count=3))
+            while serve.failure_count:  # noqa: ASYNC110  the fake has no event
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(killed())
+    assert serve.counts == {"s1": 1}
+
+    run(serve, file, nothing)
+    assert serve.counts == {"s1": 3}
+
+
 def test_a_pool_that_was_ending_is_ended_by_the_next_controller(tmp_path: Path) -> None:
     """A controller that died meanwhile leaves no pool behind, nor one that is taken to run."""
     serve, file = FakeServe(undeleted_count=1), tmp_path / "pools.json"
@@ -236,7 +259,7 @@ def test_a_pool_that_was_ending_is_ended_by_the_next_controller(tmp_path: Path) 
 
     run(serve, file, body)
     assert serve.counts == {}
-    assert json.loads(file.read_bytes()) == {"pools": [], "ending": []}
+    assert json.loads(file.read_bytes()) == {"pools": [], "ending": [], "deployed": {}}
 
 
 def test_a_pool_that_was_woken_while_it_ended_runs_again(tmp_path: Path) -> None:
