@@ -12,6 +12,7 @@ from serving.edge.routes import WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, merge_comparisons
 from serving.monitor.traffic import Lives
+from serving.registry.version import VersionState
 from serving.rollout.host import WorkerHost, WorkerLaunch
 from serving.rollout.host_watch import HostWatch
 from serving.rollout.mirroring import PoolPlace, mirror_orders, mirror_table
@@ -83,7 +84,7 @@ class LocalCluster:
             host = self._start_worker(spec)
             host.set_versions(spec.versions)
             hosts.append(host)
-        for host in staying[spec.replica_count :]:
+        for host in sorted(staying, key=_serves, reverse=True)[spec.replica_count :]:
             self._leaving[host] = self._group.create_task(self._retire(spec.pool, host))
         self._versions[spec.pool] = frozenset(version.key for version in spec.versions)
         self._hand_mirrors()
@@ -219,3 +220,8 @@ class LocalCluster:
         chosen = (sound or self._gpus)[self._gpu_worker_count % len(sound or self._gpus)]
         self._gpu_worker_count += 1
         return chosen
+
+
+def _serves(host: WorkerHost) -> bool:
+    """Whether a worker answers calls: of too many, those go first that do not."""
+    return any(said.state is VersionState.READY for said in host.observe().versions.values())
