@@ -25,6 +25,7 @@ from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
 from serving.cluster.pool_board import PoolOrder
 from serving.cluster.records import portable_worker
 from serving.cluster.remote_control import answered
+from serving.cluster.reserved_port import reserve_port
 from serving.cluster.standing import has_started
 from serving.cluster.worker_calls import call_worker
 from serving.cluster.worker_launch import worker_launch
@@ -72,7 +73,10 @@ class PoolReplica:
         self._question: TrafficQuestion | None = None
         self._traffic: tuple[TrafficCounters, ...] = ()
         self._heard_drift: dict[str, int] = {}
-        launch = worker_launch(instance, pool, self._worker, lock_file)
+        # A cluster of several users may have several nodes: edges on others come by TCP.
+        self._reserved = None if instance.owns_cluster else reserve_port()
+        port = 0 if self._reserved is None else self._reserved.getsockname()[1]
+        launch = worker_launch(instance, pool, self._worker, lock_file, port)
         self._socket = launch.address.socket
         clock = SystemClock()
         watch = HostWatch(

@@ -1,7 +1,5 @@
 """How a replica's worker is started: its addresses, its devices, its log."""
 
-import socket
-
 import ray
 
 from serving.cluster.names import Instance
@@ -14,8 +12,18 @@ from serving.rollout.worker_environment import environment_order
 from serving.supervise import ChildSpec, child_environment
 
 
-def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) -> WorkerLaunch:
-    """Describe the worker of this replica, on this node, with the devices that Ray gave it."""
+def worker_launch(
+    instance: Instance, pool: str, worker: str, lock_file: str, port: int
+) -> WorkerLaunch:
+    """Describe the worker of this replica, on this node, with the devices that Ray gave it.
+
+    Args:
+        instance: The instance.
+        pool: The pool.
+        worker: The id of the worker.
+        lock_file: The lock of its environment; empty: ours.
+        port: Its TCP port; 0: it needs none.
+    """
     settings = instance.settings
     folder = settings.run_dir / "w"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -25,8 +33,7 @@ def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) ->
         worker,
         context.get_node_id(),
         str(folder / f"{worker}.sock"),
-        # A cluster of several users may have several nodes: edges on others come by TCP.
-        "" if instance.owns_cluster else f"{ray.util.get_node_ip_address()}:{_free_port()}",
+        f"{ray.util.get_node_ip_address()}:{port}" if port else "",
     )
     recorder = folder / f"{worker}.recorder"
     gpus = shared_gpus(settings)
@@ -51,9 +58,3 @@ def worker_launch(instance: Instance, pool: str, worker: str, lock_file: str) ->
         template=template_socket(settings),
         environment=environment_order(settings, lock_file, child),
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

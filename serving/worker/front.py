@@ -34,6 +34,7 @@ class Front:
 
     _config: Config
     _arguments: Arguments
+    _tcp: socket.socket | None
 
     def __init__(self, desk: Desk, hosting: Hosting) -> None:
         """Open nothing yet: `open` comes first."""
@@ -47,10 +48,14 @@ class Front:
     async def open(self, app: AsgiApp, arguments: Arguments) -> None:
         """Listen for control where the arguments say so, else for everything.
 
+        The TCP port is bound at once, also where calls are taken later: if somebody has it, that
+        shows before anything is loaded, and nobody gets it meanwhile.
+
         Raises:
             InvalidArgumentError: An address cannot be listened on.
         """
         self._arguments = arguments
+        self._tcp = None if arguments.tcp is None else _tcp_socket(arguments.tcp)
         self._config = config = Config(
             app,
             http=InferProtocol,
@@ -89,11 +94,10 @@ class Front:
 
     async def _open_for_calls(self) -> list[str]:
         opened: list[str] = []
-        socket_path, tcp = self._arguments.socket, self._arguments.tcp
+        socket_path, tcp = self._arguments.socket, self._tcp
         if tcp is not None:
-            tcp_socket = _tcp_socket(tcp)
-            host, port = tcp_socket.getsockname()[:2]
-            await self._listen(tcp_socket, is_local=False)
+            host, port = tcp.getsockname()[:2]
+            await self._listen(tcp, is_local=False)
             opened.append(f"{host}:{port}")
         if socket_path is not None:
             await self._listen(_unix_socket(socket_path), is_local=True)
