@@ -74,7 +74,7 @@ def padding_policy(given: Mapping[str, str]) -> PaddingPolicy | None:
     if not PARAMETERS & given.keys():
         return None
     for name in (BUCKETS, AXES):
-        if not given.get(name, "").strip():
+        if not given.get(name, "").strip(" ,"):
             there = ", ".join(sorted(PARAMETERS & given.keys()))
             raise InvalidArgumentError(
                 f"parameters: {name} is missing or empty, and there is {there}: padding needs both "

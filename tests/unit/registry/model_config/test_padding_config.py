@@ -51,6 +51,7 @@ def test_silence_pads_nothing() -> None:
     [
         (declared(buckets=""), "pad_buckets is missing or empty"),
         (declared(axes=""), "pad_axes is missing or empty"),
+        (declared(axes=" , "), "pad_axes is missing or empty"),
         ({"pad_values": "x:1"}, "pad_buckets is missing or empty, and there is pad_values"),
         (declared(buckets="32,16"), "pad_buckets is '32,16': lengths from 1"),
         (declared(buckets="16,16"), "pad_buckets is '16,16': lengths from 1"),
