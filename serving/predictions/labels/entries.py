@@ -82,19 +82,24 @@ def read_entries(body: Buffer, now_s: float) -> list[Cell]:
         What to keep: a cell for each output of each entry.
 
     Raises:
-        PayloadTooLargeError: There are too many entries; none was decoded.
+        PayloadTooLargeError: There are too many entries; if they are written plainly, none was
+            decoded.
         InvalidArgumentError: It is none; the entry and its field are named.
     """
-    count = len(_FIELD.findall(body))
-    if count > MAX_ENTRIES:
-        raise PayloadTooLargeError(
-            f"{count} labels in one request, {MAX_ENTRIES} at most: send several requests"
-        )
+    _check_count(len(_FIELD.findall(body)))
     try:
         entries = msgspec.json.decode(body, type=list[LabelEntry])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(error) from error
+    _check_count(len(entries))  # a name may be written with escapes
     return [cell for index, entry in enumerate(entries) for cell in _cells(index, entry, now_s)]
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_ENTRIES:
+        raise PayloadTooLargeError(
+            f"{count} labels in one request, {MAX_ENTRIES} at most: send several requests"
+        )
 
 
 def time_ns(moment: datetime | None) -> int:

@@ -73,6 +73,17 @@ def test_too_many_are_refused_before_they_are_decoded() -> None:
         read_entries(b'"prediction_id"' * (MAX_ENTRIES + 1), NOW_S)
 
 
+def test_too_many_are_refused_however_their_names_are_written() -> None:
+    """JSON has escapes for letters, too."""
+    entry = json.dumps({"prediction_id": ID, "label": 1}).replace(
+        "prediction_id", r"prediction_\u0069d"
+    )
+    body = f"[{','.join([entry] * (MAX_ENTRIES + 1))}]".encode()
+    with pytest.raises(PayloadTooLargeError, match="10001 labels in one request, 10000 at most"):
+        read_entries(body, NOW_S)
+    assert len(read_entries(f"[{entry}]".encode(), NOW_S)) == 1
+
+
 @given(st.binary(max_size=200) | st.from_regex(r'\[\{"prediction_id":.{0,60}\}\]').map(str.encode))
 def test_no_bytes_raise_anything_else(body: bytes) -> None:
     """Whatever comes is read or refused."""
