@@ -379,6 +379,7 @@ def _own_backends(layout: EdgeLayout) -> str:
 
 backend front_desk_grpc from own
     {grpc_fault(DIED, refusals.FRONT_DESK_DIED)}
+    http-request set-header te trailers    # grpc ends calls that come without
     server desk unix@{layout.front_desk_grpc} proto h2
 
 backend through_http from own

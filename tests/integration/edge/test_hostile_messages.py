@@ -62,6 +62,25 @@ def test_a_message_that_is_no_protobuf_is_the_clients_mistake() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("headers", [{}, {"te": "trailers"}, {"te": "gzip"}], ids=str)
+def test_a_call_that_says_nothing_of_trailers_is_answered(headers: dict[str, str]) -> None:
+    """As a worker answers one, and on either port: nobody is told that we ended."""
+
+    async def run() -> list[str]:
+        async with fresh_edge() as bench:
+            statuses = []
+            for address in (bench.settings.http, bench.settings.grpc):
+                url = f"http://{address}/inference.GRPCInferenceService/ServerLive"
+                sent = {"content-type": "application/grpc", **headers}
+                async with bench.http.post(url, data=bytes(5), headers=sent) as reply:
+                    assert reply.status == 200
+                    assert await reply.read() == b"\0\0\0\0\x02\x08\x01"
+                    statuses.append(reply.headers.get("grpc-status", "in the trailers"))
+            return statuses
+
+    assert asyncio.run(run()) == ["in the trailers"] * 2
+
+
 async def announced(size_bytes: int, may_end: asyncio.Event) -> AsyncIterator[bytes]:
     """A message of which nothing comes but its size."""
     yield b"\0" + size_bytes.to_bytes(4, "big")
