@@ -31,7 +31,7 @@ from serving.supervise import Child, ChildSpec, Exit
 
 CONFIG: Final = "haproxy.cfg"
 PID_FILE: Final = "haproxy.pid"
-START_LIMIT_S: Final = 10.0
+START_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.01
 MAX_CONNECTIONS: Final = 20_000
 DESCRIPTORS_PER_CONNECTION: Final = 2.6

@@ -29,9 +29,9 @@ from serving.wire.region_table import CudaRegion, Region, RegionFault, RegionTab
 
 log = structlog.get_logger(__name__)
 
-TELL_LIMIT_S: Final = 5.0
-CUDA_TELL_LIMIT_S: Final = 20.0
-"""A worker that opens its first memory on a GPU starts CUDA, which takes seconds on a cold node."""
+TELL_LIMIT_S: Final = 20.0
+"""A worker that opens its first memory on a GPU starts CUDA: seconds, on a cold node. One that
+others keep from its processor is late, not gone."""
 AnyRegion = TypeVar("AnyRegion", Region, CudaRegion)
 MAX_REGIONS: Final = 1024
 SHARED_MEMORY_OFF: Final = (
@@ -214,18 +214,15 @@ class RegionBook:
         late = [worker for worker in workers if self._told.get(worker) != table.revision]
         self._told = {worker: self._told.get(worker, 0) for worker in self._workers}
         body = msgspec.json.encode(table)
-        limit_s = CUDA_TELL_LIMIT_S if table.cuda else TELL_LIMIT_S
         async with asyncio.TaskGroup() as group:
-            asked = {
-                worker: group.create_task(_hand_over(worker, body, limit_s)) for worker in late
-            }
+            asked = {worker: group.create_task(_hand_over(worker, body)) for worker in late}
         faults: list[RegionFault] = []
         for worker, task in asked.items():
             answer = task.result()
             if answer is None:
                 raise NotReadyError(
                     f"worker {worker.worker} did not take the shared memory region within "
-                    f"{limit_s:.0f} s: try again"
+                    f"{TELL_LIMIT_S:.0f} s: try again"
                 )
             faults += answer
             self._told[worker] = table.revision
@@ -289,13 +286,11 @@ def _others(regions: tuple[AnyRegion, ...], name: str | None) -> tuple[AnyRegion
     return () if name is None else tuple(one for one in regions if one.name != name)
 
 
-async def _hand_over(
-    worker: WorkerAddress, body: bytes, limit_s: float
-) -> list[RegionFault] | None:
+async def _hand_over(worker: WorkerAddress, body: bytes) -> list[RegionFault] | None:
     """Tell one worker; None: it is there and silent."""
     try:
-        async with asyncio.timeout(limit_s), LocalHttp(worker.control) as client:
-            reply = await client.ask("POST", "/worker/regions", body, timeout_s=limit_s + 1)
+        async with asyncio.timeout(TELL_LIMIT_S), LocalHttp(worker.control) as client:
+            reply = await client.ask("POST", "/worker/regions", body, timeout_s=TELL_LIMIT_S + 1)
     except TimeoutError:
         return None
     except NotReadyError as error:

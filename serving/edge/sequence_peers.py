@@ -21,7 +21,7 @@ from serving.wire.peer_table import PeerTable, SequencePeer
 log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 2.0
-TELL_LIMIT_S: Final = 2.0
+TELL_LIMIT_S: Final = 5.0
 
 
 def peer_tables(snapshot: Snapshot, node: str) -> dict[WorkerAddress, PeerTable]:

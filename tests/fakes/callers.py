@@ -17,9 +17,9 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
 from tests.fakes import models
+from tests.fakes.waiting import until
 
-LIMIT_S = 60.0
-LOOK_S = 0.05
+LIMIT_S = 90.0
 ROW = np.ones((1, 16), np.float32)
 ANSWER = ROW @ models.WEIGHT + models.BIAS
 BODY = json.dumps(
@@ -48,12 +48,12 @@ class Heard:
     def until_more(self, count: int) -> None:
         """Wait for so many more right answers."""
         wanted = self.answered.total() + count
-        pause = threading.Event()
-        for _ in range(int(LIMIT_S / LOOK_S)):
-            if self.answered.total() >= wanted:
-                return
-            pause.wait(LOOK_S)
-        raise AssertionError(f"never came: {count} more answers; {self.refused[-3:]}")
+
+        def has_come() -> bool:
+            assert self.answered.total() >= wanted, self.refused[-3:]
+            return True
+
+        until(has_come, f"{count} more answers", excused=(AssertionError,))
 
 
 @contextmanager

@@ -25,6 +25,12 @@ class Seen:
     body: bytes
 
 
+def _opened() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
 @dataclass(slots=True)
 class EdgeWorker:
     """Answers every infer call with its own name and the version that the edge set."""
@@ -42,6 +48,8 @@ class EdgeWorker:
     """How often it was asked whether it is ready."""
     told: list[bytes] = field(default_factory=list)
     """The tables of shared memory regions that it was handed."""
+    gate: asyncio.Event = field(default_factory=_opened)
+    """Calls are answered while it is set."""
     begun: list[Seen] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     """Calls that were answered."""
@@ -95,6 +103,7 @@ class EdgeWorker:
         if self.dies:
             raise ConnectionAbortedError
         await asyncio.sleep(self.delay_s)
+        await self.gate.wait()
         self.seen.append(call)
         version = call.headers.get("bascule-version", "")
         if call.target.startswith("/inference."):

@@ -12,7 +12,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-LIMIT_S: Final = 60.0
+LIMIT_S: Final = 90.0
 PIECE_BYTES: Final = 1 << 16
 GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 GRPC_METADATA: Final = "/inference.GRPCInferenceService/ServerMetadata"

@@ -13,7 +13,7 @@ from typing import Final
 PASSWORD: Final = "s3cret-of-the-test"  # noqa: S105  of a server that lives for one test run
 WHERE: Final = Path("/usr/lib/postgresql")
 USER: Final = "postgres"
-LIMIT_S: Final = 60
+LIMIT_S: Final = 90
 
 
 def programs() -> Path | None:

@@ -17,7 +17,7 @@ import yaml
 from tests.fakes.standalone_server import free_ports
 from tests.fakes.waiting import until
 
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 is_installed = shutil.which("prometheus") is not None
 
 

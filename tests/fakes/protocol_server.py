@@ -20,7 +20,7 @@ from tritonclient.utils import np_to_triton_dtype
 from benchmarks.instance import Instance, running_instance
 from tests.fakes.protocol_models import loaded_names, write_models
 
-LIMIT_S = 30
+LIMIT_S = 90
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 

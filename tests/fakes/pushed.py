@@ -8,19 +8,18 @@ from serving.registry.store import Registry
 from tests.fakes.models import tiny
 
 
-def push_versions(home: Path, url: str = "", config: str = "") -> None:
-    """Put versions 1, which is live, and 2 of `m` into a registry."""
+def push_versions(home: Path, url: str = "", config: str = "", *, model: str = "m") -> None:
+    """Put versions 1, which is live, and 2 of a model into a registry."""
     with Registry(home, url=url) as registry:
         for version, content in ((1, tiny()), (2, tiny("B"))):
-            source = home / f"source{version}" / "model.onnx"
+            source = home / f"source-{model}-{version}" / "model.onnx"
             source.parent.mkdir()
             source.write_bytes(content)
             order = PackOrder(
                 model_file=source,
-                name="m",
+                name=model,
                 version=version,
                 created_utc=datetime.now(UTC),
                 config=config,
             )
-            pack_bundle(order, home / f"bundle{version}")
-            registry.push(home / f"bundle{version}", "ann")
+            registry.push(pack_bundle(order, home / f"bundle-{model}-{version}").folder, "ann")

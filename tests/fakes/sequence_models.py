@@ -22,7 +22,7 @@ input { name: "x" data_type: TYPE_FP32 dims: 1 }
 output { name: "y" data_type: TYPE_FP32 dims: 1 }
 output { name: "id" data_type: TYPE_INT64 dims: 1 }
 sequence_batching {
-  max_sequence_idle_microseconds: 5000000
+  max_sequence_idle_microseconds: 600000000
   oldest { max_candidate_sequences: 4 }
   control_input { name: "start" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [0, 1] } }
   control_input { name: "corrid" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_INT64 } }
@@ -38,7 +38,7 @@ max_batch_size: 0
 input { name: "x" data_type: TYPE_FP32 dims: [1, 1] }
 output { name: "y" data_type: TYPE_FP32 dims: [1, 1] }
 sequence_batching {
-  max_sequence_idle_microseconds: 5000000
+  max_sequence_idle_microseconds: 600000000
   state { input_name: "past" output_name: "present" data_type: TYPE_FP32 dims: [1, -1] }
 }
 """

@@ -40,7 +40,7 @@ def push_versions(home: Path, candidate: bytes) -> None:
 
 def ask_rows(port: int) -> tuple[str, bool]:
     """Ask `m` for 50 rows, of which one is marked: the version that ran, and if it was right."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=90)
     try:
         connection.request("POST", "/v2/models/m/infer", _BODY)
         response = connection.getresponse()

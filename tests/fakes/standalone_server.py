@@ -21,7 +21,7 @@ from serving.local_http import LocalHttp
 from tests.fakes.models import tiny
 from tests.fakes.waiting import until
 
-LIMIT_S = 60.0
+LIMIT_S = 90.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -104,7 +104,7 @@ class Server:
 
     def until(self, holds: Callable[[], object], what: str) -> None:
         """Wait until something holds."""
-        until(holds, what, limit_s=LIMIT_S)
+        until(holds, what, limit_s=LIMIT_S, pause_s=0.05)
 
     def worker_of(self, model: str) -> int:
         """Process id of the worker that hosts a model."""
@@ -149,5 +149,5 @@ def serving(home: Path, *arguments: str) -> Iterator[Server]:
         children = psutil.Process(process.pid).children() if process.poll() is None else []
         process.terminate()
         process.communicate(timeout=LIMIT_S)
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=LIMIT_S)
         assert not alive, f"left running: {alive}"

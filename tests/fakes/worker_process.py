@@ -19,7 +19,7 @@ from serving.registry.version import ServingPolicy, VersionSpec
 from serving.worker.control import ApplyRequest
 from tests.fakes.waiting import until
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 @dataclass
@@ -233,11 +233,13 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def running_worker(folder: Path, *flags: str, stdin: int | None = None) -> Iterator[WorkerProcess]:
+def running_worker(
+    folder: Path, *flags: str, stdin: int | None = None, program: str = "serving.worker"
+) -> Iterator[WorkerProcess]:
     """Start a worker on a free port and a unix socket; it is gone at the end."""
     socket_path = folder / "w.sock"
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving.worker", "--socket", str(socket_path),
+        [sys.executable, "-m", program, "--socket", str(socket_path),
          "--tcp", "127.0.0.1:0", *flags],
         stderr=subprocess.PIPE,
         stdin=stdin,

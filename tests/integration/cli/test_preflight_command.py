@@ -31,7 +31,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
 
 
@@ -100,7 +100,7 @@ def test_an_onnx_model_needs_no_torch(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
 
     assert done.stdout.splitlines()[-1] == "False", done.stderr

@@ -22,6 +22,7 @@ from serving.registry.version import ServedVersion, VersionState
 from serving.settings import Settings, load_settings
 from tests.fakes.control import FakeControl
 from tests.fakes.edge_worker import EdgeWorker
+from tests.fakes.waiting import while_others_work
 
 SPEC = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 2))
 SERVED = ServedVersion(
@@ -114,7 +115,7 @@ def free_port() -> int:
 def edge_settings(home: Path, **more: object) -> Settings:
     """Settings on free ports."""
     ports = {name: f"127.0.0.1:{free_port()}" for name in ("http", "grpc", "metrics")}
-    return load_settings(**{"home": home, "pool_slots": 8, "drain_s": 5.0, **ports, **more})
+    return load_settings(**{"home": home, "pool_slots": 8, "drain_s": 60.0, **ports, **more})
 
 
 @contextlib.contextmanager
@@ -196,8 +197,6 @@ def snapshot(
     )
 
 
-async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
-    """Return when a condition holds; fail when it does not within the limit."""
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110  any condition
-            await asyncio.sleep(0.01)
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when a condition holds that nobody tells."""
+    await while_others_work(condition, "what the test waits for")

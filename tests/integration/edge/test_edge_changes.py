@@ -13,7 +13,8 @@ from serving.edge.edge import LOCAL_NODE
 from serving.edge.routes import LiveRoute, WorkerAddress
 from serving.errors import NotReadyError
 from tests.fakes.edge_worker import EdgeWorker
-from tests.integration.edge.bench import Bench, fresh_edge, snapshot, until
+from tests.fakes.waiting import PATIENCE_S, while_others_work
+from tests.integration.edge.bench import Bench, fresh_edge, snapshot
 
 CLIENTS = 4
 
@@ -35,7 +36,7 @@ class Load:
         await self._group.__aenter__()
         for _ in range(CLIENTS):
             self._group.create_task(self._client())
-        await until(lambda: len(self.answers) > CLIENTS)
+        await while_others_work(lambda: len(self.answers) > CLIENTS, "the first answers")
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -45,7 +46,9 @@ class Load:
     async def more(self, count: int) -> None:
         """Return when so many further calls have been answered or refused."""
         target = len(self.answers) + len(self.refused) + count
-        await until(lambda: len(self.answers) + len(self.refused) >= target)
+        await while_others_work(
+            lambda: len(self.answers) + len(self.refused) >= target, f"{count} more answers"
+        )
 
     async def _client(self) -> None:
         while not self._stop.is_set():
@@ -163,7 +166,7 @@ def test_a_worker_comes_back_at_its_socket_without_a_command() -> None:
                 await bench.edge.apply(snapshot(1, {"p": [address]}, {("m", 1): "p"}, {"m": 1}))
                 await bench.infer("/v2/models/m/infer")
             away = await bench.ask("POST", "/v2/models/m/infer", b"{}")
-            async with worker.serving(path), asyncio.timeout(10):
+            async with worker.serving(path), asyncio.timeout(PATIENCE_S):
                 while (await bench.ask("POST", "/v2/models/m/infer", b"{}")).status != 200:
                     pass
             assert (away.status, away.content_type) == (503, "application/json")
@@ -199,7 +202,9 @@ def test_routes_change_when_the_new_worker_answers(pool: str) -> None:
             async with Load(bench) as load, asyncio.TaskGroup() as group:
                 table = snapshot(2, {pool: [two]}, {("m", 2): pool}, {"m": 2})
                 change = group.create_task(bench.edge.apply(table))
-                await until(lambda: late.asked_count >= 2)  # by the edge, then by HAProxy
+                await while_others_work(
+                    lambda: late.asked_count >= 2, "it is asked"
+                )  # by the edge, then by HAProxy
                 await load.more(20)
                 assert not change.done()
                 late.readiness.set()
@@ -239,7 +244,7 @@ def test_a_worker_that_stays_silent_does_not_hold_changes_up_for_good() -> None:
             refused = await bench.ask("POST", "/v2/models/n/infer", b"{}")
             assert (refused.status, await bench.version_of("/v2/models/m/infer")) == (503, "1")
             silence.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while (await bench.ask("POST", "/v2/models/n/infer", b"{}")).status != 200:
                     pass
 
@@ -278,7 +283,7 @@ def test_a_candidate_that_is_down_gets_no_call(sticky_by: str) -> None:
                 await bench.edge.apply(table)
                 assert {await asked(bench, user) for user in range(50)} == {"1", "2"}
             answered: set[str] = set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while answered != {"1"}:
                     answered = {await asked(bench, user) for user in range(50)}
 
@@ -375,15 +380,16 @@ def test_calls_in_flight_finish_on_the_worker_that_left() -> None:
 
     async def scenario() -> None:
         async with fresh_edge() as bench:
-            slow = await bench.add_worker("slow", delay_s=2.0)
+            slow = await bench.add_worker("slow")
+            bench.workers["slow"].gate.clear()
             fast = await bench.add_worker("fast")
             await bench.edge.apply(snapshot(1, {"p0": [slow]}, {("m", 1): "p0"}, {"m": 1}))
             async with asyncio.TaskGroup() as group:
                 call = group.create_task(bench.infer("/v2/models/m/infer"))
-                await asyncio.sleep(0)
-                await until(lambda: len(bench.workers["slow"].begun) == 1)
+                await bench.workers["slow"].until_begun(1)
                 await bench.edge.apply(snapshot(2, {"p1": [fast]}, {("m", 1): "p1"}, {"m": 1}))
                 at_once = await bench.infer("/v2/models/m/infer")
+                bench.workers["slow"].gate.set()
             assert (call.result()["model_name"], at_once["model_name"]) == ("slow", "fast")
 
     asyncio.run(scenario())

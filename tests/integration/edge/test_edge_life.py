@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from serving.edge.edge import FOLDER, LOCAL_NODE, MEMORY_FILE, Edge
@@ -17,6 +18,7 @@ from serving.settings import Settings
 from serving.supervise import is_running
 from tests.fakes.control import FakeControl
 from tests.fakes.edge_worker import EdgeWorker
+from tests.fakes.waiting import PATIENCE_S, until, while_others_work
 from tests.integration.edge.bench import (
     Bench,
     edge_settings,
@@ -25,13 +27,12 @@ from tests.integration.edge.bench import (
     outliving_home,
     running_edge,
     snapshot,
-    until,
 )
 
 
 async def first_answer(bench: Bench) -> int:
     """Call until somebody answers; return the status."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 return (await bench.ask("POST", "/v2/models/m/infer", b"{}")).status
@@ -47,9 +48,16 @@ async def refusal(settings: Settings) -> BaseException:
 
 async def says_not_ready(bench: Bench) -> None:
     """Ask until the edge says that it takes no more calls."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await bench.ask("GET", "/v2/health/ready")).status != 503:
             pass
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or waits for nothing but its parent."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    return True
 
 
 def test_a_killed_haproxy_comes_back_with_its_routes() -> None:
@@ -76,10 +84,12 @@ def test_a_change_after_a_kill_is_applied() -> None:
         async with fresh_edge() as bench:
             worker = await bench.add_worker("w")
             await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
-            os.kill(bench.edge.status().haproxy_pid, signal.SIGKILL)
+            killed = bench.edge.status().haproxy_pid
+            os.kill(killed, signal.SIGKILL)
+            until(lambda: has_ended(killed), "its end")  # the keeper has no turn meanwhile
             table = snapshot(2, {"p": [worker]}, {("m", 2): "p"}, {"m": 2})
             assert await bench.edge.apply(table) == 2
-            await until(lambda: bench.edge.status().haproxy_pid != 0)
+            await while_others_work(lambda: bench.edge.status().haproxy_pid, "another HAProxy")
             assert await bench.version_of("/v2/models/m/infer") == "2"
 
     asyncio.run(scenario())
@@ -181,7 +191,9 @@ def test_a_start_that_is_cancelled_leaves_no_haproxy() -> None:
             binary.chmod(0o700)
             async with asyncio.TaskGroup() as group:
                 start = group.create_task(refusal(edge_settings(home, haproxy=binary)))
-                await until(lambda: started.exists() and started.read_text() != "")
+                await while_others_work(
+                    lambda: started.exists() and started.read_text(), "HAProxy is started"
+                )
                 start.cancel()
             assert not is_running(int(started.read_text()))
 
@@ -219,7 +231,9 @@ def test_haproxy_is_started_again_when_its_files_can_be_written() -> None:
             obstacle = bench.settings.run_dir / FOLDER / f"{CONFIG}.new"
             obstacle.mkdir()
             os.kill(bench.edge.status().haproxy_pid, signal.SIGKILL)
-            await until(lambda: bench.edge.status().restart_count >= 2)
+            await while_others_work(
+                lambda: bench.edge.status().restart_count >= 2, "it was tried twice"
+            )
             obstacle.rmdir()
             assert await first_answer(bench) == 200
 
@@ -243,15 +257,17 @@ def test_a_draining_edge_finishes_calls_and_refuses_new_ones() -> None:
 
     async def scenario() -> None:
         async with fresh_edge() as bench:
-            worker = await bench.add_worker("w", delay_s=0.5)
+            worker = await bench.add_worker("w")
+            bench.workers["w"].gate.clear()
             await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 1): "p"}, {"m": 1}))
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(bench.infer("/v2/models/m/infer"))
-                await until(lambda: len(bench.workers["w"].begun) == 1)
+                await bench.workers["w"].until_begun(1)
                 drained = group.create_task(bench.edge.drain())
                 await says_not_ready(bench)
                 refused = await bench.ask("POST", "/v2/models/m/infer", b"{}")
                 assert not drained.done()
+                bench.workers["w"].gate.set()
             assert running.result()["model_version"] == "1"
             assert (refused.status, refused.content_type) == (503, "application/json")
 

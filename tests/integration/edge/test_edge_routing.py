@@ -11,6 +11,7 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from serving.edge.routes import LiveRoute
+from tests.fakes.waiting import PATIENCE_S
 from tests.integration.edge.bench import Bench, fetch, fresh_edge, snapshot
 
 NAMES = ("m", "m a", "50% ü", "a+b&c")
@@ -202,7 +203,7 @@ def test_a_stream_survives_a_wrong_call() -> None:
 
         await asyncio.to_thread(talk)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 first, second = await results.get(), await results.get()
         finally:
             await asyncio.to_thread(client.stop_stream)
@@ -289,6 +290,9 @@ def test_metrics_have_a_port_of_their_own() -> None:
         assert [answer.status for answer in answers] == [200, 200, 404, 405]
         assert own.status == 404
         text = answers[0].body.decode()
+        async with asyncio.timeout(PATIENCE_S):
+            while "haproxy_frontend" not in text:  # it is asked for its own, and may be late
+                text = (await fetch(bench.http, "GET", f"{base}/metrics")).body.decode()
         assert 'nv_inference_request_success{model="50% ü",version="1"} 0' in text
         assert "bascule_route_revision 1" in text
         assert 'haproxy_frontend_http_requests_total{proxy="http"}' in text

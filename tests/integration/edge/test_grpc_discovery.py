@@ -13,9 +13,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from protos.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from protos.generated.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+from tests.fakes.waiting import PATIENCE_S
 from tests.integration.edge.bench import Bench, fresh_edge, snapshot
 
-LIMIT_S = 20.0
 SERVICE = "inference.GRPCInferenceService"
 SERVICES = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", SERVICE]
 
@@ -39,7 +39,7 @@ def test_a_watch_tells_every_change(service: str) -> None:
 
     async def run() -> None:
         async with (
-            asyncio.timeout(LIMIT_S),
+            asyncio.timeout(PATIENCE_S),
             fresh_edge() as bench,
             watching(bench, service) as next_status,
         ):
@@ -64,7 +64,7 @@ def test_an_unknown_service_is_watched_and_not_checked() -> None:
 
     async def run() -> None:
         async with (
-            asyncio.timeout(LIMIT_S),
+            asyncio.timeout(PATIENCE_S),
             fresh_edge() as bench,
             watching(bench, "nobody") as next_status,
             grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel,
@@ -127,7 +127,7 @@ def test_both_names_of_reflection_answer_every_kind_of_question() -> None:
 
     async def run() -> None:
         async with (
-            asyncio.timeout(LIMIT_S),
+            asyncio.timeout(PATIENCE_S),
             fresh_edge() as bench,
             grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel,
         ):
@@ -160,7 +160,7 @@ def test_bytes_that_are_no_message_are_the_clients_mistake(path: str, sent: list
 
     async def run() -> None:
         async with (
-            asyncio.timeout(LIMIT_S),
+            asyncio.timeout(PATIENCE_S),
             fresh_edge() as bench,
             grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel,
         ):

@@ -9,11 +9,11 @@ import grpc
 import pytest
 
 from serving.edge.message_room import MAX_MESSAGES_BYTES
+from tests.fakes.waiting import PATIENCE_S
 from tests.integration.edge.bench import Bench, fresh_edge
 
 BOMB_BYTES = 32 << 20
 LARGE_BYTES = 100_000
-LIMIT_S = 20.0
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_announced_messages_have_room_before_they_are_read() -> None:
     read = str(grpc.StatusCode.INVALID_ARGUMENT.value[0])  # it is no protobuf
 
     async def run() -> str:
-        async with fresh_edge() as bench, asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+        async with fresh_edge() as bench, asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
             holder = group.create_task(
                 config_status(bench, announced(MAX_MESSAGES_BYTES, asyncio.Event()))
             )

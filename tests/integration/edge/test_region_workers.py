@@ -38,7 +38,7 @@ def test_workers_know_regions_for_as_long_as_they_are_routed() -> None:
 
     async def run() -> None:
         with shared_object(64) as key:
-            async with asyncio.timeout(20), fresh_edge(system_shared_memory=True) as bench:
+            async with asyncio.timeout(90), fresh_edge(system_shared_memory=True) as bench:
                 await scenario(bench, key)
 
     asyncio.run(run())

@@ -16,17 +16,18 @@ from serving.edge.haproxy_config import ADMIN_SOCKET
 from serving.edge.routes import LiveRoute, VersionRoute
 from serving.edge.stream_relay import MAX_CALLS
 from serving.ids import VersionKey
+from tests.fakes.waiting import PATIENCE_S
 from tests.integration.edge.bench import Bench, fresh_edge, snapshot
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
-LIMIT_S = 20.0
+Replies = list[pb.ModelStreamInferResponse]
 
 
 def on_an_edge(scenario: Callable[[Bench], Awaitable[None]], *, delay_s: float = 0.0) -> None:
     """Run a scenario with model m, version 3, on one worker."""
 
     async def run() -> None:
-        async with fresh_edge() as bench, asyncio.timeout(LIMIT_S):
+        async with fresh_edge() as bench, asyncio.timeout(PATIENCE_S):
             worker = await bench.add_worker("w0", delay_s=delay_s)
             await bench.edge.apply(snapshot(1, {"p": [worker]}, {("m", 3): "p"}, {"m": 3}))
             await scenario(bench)
@@ -48,7 +49,7 @@ async def converse(
     bench: Bench,
     requests: Sequence[bytes],
     metadata: Sequence[tuple[str, str]] = (),
-) -> list[pb.ModelStreamInferResponse]:
+) -> Replies:
     """Send all requests, half-close, and read to the end."""
 
     async def sent() -> AsyncIterator[bytes]:
@@ -60,28 +61,39 @@ async def converse(
         return [pb.ModelStreamInferResponse.FromString(reply) async for reply in stream]
 
 
+async def held_until(bench: Bench, count: int, talk: Awaitable[Replies]) -> Replies:
+    """Let a worker answer nothing until so many calls are there; return what a stream heard."""
+    worker = bench.workers["w0"]
+    worker.gate.clear()
+    heard = asyncio.ensure_future(talk)
+    await worker.until_begun(count)
+    worker.gate.set()
+    return await heard
+
+
 def test_calls_of_a_stream_are_in_flight_together() -> None:
     """A client that half-closes gets every reply, each final; its calls were there at once."""
 
     async def scenario(bench: Bench) -> None:
-        replies = await converse(bench, [request()] * 20)
+        replies = await held_until(bench, 20, converse(bench, [request()] * 20))
         assert [reply.infer_response.model_version for reply in replies] == ["3"] * 20
         final = [r.infer_response.parameters["triton_final_response"].bool_param for r in replies]
         assert all(final)
-        assert bench.workers["w0"].busiest_count > 10
+        assert bench.workers["w0"].busiest_count == 20
 
-    on_an_edge(scenario, delay_s=0.3)
+    on_an_edge(scenario)
 
 
 def test_a_stream_has_a_bounded_number_of_calls_in_flight() -> None:
     """What a client sends beyond the window waits; all is answered."""
 
     async def scenario(bench: Bench) -> None:
-        replies = await converse(bench, [request()] * (3 * MAX_CALLS))
+        talk = converse(bench, [request()] * (3 * MAX_CALLS))
+        replies = await held_until(bench, MAX_CALLS, talk)
         assert len(replies) == 3 * MAX_CALLS
-        assert bench.workers["w0"].busiest_count <= MAX_CALLS
+        assert bench.workers["w0"].busiest_count == MAX_CALLS
 
-    on_an_edge(scenario, delay_s=0.05)
+    on_an_edge(scenario)
 
 
 def test_replies_keep_the_order_of_the_calls() -> None:
@@ -116,10 +128,11 @@ def test_sequences_of_a_stream_do_not_wait_for_each_other() -> None:
     """Two sequences, sent in turns, are in flight together."""
 
     async def scenario(bench: Bench) -> None:
-        await converse(bench, [request(sequence=1 + n % 2) for n in range(8)])
+        talk = converse(bench, [request(sequence=1 + n % 2) for n in range(8)])
+        await held_until(bench, 2, talk)
         assert bench.workers["w0"].busiest_count == 2
 
-    on_an_edge(scenario, delay_s=0.1)
+    on_an_edge(scenario)
 
 
 def test_packed_and_broken_messages_are_answered_in_turn() -> None:
@@ -162,14 +175,14 @@ def test_a_client_that_cancels_drops_its_calls() -> None:
         assert len(await converse(bench, [request()])) == 1
         assert len(worker.seen) == 1
 
-    on_an_edge(scenario, delay_s=60.0)
+    on_an_edge(scenario, delay_s=10 * PATIENCE_S)
 
 
 def test_the_key_of_a_call_that_goes_through_the_front_desk_decides() -> None:
     """Streams, compressed and `generate` calls get the version that a plain one with it gets."""
 
     async def scenario() -> None:
-        async with fresh_edge(sticky_headers=("x-user",)) as bench, asyncio.timeout(LIMIT_S):
+        async with fresh_edge(sticky_headers=("x-user",)) as bench, asyncio.timeout(PATIENCE_S):
             one, two = await bench.add_worker("one"), await bench.add_worker("two")
             live = LiveRoute(1, candidate=2, candidate_share=5_000, sticky_by="x-user")
             versions = {("m", 1): "p1", ("m", 2): "p2"}
@@ -199,7 +212,7 @@ def test_calls_of_streams_that_wait_for_a_worker_are_in_nobodys_way() -> None:
     """As many as may wait for a version: others' calls go on meanwhile, and they do in the end."""
 
     async def scenario() -> None:
-        async with fresh_edge() as bench, asyncio.timeout(LIMIT_S):
+        async with fresh_edge() as bench, asyncio.timeout(PATIENCE_S):
             worker = await bench.add_worker("w0")
             awake = snapshot(
                 2,

@@ -22,6 +22,7 @@ from serving.settings import load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import ChildSpec, RestartPolicy, child_environment
 from tests.fakes.models import tiny
+from tests.fakes.waiting import PATIENCE_S
 from tests.fakes.wheels import use_only, write_wheel
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +60,7 @@ class Isolated:
 
     async def until(self, is_so: Callable[[WorkerState], bool]) -> WorkerState:
         """Wait until the worker is observed in a state."""
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(2 * PATIENCE_S):
             while not is_so(self.host.observe()):
                 await self._news.wait()
                 self._news.clear()

@@ -25,7 +25,7 @@ from serving.registry.store import Registry
 from tests.fakes.poster import Fate, FatefulPoster
 
 ANN = Author(who="ann", reason="again")
-LIMIT_S = 20.0
+LIMIT_S = 90.0
 LOOK_S = 0.005
 NUMBERS = itertools.count(1)
 

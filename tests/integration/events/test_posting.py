@@ -27,7 +27,7 @@ def receiver_without_an_address(tmp_path: Path) -> Receiver:
     return Receiver(name="ops", url="", secret_file=secret, secret_env="")
 
 
-def posted(receiver: Receiver, url: str, limit_s: float = 10.0) -> Answer:
+def posted(receiver: Receiver, url: str, limit_s: float = 90.0) -> Answer:
     """Send the parcel to an address."""
     poster = HttpPoster(SystemClock(), limit_s=limit_s)
     return asyncio.run(poster.post(replace(receiver, url=url), PARCEL))

@@ -68,7 +68,7 @@ async def over_rest(http: str) -> dict[str, object]:
 
 async def over_grpc(grpc: str) -> dict[str, object]:
     """Everything that the gRPC client can ask."""
-    client = InferenceGRPCClient(grpc, timeout=20)
+    client = InferenceGRPCClient(grpc, timeout=90)
     try:
         return {
             "live": await client.is_server_live(),

@@ -120,7 +120,7 @@ def test_compressed_messages_are_read(served: Served, coding: str, rows: int) ->
 
 def test_a_deadline_that_passes_in_the_queue_runs_nothing(served: Served) -> None:
     """The client gets DEADLINE_EXCEEDED, and its call is counted as no execution."""
-    call = grpc_request("slow", ("x", np.ones((1, 4), np.float32)), ("n", np.array([10], np.int64)))
+    call = grpc_request("slow", ("x", np.ones((1, 4), np.float32)), ("n", np.array([20], np.int64)))
     before = served.statistics("slow")
 
     with ThreadPoolExecutor(2) as pool:

@@ -25,7 +25,7 @@ PROTOS = Path(__file__).parents[3] / "protos"
 KSERVE = "kserve==0.21.0"
 NODE_PACKAGES = ("@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1")
 INSTALL_LIMIT_S = 600
-CALL_LIMIT_S = 60
+CALL_LIMIT_S = 120
 X = np.ones((1, 16), np.float32)
 Y = (X @ WEIGHT + BIAS).tolist()
 UNKNOWN = "Request for unknown model: 'nobody' is not found"

@@ -104,7 +104,7 @@ def test_a_timeout_in_the_queue_fails_that_call_alone(served: Served) -> None:
         library = triton_http if client_kind == "http" else triton_grpc
         address = served.instance.http if client_kind == "http" else served.instance.grpc
         inputs = tensors(
-            library, ("x", np.ones((1, 4), np.float32)), ("n", np.array([8], np.int64))
+            library, ("x", np.ones((1, 4), np.float32)), ("n", np.array([20], np.int64))
         )
         with library.InferenceServerClient(address) as client:
             try:

@@ -152,7 +152,7 @@ def to_be_ended(mode: str) -> Iterator[Served]:
 @pytest.mark.front_desk("the ports of a server that ends: a worker closes its own")
 def test_draining_answers_what_is_in_flight(leaving: Served) -> None:
     """After SIGTERM a running call is answered, new ones get 503, and nothing is left."""
-    call = grpc_request("slow", ("x", np.ones((1, 4), np.float32)), ("n", np.array([6], np.int64)))
+    call = grpc_request("slow", ("x", np.ones((1, 4), np.float32)), ("n", np.array([40], np.int64)))
     running = [leaving.stub.ModelInfer.future(call) for _ in range(2)]
     wait_until(lambda: leaving.waiting("slow") == 1, "one call runs and one waits")
     (parent,) = [p for p in leaving.instance.processes() if "serve" in p.cmdline()]
@@ -168,4 +168,4 @@ def test_draining_answers_what_is_in_flight(leaving: Served) -> None:
     assert refused.refusal()[0] == 503
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert [each.result().model_name for each in running] == ["slow", "slow"]
-    psutil.wait_procs([parent], timeout=30)
+    psutil.wait_procs([parent], timeout=90)

@@ -43,7 +43,7 @@ def push_at_once(homes: list[Path], bundles: list[Path], url: str = "") -> list[
         assert pusher.stdin is not None
         pusher.stdin.write("go\n")
         pusher.stdin.flush()
-    return sorted(pusher.communicate(timeout=60)[0].strip() for pusher in pushers)
+    return sorted(pusher.communicate(timeout=90)[0].strip() for pusher in pushers)
 
 
 def test_one_of_two_contents_wins(home: Path, tmp_path: Path) -> None:

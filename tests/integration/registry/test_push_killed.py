@@ -21,7 +21,7 @@ def test_a_killed_push_leaves_the_version_or_nothing(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=ROOT,
-        timeout=120,
+        timeout=200,
     )
 
     found = set(ended.stdout.splitlines())

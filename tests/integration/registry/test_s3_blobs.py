@@ -17,7 +17,7 @@ from serving.registry.store import Registry
 from tests.fakes.bundles import make_bundle
 
 SERVER = (sys.executable, "-m", "moto.server")
-LIMIT_S = 60
+LIMIT_S = 90
 
 
 def is_listening(port: int) -> bool:

@@ -51,7 +51,8 @@ def watching_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]
     (home / "secret").write_text(SECRET)
     (home / "events.yaml").write_text(
         "source: /bascule/test\nreceivers: "
-        f"[{{name: ops, url: 'http://127.0.0.1:{port}/hook', secret_file: secret}}]\n"
+        f"[{{name: ops, url: 'http://127.0.0.1:{port}/hook', secret_file: secret, "
+        "types: ['dev.bascule.drift.*']}]\n"
     )
     with (
         receiving(port) as receiver,
@@ -117,8 +118,10 @@ def test_receivers_are_told_which_column_moved(place: Place, event: dict[str, An
 @pytest.mark.usefixtures("event")
 def test_metrics_have_the_alarm_and_each_columns_score(place: Place) -> None:
     """It is counted once, however often it is noticed; no other column has its effect."""
-    metrics = place.server.metrics()
-    assert 'bascule_drift_alarms_total{model="tiny",version="1",severity="critical"} 1' in metrics
+    told = 'bascule_drift_alarms_total{model="tiny",version="1",severity="critical"} 1'
+    pages: list[str] = []
+    place.server.until(lambda: pages.append(place.server.metrics()) or told in pages[-1], "counted")
+    metrics = pages[-1]
     effects = {
         line.split('feature="')[1].split('"')[0]: float(line.split()[-1])
         for line in metrics.splitlines()

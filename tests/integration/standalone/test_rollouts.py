@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,25 +121,34 @@ STATES = (
 )
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_an_instance_that_died_goes_on_from_any_state(home: Path, state: RolloutState) -> None:
+def test_an_instance_that_died_goes_on_from_every_state(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """Killed after a transition was recorded and before anything followed from it: it follows.
 
-    (Killed before it was recorded, the state before was the last: the case before this one.)
+    (Killed before it was recorded, the state before was the last: the case before this one.) Each
+    state is that of another model's rollout.
     """
+    home = tmp_path_factory.mktemp("h")
+    models = {state: f"m{number}" for number, state in enumerate(STATES)}
+    for model in models.values():
+        push_versions(home, model=model)
     with Registry(home) as registry:
-        taken_to(RolloutBook(registry), state)
+        for state, model in models.items():
+            taken_to(RolloutBook(registry), state, model)
     with serving(home) as server:
-        server.until(lambda: is_complete(server), "the rollout is complete")
-        assert server.answer("m")[1] == "2"
+        for state, model in models.items():
+            server.until(lambda m=model: is_complete(server, m), f"the end of one that was {state}")
+            assert server.answer(model)[1] == "2"
 
 
-def is_complete(server: Server) -> bool:
-    """Whether it has ended well; steps that wait for calls are skipped."""
-    state = server.rollout_state()
+def is_complete(server: Server, model: str) -> bool:
+    """Whether its rollout has ended well; steps that wait for calls are skipped."""
+    listed: Any = server.admin("GET", "/v1/rollouts")
+    (state,) = [one["state"] for one in listed if one["model"] == model]
     if state in {State.SHADOW, State.CANARY}:
-        server.admin("POST", "/v1/models/m/rollout/skip-step", {})
-    return state == State.COMPLETE
+        server.admin("POST", f"/v1/models/{model}/rollout/skip-step", {})
+    return bool(state == State.COMPLETE)
 
 
 def test_an_instance_that_died_while_it_rolled_back_rolls_back(home: Path) -> None:
@@ -153,10 +163,10 @@ def test_an_instance_that_died_while_it_rolled_back_rolls_back(home: Path) -> No
         assert server.answer("m")[1] == "1"
 
 
-def taken_to(book: RolloutBook, state: RolloutState) -> Rollout:
+def taken_to(book: RolloutBook, state: RolloutState, model: str = "m") -> Rollout:
     """Record a rollout as far as a state, as an instance would that died then."""
     seen = replace(READY, call_count=1)
-    rollout = book.begin(VersionKey("m", 2), 1, QUICK, Author(who="ann"))
+    rollout = book.begin(VersionKey(model, 2), 1, QUICK, Author(who="ann"))
     while rollout.state is not state:
         change = next_change(rollout, seen, rollout.since_utc + timedelta(seconds=1))
         assert change is not None

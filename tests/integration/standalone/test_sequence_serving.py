@@ -26,7 +26,7 @@ from tests.fakes.sequence_models import (
 )
 from tests.fakes.standalone_server import Server, serving
 
-LIMIT_S = 60.0
+LIMIT_S = 90.0
 Step = Callable[..., float]
 
 

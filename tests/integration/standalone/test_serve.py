@@ -185,7 +185,7 @@ def test_a_killed_server_leaves_no_process(home: Path, tmp_path: Path) -> None:
     with serving(home, "--model-repository", str(tmp_path)) as server:
         children = psutil.Process(server.process.pid).children(recursive=True)
         server.process.kill()
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=LIMIT_S)
         assert not alive
     with serving(home, "--model-repository", str(tmp_path)) as server:
         assert server.answer("a")[1] == "1"

@@ -18,6 +18,7 @@ from serving.supervise import (
     clean_environment,
     is_running,
 )
+from tests.fakes.waiting import PATIENCE_S, while_others_work
 
 pytestmark = pytest.mark.anyio
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -40,9 +41,7 @@ def child_spec(folder: Path, code: str, *, dies_with_parent: bool = True) -> Chi
 
 async def has_said(file: Path, text: str) -> None:
     """Wait until a log has a text."""
-    async with asyncio.timeout(20):
-        while not file.exists() or text not in file.read_text():  # noqa: ASYNC110, ASYNC240  a test
-            await asyncio.sleep(0)
+    await while_others_work(lambda: file.exists() and text in file.read_text(), text)
 
 
 async def test_end_is_told_in_words(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ asyncio.run(main())
     grandchild = Child.adopt("grandchild", int(spec.log_file.read_text()))
     assert grandchild is not None
     parent.send_signal(signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await grandchild.wait()
 
 

@@ -26,14 +26,13 @@ from serving.standalone.selection import file_version
 from serving.supervise import ChildSpec, RestartPolicy, child_environment
 from tests.fakes.models import tiny
 from tests.fakes.nvml import FakeNvml, fake_gpu
+from tests.fakes.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
 KEY = VersionKey("a", 1)
 QUICK = Patience(
     look_s=0.02,
-    answer_s=1.0,
-    loading_answer_s=20.0,
     quick_end_count=3,
     restart=RestartPolicy(first_pause_s=0.01, longest_pause_s=0.05),
     load_tries=10_000,
@@ -45,7 +44,11 @@ class Watched:
     """A host, and a way to wait for what it observes."""
 
     def __init__(
-        self, home: Path, argv: tuple[str, ...] = (), watch: HostWatch | None = None
+        self,
+        home: Path,
+        argv: tuple[str, ...] = (),
+        watch: HostWatch | None = None,
+        patience: Patience = QUICK,
     ) -> None:
         """Prepare a worker in a home; another program in its place if `argv` names one."""
         settings = load_settings(home=home)
@@ -63,12 +66,12 @@ class Watched:
         launch = replace(launch, relocated=lambda: replace(launch, devices="1"))
         self._news = asyncio.Event()
         self.host = WorkerHost(
-            launch, clock=SystemClock(), on_change=self._news.set, patience=QUICK, watch=watch
+            launch, clock=SystemClock(), on_change=self._news.set, patience=patience, watch=watch
         )
 
     async def until(self, is_so: Callable[[WorkerState], bool]) -> WorkerState:
         """Wait until the worker is observed in a state."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not is_so(self.host.observe()):
                 await self._news.wait()
                 self._news.clear()
@@ -142,7 +145,7 @@ async def test_a_worker_stands_back_while_it_loads_beside_another(
 
 async def test_a_silent_worker_is_killed_and_replaced(home: Path, spec: VersionSpec) -> None:
     """A worker that hangs is killed, and the next one hosts the same versions."""
-    async with running(Watched(home), spec) as it:
+    async with running(Watched(home, patience=replace(QUICK, answer_s=1.0)), spec) as it:
         first = await it.until(is_ready)
         os.kill(first.pid, signal.SIGSTOP)
         worker = await it.until(lambda worker: is_ready(worker) and worker.pid != first.pid)
@@ -204,7 +207,7 @@ async def test_a_host_that_was_cancelled_keeps_nobody_waiting(
     """When another part of the process fails, its tasks are cancelled before workers are ended."""
     watched = Watched(home)
     watched.host.set_versions((spec,))
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         task = group.create_task(watched.host.run())
         worker = await watched.until(is_ready)
         task.cancel()

@@ -32,6 +32,7 @@ from serving.settings import inherited_environment, load_settings
 from serving.standalone.selection import file_version
 from serving.supervise import Child, ChildSpec, child_environment
 from tests.fakes.models import BIAS, IR_VERSION, OPSET, WEIGHT, tiny
+from tests.fakes.waiting import while_others_work
 
 pytestmark = pytest.mark.anyio
 
@@ -92,8 +93,14 @@ class Node:
 
 
 @pytest.fixture(name="node")
-async def node_with_template(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
-    """A node whose template is kept; its sockets' paths are short enough."""
+async def node_with_template(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Node]:
+    """A node whose template is kept; its sockets' paths are short enough.
+
+    It is waited for longer than an instance waits: how long its imports take decides nothing here.
+    """
+    monkeypatch.setattr("serving.rollout.forked_child.FORK_LIMIT_S", LIMIT_S)
     node = Node(tmp_path_factory.mktemp("h"))
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(keep_template(node.settings, "test", SystemClock()))
@@ -111,9 +118,7 @@ def tiny_spec(tmp_path: Path) -> VersionSpec:
 
 async def until(is_so: Callable[[], object]) -> None:
     """Wait for something that nobody tells."""
-    async with asyncio.timeout(LIMIT_S):
-        while not is_so():  # noqa: ASYNC110  see above
-            await asyncio.sleep(0)
+    await while_others_work(is_so, "it", limit_s=LIMIT_S)
 
 
 def is_ready(worker: WorkerState) -> bool:
@@ -211,7 +216,7 @@ async def test_a_template_that_hangs_is_replaced(
         monkeypatch.setattr("serving.rollout.forked_child.FORK_LIMIT_S", 0.1)
         assert await fork(node.template, node.child("s1-1")) is None
         assert not node.template.exists()
-        monkeypatch.undo()
+        monkeypatch.setattr("serving.rollout.forked_child.FORK_LIMIT_S", LIMIT_S)
         await until(lambda: template not in templates() and node.template.exists())
     async with node.hosted("s1-2", spec) as third:
         assert is_forked((await node.until(third, is_ready)).pid)

@@ -12,6 +12,7 @@ import pytest
 from runtimes.datatypes import Datatype
 from tests.fakes import models
 from tests.fakes.worker_process import (
+    PATIENCE_S,
     RawClient,
     WorkerProcess,
     grpc_infer,
@@ -338,7 +339,7 @@ def test_a_slow_reader_disturbs_nobody(worker: WorkerProcess) -> None:
             slow.send(call * 100)
         assert other.ask(infer(TINY, {"x": X})).floats() == Y
         assert worker.state()["rss_bytes"] - before_bytes < 100 << 20
-        slow.socket.settimeout(20)
+        slow.socket.settimeout(PATIENCE_S)
         assert slow.read().floats() == x.ravel().tolist()
 
 

@@ -19,6 +19,7 @@ from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.version import QueuePolicy
 from serving.worker.recorder import suspects
 from tests.fakes import models
+from tests.fakes.held_worker import Hold, held_call, holding_worker
 from tests.fakes.worker_process import (
     PATIENCE_S,
     RawClient,
@@ -34,30 +35,14 @@ from tests.fakes.worker_process import (
 )
 
 TINY = "/v2/models/tiny/infer"
-SLOW = "/v2/models/slow/infer"
 X = np.arange(16, dtype="<f4")[None]
-X4 = np.ones((1, 4), "<f4")
-LONG = 3
-"""Some hundred milliseconds of work for the slow model."""
 
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
     """A worker that hosts nothing yet."""
-    with running_worker(tmp_path, "--recorder", str(tmp_path / "recorder")) as started:
+    with running_worker(tmp_path) as started:
         yield started
-
-
-def slow_call(length: int, **options: object) -> bytes:
-    """Build a call that keeps the slow model busy."""
-    tensors = {"x": X4, "n": np.array([length], np.int64)}
-    return infer(SLOW, tensors, **options)  # type: ignore[arg-type]
-
-
-def is_busy(worker: WorkerProcess, tmp_path: Path) -> bool:
-    """Whether the slow model runs at this moment, by the flight recorder."""
-    assert worker.process.poll() is None
-    return suspects(tmp_path / "recorder", [VersionKey("slow", 1)]) != ()
 
 
 @contextmanager
@@ -148,43 +133,54 @@ def test_a_version_that_cannot_load_spares_the_others(
     assert ready.status == 400
 
 
-def test_unloading_finishes_what_was_accepted(worker: WorkerProcess, tmp_path: Path) -> None:
+Held = tuple[WorkerProcess, Hold]
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Held]:
+    """A worker whose model runs until it is told to end."""
+    with holding_worker(tmp_path) as started:
+        yield started
+
+
+def test_unloading_finishes_what_was_accepted(held: Held) -> None:
     """Calls that run and calls that wait get their results; new ones do not enter."""
-    worker.apply(version(tmp_path, "slow", models.slow()))
-    with worker.client() as first, worker.client() as second:
-        first.send(slow_call(LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
-        second.send(slow_call(1))
+    worker, hold = held
+    hold.host()
+    with worker.client() as first, worker.client() as second, worker.local() as control:
+        hold.occupy(first)
+        second.send(held_call())
         wait_until(lambda: worker.state()["queued_rows"] == 1, "second call waits")
-        worker.apply()
+        control.send(apply_request())
+        while b"UNLOADING" not in control.line():
+            pass
+        hold.release()
         assert [first.read().status, second.read().status] == [200, 200]
-        assert second.ask(slow_call(1)).status == 404
+        assert second.ask(held_call()).status == 404
 
 
-def test_a_queue_timeout_is_answered_while_the_runtime_is_busy(
-    worker: WorkerProcess, tmp_path: Path
-) -> None:
+def test_a_queue_timeout_is_answered_while_the_runtime_is_busy(held: Held) -> None:
     """The late call is refused before the running one ends, and never runs."""
-    worker.apply(version(tmp_path, "slow", models.slow()))
+    worker, hold = held
+    hold.host()
     with worker.client() as first, worker.client() as second:
-        first.send(slow_call(4 * LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
-        reply = second.ask(slow_call(1, timeout_us=20_000))
-        assert is_busy(worker, tmp_path)
+        hold.occupy(first)
+        reply = second.ask(held_call(timeout_us=20_000))
+        assert hold.is_busy()
         assert (reply.status, reply.json()["error"]) == (503, "Request timeout expired")
         assert reply.headers["retry-after"] == "1"
+        hold.release()
         assert first.read().status == 200
     assert worker.statistics("slow")["inference_stats"]["fail"]["count"] == 1
 
 
-def test_a_policys_timeout_holds_for_every_call(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_a_policys_timeout_holds_for_every_call(held: Held) -> None:
     """A caller that sets no limit gets the version's."""
-    policy = QueuePolicy(default_timeout_s=0.02)
-    worker.apply(version(tmp_path, "slow", models.slow(), queue=policy))
+    worker, hold = held
+    hold.host(queue=QueuePolicy(default_timeout_s=0.02))
     with worker.client() as first, worker.client() as second:
-        first.send(slow_call(4 * LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
-        assert second.ask(slow_call(1)).status == 503
+        hold.occupy(first)
+        assert second.ask(held_call()).status == 503
 
 
 def test_a_grpc_deadline_gives_deadline_exceeded(worker: WorkerProcess, tmp_path: Path) -> None:
@@ -196,75 +192,80 @@ def test_a_grpc_deadline_gives_deadline_exceeded(worker: WorkerProcess, tmp_path
     assert worker.statistics("tiny")["execution_count"] == 0
 
 
-def test_a_client_that_leaves_cancels_its_waiting_call(
-    worker: WorkerProcess, tmp_path: Path
-) -> None:
+def test_a_client_that_leaves_cancels_its_waiting_call(held: Held) -> None:
     """It leaves the queue at once and never runs."""
-    worker.apply(version(tmp_path, "slow", models.slow()))
+    worker, hold = held
+    hold.host()
     with worker.client() as first:
-        first.send(slow_call(4 * LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
+        hold.occupy(first)
         with worker.client() as second:
-            second.send(slow_call(1))
+            second.send(held_call())
             wait_until(lambda: worker.state()["queued_rows"] == 1, "second call waits")
         wait_until(lambda: worker.state()["queued_rows"] == 0, "second call forgotten")
+        hold.release()
         assert first.read().status == 200
     counted = worker.statistics("slow")
     assert (counted["execution_count"], counted["inference_stats"]["fail"]["count"]) == (1, 1)
 
 
-def test_a_full_queue_says_so(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_a_full_queue_says_so(held: Held) -> None:
     """503 with the bound and what to do; what had entered is answered."""
-    policy = QueuePolicy(max_queue_rows=1)
-    worker.apply(version(tmp_path, "slow", models.slow(), queue=policy))
+    worker, hold = held
+    hold.host(queue=QueuePolicy(max_queue_rows=1))
     with worker.client() as first, worker.client() as second, worker.client() as third:
-        first.send(slow_call(LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
-        second.send(slow_call(1))
+        hold.occupy(first)
+        second.send(held_call())
         wait_until(lambda: worker.state()["queued_rows"] == 1, "second call waits")
-        reply = third.ask(slow_call(1))
+        reply = third.ask(held_call())
         assert (reply.status, reply.headers["retry-after"]) == (503, "1")
         assert "Exceeds maximum queue size: 1 of 1 rows" in reply.json()["error"]
+        hold.release()
         assert [first.read().status, second.read().status] == [200, 200]
 
 
-def test_a_slow_version_starves_no_other(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_a_slow_version_starves_no_other(held: Held, tmp_path: Path) -> None:
     """While one version computes, another answers."""
-    worker.apply(version(tmp_path, "slow", models.slow()), version(tmp_path, "tiny", models.tiny()))
+    worker, hold = held
+    hold.host(version(tmp_path, "tiny", models.tiny()))
     with worker.client() as first, worker.client() as second:
-        first.send(slow_call(4 * LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
+        hold.occupy(first)
         assert second.ask(infer(TINY, {"x": X})).status == 200
-        assert is_busy(worker, tmp_path)
+        assert hold.is_busy()
+        hold.release()
         assert first.read().status == 200
 
 
-def test_sigterm_finishes_what_was_accepted(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_sigterm_finishes_what_was_accepted(held: Held) -> None:
     """Not ready, new calls refused, accepted ones answered, exit status 0."""
-    worker.apply(version(tmp_path, "slow", models.slow()))
+    worker, hold = held
+    hold.host()
     with worker.client() as first, worker.client() as second, worker.client() as third:
         second.ask(request("/v2/health/live", method="GET"))
         third.ask(request("/v2/health/live", method="GET"))
-        first.send(slow_call(4 * LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
+        hold.occupy(first)
         worker.process.send_signal(signal.SIGTERM)
         live = request("/v2/health/live", method="GET")
         wait_until(lambda: third.ask(live).status == 503, "worker drains")
-        refused = second.ask(slow_call(1))
+        refused = second.ask(held_call())
         assert refused.status == 503
         assert "stopped accepting new inference requests" in refused.json()["error"]
+        hold.release()
         assert first.read().status == 200
         assert worker.process.wait(PATIENCE_S) == 0
 
 
-def test_drain_returns_when_nothing_is_left(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_drain_returns_when_nothing_is_left(held: Held) -> None:
     """POST /worker/drain waits for the running call, refuses others, and leaves the process."""
-    worker.apply(version(tmp_path, "slow", models.slow()))
+    worker, hold = held
+    hold.host()
     with worker.client() as first, worker.local() as control:
-        first.send(slow_call(LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
-        assert control.ask(request("/worker/drain")).status == 200
-        assert not is_busy(worker, tmp_path)
+        hold.occupy(first)
+        control.send(request("/worker/drain"))
+        wait_until(lambda: worker.state()["draining"], "worker drains")
+        assert hold.is_busy()
+        hold.release()
+        assert control.read().status == 200
+        assert not hold.is_busy()
         assert first.read().status == 200
         assert worker.state()["draining"] is True
         assert control.ask(apply_request()).status == 503
@@ -273,26 +274,23 @@ def test_drain_returns_when_nothing_is_left(worker: WorkerProcess, tmp_path: Pat
 
 def test_a_limit_ends_a_drain_that_takes_too_long(tmp_path: Path) -> None:
     """The process ends with what still runs."""
-    with running_worker(
-        tmp_path, "--drain-s", "0.05", "--recorder", str(tmp_path / "recorder")
-    ) as worker:
-        worker.apply(version(tmp_path, "slow", models.slow()))
+    with holding_worker(tmp_path, "--drain-s", "0.05") as (worker, hold):
+        hold.host()
         with worker.client() as client:
-            client.send(slow_call(50 * LONG))
-            wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
+            hold.occupy(client)
             assert worker.stop() == 0
 
 
-def test_the_flight_recorder_names_what_ran(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_the_flight_recorder_names_what_ran(held: Held, tmp_path: Path) -> None:
     """After kill -9 the file still says which version was at work."""
-    keys = [VersionKey("tiny", 1), VersionKey("slow", 1)]
-    worker.apply(version(tmp_path, "slow", models.slow()), version(tmp_path, "tiny", models.tiny()))
+    worker, hold = held
+    hold.host(version(tmp_path, "tiny", models.tiny()))
     with worker.client() as client:
         client.ask(infer(TINY, {"x": X}))
-        client.send(slow_call(50 * LONG))
-        wait_until(lambda: is_busy(worker, tmp_path), "slow model runs")
+        hold.occupy(client)
         worker.process.kill()
         worker.process.wait()
+    keys = [VersionKey("tiny", 1), VersionKey("slow", 1)]
     assert suspects(tmp_path / "recorder", keys) == (VersionKey("slow", 1),)
 
 

@@ -76,7 +76,7 @@ def run(
         async with asyncio.TaskGroup() as group:
             task = group.create_task(pools.run())
             await asyncio.sleep(0)  # it has begun
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(90):
                 await pools.recall(RouteTable())
                 await body(pools)
                 await pools.settled()

@@ -44,7 +44,7 @@ async def succeeded(world: ScaledWorld, folder: Path, **changes: str) -> AsyncIt
         asleep=last.versions,
     )
     controller = Controller(ports, load_settings(home=Path("/home/somebody")), mode="ray")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         await controller.loop.start()
         task = group.create_task(controller.loop.run())
         await asyncio.sleep(0)

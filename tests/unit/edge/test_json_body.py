@@ -32,7 +32,7 @@ def answered(path: str, size_bytes: int, limit_bytes: int) -> tuple[int, int]:
             statuses.append(message["status"])
 
     async def scenario(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.wait_for(app(scope, receive, send), 10)
+        await asyncio.wait_for(app(scope, receive, send), 90)
 
     asyncio.run(scenario(scope_of(path), receive, send))
     return statuses[0], taken
@@ -103,7 +103,7 @@ def test_a_client_that_leaves_in_its_body_is_no_fault_of_ours(app: ASGIApp, path
             statuses.append(message["status"])
 
     async def scenario() -> None:
-        await asyncio.wait_for(app(scope_of(path), receive, send), 10)
+        await asyncio.wait_for(app(scope_of(path), receive, send), 90)
 
     with structlog.testing.capture_logs() as logged:
         asyncio.run(scenario())

@@ -62,7 +62,7 @@ async def test_calls_wait_until_the_version_is_awake() -> None:
     bed = Bed()
     for _ in range(2):
         bed.snapshot = told(asleep=True)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(90), asyncio.TaskGroup() as group:
             calls = [group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 0))) for _ in range(3)]
             await bed.asked.wait()
             assert not any(call.done() for call in calls)
@@ -73,7 +73,7 @@ async def test_calls_wait_until_the_version_is_awake() -> None:
 async def test_one_call_too_many_is_refused() -> None:
     """It was not executed, and may be sent again; those that wait go on, and so do others'."""
     bed = Bed()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         for _ in range(3):
             group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 0)))
         await bed.asked.wait()
@@ -90,7 +90,7 @@ async def test_places_are_for_all_versions_together() -> None:
     bed.snapshot = Snapshot(
         routes=RouteTable(versions={key: VersionRoute("d1", asleep=True) for key in keys})
     )
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         waiting = [group.create_task(bed.sleepers.until_awake(Sleeper(key, 0))) for key in keys[:6]]
         await bed.asked.wait()
         with pytest.raises(QueueFullError, match="6 for any"):
@@ -103,7 +103,7 @@ async def test_the_reason_is_told_when_it_cannot_start() -> None:
     """Those that wait hear it when it is known."""
     bed = Bed()
     failed = told(asleep=True, state=VersionState.UNAVAILABLE, reason="out of memory")
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         call = group.create_task(_refusal(bed))
         await bed.asked.wait()
         await bed.publish(failed)
@@ -122,7 +122,7 @@ async def test_calls_do_not_wait_for_a_server_that_goes() -> None:
     """Those that wait are told, and so are those that come later; their places are free."""
     bed = Bed()
     for _ in range(4):
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(90), asyncio.TaskGroup() as group:
             calls = [group.create_task(_refusal(bed, DrainingError)) for _ in range(3)]
             await bed.asked.wait()
             bed.drain.begin()
@@ -143,7 +143,7 @@ async def test_a_controller_that_does_not_answer_holds_no_call_back() -> None:
     failed = told(asleep=True, state=VersionState.UNAVAILABLE, reason="out of memory")
     for news, message in ((told(asleep=False), ""), (failed, "out of memory")):
         bed = Bed(silence=asyncio.Event())
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(90), asyncio.TaskGroup() as group:
             call = group.create_task(_refusal(bed) if message else _passage(bed))
             await bed.asked.wait()
             await bed.publish(news)
@@ -154,7 +154,7 @@ async def test_a_call_that_is_ahead_of_the_news_waits_for_a_worker() -> None:
     """HAProxy has the routes first: it went to sleep, as is not known here yet."""
     bed = Bed(snapshot=told(asleep=False))
     bed.sleepers.expect(told(asleep=True))
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         calls = [group.create_task(_passage(bed, waits)) for waits in range(2)]
         await bed.asked.wait()
         assert not any(call.done() for call in calls)

@@ -166,7 +166,7 @@ async def looked_often(book: OutboxBook, read: Callable[[], Receivers], clock: S
 
     courier = Courier(book, FatefulPoster(), counted, clock, look_s=0.0)
     life = loop.create_task(courier.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         await enough.wait()
     life.cancel()
     await asyncio.wait((life,))

@@ -68,7 +68,7 @@ class Instance:
 @asynccontextmanager
 async def running(instance: Instance) -> AsyncIterator[Instance]:
     """Let an instance work, from the moment when it has settled."""
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         await instance.controller.loop.start()
         loop = group.create_task(instance.controller.loop.run())
         await asyncio.sleep(0)

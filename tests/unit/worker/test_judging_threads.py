@@ -175,7 +175,7 @@ async def asked(judge: Judge, made: InferCall) -> MadeExchange:
     exchange = MadeExchange(desk, made, "m")
     exchange.open_body()
     exchange.start()
-    await asyncio.wait_for(exchange.ended.wait(), 30)
+    await asyncio.wait_for(exchange.ended.wait(), 90)
     return exchange
 
 
@@ -299,10 +299,10 @@ async def composed(judge: Judge, asked_call: AwaitedCall, *, is_cancelled: bool 
     model.answer()
     if is_cancelled:
         intake.cancel(asked_call)
-        await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 30)
+        await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 90)
     else:
-        await asyncio.wait_for(asked_call.ended.wait(), 30)
-    await asyncio.wait_for(intake.idle(), 30)
+        await asyncio.wait_for(asked_call.ended.wait(), 90)
+    await asyncio.wait_for(intake.idle(), 90)
 
 
 def test_a_large_answer_of_an_ensemble_is_judged_in_a_thread() -> None:
