@@ -11,6 +11,7 @@ comes here again, and waits again.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ WOKEN_HEADER: Final = "bascule-woken"
 """Set here on a call that has waited: a mark for each time."""
 MAX_WAITS: Final = 5
 """Times that one call waits: workers that end so often while a call is under way are broken."""
+VERSION: Final = re.compile(r"[0-9]{1,19}")
 MAX_CALLS: Final = 512
 """Calls that wait at a time, for whatever version; half of them for one."""
 LIMIT_S: Final = 240.0
@@ -199,7 +201,8 @@ def sleeper_of(headers: Iterable[tuple[str, str | bytes]]) -> Sleeper | None:
         NotReadyError: It has waited too often.
     """
     found = {name: str(value) for name, value in headers if name.startswith("bascule-")}
-    if MODEL_HEADER not in found or not found.get(VERSION_HEADER, "").isdecimal():
+    # A client may say so itself, of a call that HAProxy sends here for another reason.
+    if MODEL_HEADER not in found or not VERSION.fullmatch(found.get(VERSION_HEADER, "")):
         return None
     key = VersionKey(unquote(found[MODEL_HEADER]), int(found[VERSION_HEADER]))
     wait_count = len(found.get(WOKEN_HEADER, ""))

@@ -177,6 +177,8 @@ def test_headers_say_what_a_call_waits_for() -> None:
     made = sleeper_of(headers)
     assert made == Sleeper(VersionKey("50% m", 3), 0)
     assert sleeper_of([("bascule-version", "3")]) is None
+    for number in ("9" * 5_000, "٣", "-3"):  # from a client, who may write anything
+        assert sleeper_of([("bascule-model", "m"), ("bascule-version", number)]) is None
     for count in range(1, 5):
         made = sleeper_of([*headers, *made.woken.items()])
         assert made == Sleeper(VersionKey("50% m", 3), count)
