@@ -253,8 +253,7 @@ class ControllerReplica:
             controller = Controller(ports, self._settings, mode="ray")
             await controller.loop.start()
             self._controller = controller
-            self._has_started.set()
-            await controller.run()
+            await controller.run(on_running=self._has_started.set)
 
     async def _first_node(self) -> None:
         """Wait until an edge has told what its node is, or a limit: nothing is judged before."""

@@ -1,7 +1,7 @@
 """What operators and the front desk may ask of the controller; the work itself is `loop.py`'s."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -76,10 +76,14 @@ class Controller(RolloutOperations):
             ports.clock,
         )
 
-    async def run(self) -> None:
-        """Work until cancelled: the loop, the rollouts that it carries out, the events of them."""
+    async def run(self, on_running: Callable[[], None] = lambda: None) -> None:
+        """Work until cancelled: the loop, the rollouts that it carries out, the events of them.
+
+        Args:
+            on_running: Called when operators' changes are taken.
+        """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.loop.run())
+            group.create_task(self.loop.run(on_running))
             group.create_task(self.run_rollouts())
             if self._drift is not None:
                 group.create_task(self._drift.run())

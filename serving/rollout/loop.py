@@ -157,11 +157,12 @@ class ControlLoop:
         async with self._reading:
             self._desired = await asyncio.to_thread(self._ports.sources.read)
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    async def run(self, on_running: Callable[[], None] = lambda: None) -> None:
+        """Work until cancelled; say so when changes are taken."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                on_running()
                 await self._work(group)
         finally:
             self._group = None

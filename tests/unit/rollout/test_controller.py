@@ -299,6 +299,24 @@ async def test_nobody_waits_for_a_loop_that_has_ended() -> None:
         await it.controller.sync()
 
 
+async def test_a_change_that_waits_for_the_start_is_made() -> None:
+    """Who was told that the controller runs is not told that it stops."""
+    it, has_started = explicit(A1), asyncio.Event()
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
+        await it.controller.loop.start()
+
+        async def wait_and_load() -> None:
+            await has_started.wait()
+            await it.controller.load("a")
+
+        caller = group.create_task(wait_and_load())
+        await asyncio.sleep(0)
+        running = group.create_task(it.controller.run(on_running=has_started.set))
+        await caller
+        running.cancel()
+    assert it.state(A1) is VersionState.READY
+
+
 async def test_a_change_under_way_is_told_of_the_end() -> None:
     """A load that waits for a worker is told when the instance stops."""
     it = explicit(A1)
