@@ -20,12 +20,18 @@ import numpy as np
 import psutil
 import tritonclient.grpc as triton_grpc
 
-from serving.cluster.instance_processes import processes_of
+from serving.cluster.instance_processes import is_alive, processes_of
 from serving.cluster.ray_process import RayInstance
 from tests.fakes import models, waiting
 
-LIMIT_S = 120.0
-CALL_LIMIT_S = 30.0
+LIMIT_S = 180.0
+LOOK_S = 0.2
+"""Looks at all processes cost what these wait for."""
+COMMAND_LIMIT_S = 400.0
+"""`up` starts Ray, which alone takes a minute on a busy machine."""
+CALL_LIMIT_S = 90.0
+PAUSE_S = 0.005
+"""Between two calls of a caller: they leave the processors to what comes back meanwhile."""
 ROW = np.ones((1, 16), np.float32)
 ANSWER = ROW @ models.WEIGHT + models.BIAS
 BODY = json.dumps(
@@ -52,7 +58,7 @@ class Instance:
             env=self.environment | environment,
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=COMMAND_LIMIT_S,
             check=False,
         )
 
@@ -72,6 +78,22 @@ class Instance:
         """What `up` wrote down of the instance."""
         text = (self.home / "run" / "ray.json").read_bytes()
         return msgspec.json.decode(text, type=RayInstance)
+
+    def assert_ended(self) -> None:
+        """Run `down`; nothing is left of the instance, neither processes nor run files."""
+        mark = self.record().instance
+        down = self.run("down")
+        assert down.returncode == 0, down.stderr
+        assert processes_of(mark) == []
+        left = [entry.name for entry in (self.home / "run").iterdir()]
+        assert [name for name in left if name != "instance.lock"] == []
+
+    def kill(self, words: str) -> None:
+        """Kill a process with these words in its command line; return when it has ended."""
+        victims = self.processes(words)
+        assert victims, words
+        victims[0].kill()
+        until(lambda: not is_alive(victims[0]), "its end")
 
     def processes(self, words: str) -> list[psutil.Process]:
         """The instance's processes whose command line contains these words."""
@@ -97,8 +119,10 @@ class Instance:
             connection.close()
 
     def status(self) -> Mapping[str, object]:
-        """What `GET /v1/status` says."""
-        return self.admin("GET", "/v1/status")
+        """What `GET /v1/status` says, as soon as the controller can be asked."""
+        found: list[Mapping[str, object]] = []
+        until(lambda: found.append(self.admin("GET", "/v1/status")) or found, "a status")
+        return found[-1]
 
     def version(self, model: str, version: int = 1) -> Mapping[str, object]:
         """What status says of one version."""
@@ -164,8 +188,8 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 def until(condition: Callable[[], object], what: str) -> None:
     """Wait until something holds; what it raises meanwhile counts as no."""
-    excused = (OSError, AssertionError, http.client.HTTPException)
-    waiting.until(condition, what, limit_s=LIMIT_S, excused=excused)
+    excused = (OSError, AssertionError, http.client.HTTPException, psutil.Error)
+    waiting.until(condition, what, limit_s=LIMIT_S, pause_s=LOOK_S, excused=excused)
 
 
 class Callers:
@@ -205,7 +229,7 @@ class Callers:
                 "127.0.0.1", self._target.http, timeout=CALL_LIMIT_S
             )
             try:
-                while not self._stop.is_set():
+                while not self._stop.wait(PAUSE_S):
                     connection.request("POST", f"/v2/models/{self._model}/infer", BODY)
                     response = connection.getresponse()
                     text = response.read()
@@ -217,7 +241,7 @@ class Callers:
 
     def _grpc(self) -> None:
         with triton_grpc.InferenceServerClient(f"127.0.0.1:{self._target.grpc}") as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(PAUSE_S):
                 try:
                     answer = grpc_answer(client, self._model)
                     self._note(repr(answer), is_right=bool(np.array_equal(answer, ANSWER)))

@@ -13,7 +13,7 @@ from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Role
 from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.storage import to_bytes
-from tests.e2e.ray_instance import ANSWER, ROW, Instance, instance, until
+from tests.e2e.ray_instance import ANSWER, COMMAND_LIMIT_S, ROW, Instance, instance, until
 from tests.fakes import models
 from tests.fakes.ensemble_folders import AGAIN, PAIR, SUM_AND_DIFFERENCE, ensemble, pair
 from tests.fakes.shared_memory import get, put, shared_object
@@ -79,8 +79,11 @@ def test_a_data_contract_refuses_on_every_node(running: Instance, library: Any) 
 
 def client_of(running: Instance, library: Any) -> Any:  # noqa: ANN401  tritonclient has no types
     """A client of a library."""
-    port = running.http if library is triton_http else running.grpc
-    return library.InferenceServerClient(f"127.0.0.1:{port}")
+    if library is triton_grpc:
+        return triton_grpc.InferenceServerClient(f"127.0.0.1:{running.grpc}")
+    return triton_http.InferenceServerClient(
+        f"127.0.0.1:{running.http}", network_timeout=COMMAND_LIMIT_S
+    )
 
 
 def asked_of_e(client: Any, library: Any) -> tuple[Any, Any]:  # noqa: ANN401  no types
@@ -95,6 +98,7 @@ def asked_of_e(client: Any, library: Any) -> tuple[Any, Any]:  # noqa: ANN401  n
 
 def killed_controller(running: Instance) -> None:
     """Kill the controller's actor; return when the next one answers."""
+    until(lambda: running.processes("ControllerReplica"), "a controller")
     (victim,) = running.processes("ControllerReplica")
     victim.kill()
     until(
@@ -171,9 +175,8 @@ def test_drift_is_noticed_and_outlives_the_controller(running: Instance) -> None
     known = {alarm["id"] for alarm in watched()["alarms"]}
     killed_controller(running)
     until(lambda: watched()["rows"] > 0, "rows were heard of again")
-
-    assert {alarm["id"] for alarm in watched()["alarms"]} >= known
-    assert watched()["worker_count"] == 1
+    until(lambda: watched()["worker_count"] == 1, "by the one worker")
+    until(lambda: {alarm["id"] for alarm in watched()["alarms"]} >= known, "it knows the alarms")
 
 
 def test_loads_and_unloads_outlive_the_controller(running: Instance) -> None:
@@ -207,3 +210,9 @@ def test_a_retired_version_stays_retired(running: Instance) -> None:
         [],
         ["UNAVAILABLE"],
     )
+
+
+def test_down_leaves_nothing_without_the_raylet(running: Instance) -> None:
+    """The last test here: a part of Ray that died hard does not keep the rest from ending."""
+    running.kill("raylet/raylet")
+    running.assert_ended()

@@ -173,7 +173,7 @@ def test_a_candidate_whose_contract_refuses_calls_is_taken_back(watched: Watched
     running = watched.running
     INPUT.set_data_from_numpy(np.full((1, 16), TOO_LARGE, np.float32))
     words = ("--to", "2", "--strategy", "canary", "--steps", "50%:10m")
-    begun = running.run("rollout", "start", "strict", *words)
+    begun = running.run("rollout", "start", "strict", *words, "--guard", "latency_ratio=0")
     assert begun.returncode == 0, begun.stderr
     found: set[str] = set()
 
@@ -199,3 +199,11 @@ def refusal(client: triton_grpc.InferenceServerClient) -> str:
     except InferenceServerException as error:
         return str(error.message())
     return ""
+
+
+def test_down_leaves_nothing_and_can_be_repeated(watched: Watched) -> None:
+    """The last test here: `down` ends every process; a second one says that there is nothing."""
+    watched.running.assert_ended()
+    again = watched.running.run("down")
+    assert again.returncode == 0
+    assert "no instance" in again.stdout

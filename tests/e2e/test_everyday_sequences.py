@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,9 @@ import tritonclient.http as triton_http
 from geventhttpclient.response import HTTPConnectionClosed
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.ray_instance import Instance, instance
-from tests.fakes.sequence_models import ACCUMULATOR_CONFIG, accumulator
+from tests.e2e.ray_instance import Instance
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    """An instance whose stateful model asks for two instances."""
-    with instance() as made:
-        folder = made.home / "models" / "sums"
-        (folder / "1").mkdir(parents=True)
-        (folder / "1" / "model.onnx").write_bytes(accumulator())
-        config = "instance_group { count: 2 kind: KIND_CPU }" + ACCUMULATOR_CONFIG
-        (folder / "config.pbtxt").write_text(config)
-        started = made.up()
-        assert started.returncode == 0, started.stderr
-        yield made
 
 
 def step(client: Any, kind: Any, sequence: int, value: float, **flags: bool) -> float:  # noqa: ANN401  tritonclient has no types

@@ -1,7 +1,6 @@
 """On Ray, pools get replicas as calls come, none while nobody calls, and no call is lost."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,33 +8,11 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 
-from tests.e2e.ray_instance import Instance, instance, until
-from tests.fakes.models import slow
+from tests.e2e.ray_instance import Instance, until
 
 pytestmark = pytest.mark.e2e
 
 ROW = [1.0, 2.0, 3.0, 4.0]
-SCALED = """
-max_batch_size: 0
-parameters { key: "min_replicas" value { string_value: "0" } }
-parameters { key: "max_replicas" value { string_value: "2" } }
-parameters { key: "scale_target_calls" value { string_value: "1" } }
-parameters { key: "scale_down_delay" value { string_value: "2s" } }
-parameters { key: "idle_to_zero" value { string_value: "4s" } }
-"""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    """An instance with a scaled model."""
-    with instance() as made:
-        folder = made.home / "models" / "nap"
-        (folder / "1").mkdir(parents=True)
-        (folder / "1" / "model.onnx").write_bytes(slow())
-        (folder / "config.pbtxt").write_text(SCALED)
-        started = made.up()
-        assert started.returncode == 0, started.stderr
-        yield made
 
 
 def has_workers(running: Instance, count: int) -> bool:

@@ -1,46 +1,14 @@
 """A version that pins a package gets, on Ray, a worker in an environment that is built for it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from serving.environments.store import Environments
-from tests.e2e.ray_instance import Instance, instance, until
-from tests.fakes import models
-from tests.fakes.wheels import write_wheel
+from tests.e2e.ray_instance import Instance, until
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    """An instance with `pinned`, which pins a package and is to be isolated, beside the others."""
-    with instance() as made:
-        folder = made.home / "pack"
-        wheels = made.home / "wheels"
-        write_wheel(wheels, "triton", "99.1")
-        pip = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
-        made.environment |= pip
-        pack(made, folder)
-        started = made.up("--no-dashboard")
-        assert started.returncode == 0, started.stderr
-        yield made
-
-
-def pack(made: Instance, folder: Path) -> None:
-    """Pack and push the version."""
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(models.tiny())
-    (folder / "lock.txt").write_text("triton==99.1\n")
-    lock = ("--lock", str(folder / "lock.txt"), "--dependencies", "isolate")
-    words = ("--name", "pinned", "--version", "1", *lock)
-    bundle = str(folder / "bundle")
-    packed = made.run("pack", str(folder / "model.onnx"), *words, "--output", bundle)
-    assert packed.returncode == 0, packed.stderr
-    pushed = made.run("push", bundle)
-    assert pushed.returncode == 0, pushed.stderr
 
 
 def worker_of(running: Instance, model: str) -> psutil.Process:
