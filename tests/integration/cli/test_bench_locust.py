@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,12 @@ def test_ctrl_c_ends_it_with_its_figures(server: Server, tmp_path: Path) -> None
     command = str(Path(sys.executable).with_name("bascule"))
     arguments = flags(server, "--users", "2", "--duration", "1h", "--report", str(report))
     with subprocess.Popen(
-        [command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Who runs the tests in the background may ignore the signal, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads
     ) as process:
         assert process.stderr is not None
         next(

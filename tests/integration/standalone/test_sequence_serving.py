@@ -234,7 +234,7 @@ def refusal_of(server: Server, sequence: int) -> InferenceServerException:
         except HTTPConnectionClosed:
             continue  # the edge had sent the call on a connection that the dead worker held
         except InferenceServerException as error:
-            if not re.search("no worker can answer|the worker failed", str(error)):
+            if not re.search("no worker can answer|the worker (failed|died)", str(error)):
                 return error  # the others are the edge's, while the worker is away
         else:
             pytest.fail(f"a step without its state was answered: {value}")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import site
 import subprocess
@@ -233,8 +234,9 @@ async def test_after_packages_changed_another_template_is_made(
     os.utime(folder)
     with capture_logs() as logs:
         assert await fork(node.template, node.child("s1-1")) is None
-    told = [event["reason"] for event in logs if event["event"] == "worker_not_forked"]
-    assert told == ["packages were installed or removed since"]
+    (told,) = [event["reason"] for event in logs if event["event"] == "worker_not_forked"]
+    # It hangs up if it has seen by itself what changed: when it told of the worker's end before.
+    assert re.match("packages were installed or removed since|Connection(Reset|Refused)Error", told)
     await until(lambda: template not in templates() and templates())
     async with node.hosted("s1-2", spec) as third:
         assert is_forked((await node.until(third, is_ready)).pid)
