@@ -20,6 +20,7 @@ from serving.registry.version import QueuePolicy
 from serving.worker.recorder import suspects
 from tests.fakes import models
 from tests.fakes.held_worker import Hold, held_call, holding_worker
+from tests.fakes.waiting import until
 from tests.fakes.worker_process import (
     PATIENCE_S,
     RawClient,
@@ -47,7 +48,7 @@ def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
 
 @contextmanager
 def steady_load(worker: WorkerProcess, target: str) -> Iterator[list[Reply]]:
-    """Ask all the time on one connection; yield what came."""
+    """Ask all the time on one connection; yield what came, once something has."""
     replies: list[Reply] = []
     stop = threading.Event()
 
@@ -59,6 +60,7 @@ def steady_load(worker: WorkerProcess, target: str) -> Iterator[list[Reply]]:
     thread = threading.Thread(target=ask)
     thread.start()
     try:
+        until(lambda: replies, "the first call is answered")
         yield replies
     finally:
         stop.set()
