@@ -93,7 +93,7 @@ def test_nothing_is_written_without_something_better(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A budget that is spent at once leaves the present policy, whose best is told; status 1."""
-    limits = ("--slo-p99-ms", str(SLO_S * 1e3), "--stage-s", "0.1", "--budget-s", "1")
+    limits = ("--slo-p99-ms", str(SLO_S * 1e3), "--stage-s", "0.6", "--budget-s", "1")
 
     status = run("tune", "m", *limits, "--write")
 
