@@ -7,14 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from serving.edge.sleepers import MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER
+from serving.edge.call_relay import OF_THE_HOP, OURS
 
-OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER})
-OF_THE_HOP: Final = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "expect", "host"}
-)
-OF_THE_BODY: Final = re.compile(r"accept.*|content-.*|inference-header-content-length")
-"""The infer call has another one, and its reply is read here."""
+OF_THE_BODY: Final = re.compile(r"accept.*|content-.*|host|inference-header-content-length")
+"""The infer call has others, and its reply is read here."""
 
 
 def caller_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """A stateful model on Ray: one worker has the state, and its end is told."""
 
 import os
-import re
 import signal
 from typing import Any
 
@@ -9,10 +8,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from geventhttpclient.response import HTTPConnectionClosed
-from tritonclient.utils import InferenceServerException
 
 from tests.e2e.ray_instance import Instance
+from tests.fakes.lost_sequences import refusal_of
 
 pytestmark = pytest.mark.e2e
 
@@ -31,19 +29,10 @@ def workers_of(running: Instance, pool: object) -> list[int]:
     return [worker["pid"] for worker in workers if worker["pool"] == pool]
 
 
-def refusal_of(running: Instance, sequence: int) -> InferenceServerException:
-    """What a step of a lost sequence is told, once a worker answers again."""
-    while True:
-        try:
-            with triton_http.InferenceServerClient(f"127.0.0.1:{running.http}") as client:
-                value = step(client, triton_http, sequence, 1)
-        except HTTPConnectionClosed:
-            continue  # the edge had sent the call on a connection that the dead worker held
-        except InferenceServerException as error:
-            if not re.search("no worker can answer|the worker failed", str(error)):
-                return error  # the others are the edge's, while the worker is away
-        else:
-            pytest.fail(f"a step without its state was answered: {value}")
+def lone_step(running: Instance, sequence: int) -> float:
+    """Take a step on a connection of its own."""
+    with triton_http.InferenceServerClient(f"127.0.0.1:{running.http}") as client:
+        return step(client, triton_http, sequence, 1)
 
 
 def test_a_sequence_goes_on_over_either_wire(running: Instance) -> None:
@@ -65,7 +54,7 @@ def test_a_dead_worker_takes_its_sequences_with_it(running: Instance) -> None:
         assert step(client, triton_http, 6, 1, sequence_start=True) == 1
     (pid,) = workers_of(running, running.version("sums")["pool"])
     os.kill(pid, signal.SIGKILL)
-    told = refusal_of(running, 6)
+    told = refusal_of(lambda: lone_step(running, 6))
     assert (told.status(), "is lost" in str(told)) == ("404", True)
     with triton_http.InferenceServerClient(f"127.0.0.1:{running.http}") as client:
         assert step(client, triton_http, 6, 1, sequence_start=True) == 1

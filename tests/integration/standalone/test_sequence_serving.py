@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.grpc.aio as triton_aio
 import tritonclient.http as triton_http
-from geventhttpclient.response import HTTPConnectionClosed
 from tritonclient.utils import InferenceServerException
 
+from tests.fakes.lost_sequences import refusal_of
 from tests.fakes.models import tiny
 from tests.fakes.sequence_models import (
     ACCUMULATOR_CONFIG,
@@ -225,19 +224,10 @@ def test_compressed_calls_run(server: Server, compression: str) -> None:
     assert result.as_numpy("y").shape == (50, 4)
 
 
-def refusal_of(server: Server, sequence: int) -> InferenceServerException:
-    """What a step of a lost sequence is told, once a worker answers again."""
-    while True:
-        try:
-            with triton_http.InferenceServerClient(server.http) as client:
-                value = step_over(client, triton_http)(sequence, 1)
-        except HTTPConnectionClosed:
-            continue  # the edge had sent the call on a connection that the dead worker held
-        except InferenceServerException as error:
-            if not re.search("no worker can answer|the worker (failed|died)", str(error)):
-                return error  # the others are the edge's, while the worker is away
-        else:
-            pytest.fail(f"a step without its state was answered: {value}")
+def lone_step(server: Server, sequence: int) -> float:
+    """Take a step on a connection of its own."""
+    with triton_http.InferenceServerClient(server.http) as client:
+        return step_over(client, triton_http)(sequence, 1)
 
 
 def test_a_dead_worker_takes_its_sequences_with_it(server: Server) -> None:
@@ -245,7 +235,7 @@ def test_a_dead_worker_takes_its_sequences_with_it(server: Server) -> None:
     with triton_http.InferenceServerClient(server.http) as client:
         assert step_over(client, triton_http)(31, 1, start=True) == 1
     os.kill(server.worker_of("sums"), signal.SIGKILL)
-    told = refusal_of(server, 31)
+    told = refusal_of(lambda: lone_step(server, 31))
     assert told.status() == "404"
     assert "the state of its sequences is lost" in str(told)
     with triton_http.InferenceServerClient(server.http) as client:
