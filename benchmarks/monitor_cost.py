@@ -8,10 +8,7 @@ four times in one instance, over HTTP with binary tensors through the edge; roun
 inputs and outputs, by a reference, 1,000 a second at most; `all` does both, names every prediction
 and logs one in a hundred. The calls' rows are drawn as the references' are, 256 of them in turn.
 
-Recorded on 2026-11-28, 2 quiet cores, median of five rounds of 2 s, times `off`, when drift watched
-inputs only: of `tiny` (32 connections, 15,114 calls/s) drift 0.97, contract 0.90, all 0.87; of
-`magika` (4 connections, 46 calls/s) drift 1.00, contract 1.00, all 0.99. A version of `tiny` took
-2.0 MiB for that, one of `magika` 4.1 MiB.
+What was recorded last: `benchmarks/results/monitor_cost.md`.
 """
 
 import sys
