@@ -86,6 +86,12 @@ class _Environment(BaseSettings):
     cache_size_bytes: int = Field(
         64 << 20, ge=0, description="kept answers of one worker's response cache; 0: none"
     )
+    busy_poll_us: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        description="how long a worker looks for the next call before it sleeps; 0: not at all",
+    )
     max_inflated_bytes: int = Field(
         64 << 20, ge=1 << 10, le=(1 << 31) - 1, description="what a compressed body may become"
     )
@@ -229,6 +235,7 @@ class Settings:
     otlp_share: float = 0.01
     events_file: Path | None = None
     cache_size_bytes: int = 64 << 20
+    busy_poll_us: int = 100
     prediction_log: str = ""
     prediction_log_rate: float = 1.0
     prediction_log_inputs: Literal["full", "hash", "none"] = "full"

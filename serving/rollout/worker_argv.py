@@ -26,6 +26,7 @@ def worker_argv(
         *("--parent", str(os.getpid()), "--recorder", str(recorder)),
         *("--max-request-bytes", str(settings.max_request_bytes)),
         *("--cache-size-bytes", str(settings.cache_size_bytes)),
+        *("--busy-poll-us", str(settings.busy_poll_us)),
         *("--max-inflated-bytes", str(settings.max_inflated_bytes)),
         *(("--regions", str(settings.regions_file)) if settings.shares_memory else ()),
         *((f"--cuda-gpus={','.join(gpus)}",) if settings.cuda_shared_memory else ()),

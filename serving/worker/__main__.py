@@ -19,12 +19,14 @@ import structlog
 import uvloop
 
 from runtimes.errors import BasculeError
+from runtimes.threads import available_cpus
 from serving import clock
 from serving.clock import SystemClock
 from serving.logs import configure_logs
 from serving.wire.regions import NoRegions
 from serving.worker.app import Identity, WorkerApp
 from serving.worker.arguments import Arguments, parse_arguments
+from serving.worker.busy_polling import BusyPolling
 from serving.worker.cuda_regions import CudaOpener
 from serving.worker.exchange import Desk
 from serving.worker.executor import Executor
@@ -48,6 +50,7 @@ SWITCH_INTERVAL_S = 1e-4
 # Calls leave next to no cycles: some ten thousand made 9 young collections at the default of 700,
 # and 1 here.
 GC_THRESHOLD = 50_000
+NS_PER_US = 1000
 THREAD_END_S = 0.2  # for threads that are inside an engine when the drain's limit has passed
 
 log = structlog.get_logger(__name__)
@@ -85,7 +88,8 @@ def work(arguments: Arguments) -> int:
 async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
     """Serve until told to stop; say whether all threads have ended."""
     loop = asyncio.get_running_loop()
-    executor = Executor(loop)
+    polling = BusyPolling(loop, time.perf_counter_ns, _busy_poll_ns(arguments))
+    executor = Executor(loop, stay_awake=polling.renew)
     own = OwnEnvironment(arguments.gpus)
     watchers = open_watchers(arguments, own)
     targets = Targets()
@@ -134,6 +138,11 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         await front.close(arguments.drain_s)
         work.cancel()
     return all([hosting.close(THREAD_END_S), executor.close(THREAD_END_S), watchers.close()])
+
+
+def _busy_poll_ns(arguments: Arguments) -> int:
+    """On an only processor, whoever looks for a call keeps the edge from bringing it."""
+    return arguments.busy_poll_us * NS_PER_US if available_cpus() > 1 else 0
 
 
 def _open_desk(arguments: Arguments, shop: Shop, targets: Targets, watchers: Watchers) -> Desk:

@@ -48,6 +48,7 @@ class Arguments:
     max_inflated_bytes: int
     max_queue_bytes: int
     cache_size_bytes: int
+    busy_poll_us: int
     prediction_log: LogOrder | None
     """Where answered calls are kept; None: nowhere."""
     drift: DriftOrder | None
@@ -105,6 +106,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         max_inflated_bytes=given.max_inflated_bytes,
         max_queue_bytes=given.max_queue_bytes,
         cache_size_bytes=given.cache_size_bytes,
+        busy_poll_us=given.busy_poll_us,
         prediction_log=given.prediction_log,
         drift=given.drift,
         spans=SpanOrder(endpoint=given.spans, share=given.spans_share) if given.spans else None,
@@ -149,6 +151,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--prediction-log", type=_log_order, help="LogOrder as JSON; without it nothing is logged")
     add("--drift", type=_drift_order, help="DriftOrder as JSON; without it nothing is watched")
     add("--cache-size-bytes", type=int, default=64 << 20, help="bound of all kept answers")
+    add("--busy-poll-us", type=int, default=100, help="looks so long for a call before it sleeps")
 
 
 def _versions(given: argparse.Namespace) -> tuple[VersionSpec, ...]:

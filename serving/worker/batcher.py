@@ -231,6 +231,7 @@ class Batcher:
             self._wait(plan.wait_until_ns - now_ns)
         elif self._costs.is_short(batch[0].stack_key, rows):
             ran = self._runner.run(batch, rows, LOOP_SLOT)
+            self._executor.stay_awake()
             self._learn(ran)
             self._answers.settle(ran)
             if self._queue:
@@ -264,8 +265,7 @@ class Batcher:
             for _ in range(len(plan.batch) + len(plan.skipped)):
                 queue.popleft()
             queue.extendleft(reversed(plan.skipped))
-        rows = 0
-        size_bytes = 0
+        rows = size_bytes = 0
         for item in plan.batch:
             rows += item.rows
             size_bytes += item.size_bytes

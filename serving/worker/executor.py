@@ -223,13 +223,20 @@ class Executor:
     version never has more than one.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, thread_count: int | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread_count: int | None = None,
+        stay_awake: Callable[[], None] = _nothing,
+    ) -> None:
         """Start nothing yet.
 
         Args:
             loop: Where results are delivered.
             thread_count: Limit; by default one per CPU.
+            stay_awake: Asked after each run on the loop, which may soon be followed by others.
         """
+        self.stay_awake = stay_awake
         wanted = thread_count or len(os.sched_getaffinity(0))
         self._limit = max(1, min(wanted, SLOT_COUNT - FIRST_THREAD_SLOT))
         self._loop = loop

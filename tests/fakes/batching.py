@@ -99,6 +99,9 @@ class HandExecutor:
         self.jobs: deque[Job[Any]] = deque()
         self.results: deque[Callable[[], None]] = deque()
 
+    def stay_awake(self) -> None:
+        """A loop that is turned by hand does not sleep."""
+
     def start(self, job: Job[Any]) -> None:
         """Queue a job."""
         self.jobs.append(job)
