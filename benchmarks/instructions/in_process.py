@@ -117,7 +117,7 @@ class InProcessWorker:
             taps=taps,
             name_predictions=names,
         )
-        self._desk = Desk(
+        self.desk = Desk(
             self._targets,
             handover=self._shop.handover,
             loop=loop,
@@ -141,7 +141,7 @@ class InProcessWorker:
 
     def connect(self, count: int) -> Sequence[Connection]:
         """Open that many connections."""
-        return [Connection(self._desk, self._config, self._loop) for _ in range(count)]
+        return [Connection(self.desk, self._config, self._loop) for _ in range(count)]
 
     def close(self) -> None:
         """End its thread."""

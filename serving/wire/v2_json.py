@@ -11,6 +11,7 @@ is kept by its bytes; a hit parses nothing.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -69,6 +70,7 @@ class _Plan(msgspec.Struct, frozen=True):
     parameters: Parameters
 
 
+@lru_cache(maxsize=MAX_PLANS)
 def header_length(text: bytes) -> int:
     """Read the value of a request's `Inference-Header-Content-Length`.
 

@@ -18,6 +18,7 @@ from serving.wire.call import InferCall
 from serving.worker.admission import NS_PER_S, draining_error
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
+from serving.worker.known_heads import KnownHeads
 from serving.worker.loaded import LoadedVersion
 from serving.worker.log_fields import call_fields
 from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate
@@ -41,6 +42,7 @@ class Desk:
         "body_room",
         "failed",
         "handover",
+        "heads",
         "is_draining",
         "loop",
         "max_body_bytes",
@@ -80,6 +82,7 @@ class Desk:
         self.max_body_bytes = max_body_bytes
         self.max_inflated_bytes = min(max_inflated_bytes, max_body_bytes)
         self.body_room = BodyRoom(max_bodies_bytes)
+        self.heads = KnownHeads(max_body_bytes)
         self.is_draining = False
         self.failed: Callable[[Exchange, BasculeError], None] | None = None
         """Hears of calls that failed; None: nobody, which costs a failure one test."""
@@ -170,9 +173,20 @@ class Exchange(QueuedCall):
         held_bytes = gathered.held_bytes
         if held_bytes:
             self.desk.body_room.give(held_bytes)
+        self._begin(gathered)
+
+    def take(self, body: bytes) -> None:
+        """Do the same for a small body that came with its head."""
+        try:
+            self._read_headers()
+        except BasculeError as error:
+            self.early_error = error
+        self._begin(body)
+
+    def _begin(self, whole: bytes | GatheredBody | SizedBody) -> None:
         try:
             self._refuse_early()
-            body = gathered.whole()
+            body = whole if isinstance(whole, bytes) else whole.whole()
             if self._is_packed(body):
                 self._unpack_in_thread(body)
             else:

@@ -26,6 +26,7 @@ from serving.wire import http1
 from serving.worker.exchange import Desk, Exchange
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
+from serving.worker.known_heads import KnownHead
 from serving.worker.shadow.mirrored_exchange import MirroredGrpcExchange, MirroredHttpExchange
 from serving.worker.targets import GRPC_INFER
 
@@ -70,6 +71,10 @@ class InferProtocol(HttpToolsProtocol):
         self._is_unparking = False
         # Per request
         self._exchange: Exchange | None = None
+        self._is_between = True
+        """Whether the parser has seen all of a request, or nothing yet."""
+        self._taken: Exchange | None = None
+        """The infer call of the request before, for a moment."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what the client waited for."""
@@ -84,10 +89,19 @@ class InferProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a malformed request ends the connection with a JSON error."""
         self._unset_keepalive_if_required()
+        is_between = self._is_between
+        if is_between and not self._parked and not self.flow.write_paused:
+            known = self._desk.heads.split(data)
+            if known is not None and self._take(*known):
+                return
         try:
             self.parser.feed_data(data)
+            taken, self._taken = self._taken, None
+            if is_between and self._is_between and taken is not None:
+                self._desk.heads.remember(data, self.url, taken.headers)
         except httptools.HttpParserUpgrade:
-            pass  # the request was served as if it had not asked; bytes after it are dropped
+            # the request was served as if it had not asked; bytes after it are dropped
+            self._is_between = False
         except httptools.HttpParserError as error:
             self._end_malformed(InvalidArgumentError(f"malformed HTTP request: {error}"))
 
@@ -95,7 +109,8 @@ class InferProtocol(HttpToolsProtocol):
         """Start the next request; ASGI's part of the work is left until it is needed."""
         self.url = b""
         self.headers = []
-        self._exchange = None
+        self._exchange = self._taken = None
+        self._is_between = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; what it means is asked when all are there."""
@@ -103,7 +118,10 @@ class InferProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Decide whose request this is."""
-        exchange = self._open_exchange() if self.parser.get_method() == b"POST" else None
+        exchange = None
+        if self.parser.get_method() == b"POST":
+            keep_alive = self.parser.should_keep_alive()
+            exchange = self._open_exchange(self.url, dict(self.headers), keep_alive=keep_alive)
         if exchange is None:
             self._begin_asgi()
             return
@@ -132,10 +150,12 @@ class InferProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Start the current request's call, unless the client reads too slowly."""
         exchange = self._exchange
+        self._is_between = self.parser.should_keep_alive()
         if exchange is None:
             super().on_message_complete()
             return
         self._exchange = None
+        self._taken = exchange
         exchange.is_complete = True
         if exchange.is_written:  # refused, and now read to its end
             self.transport.close()
@@ -190,18 +210,32 @@ class InferProtocol(HttpToolsProtocol):
         self._line.append(AsgiTurn(cycle, app))
         self.flush()
 
-    def _open_exchange(self) -> Exchange | None:
+    def _open_exchange(
+        self, url: bytes, headers: dict[bytes, bytes], *, keep_alive: bool
+    ) -> Exchange | None:
         desk = self._desk
-        if self.url == GRPC_INFER:
+        if url == GRPC_INFER:
             grpc = GrpcExchange if desk.mirrors is None else MirroredGrpcExchange
-            return grpc(desk, self, dict(self.headers), keep_alive=self.parser.should_keep_alive())
-        target = desk.targets.find(self.url)
+            return grpc(desk, self, headers, keep_alive=keep_alive)
+        target = desk.targets.find(url)
         if target is None:
             return None
         http = HttpExchange if desk.mirrors is None else MirroredHttpExchange
-        return http(
-            desk, self, dict(self.headers), target, keep_alive=self.parser.should_keep_alive()
-        )
+        return http(desk, self, headers, target, keep_alive=keep_alive)
+
+    def _take(self, head: KnownHead, body: bytes) -> bool:
+        """Start a call that came in one piece without the parser, unless the call has to wait."""
+        if self._in_flight_count >= MAX_IN_FLIGHT:
+            return False
+        exchange = self._open_exchange(head.target, head.headers, keep_alive=True)
+        if exchange is None:
+            return False
+        self._line.append(exchange)
+        self._desk.open_count += 1
+        self._in_flight_count += 1
+        exchange.is_complete = True
+        exchange.take(body)
+        return True
 
     def _end_malformed(self, refusal: InvalidArgumentError) -> None:
         """End the connection, after the replies of what came before: no call gets another's."""
