@@ -88,7 +88,8 @@ class InferProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a malformed request ends the connection with a JSON error."""
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         is_between = self._is_between
         if is_between and not self._parked and not self.flow.write_paused:
             known = self._desk.heads.split(data)
