@@ -26,16 +26,19 @@ class BatchGate:
     def __init__(self, gate: QualityGate) -> None:
         """Enforce what a gate does."""
         self._gate = gate
-        self._passes = gate.rules.passes
-        self._passes_outputs = gate.rules.passes_outputs
+        self._recorder = gate.recorder
+        self._now_s = gate.now_s
+        self._input_tests = gate.rules.input_tests
+        self._output_tests = gate.rules.output_tests
 
     def screen(
         self, batch: Sequence[QueuedCall], feeds: Sequence[Array | None], rows: int
     ) -> Sequence[Verdict | None] | None:
         """Judge what calls ask; None: there is nothing to say of any."""
-        if self._passes(feeds, rows):
-            return None
-        return [self._gate.judge(item.call) if item.is_judged else None for item in batch]
+        for at, holds in self._input_tests:
+            if not holds(feeds[at], rows):
+                return [self._gate.judge(item.call) if item.is_judged else None for item in batch]
+        return None
 
     def refusal(self, item: QueuedCall, verdict: Verdict | None) -> InvalidArgumentError | None:
         """Return what a call is refused for; None: it may run, with the flags of its answer."""
@@ -49,10 +52,13 @@ class BatchGate:
     def passes(self, outputs: Sequence[Array], rows: int) -> bool:
         """Judge what calls get; see `QualityGate.look`. False: each is to be looked at."""
         try:
-            return self._passes_outputs(outputs, rows)
+            for at, holds in self._output_tests:
+                if not holds(outputs[at], rows):
+                    return False
         except Exception:  # process edge: each is judged again, and its caller is told
             log.exception("answers_not_judged")
             return False
+        return True
 
     def look(
         self, batch: Sequence[QueuedCall], parts: Sequence[Sequence[Array]]
@@ -67,27 +73,28 @@ class BatchGate:
     def count(self, part: Ran) -> None:
         """Count the calls of a run, whatever became of them. Never raises."""
         self._gate.is_passing = False
+        batch, recorder = part.batch, self._recorder
+        count, rows = len(batch), part.rows
         try:
-            self._count(part)
+            for item in batch:
+                if not item.is_judged:
+                    count -= 1
+                    rows -= item.rows
+            if part.verdicts is None:
+                recorder.pass_requests(count, rows, self._now_s())
+            else:
+                self._count_each(batch, part.verdicts)
+            if part.is_refused:
+                recorder.rejected_count += count
+            elif part.is_passed and self._output_tests:
+                recorder.answer_count += count
         except Exception:  # process edge: the next part's callers wait
             log.exception("verdicts_not_counted")
 
-    def _count(self, part: Ran) -> None:
-        judged = [item for item in part.batch if item.is_judged]
-        recorder = self._gate.recorder
-        if part.verdicts is None:
-            rows = part.rows
-            if len(judged) < len(part.batch):
-                rows = sum([item.rows for item in judged])
-            recorder.pass_requests(len(judged), rows, self._gate.now_s())
-        else:
-            for item, verdict in zip(part.batch, part.verdicts, strict=True):
-                if item.is_judged:
-                    self._gate.count_request(item.call, verdict)
-        if part.is_refused:
-            recorder.rejected_count += len(judged)
-        elif part.is_passed and self._gate.judges_outputs:
-            recorder.answer_count += len(judged)
+    def _count_each(self, batch: Sequence[QueuedCall], verdicts: Sequence[Verdict | None]) -> None:
+        for item, verdict in zip(batch, verdicts, strict=True):
+            if item.is_judged:
+                self._gate.count_request(item.call, verdict)
 
 
 def batch_gate_for(gate: QualityGate | None) -> BatchGate | None:

@@ -55,7 +55,8 @@ class VersionLog:
     def take(self, ran: Ran, end_ns: int) -> None:
         """Keep the chosen calls of a batch."""
         has_run = ran.split_ns > ran.begin_ns
-        self._batch_count += has_run
+        if has_run:
+            self._batch_count += 1
         if _are_passed_over(ran.batch):
             return
         chosen = self._chosen(ran.batch)
@@ -207,9 +208,12 @@ class PredictionLog:
 def _are_passed_over(batch: Sequence[QueuedCall]) -> bool:
     """Whether every call has a reply that was not named: so it is of nearly all batches."""
     try:
-        return not any([call.prediction_id for call in batch])  # noqa: C419  a generator costs twice as much
+        for call in batch:  # a generator costs twice as much
+            if call.prediction_id:
+                return False
     except AttributeError:  # no reply was made of one
         return False
+    return True
 
 
 def _route(asked: QueuedCall) -> Route:

@@ -9,7 +9,7 @@ import numpy as np
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from serving.monitor.quality.cells import FLOATS, HALVES, compared_dtype
-from serving.monitor.quality.leading_bytes import leading_bytes
+from serving.monitor.quality.leading_bytes import Holds, leading_first
 from serving.monitor.quality.watch import Watch
 from serving.registry.contracts.data_contract import Check, Watched
 
@@ -32,14 +32,11 @@ class Bounds:
         self._width = width
         self._is_half = datatype in HALVES
         self._few = 0 if width or self._is_half else FEW_VALUES
-        self._leading = None if width else leading_bytes(self._low, self._high, DTYPES[datatype])
 
     def hold(self, array: Array | None, rows: int) -> bool:
         """Whether there is nothing to say of a tensor; False: look closely."""
         if array is None or not array.size:
             return False
-        if self._leading is not None and self._leading.are_good(array):
-            return True
         if array.size <= self._few:
             return self._hold_few(array.ravel().tolist())
         if self._few:  # NaN, wherever it stands, is the least and the most
@@ -54,7 +51,7 @@ class Bounds:
             array = array.reshape(rows, self._width)
         if self._is_half:
             array = array.astype(np.float32)
-        return b"\0" not in ((array >= self._low) & (array <= self._high)).tobytes()
+        return 0 not in ((array >= self._low) & (array <= self._high)).tobytes()
 
     def _hold_few(self, values: list[Any]) -> bool:
         if not (self._low <= min(values) and max(values) <= self._high):
@@ -95,26 +92,24 @@ class Texts:
         return self._low <= len(text) <= self._high and text not in self._tokens
 
 
-def bounds_of(
-    watches: Sequence[Watch], spec: TensorSpec, *, is_batched: bool
-) -> Bounds | Texts | None:
+def bounds_of(watches: Sequence[Watch], spec: TensorSpec, *, is_batched: bool) -> Holds | None:
     """Return what settles all watches of a tensor at once; None: nothing does."""
     if spec.datatype is Datatype.BYTES:
         (first, *others) = watches
         checks = {rule.check for rule in first.watched.rules}
         is_simple = not others and first.watched.column is None and checks <= OF_TEXTS
-        return Texts(first.watched) if is_simple else None
+        return Texts(first.watched).hold if is_simple else None
     if any(watch.watched.column is not None for watch in watches):
         return _of_columns(watches, spec, spec.shape[1:] if is_batched else spec.shape)
     known = watches[0].bounds()
     if known is None or len(watches) > 1:
         return None
-    return Bounds(*known, 0, spec.datatype)
+    low, high = known
+    bounds = Bounds(low, high, 0, spec.datatype)
+    return leading_first(_plain(low), _plain(high), DTYPES[spec.datatype], bounds.hold)
 
 
-def _of_columns(
-    watches: Sequence[Watch], spec: TensorSpec, sizes: tuple[int, ...]
-) -> Bounds | None:
+def _of_columns(watches: Sequence[Watch], spec: TensorSpec, sizes: tuple[int, ...]) -> Holds | None:
     """Put the bounds of a row's values beside each other."""
     if spec.datatype in WIDE or spec.datatype is Datatype.BOOL or -1 in sizes:
         return None
@@ -129,4 +124,4 @@ def _of_columns(
         part = slice(None) if column is None else column
         low[part] = np.maximum(low[part], known[0])
         high[part] = np.minimum(high[part], known[1])
-    return Bounds(low, high, width, spec.datatype)
+    return Bounds(low, high, width, spec.datatype).hold

@@ -1,21 +1,22 @@
 """Pure: a contract, compiled for the tensors of a version: requests and answers → verdicts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.errors import ModelLoadError
-from serving.monitor.quality.bounds import Bounds, Texts, bounds_of
+from serving.monitor.quality.bounds import bounds_of
 from serving.monitor.quality.event_time import EventWatch
+from serving.monitor.quality.leading_bytes import Holds
 from serving.monitor.quality.verdict import Verdict
 from serving.monitor.quality.watch import Findings, Watch
 from serving.registry.contracts.contract_fit import misfits
 from serving.registry.contracts.data_contract import DataContract, Watched
 
-Holds = Callable[[Array | None, int], bool]
-"""(array, rows) → whether there is nothing to say of it."""
+Tests = tuple[tuple[int, Holds], ...]
+"""(place among the arrays, what settles the tensor there) …"""
 
 
 class Judge:
@@ -47,22 +48,12 @@ class Judge:
         self.event_time = None if time is None else EventWatch(time, contract)
         names = [spec.name for spec in inputs]
         self._event_at = names.index(time.input) if time and time.input else None
-        self.judges_batches = time is None and all(one.bounds is not None for one in self.inputs)
-        """Whether `passes` can settle requests: what is asked of them is asked of each value."""
-        self._input_tests = _tests(self.inputs)
-        self._output_tests = _tests(self.outputs)
-
-    def passes(self, arrays: Sequence[Array | None], rows: int) -> bool:
-        """Whether there is nothing to say of requests, one after the other, of so many rows.
-
-        False: each is to be judged.
-        """
-        if not self.judges_batches:
-            return False
-        for at, holds in self._input_tests:  # noqa: SIM110  a generator costs as much as a test
-            if not holds(arrays[at], rows):
-                return False
-        return True
+        self.judges_batches = time is None and all(one.holds is not None for one in self.inputs)
+        """Whether `input_tests` settle requests: what is asked of them is asked of each value."""
+        self.input_tests = _tests(self.inputs)
+        """If all hold, there is nothing to say of requests, one after the other."""
+        self.output_tests = _tests(self.outputs)
+        """The same of answers."""
 
     def judge_inputs(
         self,
@@ -89,13 +80,6 @@ class Judge:
             self.event_time.look(event, parameters, now_s, found)
         return None if found is None else _verdict(found)
 
-    def passes_outputs(self, arrays: Sequence[Array], rows: int) -> bool:
-        """Whether there is nothing to say of answers, one after the other, of so many rows."""
-        for at, holds in self._output_tests:  # noqa: SIM110  as above
-            if not holds(arrays[at], rows):
-                return False
-        return True
-
     def judge_outputs(self, arrays: Sequence[Array], rows: int) -> Verdict | None:
         """Judge an answer: one array for each output of the model, in its order."""
         found = _looked_at(self.outputs, arrays, rows)
@@ -107,13 +91,13 @@ class _Tensor(NamedTuple):
 
     at: int
     """Its place among the arrays."""
-    bounds: Bounds | Texts | None
+    holds: Holds | None
+    """What settles all watches at once; None: nothing does."""
     watches: tuple[Watch, ...]
 
 
-def _tests(tensors: Sequence[_Tensor]) -> tuple[tuple[int, Holds], ...]:
-    """Return what settles each tensor by its place; nothing settles one that has no bounds."""
-    return tuple((at, _never if bounds is None else bounds.hold) for at, bounds, _ in tensors)
+def _tests(tensors: Sequence[_Tensor]) -> Tests:
+    return tuple((at, holds or _never) for at, holds, _ in tensors)
 
 
 def _never(array: Array | None, rows: int) -> bool:
@@ -126,9 +110,9 @@ def _looked_at(
 ) -> Findings | None:
     """Look closely at the tensors that bounds do not settle; None: there are none."""
     found = None
-    for at, bounds, watches in tensors:
+    for at, holds, watches in tensors:
         array = arrays[at]
-        if bounds is not None and bounds.hold(array, rows):
+        if holds is not None and holds(array, rows):
             continue
         found = found or Findings(np.zeros(rows, bool))
         for watch in watches:
@@ -151,8 +135,8 @@ def _watched_tensors(
             named = [Watched(name=spec.name, tensor=spec.name)]
         watches = tuple(Watch(one, spec, contract) for one in named)
         if watches:
-            bounds = bounds_of(watches, spec, is_batched=is_batched)
-            found.append(_Tensor(at, bounds, watches))
+            holds = bounds_of(watches, spec, is_batched=is_batched)
+            found.append(_Tensor(at, holds, watches))
     return found
 
 

@@ -47,7 +47,8 @@ class QualityRecorder:
         """Start at zero."""
         self._contract = contract
         self._slot_s = contract.window.window_s / SLOTS
-        self._slots: deque[_Slot] = deque([_Slot(0)], maxlen=SLOTS)
+        self._latest = _Slot(0)
+        self._slots: deque[_Slot] = deque([self._latest], maxlen=SLOTS)
         self._slot_end_s = 0.0
         watched = (*contract.inputs, *contract.outputs)
         named = [(one.name, rule) for one in watched for rule in one.rules]
@@ -76,10 +77,8 @@ class QualityRecorder:
         """Count requests of which there is nothing to say; `rows`: of all together."""
         self._requests += count
         self._row_count += rows
-        if now_s < self._slot_end_s:
-            self._slots[-1].rows += rows
-        else:
-            self._slot(now_s).rows += rows
+        slot = self._latest if now_s < self._slot_end_s else self._slot(now_s)
+        slot.rows += rows
 
     def count_request(
         self, rows: int, verdict: Verdict | None, request_id: str, now_s: float
@@ -139,12 +138,11 @@ class QualityRecorder:
 
     def _slot(self, now_s: float) -> _Slot:
         number = int(now_s / self._slot_s)
-        latest = self._slots[-1]
-        if number <= latest.number:  # a clock that was set back stays in the latest
-            return latest
-        self._slots.append(_Slot(number))
-        self._slot_end_s = (number + 1) * self._slot_s
-        return self._slots[-1]
+        if number > self._latest.number:  # a clock that was set back stays in the latest
+            self._latest = _Slot(number)
+            self._slots.append(self._latest)
+            self._slot_end_s = (number + 1) * self._slot_s
+        return self._latest
 
     def counts(self) -> QualityCounts:
         """Return what guardrails compare: requests, not rows."""

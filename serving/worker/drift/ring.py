@@ -48,8 +48,8 @@ class RowRing:
         self.texts: list[list[Any]] = [
             [] if slot.size_bytes else [None] * self.capacity for slot in self.slots
         ]
-        self.is_there = bytearray(self.capacity * len(self.slots))
-        """1 for each tensor that a row has."""
+        self.is_there = [bytearray(self.capacity) for _ in self.slots]
+        """For each slot: 1 for the rows that have it."""
         self.put_count = 0
         """Moved by who puts, when a row is complete."""
         self.taken_count = 0
@@ -69,10 +69,10 @@ class RowRing:
         rows = min(self.waiting, max_rows)
         places = np.arange(self.taken_count, self.taken_count + rows) % self.capacity
         memory = np.frombuffer(self._memory, np.uint8).reshape(self.capacity, self.row_bytes)
-        there = np.frombuffer(self.is_there, np.uint8).reshape(self.capacity, -1)[places] > 0
+        is_there = [np.frombuffer(marks, np.uint8)[places] > 0 for marks in self.is_there]
         values = [self._values(slot, memory, places) for slot in range(len(self.slots))]
         self.taken_count += rows
-        return values, [there[:, slot] for slot in range(len(self.slots))], rows
+        return values, is_there, rows
 
     def _values(self, place: int, memory: Array, rows: Array) -> Array:
         slot = self.slots[place]

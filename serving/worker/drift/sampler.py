@@ -7,7 +7,7 @@ row of thousands of columns costs a hundred times what a row of a few does.
 """
 
 from collections.abc import Callable
-from math import log, log1p
+from math import inf, log, log1p
 from typing import Final
 
 ADAPT_NS: Final = 500_000_000
@@ -24,7 +24,17 @@ _NS_PER_S: Final = 1_000_000_000
 class RowSampler:
     """Draws distances between chosen calls."""
 
-    __slots__ = ("_begin_ns", "_chosen", "_cost_ns", "_draw", "_rate", "_share", "counted_ns")
+    __slots__ = (
+        "_begin_ns",
+        "_chosen",
+        "_cost_ns",
+        "_draw",
+        "_log_passed",
+        "_many",
+        "_rate",
+        "_share",
+        "counted_ns",
+    )
 
     def __init__(self, rate_per_s: float, draw: Callable[[], float]) -> None:
         """Choose every call at first.
@@ -35,7 +45,11 @@ class RowSampler:
         """
         self._rate = rate_per_s
         self._draw = draw
+        self._many = rate_per_s * ADAPT_NS / _NS_PER_S
+        """With more chosen calls than this, the share is set anew at once."""
         self._share = 1.0
+        self._log_passed = -inf
+        """Logarithm of the share that is not chosen."""
         self._begin_ns = 0
         self._chosen = 0
         self._cost_ns = 0
@@ -49,18 +63,16 @@ class RowSampler:
 
     def distance(self) -> int:
         """Draw how far it is to the next chosen call: 1 is the next one."""
-        share = self._share
-        if share >= 1.0:
+        if self._share >= 1.0:
             return 1
-        return 1 + int(log(1.0 - self._draw()) / log1p(-share))
+        return 1 + int(log(1.0 - self._draw()) / self._log_passed)
 
     def note(self, chosen: int, begin_ns: int, end_ns: int) -> None:
         """Take in that calls were chosen and copied, and for how long that took."""
         self._chosen += chosen
         self._cost_ns += end_ns - begin_ns
         elapsed_ns = end_ns - self._begin_ns
-        is_early = self._chosen * _NS_PER_S > self._rate * ADAPT_NS
-        if elapsed_ns >= ADAPT_NS or is_early:
+        if elapsed_ns >= ADAPT_NS or self._chosen > self._many:
             self._adapt(elapsed_ns)
             self._begin_ns = end_ns
 
@@ -77,4 +89,5 @@ class RowSampler:
             affordable = MAX_THREAD_SHARE * _NS_PER_S / self.counted_ns
             allowed = min(allowed, max(affordable, LEAST_PER_S))
         arrived_per_s = chosen / self._share * _NS_PER_S / max(elapsed_ns, 1)
-        self._share = min(1.0, max(MIN_SHARE, allowed / arrived_per_s))
+        self._share = share = min(1.0, max(MIN_SHARE, allowed / arrived_per_s))
+        self._log_passed = log1p(-share) if share < 1.0 else -inf

@@ -7,19 +7,18 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from runtimes.contract import Array
 from serving.monitor.drift.columns import Role
 from serving.registry.version import VersionSpec
+from serving.worker.drift.placing import Put, put_input, put_output
 from serving.worker.drift.ring import RowRing
 from serving.worker.drift.sampler import RowSampler
 from serving.worker.drift.sinks import Sink
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
 
-MAX_TEXT: Final = 1024
-"""Of longer texts the beginning is looked at."""
 UNREADY_CALLS: Final = 16
 """While there is no plan yet, it is looked for after so many calls."""
 NEWS: Final = 0.2
@@ -28,36 +27,28 @@ ENCODED_ROWS: Final = 1024
 """Rows that are encoded at once, at most."""
 
 
-class Place(NamedTuple):
-    """Where a tensor is copied from, and to."""
-
-    slot: int
-    tensor: int
-    """Among the version's inputs, or its outputs."""
-    size_bytes: int
-    """Of a row; 0: it has texts."""
-    start: int
-    """Within the bytes of a row."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """Where a version's rows go."""
 
     sink: Sink
-    inputs: Sequence[Place]
-    outputs: Sequence[Place]
     ring: RowRing
+    inputs: Sequence[tuple[int, Put]]
+    """(place among the version's inputs, what copies a row from there) …"""
+    outputs: Sequence[tuple[int, Put]]
+    """The same of its outputs."""
 
 
 def plan_for(sink: Sink) -> Plan:
     """Lay out the way to a sink."""
     ring = sink.slots.ring()
-    places: dict[bool, list[Place]] = {False: [], True: []}
-    for at, bound in enumerate(sink.slots.bound):
-        place = Place(at, bound.index, ring.slots[at].size_bytes, ring.starts[at])
-        places[bound.role is Role.OUTPUT].append(place)
-    return Plan(sink=sink, inputs=tuple(places[False]), outputs=tuple(places[True]), ring=ring)
+    inputs, outputs = [], []
+    for slot, bound in enumerate(sink.slots.bound):
+        if bound.role is Role.OUTPUT:
+            outputs.append((bound.index, put_output(ring, slot)))
+        else:
+            inputs.append((bound.index, put_input(ring, slot)))
+    return Plan(sink=sink, ring=ring, inputs=tuple(inputs), outputs=tuple(outputs))
 
 
 class VersionWatch:
@@ -112,14 +103,15 @@ class VersionWatch:
         if plan is None:
             self._gap = UNREADY_CALLS
             return
-        begin_ns, chosen = self._now_ns(), 0
-        place = self._gap + len(batch)
-        while place < len(batch):
-            if not batch[place].asked.is_copy:
-                self._copy(plan, batch[place], ran.outputs[place])
+        begin_ns, chosen, count = self._now_ns(), 0, len(batch)
+        place = self._gap + count
+        while place < count:
+            item = batch[place]
+            if not item.asked.is_copy:
+                self._copy(plan, item, ran.outputs[place])
                 chosen += 1
             place += self._sampler.distance()
-        self._gap = place - len(batch)
+        self._gap = place - count
         self._sampler.note(chosen, begin_ns, self._now_ns())
 
     def _copy(self, plan: Plan, item: QueuedCall, outputs: Sequence[Array]) -> None:
@@ -129,15 +121,13 @@ class VersionWatch:
         if count - ring.taken_count >= ring.capacity:
             self.skipped_rows += 1
             return
-        part = (int(self._draw() * rows) if rows > 1 else 0, rows)
+        row = int(self._draw() * rows) if rows > 1 else 0
         at = count % ring.capacity
-        tensors, first_mark = item.call.tensors, at * len(ring.slots)
-        for place in plan.inputs:
-            is_there = _put_input(ring, place, at, tensors[place.tensor], part)
-            ring.is_there[first_mark + place.slot] = is_there
-        for place in plan.outputs:
-            is_there = _put_output(ring, place, at, outputs[place.tensor], part)
-            ring.is_there[first_mark + place.slot] = is_there
+        tensors = item.call.tensors
+        for index, put in plan.inputs:
+            put(tensors[index], row, rows, at)
+        for index, put in plan.outputs:
+            put(outputs[index], row, rows, at)
         ring.put_count = count + 1
 
     def count_waiting(self, unix_s: Callable[[], float]) -> bool:
@@ -159,48 +149,3 @@ class VersionWatch:
         """Tell the sampler what a row costs here; one look more or less is no news."""
         before_ns = self._sampler.counted_ns
         self._sampler.counted_ns = before_ns + NEWS * (row_ns - before_ns) if before_ns else row_ns
-
-
-def _put_input(ring: RowRing, place: Place, at: int, tensor: Any, part: tuple[int, int]) -> bool:  # noqa: ANN401  any buffer
-    """Copy a row of an input, which is bytes or an array of texts."""
-    if tensor is None:
-        return False
-    size = place.size_bytes
-    if not size:
-        return _put_texts(ring, place.slot, at, tensor, part)
-    row, rows = part
-    if len(tensor) != size * rows:
-        return False
-    begin = at * ring.row_bytes + place.start
-    chosen = tensor if rows == 1 else tensor[row * size : row * size + size]
-    ring.bytes[begin : begin + size] = chosen
-    return True
-
-
-def _put_output(ring: RowRing, place: Place, at: int, output: Array, part: tuple[int, int]) -> bool:
-    """Copy a row of an output."""
-    size = place.size_bytes
-    if not size:
-        return _put_texts(ring, place.slot, at, output, part)
-    row, rows = part
-    if output.nbytes != size * rows or output.dtype != ring.slots[place.slot].dtype:
-        return False
-    begin = at * ring.row_bytes + place.start
-    chosen = output if rows == 1 else output[row]
-    ring.bytes[begin : begin + size] = chosen.tobytes()
-    return True
-
-
-def _put_texts(ring: RowRing, slot: int, at: int, texts: Array, part: tuple[int, int]) -> bool:
-    row, rows = part
-    count = ring.slots[slot].count
-    if texts.size != count * rows:
-        return False
-    found = texts.reshape(-1)[row * count : row * count + count].tolist()
-    ring.texts[slot][at] = [_cut(text) for text in found]
-    return True
-
-
-def _cut(text: str | bytes) -> str | bytes:
-    """Keep little of a long text: many wait, and levels are short."""
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT]

@@ -131,6 +131,26 @@ def test_a_batch_is_judged_as_its_calls_are(text: str, asked: list[list[float]])
     assert str(one.report()) == str(other.report())  # with NaN, which equals nothing
 
 
+@given(CONTRACTS, st.lists(st.tuples(st.booleans(), VALUES), min_size=1, max_size=8))
+def test_copies_among_clients_calls_are_not_counted(
+    text: str, asked: list[tuple[bool, float]]
+) -> None:
+    """Any number of them, anywhere, all or none: counters are as if they had not been there."""
+    one, other = gate_of(text), gate_of(text)
+    kinds = {True: Copy, False: ClientsCall}
+
+    together(one, [kinds[is_copy](one, [value]) for is_copy, value in asked])
+    for is_copy, value in asked:
+        if not is_copy:
+            alone(other, ClientsCall(other, [value]))
+
+    counted, expected = one.recorder.counts(), other.recorder.counts()
+    assert counted.judged_count == expected.judged_count
+    assert counted.refused_count == expected.refused_count
+    assert one.report().row_count == other.report().row_count
+    assert one.report().window.row_count == other.report().window.row_count
+
+
 def test_nobody_is_refused_for_a_copy() -> None:
     """What a candidate gets to compare is neither judged nor counted."""
     gate = gate_of("inputs: {x: {max: 50, on_violation: reject}}")
@@ -146,3 +166,18 @@ def test_what_bounds_do_not_settle_is_judged_before_it_waits() -> None:
     """Allowed values are no bounds."""
     assert batch_gate_for(gate_of("inputs: {x: {allowed: [1, 2]}}")) is None
     assert batch_gate_for(None) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.booleans()), min_size=1, max_size=30))
+def test_the_window_counts_requests_that_passed_as_others(
+    asked: list[tuple[int, bool]],
+) -> None:
+    """Whenever they come, a clock that is set back among these times."""
+    passed, others = gate_of("inputs: {x: {max: 50}}").recorder, gate_of("inputs: {}").recorder
+    for now_s, is_pair in asked:
+        rows = 3 if is_pair else 1
+        passed.pass_requests(1, rows, float(now_s) * 600)
+        others.count_request(rows, None, "", float(now_s) * 600)
+
+    for now_s in (0.0, 60_000.0, 120_000.0):
+        assert passed.report(now_s).window.row_count == others.report(now_s).window.row_count

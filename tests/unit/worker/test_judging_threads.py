@@ -63,11 +63,6 @@ class NotedJudge(Judge):
         self.input_threads.append(threading.get_ident())
         return super().judge_inputs(arrays, rows, parameters, now_s)
 
-    def passes_outputs(self, arrays: Sequence[Array], rows: int) -> bool:
-        """Note it."""
-        self.output_threads.append(threading.get_ident())
-        return super().passes_outputs(arrays, rows)
-
     def judge_outputs(self, arrays: Sequence[Array], rows: int) -> Verdict | None:
         """Note it."""
         self.output_threads.append(threading.get_ident())
