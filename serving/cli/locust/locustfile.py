@@ -6,8 +6,11 @@ more.
 """
 
 import argparse
+import atexit
 import math
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +93,18 @@ def end(environment: Any, **_: object) -> None:  # noqa: ANN401  locust has no t
     """Leave the figures."""
     figures = msgspec.json.encode(_results(environment))
     environment.parsed_options.figures.write_bytes(figures)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """End before the interpreter takes itself apart.
+
+    What tritonclient and grpc do then takes a lock that a gevent which is gone still holds: now and
+    then such a process never ended.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _tell(environment: Any) -> None:  # noqa: ANN401  locust has no types

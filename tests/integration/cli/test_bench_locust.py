@@ -91,6 +91,22 @@ def test_a_threshold_that_cannot_hold_is_exit_status_1(
     assert "above --max-p99-ms 0.001" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(120)
+def test_it_ends_although_a_client_would_not(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something that hangs when the interpreter takes itself apart keeps nobody waiting."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, time\n"
+        "class Hanging:\n"
+        "    def __del__(self, sleep=time.sleep):\n"
+        "        sleep(3600)\n"
+        "builtins.hanging = Hanging()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert run(server, "--transport", "http", "--users", "1", "--duration", "1s") == 0
+
+
 def test_refused_calls_are_told_in_the_servers_words(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
