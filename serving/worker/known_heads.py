@@ -66,7 +66,7 @@ class KnownHeads:
         """Know the head of a whole infer request that the parser understood.
 
         Args:
-            data: The bytes that it came in; if it was not alone in them, nothing is remembered.
+            data: The bytes that it came in, alone; if not all of it, nothing is remembered.
             target: What it asks for.
             headers: Names in lower case.
         """

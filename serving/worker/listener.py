@@ -75,6 +75,8 @@ class InferProtocol(HttpToolsProtocol):
         """Whether the parser has seen all of a request, or nothing yet."""
         self._taken: Exchange | None = None
         """The infer call of the request before, for a moment."""
+        self._begun_count = 0
+        """Requests that began in the bytes that the parser reads."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what the client waited for."""
@@ -95,14 +97,16 @@ class InferProtocol(HttpToolsProtocol):
             known = self._desk.heads.split(data)
             if known is not None and self._take(*known):
                 return
+        self._begun_count = 0
         try:
             self.parser.feed_data(data)
             taken, self._taken = self._taken, None
-            if is_between and self._is_between and taken is not None:
+            is_alone = is_between and self._is_between and self._begun_count == 1
+            if is_alone and taken is not None:
                 self._desk.heads.remember(data, self.url, taken.headers)
         except httptools.HttpParserUpgrade:
             # the request was served as if it had not asked; bytes after it are dropped
-            self._is_between = False
+            self._is_between, self._taken = False, None
         except httptools.HttpParserError as error:
             self._end_malformed(InvalidArgumentError(f"malformed HTTP request: {error}"))
 
@@ -112,6 +116,7 @@ class InferProtocol(HttpToolsProtocol):
         self.headers = []
         self._exchange = self._taken = None
         self._is_between = False
+        self._begun_count += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; what it means is asked when all are there."""

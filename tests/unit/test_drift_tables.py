@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.monitor.drift.block_sums import BLOCK_ROWS, BlockSums
@@ -19,7 +19,10 @@ from serving.monitor.drift.windows import WINDOWS, RunningSums, window_sums
 from tests.fakes.drift_rows import blocks_of, drawn_columns, learnt, numbers_of, with_numbers
 
 ANY_NUMBER = st.floats(allow_nan=True, allow_infinity=True)
-FEW_NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 1.0 + 1e-15, 2.0, 1e300, -1e-300, np.nan, np.inf])
+MOST = float(np.finfo(np.float64).max)
+FEW_NUMBERS = st.sampled_from(
+    [0.0, -0.0, 1.0, 1.0 + 1e-15, 2.0, 1e300, -1e-300, MOST, -MOST, np.nan, np.inf]
+)
 COLUMN = st.lists(ANY_NUMBER | FEW_NUMBERS, min_size=1, max_size=60)
 
 
@@ -35,6 +38,7 @@ def codec_of(values: FloatArray) -> NumberCodec:
 
 
 @given(st.lists(COLUMN, min_size=1, max_size=4), COLUMN)
+@example([[1e300, MOST], [1e300, -MOST], [-MOST, MOST]], [0.0])
 @settings(max_examples=200, deadline=None)
 def test_columns_are_searched_together_as_one_by_one(
     learnt_from: list[list[float]], numbers: list[float]

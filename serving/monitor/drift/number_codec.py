@@ -55,18 +55,26 @@ def learn_numbers(name: str, role: Role, values: FloatArray) -> NumberReference:
         )
     count = min(MAX_CUTS, finite.size)
     places = ((np.arange(count) + 0.5) / count * finite.size).astype(np.int64)
-    low, high = np.quantile(finite, (TAIL_SHARE, 1 - TAIL_SHARE))
+    low, high = _ends(finite)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, sd = float(finite.mean()), float(finite.std())
     return NumberReference(
         name=name,
         role=role,
         cuts=finite[places],
-        low=float(low),
-        high=float(high),
-        mean=mean if np.isfinite(mean) else float(np.median(finite)),
+        low=low,
+        high=high,
+        mean=mean if np.isfinite(mean) else float(finite[finite.size // 2]),
         sd=sd if np.isfinite(sd) else 0.0,
     )
+
+
+def _ends(ordered: FloatArray) -> tuple[float, float]:
+    """Return the quantiles beyond which a value is outside, by halves if differences overflow."""
+    is_huge = max(-ordered[0], ordered[-1]) > np.finfo(np.float64).max / 2
+    half = 0.5 if is_huge else 1.0
+    low, high = np.quantile(ordered * half, (TAIL_SHARE, 1 - TAIL_SHARE)) / half
+    return float(low), float(high)
 
 
 class NumberCodec:

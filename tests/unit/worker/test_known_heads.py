@@ -202,6 +202,19 @@ def cut(names: list[str], cuts: list[int]) -> list[bytes]:
     return pieces
 
 
+def test_of_requests_in_one_piece_no_head_is_remembered(bench: Bench) -> None:
+    """A head that would be taken for another's: its body looks like the next one's chunk."""
+    last = REQUESTS["grpc chunked"]
+    size = b"%x" % (len(last) - len(LAST_CHUNK) + 3)
+    body = size + b"\r\nabc"
+    first = posted("/v2/models/tiny/infer", body)
+    alone = posted("/v2/models/tiny/infer", b"", length=len(body)) + body
+    heads = KnownHeads(1 << 16)
+    bench.answers([first + last], heads)
+    assert heads.split(first + last) is None
+    assert bench.answers([alone], heads) == bench.answers([alone], KnownHeads(0))
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.sampled_from(sorted(REQUESTS)), min_size=1, max_size=8),
