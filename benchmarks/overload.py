@@ -135,7 +135,7 @@ def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> lis
                 memory_bytes=(before, instance.memory_bytes()),
             )
         )
-        gc.freeze()  # the client's collector looks through no earlier rate's calls: it would be late
+        gc.freeze()  # earlier calls are not looked through again: the client would be late
     return done
 
 
