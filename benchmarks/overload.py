@@ -9,10 +9,7 @@ engine so much that the client beside it costs little. A call may wait for `BOUN
 (`default_timeout_microseconds`), and the server refuses at once what cannot begin by then: so an
 answer is good if it came within twice that. Exits 1 when a call failed otherwise than by a refusal.
 
-Recorded on 2026-11-28, 2 quiet cores, 20 s each, capacity 245 calls/s: at 1.5 times that 258 a
-second were answered in time (1.05 of the capacity), p99 of answers 325 ms, 30 % refused, after all
-of their time in the queue (253 ms), and memory did not grow. Since the worker foresees what will
-wait too long, half of the refusals came within 11 ms (15 s, on cores that five others used).
+What was recorded last: `benchmarks/results/overload.md`.
 """
 
 import argparse
