@@ -30,6 +30,8 @@ from benchmarks.instructions.baseline import (
     Line,
     compare,
     read,
+    record,
+    recorded,
     write,
 )
 from benchmarks.instructions.counting import (
@@ -53,7 +55,7 @@ def main() -> int:
     if not options.update and not options.baseline.is_file():
         print(f"no baseline at {options.baseline}: {HOW_TO_UPDATE} makes one", file=sys.stderr)
         return 1
-    reason = "" if options.judge or options.update else _why_not_comparable(options.baseline)
+    reason = "" if options.judge or options.update else why_not_comparable(options.baseline)
     if reason := reason or ("" if options.judge else why_not()):
         print(f"instructions are not compared: {reason}")
         return 0
@@ -63,9 +65,20 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if options.update:
-        write(options.baseline, found)
+        record(options.baseline, found)
         print(f"recorded in {options.baseline}")
-    return report(found, read(options.baseline))
+    baseline = recorded(options.baseline, found.interpreter)
+    if baseline is None:
+        print(f"{options.baseline} has nothing of {found.interpreter}", file=sys.stderr)
+        return 1
+    return report(found, baseline)
+
+
+def why_not_comparable(baseline: Path) -> str:
+    """Return why this interpreter's counts say nothing here; empty if they do."""
+    if recorded(baseline, interpreter()) is not None:
+        return ""
+    return f"the baseline has no counts of {interpreter()}"
 
 
 def report(found: Counted, baseline: Counted) -> int:
@@ -103,13 +116,6 @@ def _found(judged: Path | None, results: Path) -> Counted:
     write(place, found)
     print(f"{found.interpreter}; written to {place}\n")
     return found
-
-
-def _why_not_comparable(baseline: Path) -> str:
-    recorded = read(baseline).interpreter
-    if recorded == interpreter():
-        return ""
-    return f"the baseline was recorded with {recorded}, this is {interpreter()}"
 
 
 def _number(count: int | None) -> str:

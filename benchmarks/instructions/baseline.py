@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
+"""Counts of several interpreters: what one needs says nothing of another."""
 MAX_RATIO: Final = 1.1
 """More than this times the baseline fails."""
 FELL_RATIO: Final = 0.95
@@ -72,6 +73,22 @@ def compare(counted: Counted, baseline: Counted) -> list[Line]:
     ]
 
 
+def recorded(file: Path, interpreter: str) -> Counted | None:
+    """Return the baseline of an interpreter; None: it has none.
+
+    Raises:
+        msgspec.ValidationError: The file is something else.
+    """
+    return next((one for one in _all(file) if one.interpreter == interpreter), None)
+
+
+def record(file: Path, counted: Counted) -> None:
+    """Make counts the baseline of their interpreter; the others' stay."""
+    others = _all(file) if file.is_file() else []
+    kept = [one for one in others if one.interpreter != counted.interpreter]
+    _put(file, sorted([*kept, counted], key=lambda one: one.interpreter))
+
+
 def read(file: Path) -> Counted:
     """Read what was written.
 
@@ -83,5 +100,13 @@ def read(file: Path) -> Counted:
 
 def write(file: Path, counted: Counted) -> None:
     """Write it."""
+    _put(file, counted)
+
+
+def _put(file: Path, content: object) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(counted), indent=1) + b"\n")
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def _all(file: Path) -> list[Counted]:
+    return msgspec.json.decode(file.read_bytes(), type=list[Counted])

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 from urllib.parse import quote
@@ -23,6 +24,7 @@ Buffer = bytes | memoryview
 _FRAME: Final = Struct(">BI")
 FRAME_BYTES: Final = _FRAME.size
 JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
+MAX_FRAME_HEADS: Final = 256  # sizes come again: looking one up takes half as long as writing it
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n"
 )
@@ -100,12 +102,16 @@ def success(
         Buffers to write one after the other: a single one when the message is small.
     """
     size = sum(map(len, message))
-    head = b"%b%b%b\r\n%x\r\n\0%b" % (
-        _HEAD, headers, _CLOSE if close else b"", size + FRAME_BYTES, size.to_bytes(4, "big")
-    )  # fmt: skip
+    parts = (_HEAD, headers, _CLOSE if close else b"", _frame_head(size))
     if size < JOIN_BYTES:
-        return [b"".join((head, *message, _END))]
-    return [head, *message, _END]
+        return [b"".join((*parts, *message, _END))]
+    return [b"".join(parts), *message, _END]
+
+
+@lru_cache(maxsize=MAX_FRAME_HEADS)
+def _frame_head(size: int) -> bytes:
+    """Return what stands between an HTTP reply's headers and a message of `size` bytes."""
+    return b"\r\n%x\r\n\0%b" % (size + FRAME_BYTES, size.to_bytes(4, "big"))
 
 
 def failure(error: BasculeError, *, close: bool = False) -> bytes:

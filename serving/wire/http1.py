@@ -1,5 +1,6 @@
 """Fast path. Heads of HTTP/1.1 replies: status lines made once, infer replies, errors."""
 
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -14,6 +15,7 @@ from serving.wire.v2_json import JsonReply
 Buffer = bytes | memoryview
 
 JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
+MAX_STARTS: Final = 256  # sizes come again: looking one up takes half as long as writing it
 
 
 def _status_line(status: int) -> bytes:
@@ -41,12 +43,17 @@ def infer_reply(reply: JsonReply, *, close: bool = False) -> list[Buffer]:
         Buffers to write one after the other: a single one when the reply is small.
     """
     head, tail, header_length = reply.head, reply.tail, reply.header_length
-    size = len(head) + sum(map(len, tail))
-    start = _JSON_HEAD % size if header_length is None else _BINARY_HEAD % (header_length, size)
+    size = len(head) + (len(tail[0]) if len(tail) == 1 else sum(map(len, tail)))
+    start = _start(header_length, size)
     end = _CLOSE + _END if close else _END
     if size < JOIN_BYTES:
         return [b"".join((start, reply.http_headers, end, head, *tail))]
     return [b"".join((start, reply.http_headers, end, head)), *tail]
+
+
+@lru_cache(maxsize=MAX_STARTS)
+def _start(header_length: int | None, size: int) -> bytes:
+    return _JSON_HEAD % size if header_length is None else _BINARY_HEAD % (header_length, size)
 
 
 def packed_infer_reply(

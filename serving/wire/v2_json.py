@@ -148,7 +148,18 @@ class V2JsonCodec:
             tensors = (tail,)
         else:
             raise self._reader.tail_error(tail, plan.sizes, plan.inputs.given)
-        return _call("", plan.inputs, tensors, plan.outputs, plan.parameters)
+        inputs, parameters = plan.inputs, plan.parameters
+        return InferCall(
+            "",
+            inputs.rows,
+            inputs.shapes,
+            inputs.stack_key,
+            tensors,
+            plan.outputs,
+            parameters.timeout_s,
+            parameters.priority,
+            parameters.custom,
+        )
 
     def _decode_header(self, header: Buffer, tail: memoryview) -> InferCall:
         read = self._reader.read(header, tail)
@@ -190,7 +201,9 @@ class V2JsonCodec:
         """
         if call.id or call.flags:
             return self._encode(call, outputs)
-        key = (call.outputs, tuple([array.shape for array in outputs]))
+        is_single = len(outputs) == len(call.outputs) == 1  # most are, and comprehensions cost
+        shapes = outputs[0].shape if is_single else tuple([array.shape for array in outputs])
+        key = (call.outputs, shapes)
         head = self._heads.get(key)
         if head is None:
             reply = self._encode(call, outputs)
@@ -200,7 +213,11 @@ class V2JsonCodec:
                 sizes = tuple(map(len, reply.tail))
                 self._heads[key] = _Head(reply.head, sizes, reply.header_length)
             return reply
-        tail = tuple([raw_bytes(outputs[ask.index]) for ask in call.outputs])
+        tail: tuple[Buffer, ...]
+        if is_single:
+            tail = (raw_bytes(outputs[0]),)
+        else:
+            tail = tuple([raw_bytes(outputs[ask.index]) for ask in call.outputs])
         if tuple(map(len, tail)) != head.sizes:
             raise EngineError("an output changed its element size between two calls")
         return JsonReply(head.text, tail, head.header_length)

@@ -92,7 +92,10 @@ class V2ProtoCodec:
         """
         view = memoryview(message)
         plan = self._plans.get(len(view))
-        if plan is None or view[: len(plan.prefix)] != plan.prefix or not _same_gaps(view, plan):
+        # As bytes: a view is compared item by item.
+        if plan is None or bytes(view[: len(plan.prefix)]) != plan.prefix:
+            return self._decode(view)
+        if plan.gaps and not _same_gaps(view, plan.gaps):
             return self._decode(view)
         inputs, parameters = plan.inputs, plan.parameters
         tensors: tuple[Any, ...]
@@ -201,7 +204,9 @@ class V2ProtoCodec:
         """
         if call.id or call.flags:
             return self._encode(call, outputs)
-        key = (call.outputs, tuple([array.shape for array in outputs]))
+        is_single = len(outputs) == len(call.outputs) == 1  # most are, and comprehensions cost
+        shapes = outputs[0].shape if is_single else tuple([array.shape for array in outputs])
+        key = (call.outputs, shapes)
         head = self._heads.get(key)
         if head is None:
             if call.outputs and has_constant_head(self._spec, call):
@@ -279,5 +284,5 @@ def _output(tensor: ReplyTensor) -> bytes:
     return b"\x2a%b%b" % (varint(len(payload)), payload)
 
 
-def _same_gaps(view: memoryview, plan: _Plan) -> bool:
-    return not plan.gaps or all(view[gap.start : gap.end] == gap.content for gap in plan.gaps)
+def _same_gaps(view: memoryview, gaps: Sequence[_Gap]) -> bool:
+    return all(bytes(view[gap.start : gap.end]) == gap.content for gap in gaps)

@@ -185,7 +185,8 @@ class Exchange(QueuedCall):
 
     def _begin(self, whole: bytes | GatheredBody | SizedBody) -> None:
         try:
-            self._refuse_early()
+            if self.desk.is_draining or self.early_error is not None:
+                self._refuse_early()
             body = whole if isinstance(whole, bytes) else whole.whole()
             if self._is_packed(body):
                 self._unpack_in_thread(body)

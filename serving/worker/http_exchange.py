@@ -13,8 +13,7 @@ from serving.wire import coding, http1
 from serving.wire.call import InferCall
 from serving.wire.prediction_id import named_json
 from serving.wire.v2_json import JsonReply, header_length
-from serving.worker.exchange import Buffer, Desk, Exchange, Headers, Line
-from serving.worker.targets import PathTarget
+from serving.worker.exchange import Buffer, Exchange
 
 log = structlog.get_logger(__name__)
 
@@ -26,13 +25,8 @@ class HttpExchange(Exchange):
 
     __slots__ = ("header_length",)
 
-    def __init__(
-        self, desk: Desk, line: Line, headers: Headers, target: PathTarget, *, keep_alive: bool
-    ) -> None:
-        """Begin with complete headers; a bad header is an error of this call."""
-        super().__init__(desk, line, headers, keep_alive=keep_alive)
-        self.target = target
-        self.header_length: int | None = None
+    header_length: int | None
+    """Bytes of the JSON before the tensors; None: all of the body is JSON."""
 
     @property
     def request_target(self) -> bytes:
@@ -40,6 +34,7 @@ class HttpExchange(Exchange):
         return f"/v2/models/{quote(self.target.model.name, safe='')}/infer".encode()
 
     def _read_headers(self) -> int:
+        self.header_length = None
         length = self.headers.get(b"inference-header-content-length")
         if length is None:
             return 0

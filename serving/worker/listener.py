@@ -227,7 +227,9 @@ class InferProtocol(HttpToolsProtocol):
         if target is None:
             return None
         http = HttpExchange if desk.mirrors is None else MirroredHttpExchange
-        return http(desk, self, headers, target, keep_alive=keep_alive)
+        exchange = http(desk, self, headers, keep_alive=keep_alive)
+        exchange.target = target
+        return exchange
 
     def _take(self, head: KnownHead, body: bytes) -> bool:
         """Start a call that came in one piece without the parser, unless the call has to wait."""

@@ -83,6 +83,13 @@ class Stacker:
             return [outputs]
         parts: list[Sequence[Array]] = []
         start = 0
+        if len(outputs) == 1:  # as most models have; a comprehension is a call
+            (only,) = outputs
+            for item in batch:
+                end = start + item.rows
+                parts.append((only[start:end],))
+                start = end
+            return parts
         for item in batch:
             end = start + item.rows
             parts.append([output[start:end] for output in outputs])

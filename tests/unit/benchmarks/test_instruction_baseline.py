@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.instructions.__main__ import report
-from benchmarks.instructions.baseline import Counted, compare, read, write
+from benchmarks.instructions.baseline import Counted, compare, read, record, recorded, write
 from benchmarks.instructions.counting import differing
 
 
@@ -54,6 +55,18 @@ def test_counts_are_read_as_they_were_written(tmp_path: Path) -> None:
     write(tmp_path / "new" / "counts.json", counts(http=7))
 
     assert read(tmp_path / "new" / "counts.json") == counts(http=7)
+
+
+def test_each_interpreter_has_a_baseline_of_its_own(tmp_path: Path) -> None:
+    """Recording one anew leaves the others' alone."""
+    file = tmp_path / "baseline.json"
+    other = replace(counts(http=5), interpreter="CPython 3.12")
+    for one in (counts(http=7), other, counts(http=6)):
+        record(file, one)
+
+    assert recorded(file, "CPython 3.11") == counts(http=6)
+    assert recorded(file, "CPython 3.12") == other
+    assert recorded(file, "CPython 3.13") is None
 
 
 def test_other_packages_are_named() -> None:

@@ -125,7 +125,7 @@ def test_a_reply_that_cannot_be_compressed_is_answered() -> None:
 
     async def scenario() -> bytes:
         desk = SimpleNamespace(failed=None)
-        exchange = Lined(desk, None, {}, None, keep_alive=True)  # type: ignore[arg-type]  # unused
+        exchange = Lined(desk, None, {}, keep_alive=True)  # type: ignore[arg-type]  # unused
         packed: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         packed.set_exception(MemoryError("no room"))
         exchange._on_packed(packed)  # noqa: SLF001  the callback of a thread
