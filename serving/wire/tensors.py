@@ -21,6 +21,8 @@ Tensor = Buffer | Array
 """Raw bytes, or for BYTES an object array of `str`."""
 
 MAX_ELEMENTS: Final = 2**63 - 1
+MAX_EMPTY_ELEMENTS: Final = 2**22
+"""What the other dimensions of an empty tensor may multiply to: no body pays for them."""
 VIEW_BYTES: Final = 1 << 16  # below, a copy is cheaper than a view that keeps its batch alive
 _LENGTH_BYTES: Final = 4
 
@@ -51,9 +53,15 @@ def element_count(shape: tuple[int, ...], name: str) -> int:
     """Count the elements of a shape without negative dimensions.
 
     Raises:
-        InvalidArgumentError: There are more than `MAX_ELEMENTS`.
+        InvalidArgumentError: There are more than `MAX_ELEMENTS`, or none and the other dimensions
+            are large: what a model makes of an empty tensor may have these.
     """
     count = prod(shape)
+    if not count and prod([max(size, 1) for size in shape]) > MAX_EMPTY_ELEMENTS:
+        raise InvalidArgumentError(
+            f"shape {shape_text(shape)} of input '{name}' has no element, and its other dimensions "
+            f"multiply to more than {MAX_EMPTY_ELEMENTS}"
+        )
     if count > MAX_ELEMENTS:
         raise InvalidArgumentError(
             f"shape {shape_text(shape)} of input '{name}' causes total element count to exceed "

@@ -218,11 +218,11 @@ class Batcher:
     def _turn(self) -> None:
         """Form the next batch and run it here, or start it in a thread."""
         self._is_armed = False
-        if self._is_running or not self._queue:
-            return
         now_ns = self._now_ns()
         if self._next_deadline_ns and now_ns >= self._next_deadline_ns:
             self._expire(now_ns)
+        if self._is_running or not self._queue:
+            return
         with self._queue_bytes.lock:
             plan = self._plan(now_ns)
             rows = self._take(plan)

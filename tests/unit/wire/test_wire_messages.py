@@ -3,9 +3,10 @@
 import pytest
 from tritonclient.grpc import service_pb2
 
+from runtimes.datatypes import Datatype
 from runtimes.errors import Code
 from serving.wire.call import CallSpec
-from tests.fakes.call_specs import TINY
+from tests.fakes.call_specs import TINY, identity
 from tests.fakes.refusals import (
     BOOLS,
     BYTE,
@@ -91,6 +92,16 @@ SHARED: list[tuple[CallSpec, Inputs, str]] = [
         BYTE,
         {"x": ([2**63], "INT8", 1)},
         "causes total element count to exceed maximum size of 9223372036854775807",
+    ),
+    (
+        identity(Datatype.FP32, 2),
+        {"x": ([0, 2**62], "FP32", 0)},
+        "shape [0,4611686018427387904] of input 'x' has no element, and its other dimensions",
+    ),
+    (
+        identity(Datatype.BYTES, 2),
+        {"x": ([2**22 + 1, 0], "BYTES", 0)},
+        "shape [4194305,0] of input 'x' has no element, and its other dimensions multiply to more",
     ),
     (BOOLS, {"x": ([1], "BOOL", 1)}, "input 'x' is BOOL and has the byte 2: 0 or 1 expected"),
     (BYTE, {"x": ([1], "INT7", 1)}, "invalid datatype for input x"),
