@@ -331,15 +331,14 @@ class StatisticsRecorder:
         self._miss_count += 1
         self._miss_ns += duration_ns
 
-    def load(self, *, now_ns: int, waiting_count: int, is_running: bool) -> VersionLoad:
-        """Return how much there is to do: less than `snapshot`, and asked for more often.
-
-        Args:
-            now_ns: The monotonic clock now.
-            waiting_count: Calls that wait in the version's queue.
-            is_running: Whether a batch runs.
-        """
+    @property
+    def busy_ns(self) -> int:
+        """Time in which batches ran, since the version was loaded."""
         batches = self._batches.values()
+        return sum(sums.input_ns + sums.infer_ns + sums.output_ns for sums in batches)
+
+    def load(self, *, now_ns: int, waiting_count: int, is_running: bool) -> VersionLoad:
+        """Return how much there is to do: less than `snapshot`, and asked for more often."""
         calls = self.traffic.calls(self._key, now_ns)
         return VersionLoad(
             model=self._key.model,
@@ -350,7 +349,7 @@ class StatisticsRecorder:
             failed_count=sum(self._failures.values()),
             answered_count=calls.counted.answered_count,
             present_ns=self._success_ns,
-            busy_ns=sum(sums.input_ns + sums.infer_ns + sums.output_ns for sums in batches),
+            busy_ns=self.busy_ns,
             latency_counts=calls.counted.latency_counts,
         )
 

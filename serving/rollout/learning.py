@@ -139,7 +139,7 @@ def _slowest(
     slow = [
         (run_s, key)
         for run_s, key in _shared_run_times(memory, observed)
-        if run_s > limits.slow_run_s and _may_move(memory, desired, key)
+        if run_s > limits.slow_run_s and may_move(memory, desired, key)
     ]
     if not slow:
         return {}
@@ -157,7 +157,8 @@ def _shared_run_times(memory: Memory, observed: Observed) -> Iterator[tuple[floa
                 yield said.served.run_s, key
 
 
-def _may_move(memory: Memory, desired: Desired, key: VersionKey) -> bool:
+def may_move(memory: Memory, desired: Desired, key: VersionKey) -> bool:
+    """Whether a version that shares a worker may be given another one."""
     spec = desired.versions.get(key)
     return (
         spec is not None

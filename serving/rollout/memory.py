@@ -26,7 +26,8 @@ class Limits:
     pool_slots: int = 256
     sequence_drain_s: float = 300.0
     scaled_workers: int = 0
-    """Workers on CPUs that one scaled version may have; 0: as many as it says."""
+    """More workers than these are of no use on CPUs, to a scaled version, or to those that share;
+    0: nobody knows how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ any             its group's where it is a model of an ensemble, or one: steps ru
 ``auto``        a shared one for small, fast, CPU-only versions of `SHAREABLE_FORMATS` with one
                 replica; its own for all others, and for what turned out slow or deadly
 ==============  ==================================================================
+
+Which shared one may change later, by what versions take of a worker's time (`crowding.py`).
 """
 
 from collections import Counter

@@ -14,6 +14,7 @@ from typing import Final
 from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec
+from serving.rollout.crowding import relieved
 from serving.rollout.desired import Desired
 from serving.rollout.learning import learn
 from serving.rollout.memory import Limits, Memory, Observed, Pool
@@ -63,6 +64,7 @@ def reconcile(  # noqa: PLR0913  all that a decision takes, in one place
         counts: How many workers each scaled version shall have.
     """
     memory = learn(memory, desired, observed, limits)
+    memory = relieved(memory, desired, observed, limits)
     memory = place(memory, desired, limits, groups)
     before = memory.pools
     memory = replace(memory, pools=_counted(memory, counts))

@@ -13,5 +13,8 @@ def vitals(hosted: Sequence[LoadedVersion], now_ns: int) -> list[VersionVitals]:
         counters = loaded.statistics.traffic.calls(loaded.spec.key, now_ns)
         quality = None if loaded.quality is None else of_the_window(loaded.quality.report())
         if counters.counted.call_count or (quality is not None and quality.request_count):
-            found.append(VersionVitals(traffic=counters, quality=quality))
+            busy_ns = loaded.statistics.busy_ns
+            found.append(
+                VersionVitals(traffic=counters, quality=quality, at_ns=now_ns, busy_ns=busy_ns)
+            )
     return found

@@ -8,6 +8,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
 
 from runtimes.findings import Finding
 from serving.edge.control import EdgeStatus, Snapshot
@@ -15,8 +17,11 @@ from serving.edge.routes import RouteTable, WorkerAddress
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport, Pair
 from serving.monitor.traffic import Lives, TrafficCounters
+from serving.monitor.vitals import VersionVitals
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
 from serving.rollout.ports import HostedVersion, Mirror, PoolSpec, WorkerState
+
+NOBODY_BUSY: Final[Mapping[VersionKey, float]] = MappingProxyType({})
 
 
 def version_spec(key: VersionKey, digest: str = "1", **changes: object) -> VersionSpec:
@@ -61,8 +66,8 @@ class FakeWorker:
     last_exit: str = ""
     crashed_on: VersionKey | None = None
 
-    def observed(self) -> WorkerState:
-        """Describe it as a supervisor does."""
+    def observed(self, busy: Mapping[VersionKey, float] = NOBODY_BUSY) -> WorkerState:
+        """Describe it as a supervisor does, which has known for long how busy versions keep it."""
         return WorkerState(
             address=WorkerAddress(self.name, "here", f"/run/{self.name}.sock"),
             pool=self.pool,
@@ -72,6 +77,15 @@ class FakeWorker:
             restart_count=self.restart_count,
             last_exit=self.last_exit,
             crashed_on=self.crashed_on,
+            vitals=tuple(
+                VersionVitals(
+                    traffic=TrafficCounters(
+                        model=key.model, version=key.version, began_ns=1, age_s=60.0
+                    ),
+                    busy=busy[key],
+                )
+                for key in busy.keys() & self.hosted.keys()
+            ),
         )
 
 
@@ -85,6 +99,8 @@ class FakeCluster:
         self.started_counts: Counter[str] = Counter()
         self.broken: set[str] = set()
         self.slow: set[VersionKey] = set()
+        self.busy: dict[VersionKey, float] = {}
+        """How much of a worker's time each version takes, wherever it is."""
         self.noticed: dict[VersionKey, tuple[Finding, ...]] = {}
         self.routes = RouteTable()
         self.mirrors: list[Mirror] = []
@@ -129,7 +145,10 @@ class FakeCluster:
 
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Describe all workers."""
-        return {pool: [w.observed() for w in workers] for pool, workers in self.pools.items()}
+        return {
+            pool: [worker.observed(self.busy) for worker in workers]
+            for pool, workers in self.pools.items()
+        }
 
     async def changed(self) -> None:
         """Return after the next step."""

@@ -1,9 +1,8 @@
 """Workers come and go with the calls of a real instance, and no call is lost on the way."""
 
 import re
-import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 from runtimes.threads import available_cpus
 from tests.fakes.models import slow
 from tests.fakes.standalone_server import Server, put_model, serving
+from tests.fakes.steady_callers import calling
 
 ROW = [1.0, 2.0, 3.0, 4.0]
 FIRST_CALLS = re.compile(r'cause="first_call"} [1-9]')
@@ -75,26 +75,6 @@ def _inputs(client: ModuleType, steps: int) -> list[Any]:
     x.set_data_from_numpy(np.asarray([ROW], np.float32))
     n.set_data_from_numpy(np.asarray([steps], np.int64))
     return [x, n]
-
-
-@contextmanager
-def calling(ask: Callable[[], object], callers: int) -> Iterator[list[object]]:
-    """Ask again and again from so many threads until the block ends; every answer must come."""
-    is_over = threading.Event()
-    answers: list[object] = []
-
-    def call() -> None:
-        while not is_over.is_set():
-            answers.append(ask())
-
-    with ThreadPoolExecutor(callers) as pool:
-        tasks = [pool.submit(call) for _ in range(callers)]
-        try:
-            yield answers
-        finally:
-            is_over.set()
-        for task in tasks:
-            task.result()
 
 
 @pytest.mark.skipif(available_cpus() < 2, reason="a second worker needs a second CPU")

@@ -264,18 +264,6 @@ def test_a_call_that_is_too_late_on_arrival_does_not_run() -> None:
     assert bench.model.batches == []
 
 
-def test_a_turn_whose_only_call_is_late_ends_where_calls_run_alone() -> None:
-    """As after outputs that did not follow the batch: there is nothing left to plan."""
-    bench = Bench()
-    bench.runner.is_stackable = False
-    late = HeldCall(1.0, deadline_ns=bench.loop.now_ns + 1)
-    bench.submit(late)
-    bench.loop.now_ns += NS_PER_S
-    bench.loop.turn()
-    assert isinstance(late.error, QueueTimeoutError)
-    assert bench.model.batches == []
-
-
 def test_short_runs_stay_on_the_loop() -> None:
     """What measuring showed to be short needs no thread."""
     bench = Bench()

@@ -9,10 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from runtimes.errors import Code
+from serving.errors import QueueTimeoutError
 from serving.monitor.traffic_recorder import OutputSampler
 from serving.worker.executor import Executor, Job
 from serving.worker.http_exchange import HttpExchange
-from tests.fakes.batching import Bench, HeldCall
+from tests.fakes.batching import NS_PER_S, Bench, HeldCall
 
 
 class UnsentCall(HeldCall):
@@ -134,3 +135,15 @@ def test_a_reply_that_cannot_be_compressed_is_answered() -> None:
     with capture_logs() as logs:
         assert asyncio.run(scenario()).startswith(b"HTTP/1.1 500 ")
     assert [line["event"] for line in logs] == ["reply_not_packed"]
+
+
+def test_a_turn_whose_only_call_is_late_ends_where_calls_run_alone() -> None:
+    """As after outputs that did not follow the batch: there is nothing left to plan."""
+    bench = Bench()
+    bench.runner.is_stackable = False
+    late = HeldCall(1.0, deadline_ns=bench.loop.now_ns + 1)
+    bench.submit(late)
+    bench.loop.now_ns += NS_PER_S
+    bench.loop.turn()
+    assert isinstance(late.error, QueueTimeoutError)
+    assert bench.model.batches == []

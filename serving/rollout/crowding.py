@@ -1,0 +1,152 @@
+"""Which versions leave a shared worker that has too much to do, by what their batches cost. Pure.
+
+A shared worker is one process, and runs one batch at a time: what a version takes of its time is
+missing to all others. Workers say how busy each version keeps them (`serving.monitor.vitals`).
+
+::
+
+    a shared worker is busy for over CROWDED of the time
+      │ one version takes HEAVY of that, and others call, too ──► it gets a worker of its own
+      └ else ──► versions worth half of the difference go to the shared worker with most room,
+                 or to a new one, as long as there are fewer workers than CPUs
+
+A version moves as any other that changes its pool: it serves there before it leaves here. One move
+at a time, and none until what moved last has been measured where it is now.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from serving.ids import VersionKey
+from serving.rollout.desired import Desired
+from serving.rollout.learning import may_move
+from serving.rollout.memory import Limits, Memory, Observed, Pool, Verdict
+
+CROWDED: Final = 0.5
+"""Reading, checking and writing calls is not counted, and takes up to as long as running them: a
+worker that runs small models for half of the time has hardly any time left."""
+HEAVY: Final = 0.6
+BESIDE: Final = 0.05
+"""Others that take less than this are hardly called: who would gain?"""
+LEAST_GAIN: Final = 0.1
+"""A move that makes a worker less busy by a smaller share of its time is not worth it."""
+SETTLE_S: Final = 20.0
+"""A version that is younger may not have said yet how busy it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """One shared pool: how busy each version keeps its worker."""
+
+    pool: str
+    busy: Mapping[VersionKey, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.busy.values())
+
+
+_NOTHING: Final = _Room("", MappingProxyType({}))
+
+
+def is_crowded(memory: Memory, desired: Desired, observed: Observed, limits: Limits) -> bool:
+    """Whether `relieved` would change anything."""
+    return relieved(memory, desired, observed, limits) is not memory
+
+
+def relieved(memory: Memory, desired: Desired, observed: Observed, limits: Limits) -> Memory:
+    """Let versions leave the most crowded shared worker; the same memory if none has to."""
+    may_move_now = not _is_moving(memory) and 2 * len(memory.pools) < limits.pool_slots
+    rooms = _rooms(memory, observed) if may_move_now else []
+    crowded = max(rooms, key=lambda room: room.total, default=_NOTHING)
+    movable = [key for key in crowded.busy if may_move(memory, desired, key)]
+    if crowded.total <= CROWDED or not movable:
+        return memory
+    may_grow = not limits.scaled_workers or len(memory.pools) < limits.scaled_workers
+    heaviest = max(movable, key=lambda key: crowded.busy[key])
+    heavy = crowded.busy[heaviest]
+    if may_grow and heavy >= HEAVY * crowded.total and crowded.total - heavy >= BESIDE:
+        return _apart(memory, desired, heaviest, crowded)
+    return _spread(memory, crowded, movable, _target(rooms, crowded, may_grow=may_grow), limits)
+
+
+def _is_moving(memory: Memory) -> bool:
+    return any(
+        memory.routed_pool(key) not in (None, pool) for key, pool in memory.placement.items()
+    )
+
+
+def _rooms(memory: Memory, observed: Observed) -> list[_Room]:
+    """Return how busy every shared worker is; nothing while one of them is not known yet."""
+    rooms: list[_Room] = []
+    for pool, known in memory.pools.items():
+        if known.shape.dedicated:
+            continue
+        busy: dict[VersionKey, float] = {}
+        for one in (one for worker in observed.get(pool, ()) for one in worker.vitals):
+            if memory.placement.get(one.key) != pool:
+                continue  # it has left since
+            if one.busy is None and one.traffic.age_s < SETTLE_S:
+                return []
+            busy[one.key] = one.busy or 0.0
+        rooms.append(_Room(pool, busy))
+    return rooms
+
+
+def _apart(memory: Memory, desired: Desired, key: VersionKey, crowded: _Room) -> Memory:
+    reason = (
+        f"it took {crowded.busy[key]:.0%} of a shared worker's time, and others "
+        f"{crowded.total - crowded.busy[key]:.0%}"
+    )
+    verdict = Verdict(desired.versions[key].digest, reason)
+    return replace(memory, moves={**memory.moves, key: verdict})
+
+
+def _target(rooms: Iterable[_Room], crowded: _Room, *, may_grow: bool) -> _Room | None:
+    """Return the shared worker with most room; one without a name is to be started."""
+    others = [room for room in rooms if room.pool != crowded.pool]
+    least = min(others, key=lambda room: room.total, default=None)
+    if may_grow and (least is None or least.total > CROWDED / 2):
+        return _NOTHING
+    return least
+
+
+def _spread(
+    memory: Memory,
+    crowded: _Room,
+    movable: Sequence[VersionKey],
+    target: _Room | None,
+    limits: Limits,
+) -> Memory:
+    """Move versions from one shared worker to another one, if that gains enough."""
+    if target is None:
+        return memory
+    hosted = sum(pool == target.pool for pool in memory.placement.values())
+    chosen = _chosen(crowded, target, movable)[: limits.shared_pool_versions - hosted]
+    moved = sum(crowded.busy[key] for key in chosen)
+    if crowded.total - max(crowded.total - moved, target.total + moved) < LEAST_GAIN:
+        return memory
+    pools, pool_count, pool = dict(memory.pools), memory.pool_count, target.pool
+    if not pool:
+        pool_count += 1
+        pool = f"s{pool_count}"
+        pools[pool] = Pool(shape=memory.pools[crowded.pool].shape)
+    placement = {**memory.placement, **dict.fromkeys(chosen, pool)}
+    return replace(memory, pools=pools, pool_count=pool_count, placement=placement)
+
+
+def _chosen(crowded: _Room, target: _Room, movable: Sequence[VersionKey]) -> list[VersionKey]:
+    """Choose versions worth half of the difference, each time the one that comes next to it."""
+    left, chosen = list(movable), list[VersionKey]()
+    half = (crowded.total - target.total) / 2
+    while left:
+        key = min(left, key=lambda one: abs(crowded.busy[one] - half))
+        share = crowded.busy[key]
+        if not 0 < share < 2 * half:  # the other worker would have as much to do as this one has
+            break
+        left.remove(key)
+        chosen.append(key)
+        half -= share
+    return chosen
