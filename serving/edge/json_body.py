@@ -18,6 +18,8 @@ MAX_BODY_BYTES: Final = 64 << 20
 SMALL_BODY_BYTES: Final = 1 << 20
 MAX_BODIES_BYTES: Final = 256 << 20
 MAX_DEPTH: Final = 100
+MAX_VALUES: Final = 1 << 20
+"""Each becomes an object of up to some hundred bytes, and the loop stands still meanwhile."""
 PACKED: Final = "Unsupported content-encoding, only 'identity' is supported."
 LEFT: Final = "the client left before its request was whole"
 
@@ -87,6 +89,11 @@ async def json_object(
     body = await room.read(request, limit_bytes)
     if not body.strip():
         return {}
+    if (comma_count := body.count(b",")) > MAX_VALUES:
+        raise InvalidArgumentError(
+            f"the request's JSON has {comma_count} commas, the maximum is {MAX_VALUES}: send large "
+            "tensors to /infer as binary data"
+        )
     try:
         parsed = msgspec.json.decode(body)
     except RecursionError as error:

@@ -73,6 +73,11 @@ class InputChecks:
         self._plans: dict[tuple[GivenInput, ...], InputPlan] = {}
         self._batched = spec.max_batch_rows > 0
 
+    @property
+    def model(self) -> str:
+        """Whose inputs they are."""
+        return self._spec.model
+
     def plan_inputs(self, given: Sequence[GivenInput], request_id: str) -> InputPlan:
         """Check names, datatypes and shapes.
 
@@ -95,6 +100,19 @@ class InputChecks:
             self._plans.clear()
         self._plans[key] = plan
         return plan
+
+    def refuse_misfit(self, given: GivenInput) -> None:
+        """Refuse a tensor that does not fit, before its elements are decoded.
+
+        Raises:
+            InvalidArgumentError: No input has its name, datatype and shape.
+        """
+        index = self._inputs.get(given.name)
+        if index is None:
+            raise self._unexpected(given.name)
+        if self._batched:
+            self._rows([given])
+        self._fitting_shape(self._spec.inputs[index], given)
 
     def _plan_inputs(self, given: Sequence[GivenInput]) -> InputPlan:
         specs = self._spec.inputs
@@ -177,18 +195,21 @@ class InputChecks:
         )
 
     def _order(self, given: Sequence[GivenInput]) -> tuple[int, ...]:
-        known, model = self._inputs, self._spec.model
+        known = self._inputs
         if not self._required <= len(given) <= len(known):
             raise self._count_error(given)
         try:
             order = tuple([known[tensor.name] for tensor in given])
         except KeyError as error:
-            raise InvalidArgumentError(
-                f"unexpected inference input '{error.args[0]}' for model '{model}'"
-            ) from error
+            raise self._unexpected(error.args[0]) from error
         if len(order) < len(known) and self._missing(given):
             raise self._count_error(given)
         return order
+
+    def _unexpected(self, name: str) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            f"unexpected inference input '{name}' for model '{self._spec.model}'"
+        )
 
     def _missing(self, given: Sequence[GivenInput]) -> list[str]:
         names = {tensor.name for tensor in given}

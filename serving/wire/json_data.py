@@ -16,6 +16,7 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.call import Array
 from serving.wire.input_checks import GivenInput
+from serving.wire.request_limits import LARGE_BYTES
 from serving.wire.tensors import Tensor, element_bytes, element_count, string_array, utf8
 
 MAX_DEPTH: Final = 100
@@ -74,6 +75,8 @@ def tensor_from_json(raw: msgspec.Raw, given: GivenInput, *, model: str) -> Tens
             fit the input's datatype or shape.
     """
     elements = _readable(given)
+    if len(memoryview(raw)) > LARGE_BYTES:
+        _refuse_surplus(bytes(raw), given)
     try:
         flat = elements.decoder.decode(raw)
     except msgspec.ValidationError:
@@ -97,7 +100,29 @@ def tensor_from_values(tree: object, given: GivenInput, *, model: str) -> Tensor
     """
     elements = _readable(given)
     flat = _typed(_flattened(tree), elements, given)
-    return _checked_range(_to_array(flat, given, model=model), given, finite=False)
+    array = _to_array(flat, given, model=model)
+    if given.datatype is Datatype.FP32 and np.isinf(array).sum() > np.isinf(flat).sum():
+        raise _out_of_range(given)
+    return _checked_range(array, given, finite=False)
+
+
+def _refuse_surplus(raw: bytes, given: GivenInput) -> None:
+    """Refuse what surely has more elements than its shape needs, without building them.
+
+    However lists are nested, numbers are one more than commas; texts have two quotes each, and
+    perhaps more within.
+    """
+    count = element_count(given.shape, given.name)
+    if given.datatype is Datatype.BYTES:
+        least = (raw.count(b'"') - raw.count(b'\\"')) // 2
+    else:
+        commas = raw.count(b",")
+        least = commas and commas + 1
+    if least > count:
+        raise InvalidArgumentError(
+            "Unable to parse 'data': Shape does not match true shape of 'data' field: input "
+            f"'{given.name}' has {least} elements or more, but its shape needs {count}"
+        )
 
 
 def _readable(given: GivenInput) -> _Elements:

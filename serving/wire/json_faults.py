@@ -7,6 +7,7 @@ walked through in the order in which the reference server reads it, up to the fi
 import json
 import re
 from collections.abc import Callable
+from math import isinf
 from typing import Any, Final
 
 import msgspec
@@ -60,7 +61,7 @@ def parse_loosely(header: bytes) -> Json:
 
 def _with_bare_words(text: str) -> Json:
     try:
-        tree = json.loads(text)
+        tree = json.loads(text, parse_float=_finite)
         if _SURROGATE.search(text):
             orjson.dumps(tree)  # refuses text that is not Unicode, which json lets through
     except RecursionError as error:
@@ -70,6 +71,14 @@ def _with_bare_words(text: str) -> Json:
     except (ValueError, TypeError) as error:  # endless digits, half a surrogate pair
         raise malformed(str(error), 0) from error
     return tree
+
+
+def _finite(text: str) -> float:
+    """Read a number; only the bare word is infinite."""
+    value = float(text)
+    if isinf(value):
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return value
 
 
 def refuse_faults(tree: Json) -> None:

@@ -11,14 +11,20 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from runtimes.errors import InvalidArgumentError
-from serving.wire.call import CallSpec, OutputAsk
-from serving.wire.input_checks import GivenInput, refuse_duplicates
+from serving.wire.call import OutputAsk
+from serving.wire.input_checks import GivenInput, InputChecks, refuse_duplicates
 from serving.wire.json_data import nesting_error, tensor_from_json, tensor_from_values
 from serving.wire.json_faults import parse_loosely, refuse_faults
 from serving.wire.output_checks import GivenOutput, OutputChecks
 from serving.wire.parameters import NONE, Parameters, read_parameters
 from serving.wire.regions import REGION, Regions, RegionSpan, RegionTensor, region_span
-from serving.wire.request_limits import MAX_ENTRIES, MAX_RANK, refuse_texts
+from serving.wire.request_limits import (
+    LARGE_BYTES,
+    MAX_ENTRIES,
+    MAX_LOOSE_BYTES,
+    MAX_RANK,
+    refuse_texts,
+)
 from serving.wire.tensors import DATATYPES, ITEM_BYTES, Buffer, Tensor, element_count
 
 _ONE_FIELD: Final = (
@@ -90,12 +96,13 @@ class RequestReader:
     """Reads the requests to one version."""
 
     def __init__(
-        self, spec: CallSpec, checks: OutputChecks, max_json_bytes: int, regions: Regions
+        self, inputs: InputChecks, outputs: OutputChecks, max_json_bytes: int, regions: Regions
     ) -> None:
-        """Read requests to `spec` whose JSON has at most `max_json_bytes`."""
+        """Read requests to a version whose JSON has at most `max_json_bytes`."""
         self._regions = regions
-        self._model = spec.model
-        self._checks = checks
+        self._model = inputs.model
+        self._input_checks = inputs
+        self._checks = outputs
         self._max_json_bytes = max_json_bytes
         self._parse = msgspec.json.Decoder(_Request).decode
 
@@ -153,7 +160,9 @@ class RequestReader:
             return _Parsed(self._parse(header))
         except RecursionError as error:
             raise nesting_error() from error
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if len(header) > MAX_LOOSE_BYTES:
+                raise _unread(error, len(header)) from error
             return _parsed_loosely(bytes(header))
 
     def _inputs(
@@ -197,6 +206,8 @@ class RequestReader:
             refuse_texts(tensor.name, element_count(tensor.shape, tensor.name))
         if size > self._max_json_bytes:
             raise self._too_large(f"JSON input '{tensor.name}' has a byte_size", size)
+        if len(memoryview(entry.data)) > LARGE_BYTES:
+            self._input_checks.refuse_misfit(tensor)
         if tree is not None:
             return tensor_from_values(tree, tensor, model=self._model)
         return tensor_from_json(entry.data, tensor, model=self._model)
@@ -254,6 +265,14 @@ class RequestReader:
             f"unexpected additional input data for model '{self._model}': {surplus} bytes are "
             "left after the last binary input"
         )
+
+
+def _unread(error: Exception, size: int) -> InvalidArgumentError:
+    """Return the error of a large document that the strict parser refused."""
+    return InvalidArgumentError(
+        f"Unable to parse the request: {error}. JSON of {size} bytes, more than {MAX_LOOSE_BYTES}, "
+        "is read only without NaN and Infinity: send such tensors as binary data"
+    )
 
 
 def _parsed_loosely(header: bytes) -> _Parsed:

@@ -21,9 +21,13 @@ from serving.wire.protobuf import (
     ProtobufError,
     fields,
     varint_array,
+    varint_count,
 )
-from serving.wire.request_limits import refuse_texts
+from serving.wire.request_limits import LARGE_BYTES, refuse_texts
 from serving.wire.tensors import Tensor, element_count, string_array, utf8
+
+MAX_UNPACKED: Final = 1 << 18
+"""Elements that come one by one, as no client of today sends them: each takes some microseconds."""
 
 # Field number → the datatype that it is named after, and the wire type of an unpacked element.
 _FIELDS: Final = MappingProxyType(
@@ -80,7 +84,7 @@ def tensor_from_contents(
     pieces: list[memoryview] = []
     wanted = _FIELD_OF.get(given.datatype, 0)
     for start, end in spans:
-        for number, wire, first, last in fields(view, start, end):
+        for number, wire, first, last in fields(view, start, end, MAX_UNPACKED):
             kind = _FIELDS.get(number)
             if kind is None or wire not in (kind[1], BYTES):
                 continue
@@ -89,10 +93,23 @@ def tensor_from_contents(
             pieces.append(view[first:last])
     packed = b"".join(pieces)
     if wanted in _VARINT_AS:
+        _refuse_surplus(packed, given, model)
         return _from_varints(varint_array(packed), _VARINT_AS[wanted], given)
     if len(packed) % DTYPES[given.datatype].itemsize:
         raise ProtobufError("malformed protobuf message: cut element in tensor contents")
     return packed
+
+
+def _refuse_surplus(packed: bytes, given: GivenInput, model: str) -> None:
+    """Refuse varints that are more than the shape needs: decoding one takes forty bytes."""
+    count = element_count(given.shape, given.name)
+    found = varint_count(packed) if len(packed) > LARGE_BYTES else 0
+    if found > count:
+        itemsize = DTYPES[given.datatype].itemsize
+        raise InvalidArgumentError(
+            f"input byte size mismatch for input '{given.name}' for model '{model}'. "
+            f"Expected {count * itemsize}, got {found * itemsize}"
+        )
 
 
 def _texts(view: memoryview, spans: list[tuple[int, int]], given: GivenInput, model: str) -> Array:

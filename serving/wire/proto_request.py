@@ -11,8 +11,7 @@ import msgspec
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
-from serving.wire.call import CallSpec
-from serving.wire.input_checks import GivenInput, refuse_duplicates
+from serving.wire.input_checks import GivenInput, InputChecks, refuse_duplicates
 from serving.wire.output_checks import GivenOutput
 from serving.wire.parameters import NONE, Parameters, Scalar, read_parameters
 from serving.wire.proto_contents import tensor_from_contents
@@ -25,7 +24,7 @@ from serving.wire.protobuf import (
     text,
 )
 from serving.wire.regions import REGION, Regions, RegionSpan, RegionTensor
-from serving.wire.request_limits import MAX_ENTRIES, MAX_RANK, refuse_rank
+from serving.wire.request_limits import LARGE_BYTES, MAX_ENTRIES, MAX_RANK, refuse_rank
 from serving.wire.tensors import DATATYPES, Buffer, Tensor
 
 Span = tuple[int, int]
@@ -134,31 +133,32 @@ def read_request(view: memoryview) -> ProtoRequest:
     return request
 
 
-def take_data(view: memoryview, request: ProtoRequest, spec: CallSpec) -> list[Tensor]:
+def take_data(view: memoryview, request: ProtoRequest, checks: InputChecks) -> list[Tensor]:
     """Return the data of each input, in the order of the request.
 
     Raises:
         InvalidArgumentError: Data is missing, given twice, of another type, or left over.
     """
+    model = checks.model
     if not request.raws:
         return [
-            _typed(view, spans, given, spec.model)
+            _typed(view, spans, given, checks)
             for given, spans in zip(request.given, request.contents, strict=True)
         ]
     if any(request.contents):
-        _refuse_contents(request, spec)
+        _refuse_contents(request, model)
     if len(request.raws) < len(request.given):
-        raise _no_data(request.given[len(request.raws)], spec.model)
+        raise _no_data(request.given[len(request.raws)], model)
     if len(request.raws) != len(request.given):
         raise InvalidArgumentError(
-            f"unexpected additional input data for model '{spec.model}': {len(request.raws)} "
+            f"unexpected additional input data for model '{model}': {len(request.raws)} "
             f"raw_input_contents for {len(request.given)} inputs"
         )
     return [view[start:end] for start, end in request.raws]
 
 
 def take_mixed_data(
-    view: memoryview, request: ProtoRequest, spec: CallSpec, regions: Regions
+    view: memoryview, request: ProtoRequest, checks: InputChecks, regions: Regions
 ) -> list[Tensor | RegionTensor]:
     """Return the data of each input of a request that has some in shared memory.
 
@@ -172,32 +172,35 @@ def take_mixed_data(
         if any(start < end for start, end in request.contents[place]):
             raise InvalidArgumentError(
                 f"input '{request.given[place].name}' sets both '{REGION}' and contents for model "
-                f"'{spec.model}': choose one"
+                f"'{checks.model}': choose one"
             )
     rest = ProtoRequest(
         given=[request.given[k] for k in sent],
         contents=[request.contents[k] for k in sent],
         raws=request.raws,
     )
-    data = iter(take_data(view, rest, spec))
+    data = iter(take_data(view, rest, checks))
     return [lying[k] if k in lying else next(data) for k in range(len(request.given))]
 
 
-def _refuse_contents(request: ProtoRequest, spec: CallSpec) -> None:
+def _refuse_contents(request: ProtoRequest, model: str) -> None:
     for given, spans in zip(request.given, request.contents, strict=True):
         if any(start < end for start, end in spans):
             raise InvalidArgumentError(
                 "contents field must not be specified when using raw_input_contents for "
-                f"'{given.name}' for model '{spec.model}'"
+                f"'{given.name}' for model '{model}'"
             )
 
 
-def _typed(view: memoryview, spans: list[Span], given: GivenInput, model: str) -> Tensor:
-    if not any(start < end for start, end in spans):
+def _typed(view: memoryview, spans: list[Span], given: GivenInput, checks: InputChecks) -> Tensor:
+    size_bytes = sum([end - start for start, end in spans])
+    if not size_bytes:
         if prod(given.shape) != 0:
-            raise _no_data(given, model)
+            raise _no_data(given, checks.model)
         return b""
-    return tensor_from_contents(view, spans, given, model=model)
+    if size_bytes > LARGE_BYTES:
+        checks.refuse_misfit(given)
+    return tensor_from_contents(view, spans, given, model=checks.model)
 
 
 def _no_data(given: GivenInput, model: str) -> InvalidArgumentError:

@@ -117,6 +117,11 @@ def signed(value: int) -> int:
     return value - 2**64 if value >> 63 else value
 
 
+def varint_count(packed: bytes) -> int:
+    """Count the varints of a run."""
+    return int(np.count_nonzero(np.frombuffer(packed, np.uint8) < _CONTINUES))
+
+
 def varint_array(packed: bytes) -> Array:
     """Decode a run of varints into uint64.
 

@@ -11,6 +11,12 @@ MAX_RANK: Final = 64
 MAX_TEXTS: Final = 1 << 22
 """Elements of a BYTES tensor: each becomes an object of some 50 bytes, whatever it took to send."""
 
+LARGE_BYTES: Final = 1 << 20
+"""Elements that take more to send are decoded only if they can fit: a worker decodes one request
+after the other, and what is decoded may take forty times its size."""
+MAX_LOOSE_BYTES: Final = 1 << 23
+"""JSON that no strict parser reads is read value by value up to this size."""
+
 
 def refuse_count(field: str, count: int) -> None:
     """Refuse a request with too many entries of one kind.

@@ -43,6 +43,7 @@ MAX_PLAN_HEADER_BYTES: Final = 2048
 MAX_HEADS: Final = 256
 _INT32: Final = range(-(2**31), 2**31)
 _DECIMAL: Final = re.compile(rb"[+-]?[0-9]+")
+_MAX_DIGITS: Final = 40  # zeros in front of a number may be many, but who writes so many?
 _LENGTH_BYTES: Final = 4
 _NO_REGIONS: Final = NoRegions()
 
@@ -80,7 +81,7 @@ def header_length(text: bytes) -> int:
     shown = text[:40].decode("latin-1")
     if not _DECIMAL.fullmatch(text):
         raise InvalidArgumentError(f"Unable to parse Inference-Header-Content-Length, got: {shown}")
-    value = int(text[:20])
+    value = int(text) if len(text) <= _MAX_DIGITS else _INT32.stop
     if value not in _INT32:
         raise InvalidArgumentError(
             "Unable to parse Inference-Header-Content-Length, value is out of range "
@@ -107,7 +108,7 @@ class V2JsonCodec:
         self._regions = regions
         self._checks = InputChecks(spec)
         self._outputs = OutputChecks(spec)
-        self._reader = RequestReader(spec, self._outputs, max_json_bytes, regions)
+        self._reader = RequestReader(self._checks, self._outputs, max_json_bytes, regions)
         self._start = b'"model_name":%b,"model_version":"%d","outputs":[' % (
             orjson.dumps(spec.model),
             spec.version,

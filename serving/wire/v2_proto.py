@@ -120,7 +120,7 @@ class V2ProtoCodec:
         request = read_request(view)
         if request.regions or any(output.region is not None for output in request.outputs):
             return self._decode_with_regions(view, request)
-        data = take_data(view, request, self._spec)
+        data = take_data(view, request, self._checks)
         outputs = self._asked(request)
         inputs = self._checks.plan_inputs(request.given, request.id)
         tensors = self._checks.take_tensors(inputs, data, request.id)
@@ -146,7 +146,7 @@ class V2ProtoCodec:
 
     def _decode_with_regions(self, view: memoryview, request: ProtoRequest) -> InferCall:
         """Decode a call that has inputs or outputs in shared memory; nothing of it is kept."""
-        data = take_mixed_data(view, request, self._spec, self._regions)
+        data = take_mixed_data(view, request, self._checks, self._regions)
         outputs = self._asked(request)
         for ask in outputs:
             if ask.region is not None:

@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 import structlog
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtimes.errors import InvalidArgumentError
 from serving.edge.admin_api import admin_app
 from serving.edge.front_desk import front_desk_app
-from serving.edge.json_body import SMALL_BODY_BYTES
+from serving.edge.json_body import MAX_VALUES, SMALL_BODY_BYTES, BodyRoom, json_object
 from tests.fakes.control import FakeControl
 from tests.fakes.front_desk import desk_parts
 
@@ -69,6 +71,20 @@ def test_a_body_of_unknown_size_ends_at_its_limit(
     status, taken = answered(path, 1 << 27, limit_bytes)
     assert status == 413
     assert taken <= most_bytes + len(CHUNK)
+
+
+def test_json_of_too_many_values_is_refused_before_they_are_made() -> None:
+    """The loop makes them all at once, and nobody else is answered meanwhile."""
+    body = b'{"other":[' + b"1," * MAX_VALUES + b"1,1]}"
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    async def scenario() -> None:
+        await json_object(BodyRoom(), Request(scope_of(LOAD), receive), len(body))
+
+    with pytest.raises(InvalidArgumentError, match=f"commas, the maximum is {MAX_VALUES}"):
+        asyncio.run(scenario())
 
 
 def test_a_load_may_bring_files() -> None:

@@ -70,3 +70,10 @@ def test_header_length_must_be_a_number(text: bytes, message: str) -> None:
 def test_header_length_is_read() -> None:
     """Ordinary values, and a negative one, which the range check refuses later."""
     assert [header_length(b"0"), header_length(b"143"), header_length(b"-5")] == [0, 143, -5]
+
+
+def test_zeros_in_front_of_a_header_length_mean_nothing() -> None:
+    """However many."""
+    assert header_length(b"0" * 25 + b"104") == 104
+    with pytest.raises(InvalidArgumentError, match="out of range"):
+        header_length(b"0" * 400 + b"104")

@@ -179,6 +179,19 @@ def test_bare_words_are_numbers(text: str, expected: float) -> None:
     assert f'"data":[1.0,{text}]'.encode() in reply.head
 
 
+@pytest.mark.parametrize(("datatype", "number"), [("FP32", "1e39"), ("FP64", "1e400")])
+def test_a_number_beside_a_bare_word_must_fit_its_datatype(datatype: str, number: str) -> None:
+    """Only what is written as infinite is infinite."""
+    body = (
+        f'{{"inputs":[{{"name":"x","datatype":"{datatype}","shape":[3],"data":[NaN,-Infinity,'
+        f"{number}]}}]}}"
+    )
+    codec = V2JsonCodec(identity(Datatype(datatype), 1))
+    with pytest.raises(InvalidArgumentError, match="out of range"):
+        codec.decode_request(body.encode(), None)
+    assert codec.decode_request(body.replace(number, "1e3").encode(), None).rows == 1
+
+
 @given(st.floats(width=64, allow_nan=False, allow_infinity=False))
 @settings(max_examples=100, deadline=None)
 def test_numbers_are_read_exactly(value: float) -> None:
