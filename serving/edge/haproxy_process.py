@@ -186,7 +186,7 @@ def connection_limit() -> int:
 def connections_within(descriptor_count: int) -> int:
     """How many connections so many file descriptors allow."""
     return max(
-        100,
+        LEAST_CONNECTIONS,
         min(
             MAX_CONNECTIONS, int(descriptor_count / DESCRIPTORS_PER_CONNECTION) - SPARE_CONNECTIONS
         ),
