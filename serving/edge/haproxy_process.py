@@ -97,13 +97,6 @@ async def adopt(spec: HaproxySpec) -> HaproxyProcess | None:
     return None
 
 
-async def end_left(folder: Path) -> None:
-    """End the HAProxy that runs in a folder, if one does."""
-    found = await _left(folder)
-    if found is not None:
-        await found.child.stop(STOP_S)
-
-
 async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
     """Start HAProxy with a state; it answers calls when this returns.
 
