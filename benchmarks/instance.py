@@ -183,6 +183,16 @@ def until(
         time.sleep(look_s)
 
 
+def end_process(process: subprocess.Popen[bytes], limit_s: float) -> None:
+    """Ask a process to end; kill it if it does not in time."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def _standalone(home: Path, environment: Mapping[str, str]) -> Iterator[Callable[[], bool]]:
     with (home / "serve.log").open("wb") as log:
@@ -196,12 +206,7 @@ def _standalone(home: Path, environment: Mapping[str, str]) -> Iterator[Callable
     try:
         yield lambda: process.poll() is None
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, STOP_LIMIT_S)
 
 
 @contextmanager

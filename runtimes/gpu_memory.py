@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtimes.devices import Device
-from runtimes.gpu_probe import Nvml, NvmlRefusalError, probe_gpus
+from runtimes.gpu_probe import Nvml, NvmlRefusalError, if_told, probe_gpus
 
 NOTHING: Final = 0
 
@@ -86,7 +86,7 @@ class GpuMeter:
             self._problem = str(error)
             return _Held(device_bytes=0, own_bytes=0)
         finally:
-            self._nvml.ask("Shutdown")
+            if_told(self._nvml, "Shutdown")
 
     def _own(self, handle: object) -> int:
         try:

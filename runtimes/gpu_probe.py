@@ -80,7 +80,7 @@ def probe_gpus(nvml: Nvml, listed: str | None = None) -> Gpus:
     except NvmlRefusalError as error:
         return Gpus(problem=str(error))
     finally:
-        nvml.ask("Shutdown")
+        if_told(nvml, "Shutdown")
 
 
 def cuda_text(number: int) -> str:

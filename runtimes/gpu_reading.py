@@ -83,7 +83,7 @@ def read_gpus(nvml: Nvml) -> tuple[GpuReading, ...]:
         found = (_reading(nvml, index) for index in range(count))
         return tuple(one for one in found if one is not None)
     finally:
-        nvml.ask("Shutdown")
+        if_told(nvml, "Shutdown")
 
 
 def reasons_of(bits: int) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """A system's processes: start them, wait until they answer, ask what they cost, end them all."""
 
-import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks.instance import until
+from benchmarks.instance import end_process, until
 from serving.settings import inherited_environment
 
 START_LIMIT_S: Final = 120.0
@@ -103,12 +102,7 @@ def role(process: psutil.Process) -> str:
 
 
 def _end(process: subprocess.Popen[bytes], all_of_it: Sequence[psutil.Process]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    end_process(process, STOP_LIMIT_S)
     for child in all_of_it[1:]:
         try:
             child.kill()

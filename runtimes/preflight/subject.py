@@ -132,8 +132,6 @@ class Placement:
     """Estimated peak of one batch on the device; None: not estimated."""
     activation_note: str = ""
     """What the estimate supposes, or why there is none."""
-    version_count: int = 1
-    """Versions that share the node's CPUs with this one, itself included; for its threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

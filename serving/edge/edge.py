@@ -347,13 +347,6 @@ class Edge:
         )
 
 
-async def end_left_haproxy(settings: Settings, instance: str) -> None:
-    """End a HAProxy that was left to be adopted: nobody will come."""
-    edge_folder = settings.run_dir / FOLDER
-    await haproxy_process.end_left(edge_folder)
-    log.info("haproxy_ended_for_good", instance=instance)
-
-
 def _protocol_settings(settings: Settings) -> ProtocolSettings:
     trace_file = "" if settings.trace_file is None else str(settings.trace_file)
     tally = settings.run_dir / FOLDER / TALLY

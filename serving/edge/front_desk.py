@@ -24,7 +24,7 @@ from serving.edge.caller_headers import caller_headers
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
-from serving.edge.json_body import MAX_BODY_BYTES, BodyRoom, json_object
+from serving.edge.json_body import MAX_BODY_BYTES, BodyReader, json_object
 from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
@@ -60,7 +60,7 @@ def front_desk_app(
         relay: Sends infer calls into the edge again that waited for a worker.
         max_request_bytes: The largest body that is read.
     """
-    http = _HttpDesk(desk, generator, BodyRoom(max_body_bytes=max_request_bytes))
+    http = _HttpDesk(desk, generator, BodyReader(max_body_bytes=max_request_bytes))
 
     async def exposition(_: Request) -> Response:
         return Response(await metrics(), headers={"content-type": METRICS_TYPE})
@@ -82,7 +82,7 @@ def front_desk_app(
         ("POST", "/v2/repository/{repository}/models/{model}/load", http.other_repository),
         ("POST", "/v2/repository/{repository}/models/{model}/unload", http.other_repository),
     ]
-    table += [*region_routes(desk.regions, http.room), *label_routes(desk, http.room)]
+    table += [*region_routes(desk.regions, http.reader), *label_routes(desk, http.reader)]
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         table += [
             ("GET", model, http.model_metadata),
@@ -108,9 +108,9 @@ def front_desk_app(
 class _HttpDesk:
     """One method per route: read the request, ask the desk, write the reply."""
 
-    def __init__(self, desk: Desk, generator: GenerateRelay, room: BodyRoom) -> None:
+    def __init__(self, desk: Desk, generator: GenerateRelay, reader: BodyReader) -> None:
         self._desk = desk
-        self.room = room
+        self.reader = reader
         self._document: Mapping[str, object] = {}
         self._generator = generator
 
@@ -211,10 +211,10 @@ class _HttpDesk:
         return _json(await self._desk.change_logging(changes))
 
     async def _object(self, request: Request) -> dict[str, object]:
-        return await json_object(self.room, request)
+        return await json_object(self.reader, request)
 
     async def _large_object(self, request: Request) -> dict[str, object]:
-        return await json_object(self.room, request, self.room.max_body_bytes)
+        return await json_object(self.reader, request, self.reader.max_body_bytes)
 
     async def generate(self, request: Request) -> Response:
         return _passed_on(await self._generated(request))

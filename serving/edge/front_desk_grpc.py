@@ -20,12 +20,12 @@ from runtimes.errors import BasculeError, Code, InvalidArgumentError, Unsupporte
 from serving.edge import grpc_health, grpc_reflection, lookup
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.grpc_regions import region_calls
-from serving.edge.grpc_relay import STATUS, InferRelay
+from serving.edge.grpc_relay import InferRelay
 from serving.edge.message_room import MessageRoom
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.relay_channels import RelayChannels
 from serving.edge.stream_relay import StreamRelay
-from serving.edge.unary_calls import unary_method
+from serving.edge.unary_calls import STATUS, unary_method
 from serving.errors import WIRE
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.model_config.completion import config_message

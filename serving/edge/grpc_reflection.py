@@ -13,7 +13,7 @@ from protos.descriptors import POOL
 from protos.generated import health_pb2, open_inference_pb2, reflection_pb2
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.edge.drain import Drain
-from serving.edge.grpc_relay import STATUS
+from serving.edge.unary_calls import STATUS
 from serving.errors import WIRE
 from serving.wire import coding
 

@@ -22,6 +22,7 @@ from serving.edge.sleepers import (
     Sleepers,
     sleeper_of,
 )
+from serving.edge.unary_calls import STATUS
 from serving.errors import WIRE
 from serving.wire import coding
 from serving.wire.peer_table import HANDED_ON_HEADER
@@ -30,7 +31,6 @@ OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER, WOKEN_HEADER, SIZE_HEADER
 OF_THE_HOP: Final = re.compile(r"grpc-.*|.*-bin|content-(length|type)|host|te|user-agent")
 """Metadata of one connection or message only, or that gRPC writes itself."""
 LEGAL_KEY: Final = re.compile(r"[0-9a-z_.-]+")
-STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class InferRelay:

@@ -97,13 +97,6 @@ async def adopt(spec: HaproxySpec) -> HaproxyProcess | None:
     return None
 
 
-async def end_left(folder: Path) -> None:
-    """End the HAProxy that runs in a folder, if one does."""
-    found = await _left(folder)
-    if found is not None:
-        await found.child.stop(STOP_S)
-
-
 async def start(spec: HaproxySpec, state: HaproxyState) -> HaproxyProcess:
     """Start HAProxy with a state; it answers calls when this returns.
 
@@ -186,7 +179,7 @@ def connection_limit() -> int:
 def connections_within(descriptor_count: int) -> int:
     """How many connections so many file descriptors allow."""
     return max(
-        100,
+        LEAST_CONNECTIONS,
         min(
             MAX_CONNECTIONS, int(descriptor_count / DESCRIPTORS_PER_CONNECTION) - SPARE_CONNECTIONS
         ),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from runtimes.errors import InvalidArgumentError
 from serving.edge.cuda_regions import decoded_handle
-from serving.edge.json_body import BodyRoom, json_object
+from serving.edge.json_body import BodyReader, json_object
 from serving.edge.regions import RegionBook
 from serving.wire.region_table import CudaRegion, Region
 
@@ -19,11 +19,11 @@ MAX_UINT64: Final = 2**64 - 1
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def region_routes(book: RegionBook, room: BodyRoom) -> list[tuple[str, str, Endpoint]]:
+def region_routes(book: RegionBook, reader: BodyReader) -> list[tuple[str, str, Endpoint]]:
     """Return methods, path and endpoint of each route."""
     routes: list[tuple[str, str, Endpoint]] = []
     for word, kind in KINDS.items():
-        calls = _Calls(book, room, kind)
+        calls = _Calls(book, reader, kind)
         one = f"/v2/{word}/region/{{region}}"
         routes += [
             ("GET", f"/v2/{word}/status", calls.status),
@@ -36,9 +36,9 @@ def region_routes(book: RegionBook, room: BodyRoom) -> list[tuple[str, str, Endp
 
 
 class _Calls:
-    def __init__(self, book: RegionBook, room: BodyRoom, kind: str) -> None:
+    def __init__(self, book: RegionBook, reader: BodyReader, kind: str) -> None:
         self._book = book
-        self._room = room
+        self._reader = reader
         self._kind = kind
 
     async def status(self, request: Request) -> Response:
@@ -51,7 +51,7 @@ class _Calls:
 
     async def register(self, request: Request) -> Response:
         self._book.check(self._kind)
-        asked = await json_object(self._room, request)
+        asked = await json_object(self._reader, request)
         name = request.path_params["region"]
         if self._kind == "cuda":
             size_bytes = _unsigned("byte_size", asked)

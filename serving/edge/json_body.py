@@ -24,8 +24,8 @@ PACKED: Final = "Unsupported content-encoding, only 'identity' is supported."
 LEFT: Final = "the client left before its request was whole"
 
 
-class BodyRoom:
-    """Bytes of bodies that are being read."""
+class BodyReader:
+    """Reads bodies, as long as all that are being read fit together."""
 
     def __init__(
         self, max_bytes: int = MAX_BODIES_BYTES, *, max_body_bytes: int = MAX_BODY_BYTES
@@ -76,7 +76,7 @@ class BodyRoom:
 
 
 async def json_object(
-    room: BodyRoom, request: Request, limit_bytes: int = SMALL_BODY_BYTES
+    reader: BodyReader, request: Request, limit_bytes: int = SMALL_BODY_BYTES
 ) -> dict[str, object]:
     """Read the JSON object of a body; an empty body is an empty object.
 
@@ -86,7 +86,7 @@ async def json_object(
         QueueFullError: All bodies together are over theirs.
         CancelledCallError: Its client left.
     """
-    body = await room.read(request, limit_bytes)
+    body = await reader.read(request, limit_bytes)
     if not body.strip():
         return {}
     if (comma_count := body.count(b",")) > MAX_VALUES:

@@ -18,7 +18,7 @@ from runtimes.errors import UnsupportedError
 from serving.clock import utc_s
 from serving.edge import lookup
 from serving.edge.desk import Desk
-from serving.edge.json_body import BodyRoom
+from serving.edge.json_body import BodyReader
 from serving.errors import NotFoundError, QueueFullError
 from serving.predictions.labels.entries import MAX_BODY_BYTES, read_entries
 from serving.predictions.labels.store import LabelStore
@@ -34,7 +34,7 @@ They are written by a thread of their own: a disk that hangs must not take those
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def label_routes(desk: Desk, room: BodyRoom) -> list[tuple[str, str, Endpoint]]:
+def label_routes(desk: Desk, reader: BodyReader) -> list[tuple[str, str, Endpoint]]:
     """Return methods, path and endpoint of each route."""
     waiting = 0
     writer = ThreadPoolExecutor(1, thread_name_prefix="labels")
@@ -45,7 +45,7 @@ def label_routes(desk: Desk, room: BodyRoom) -> list[tuple[str, str, Endpoint]]:
         store = required_store(desk)
         model, version = request.path_params["model"], _version(request)
         _check_known(desk, model, version)
-        body = await room.read(request, MAX_BODY_BYTES)
+        body = await reader.read(request, MAX_BODY_BYTES)
         if waiting >= MAX_WAITING:
             raise QueueFullError(
                 f"{MAX_WAITING} posts of labels wait to be written: post these again later"

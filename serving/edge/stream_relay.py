@@ -22,8 +22,9 @@ import grpc
 from protos.generated import open_inference_pb2 as pb
 from runtimes.errors import BasculeError
 from serving.edge.drain import Drain
-from serving.edge.grpc_relay import STATUS, InferRelay
+from serving.edge.grpc_relay import InferRelay
 from serving.edge.message_room import MessageRoom
+from serving.edge.unary_calls import STATUS
 from serving.errors import WIRE, DrainingError
 from serving.wire.proto_sequence import SequenceName, sequence_of
 from serving.wire.protobuf import delimited

@@ -25,7 +25,7 @@ STEPS: Final = 16
 """In so many steps a segment becomes full."""
 
 
-class NoRoomError(OSError):
+class FolderFullError(OSError):
     """All of the room is taken by segments that are being written."""
 
 
@@ -74,7 +74,7 @@ class SegmentFolder:
             Its path and its locked descriptor.
 
         Raises:
-            NoRoomError: Other writers have taken all of it.
+            FolderFullError: Other writers have taken all of it.
             OSError: The folder cannot be written.
         """
         self.make_room(now_ms, grown=self.bounds.reserved_bytes(size))
@@ -98,7 +98,7 @@ class SegmentFolder:
             grown: Bytes that will be reserved in addition.
 
         Raises:
-            NoRoomError: There would be none for them if all finished segments went; none has gone.
+            FolderFullError: They would not fit if all finished segments went; none has gone.
         """
         bounds = self.bounds
         reserved = self._reserved()
@@ -107,7 +107,7 @@ class SegmentFolder:
         open_bytes = sum(reserved[stem] for stem in reserved.keys() - {p.stem for p in finished})
         self.writer_count = len(reserved)
         if grown and open_bytes + grown > bounds.max_bytes:
-            raise NoRoomError(
+            raise FolderFullError(
                 f"{open_bytes} bytes of segments that are being written and {grown} more do not "
                 f"fit {bounds.max_bytes}: raise BASCULE_PREDICTION_LOG_BYTES"
             )

@@ -56,14 +56,6 @@ def read_frames(content: Buffer) -> Iterator[Frame]:
         at = frame.end
 
 
-def whole_bytes(content: Buffer) -> int:
-    """Return how much of a segment can be read."""
-    end = 0
-    for frame in read_frames(content):
-        end = frame.end
-    return end
-
-
 def _frame(view: memoryview, at: int) -> Frame | None:
     start = at + FRAME_BYTES
     if start > len(view):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from serving.predictions.folder import NoRoomError, SegmentFolder
+from serving.predictions.folder import FolderFullError, SegmentFolder
 from serving.wire.tensors import Buffer
 
 MAX_PARTS: Final = 512
@@ -73,7 +73,7 @@ class SegmentWriter:
             self.seal()
         try:
             return self._put(source, records)
-        except NoRoomError:
+        except FolderFullError:
             if self.seal() is None:
                 raise
             # What this process has written is finished now, and may go.

@@ -15,7 +15,6 @@ from typing import Final
 
 import structlog
 
-from runtimes.errors import BasculeError
 from serving.clock import Clock
 from serving.ids import VersionKey
 from serving.monitor.alarms.latch import SignLatch, StandingAlarm
@@ -33,6 +32,7 @@ from serving.monitor.traffic import (
 )
 from serving.registry.announcing.alarm_book import AlarmBook
 from serving.registry.version import VersionSpec
+from serving.rollout.looking import look_always
 from serving.rollout.ports import Cluster
 
 LOOK_S: Final = 5.0
@@ -91,7 +91,6 @@ class AlarmWatch:
         self._versions: dict[VersionKey, tuple[str, VersionSigns]] = {}
         self._latch = SignLatch()
         self._untold: list[tuple[VersionKey, Sign]] = []
-        self._fault = ""
 
     @property
     def standing(self) -> tuple[StandingAlarm, ...]:
@@ -100,14 +99,7 @@ class AlarmWatch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
-                self._tell_fault(error)
-            else:
-                self._fault = ""
+        await look_always(self.look, LOOK_S, "alarms_not_watched")
 
     async def look(self) -> None:
         """Take in what workers say now, and tell what is news."""
@@ -171,11 +163,3 @@ class AlarmWatch:
             if self._book is not None:
                 self._book.announce(key, sign.kind, sign.to_json())
             del self._untold[0]
-
-    def _tell_fault(self, error: Exception) -> None:
-        """Log a fault once, until all is well or something else is wrong."""
-        told = repr(error)
-        if told != self._fault:
-            is_known = isinstance(error, BasculeError)
-            log.warning("alarms_not_watched", error=told, exc_info=not is_known)
-        self._fault = told

@@ -5,16 +5,13 @@ tell what its results depend on. The controller gets it by the control channel.
 """
 
 from dataclasses import replace
-from typing import Final
 
 from runtimes.devices import Device
 from runtimes.devices import device as device_of
 from runtimes.facts import GpuFacts, NodeFacts
-from runtimes.gpu_probe import Nvml, NvmlRefusalError, SystemNvml
+from runtimes.gpu_probe import NOT_FOUND, Nvml, NvmlRefusalError, SystemNvml
 from runtimes.node_probe import probe
 from serving.registry.environment import environment_of, fingerprint
-
-NOT_FOUND: Final = 6
 
 
 class NoNvml:

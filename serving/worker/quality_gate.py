@@ -4,9 +4,8 @@ Fast path of the versions that have a contract; all others pay for one test of a
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import structlog
 from msgspec.structs import replace
 
@@ -24,6 +23,7 @@ from serving.wire.call import InferCall
 from serving.wire.input_checks import with_request_id
 from serving.worker.executor import Look
 from serving.worker.queued import QueuedCall
+from serving.worker.stacking import single
 
 MAX_JUDGED_INLINE_BYTES: Final = 1 << 20
 """Larger requests, with what they have in shared memory, are judged in a thread."""
@@ -183,7 +183,7 @@ class QualityGate:
 
     def _arrays(self, call: InferCall) -> list[Array | None]:
         return [
-            None if shape is None else _array(tensor, dtype, shape)
+            None if shape is None else single(tensor, dtype, shape)
             for tensor, dtype, shape in zip(call.tensors, self._dtypes, call.shapes, strict=True)
         ]
 
@@ -225,15 +225,6 @@ def gate_for(
 def look_of(gate: QualityGate | None) -> Look | None:
     """Return what judges the answers of a version where they are made; None: nobody does."""
     return gate.look_at_each if gate is not None and gate.judges_outputs else None
-
-
-def _array(tensor: Any, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer
-    if dtype is None:
-        texts: Array = tensor
-        return texts
-    if not len(tensor):
-        return np.empty(shape, dtype)
-    return np.frombuffer(tensor, dtype).reshape(shape)
 
 
 def _first(verdict: Verdict, action: Action) -> Violation | None:

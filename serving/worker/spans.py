@@ -24,7 +24,7 @@ from serving.monitor.stages import TRANSPORTS
 from serving.wire.call import InferCall
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
-from serving.worker.tap import EvenSampler, Observer, TappedVersion
+from serving.worker.tap import Observer, TappedVersion, Turns
 from serving.worker.targets import PathTarget
 
 log = structlog.get_logger(__name__)
@@ -70,27 +70,6 @@ class SpanMaker(Protocol):
 
     def close(self) -> None:
         """Send what waits."""
-
-
-class Turns:
-    """Says of each call whether it is one of a share; none at all is a share as well."""
-
-    __slots__ = ("_left", "_sampler")
-
-    def __init__(self, share: float) -> None:
-        """Choose this share."""
-        self._sampler = EvenSampler(share) if share > 0 else None
-        self._left = 0 if self._sampler is None else self._sampler.skipped()
-
-    def takes_next(self) -> bool:
-        """Say whether the next call is chosen."""
-        if self._sampler is None:
-            return False
-        if self._left:
-            self._left -= 1
-            return False
-        self._left = self._sampler.skipped()
-        return True
 
 
 class CallSpans:

@@ -4,7 +4,7 @@ An observer is called on the loop once for each batch, after the replies were ha
 connections. It sees each call as it was decoded and the arrays that answered it, so it can look at
 values without decoding anything again::
 
-    batch[i].call.shapes, .tensors   what the i-th call asked (`input_arrays` makes arrays of it)
+    batch[i].call.shapes, .tensors   what the i-th call asked (as arrays: `stacking.single`)
     outputs[i]                       what it got: one array for each output of the model
 
 It must not raise, wait, change an array, or do more than pick and append: work belongs into a
@@ -13,15 +13,11 @@ thread of its own, behind a bounded queue. A version without observers pays one 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import numpy as np
-
-from runtimes.contract import Array, TensorSpec
-from runtimes.datatypes import DTYPES, Datatype
+from runtimes.contract import Array
 from serving.monitor.statistics import StatisticsRecorder
 from serving.registry.version import ServedVersion, VersionSpec
-from serving.wire.call import InferCall
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall
 
@@ -88,6 +84,27 @@ class EvenSampler:
         return count - 1
 
 
+class Turns:
+    """Says of each call whether it is one of a share; none at all is a share as well."""
+
+    __slots__ = ("_left", "_sampler")
+
+    def __init__(self, share: float) -> None:
+        """Choose this share."""
+        self._sampler = EvenSampler(share) if share > 0 else None
+        self._left = 0 if self._sampler is None else self._sampler.skipped()
+
+    def takes_next(self) -> bool:
+        """Say whether the next call is chosen."""
+        if self._sampler is None:
+            return False
+        if self._left:
+            self._left -= 1
+            return False
+        self._left = self._sampler.skipped()
+        return True
+
+
 def _fibonacci() -> Iterator[int]:
     one, two = 1, 2
     while True:
@@ -101,29 +118,3 @@ def answered_alone(call: QueuedCall, outputs: Sequence[Array], at_ns: int) -> Ra
     Its three instants are one: nothing ran for it by itself.
     """
     return Ran((call,), call.rows, (outputs,), None, at_ns, at_ns, at_ns)
-
-
-def input_arrays(call: InferCall, specs: Sequence[TensorSpec]) -> list[Array | None]:
-    """Return a call's inputs as arrays, without a copy where that is possible.
-
-    Args:
-        call: As the codecs decode it.
-        specs: The version's inputs.
-
-    Returns:
-        One array for each input, of the call's shape; None: an optional one that was left out.
-        BYTES are object arrays of `str`.
-    """
-    return [
-        None if shape is None else _array(tensor, spec.datatype, shape)
-        for spec, tensor, shape in zip(specs, call.tensors, call.shapes, strict=True)
-    ]
-
-
-def _array(tensor: Any, datatype: Datatype, shape: tuple[int, ...]) -> Array:  # noqa: ANN401  any buffer
-    if datatype is Datatype.BYTES:
-        strings: Array = tensor
-        return strings
-    if not len(tensor):
-        return np.empty(shape, DTYPES[datatype])
-    return np.frombuffer(tensor, DTYPES[datatype]).reshape(shape)

@@ -21,8 +21,8 @@ from serving.wire import refusals
 from serving.worker.loaded import LoadedVersion
 
 GRPC_INFER: Final = b"/inference.GRPCInferenceService/ModelInfer"
-MAX_HEADS: Final = 128
-MAX_HEAD_BYTES: Final = 512
+MAX_PREFIXES: Final = 128
+MAX_PREFIX_BYTES: Final = 512
 VERSION_HEADER: Final = b"bascule-version"
 INFER_PATH: Final = re.compile(rb"/v2/models/([^/]+)(?:/versions/([0-9]{1,25}))?/infer")
 
@@ -54,10 +54,10 @@ class ModelTarget:
         self.highest = self.by_version[max(self.by_version)] if self.by_version else None
 
 
-class KnownHead(msgspec.Struct, frozen=True):
-    """What gRPC bodies of one size name that begin like this."""
+class KnownPrefix(msgspec.Struct, frozen=True):
+    """How gRPC bodies of one size begin, and what those that do name."""
 
-    head: bytes
+    prefix: bytes
     target: "PathTarget"
 
 
@@ -87,7 +87,7 @@ class Targets:
         self._raw: dict[bytes, PathTarget] = {}
         self._models: dict[str, ModelTarget] = {}
         self._unready: set[VersionKey] = set()
-        self._heads: dict[int, KnownHead] = {}
+        self._prefixes: dict[int, KnownPrefix] = {}
 
     def put(self, loaded: LoadedVersion) -> None:
         """Let a version answer from now on; replaces the one of the same key at once."""
@@ -99,14 +99,14 @@ class Targets:
         if spec.version not in model.by_version:
             self._name(PathTarget(model, spec.version))
         model.put(loaded)
-        self._heads.clear()
+        self._prefixes.clear()
         self._unready.discard(spec.key)
 
     def drop(self, key: VersionKey) -> None:
         """Let a version answer no more; what it has accepted goes on."""
         model = self._models[key.model]
         model.drop(key.version)
-        self._heads.clear()
+        self._prefixes.clear()
         self._forget(key.model, key.version)
         if not model.by_version:
             self._forget(key.model, None)
@@ -139,18 +139,18 @@ class Targets:
         return PathTarget(known, _message_version(version_text) if version_text else None)
 
     def known(self, body: bytes | memoryview) -> PathTarget | None:
-        """Return what a gRPC body names, if one of its size and head was read before."""
-        known = self._heads.get(len(body))
-        if known is None or body[: len(known.head)] != known.head:
+        """Return what a gRPC body names, if one of its size and beginning was read before."""
+        known = self._prefixes.get(len(body))
+        if known is None or body[: len(known.prefix)] != known.prefix:
             return None
         return known.target
 
-    def remember(self, body: bytes | memoryview, head_bytes: int, target: PathTarget) -> None:
-        """Let `known` find what a body names; its first `head_bytes` bytes say it."""
-        if head_bytes <= MAX_HEAD_BYTES and target.model.name in self._models:
-            if len(self._heads) >= MAX_HEADS:
-                self._heads.clear()
-            self._heads[len(body)] = KnownHead(bytes(body[:head_bytes]), target)
+    def remember(self, body: bytes | memoryview, prefix_bytes: int, target: PathTarget) -> None:
+        """Let `known` find what a body names; its first `prefix_bytes` bytes say it."""
+        if prefix_bytes <= MAX_PREFIX_BYTES and target.model.name in self._models:
+            if len(self._prefixes) >= MAX_PREFIXES:
+                self._prefixes.clear()
+            self._prefixes[len(body)] = KnownPrefix(bytes(body[:prefix_bytes]), target)
 
     def missing(self, target: PathTarget, headers: Mapping[bytes, bytes]) -> BasculeError:
         """Say why `target.loaded(headers)` is None, in Triton's words."""

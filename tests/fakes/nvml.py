@@ -82,6 +82,8 @@ class FakeNvml:
     driver: str = "580.159.03"
     cuda: int = 13000
     problem: tuple[int, str] | None = None
+    last_problem: tuple[int, str] | None = None
+    """Why it cannot be left."""
     open_count: int = field(default=0, init=False)
     xids: list[tuple[FakeGpu | None, int]] = field(default_factory=list)
     """Errors that nobody has heard of yet; of no GPU: one that is lost."""
@@ -101,6 +103,8 @@ class FakeNvml:
             raise NvmlRefusalError(1, "Uninitialized")
         if function == "Shutdown":
             self.open_count -= 1
+            if self.last_problem is not None:
+                raise NvmlRefusalError(*self.last_problem)
             return None
         return self._answer(function, arguments)
 

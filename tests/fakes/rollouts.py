@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 from serving.registry.rollouts.plan import Plan
 from serving.registry.rollouts.record import Rollout, RolloutState
+from serving.rollout.engine.guardrails import Watch
+from serving.rollout.engine.kept import Kept, decoded_kept
 
 BEGAN: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -23,3 +25,10 @@ def rollout_record(**changes: object) -> Rollout:
         created_utc=BEGAN,
     )
     return replace(rollout, **changes)  # type: ignore[arg-type]  # a test's own names
+
+
+def read_again(watch: Watch) -> Watch:
+    """Return a watch as the next controller reads it from the record."""
+    found = decoded_kept(Kept(watch=watch).encoded()).watch
+    assert found is not None
+    return found

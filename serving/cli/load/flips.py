@@ -162,15 +162,3 @@ def _instant_s(
     raise InvalidArgumentError(
         f"{path}: line {number} needs began_s and done_s, or began_utc and done_utc with a zone"
     )
-
-
-def write_flips(path: Path, flips: Sequence[Flip]) -> None:
-    """Write flips as `read_flips` reads them.
-
-    Raises:
-        InvalidArgumentError: The file cannot be written.
-    """
-    try:
-        path.write_bytes(b"".join(msgspec.json.encode(flip) + b"\n" for flip in flips))
-    except OSError as error:
-        raise InvalidArgumentError(f"{path} cannot be written: {error.strerror}") from error

@@ -8,7 +8,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -65,10 +65,6 @@ class Heading:
     def monotonic_at(self, utc: datetime) -> float:
         """Return what the monotonic clock showed at a time of the wall clock."""
         return self.monotonic_s + (utc - self.utc).total_seconds()
-
-    def utc_at(self, monotonic_s: float) -> datetime:
-        """Return the wall clock's time at a time of the monotonic clock."""
-        return self.utc + timedelta(seconds=monotonic_s - self.monotonic_s)
 
 
 def heading(model: str, monotonic_s: float) -> Heading:

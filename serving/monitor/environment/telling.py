@@ -16,7 +16,6 @@ KIND: Final = "env.changed"
 AUDIENCE: Final = "infra"
 WHO: Final = "bascule"
 SHOWN_NAMES: Final = 3
-LEFT_OUT: Final = "left_out"
 
 
 class State(StrEnum):

@@ -47,21 +47,6 @@ MAX_CONTRACT_BYTES: Final = 1 << 20
 UNIT_S: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
-def read_contract(raw: bytes, trained_until: datetime | None, now_utc: datetime) -> Contract:
-    """Return what preflight compares of a contract; one that cannot be read says its problem.
-
-    Args:
-        raw: The file's bytes.
-        trained_until: The newest observation that the model has seen, as its manifest says.
-        now_utc: What ages are counted to.
-    """
-    try:
-        found = parse_contract(raw)
-    except InvalidArgumentError as error:
-        return Contract(problem=error.message)
-    return judged_contract(found.with_training(trained_until), now_utc)
-
-
 def judged_contract(found: DataContract, now_utc: datetime) -> Contract:
     """Return what preflight compares of a contract."""
     ends_s = {"reference data": found.reference_until_s, "training data": found.trained_until_s}

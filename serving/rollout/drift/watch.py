@@ -15,7 +15,6 @@ from typing import Final
 
 import structlog
 
-from runtimes.errors import BasculeError
 from serving.clock import Clock
 from serving.edge.control import Asked
 from serving.errors import NotFoundError
@@ -33,6 +32,7 @@ from serving.registry.announcing.drift_book import DriftBook
 from serving.registry.version import VersionSpec
 from serving.rollout.drift.alarm_file import AlarmFile, KeptAlarms
 from serving.rollout.drift.reference_file import ReferenceFile
+from serving.rollout.looking import look_always
 from serving.rollout.ports import Cluster
 
 LOOK_S: Final = 1.0
@@ -89,18 +89,10 @@ class DriftWatch:
         self._entries: dict[VersionKey, _Entry] = {}
         self._untold: list[tuple[VersionKey, DriftAlarm]] = []
         self._alone = asyncio.Lock()
-        self._fault = ""
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
-                self._tell_fault(error)
-            else:
-                self._fault = ""
+        await look_always(self.look, LOOK_S, "drift_not_watched")
 
     async def look(self) -> None:
         """Take in what workers report now, and tell what is news."""
@@ -277,14 +269,6 @@ class DriftWatch:
 
     def _now_s(self) -> float:
         return self._clock.utc_now().timestamp()
-
-    def _tell_fault(self, error: Exception) -> None:
-        """Log a fault once, until all is well or something else is wrong."""
-        told = repr(error)
-        if told != self._fault:
-            is_known = isinstance(error, BasculeError)
-            log.warning("drift_not_watched", error=told, exc_info=not is_known)
-        self._fault = told
 
 
 def event_data(alarm: DriftAlarm) -> dict[str, object]:

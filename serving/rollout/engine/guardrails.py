@@ -21,8 +21,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-import msgspec
-
 from serving.monitor.sequential import (
     NOTHING,
     Counted,
@@ -115,10 +113,6 @@ class Watch:
     breaches: Mapping[str, str] = field(default_factory=dict)
     """Guardrail -> what was found when it was first reached."""
 
-    def encoded(self) -> str:
-        """Write it as JSON."""
-        return msgspec.json.encode(self).decode()
-
 
 class Ruling(StrEnum):
     """What a watch says."""
@@ -137,11 +131,6 @@ class Verdict:
     ruling: Ruling
     reason: str
     findings: tuple[Finding, ...] = ()
-
-
-def decoded_watch(text: str) -> Watch:
-    """Read what `Watch.encoded` wrote."""
-    return msgspec.json.decode(text, type=Watch)
 
 
 def next_step(watch: Watch) -> Watch:

@@ -26,6 +26,7 @@ from serving.worker.control import SHARE_SCALE, MirrorEntry, MirrorTable
 from serving.worker.exchange import Desk, Exchange
 from serving.worker.shadow.message import LiveCall, NamedOutput, RawRequest, encode_copy, live_call
 from serving.worker.shadow.sender import ShadowSender, SilentTargetError
+from serving.worker.tap import Turns
 
 MAX_CALLS: Final = 64
 """Copies of one mirror that wait or are being sent."""
@@ -42,29 +43,8 @@ REST: Final = 9
 WRITE_BYTES_PER_S: Final = 1e9
 """What the kernel takes in, about: part of that work."""
 SEQUENCE_ID: Final = "sequence_id"
-_GOLDEN: Final = 0x9E3779B97F4A7C15
-_MASK: Final = (1 << 64) - 1
 
 log = structlog.get_logger(__name__)
-
-
-class Sampler:
-    """Chooses a share of calls: always the same ones, spread evenly, in step with nothing.
-
-    Multiples of the golden ratio, modulo 1, fill every stretch of the unit interval evenly.
-    """
-
-    __slots__ = ("_at", "_limit")
-
-    def __init__(self, share: int) -> None:
-        """Choose `share` of `SHARE_SCALE` calls."""
-        self._limit = (share << 64) // SHARE_SCALE
-        self._at = 0
-
-    def takes_next(self) -> bool:
-        """Say whether the next call is chosen."""
-        self._at = (self._at + _GOLDEN) & _MASK
-        return self._at < self._limit
 
 
 class Room:
@@ -84,7 +64,7 @@ class MirrorQueue:
     def __init__(self, entry: MirrorEntry, room: Room, max_calls: int = MAX_CALLS) -> None:
         """Begin empty."""
         self.pair = Pair(entry.model, entry.candidate, entry.version)
-        self._sampler = Sampler(entry.share)
+        self._turns = Turns(entry.share / SHARE_SCALE)
         self._room = room
         self._max_calls = max_calls
         self._waiting: deque[LiveCall] = deque()
@@ -100,7 +80,7 @@ class MirrorQueue:
 
     def offer(self, call: Callable[[], LiveCall]) -> None:
         """Take a copy if it is this call's turn and there is room."""
-        if not self._sampler.takes_next():
+        if not self._turns.takes_next():
             return
         self.copied_calls += 1
         if self._open_count >= self._max_calls:

@@ -15,11 +15,16 @@ from yarl import URL
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from serving.edge.control import Snapshot, VersionRecord
-from serving.edge.edge import LOCAL_NODE, Edge, end_left_haproxy
+from serving.edge.edge import FOLDER, LOCAL_NODE, Edge
+from serving.edge.haproxy_admin import AdminSocket
+from serving.edge.haproxy_config import ADMIN_SOCKET
+from serving.edge.haproxy_process import STOP_S
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
+from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.registry.version import ServedVersion, VersionState
 from serving.settings import Settings, load_settings
+from serving.supervise import Child
 from tests.fakes.control import FakeControl
 from tests.fakes.edge_worker import EdgeWorker
 from tests.fakes.waiting import while_others_work
@@ -163,7 +168,7 @@ async def outliving_home(**more: object) -> AsyncIterator[Settings]:
         try:
             yield settings
         finally:
-            await end_left_haproxy(settings, "test")
+            await _end_haproxy(settings.run_dir / FOLDER)
 
 
 def snapshot(
@@ -200,3 +205,12 @@ def snapshot(
 async def until(condition: Callable[[], bool]) -> None:
     """Return when a condition holds that nobody tells."""
     await while_others_work(condition, "what the test waits for")
+
+
+async def _end_haproxy(folder: Path) -> None:
+    """End the HAProxy that was left in a folder, if one was: no edge will adopt it."""
+    with contextlib.suppress(NotReadyError):
+        facts = await AdminSocket(folder / ADMIN_SOCKET).information()
+        child = Child.adopt("haproxy", int(facts["Pid"]))
+        if child is not None:
+            await child.stop(STOP_S)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from runtimes.findings import Severity
 from runtimes.preflight.check import check
+from runtimes.preflight.subject import Contract
 from serving.registry.bundles.completion import RunOrder, complete_bundle
 from serving.registry.bundles.manifest import Lineage
 from serving.registry.bundles.packing import PackOrder, pack_bundle
-from serving.registry.contracts.contract_file import read_contract
 from serving.registry.preflight.preflight_target import read_target
 from serving.registry.preflight.subject import Surroundings
 from tests.fakes import models
@@ -22,6 +22,7 @@ from tests.fakes.model_files import BATCH, write
 from tests.fakes.node_facts import CPU_NODE
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
+TRAINED_UNTIL = datetime(2024, 1, 1, tzinfo=UTC)
 REFERENCE = b"{}"
 WHOLE = f"""
 contract: 1
@@ -48,7 +49,7 @@ def packed(folder: Path, contract: str) -> Path:
         licence="mit",
         contract_file=write(folder, contract.encode(), "contract.yaml"),
         reference_file=write(folder, REFERENCE, "reference.json"),
-        lineage=Lineage(trained_until=datetime(2024, 1, 1, tzinfo=UTC)),
+        lineage=Lineage(trained_until=TRAINED_UNTIL),
     )
     run = RunOrder(golden_count=0)
     return pack_bundle(order, folder / "bundle", lambda d: complete_bundle(d, run)[0]).folder
@@ -59,6 +60,13 @@ def found_in(place: Path, now_utc: datetime = NOW) -> list[tuple[str, Severity]]
     around = Surroundings(node=CPU_NODE, now_utc=now_utc)
     findings = check(read_target(place, around).subject)
     return [(one.code, one.severity) for one in findings if one.code.startswith("BP-D")]
+
+
+def contract_in(place: Path) -> Contract:
+    """What preflight compares of a contract."""
+    found = read_target(place, Surroundings(node=CPU_NODE, now_utc=NOW)).subject.contract
+    assert found is not None
+    return found
 
 
 def test_a_contract_that_fits_has_no_finding(tmp_path: Path) -> None:
@@ -122,16 +130,32 @@ def test_rules_that_the_model_cannot_answer_are_an_error(tmp_path: Path) -> None
     assert found_in(packed(tmp_path, text)) == [("BP-D01", Severity.ERROR)]
 
 
-def test_training_data_of_the_manifest_count_where_the_contract_is_silent() -> None:
-    """The lineage's newest observation stands for `trained_until`."""
-    raw = b"contract: 1\nmax_age: {block: 1d}"
-    (age,) = read_contract(raw, NOW - timedelta(days=3), NOW).ages
+def test_training_data_of_the_manifest_count_where_the_contract_is_silent(tmp_path: Path) -> None:
+    """The lineage's newest observation stands for `trained_until`; a lone file has no lineage."""
+    text = "contract: 1\nmax_age: {block: 1d}"
+    version = tmp_path / "m" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(models.tiny())
+    (version / "contract.yaml").write_text(text)
 
-    assert (age.what, age.age_s) == ("training data", 3 * 86_400)
-    assert read_contract(raw, None, NOW).ages == ()
+    (age,) = contract_in(packed(tmp_path, text)).ages
+
+    assert (age.what, age.age_s) == ("training data", (NOW - TRAINED_UNTIL).total_seconds())
+    assert contract_in(tmp_path / "m").ages == ()
+
+
+@pytest.fixture(scope="module")
+def version_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's only version, in a repository."""
+    version = tmp_path_factory.mktemp("repository") / "m" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(models.tiny())
+    return version
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_contract_or_a_problem(raw: bytes) -> None:
+def test_any_bytes_are_a_contract_or_a_problem(version_folder: Path, raw: bytes) -> None:
     """No file content raises, whatever stands in it; asked twice, the answer is the same."""
-    assert read_contract(raw, None, NOW) == read_contract(raw, None, NOW)
+    (version_folder / "contract.yaml").write_bytes(raw)
+
+    assert contract_in(version_folder.parent) == contract_in(version_folder.parent)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.load.flips import Flip, judge, read_flips, write_flips
+from serving.cli.load.flips import Flip, judge, read_flips
 from serving.cli.load.ledger import Entry, Heading
 
 FLIPS = (
@@ -104,7 +104,10 @@ def test_flips_must_follow_one_another() -> None:
 def test_flips_are_read_back(tmp_path: Path) -> None:
     """What was written is read, and times of the wall clock are times of the ledger's clock."""
     written = tmp_path / "flips.jsonl"
-    write_flips(written, FLIPS)
+    written.write_text(
+        '{"from_version": "1", "to_version": "2", "began_s": 10.0, "done_s": 11.0}\n'
+        '{"from_version": "2", "to_version": "1", "began_s": 20.0, "done_s": 21.0}\n'
+    )
     told = tmp_path / "told.jsonl"
     told.write_text(
         '{"from_version": "1", "to_version": "2", "began_utc": "2026-01-01T00:00:01Z", '

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.predictions.folder import Bounds, NoRoomError, SegmentFolder, created_ms
+from serving.predictions.folder import Bounds, FolderFullError, SegmentFolder, created_ms
 from serving.predictions.segment import encode_frame, read_frames
 from serving.predictions.writing import RecordTooLargeError, SegmentWriter
 
@@ -103,7 +103,7 @@ def test_a_full_room_is_no_room_and_costs_nothing(tmp_path: Path) -> None:
         writer.write(1, encode_frame(2, b"a", [bytes(900)]))
     finished = _finished(tmp_path, clock, size=1)
 
-    with pytest.raises(NoRoomError, match="BASCULE_PREDICTION_LOG_BYTES"):
+    with pytest.raises(FolderFullError, match="BASCULE_PREDICTION_LOG_BYTES"):
         writers[2].write(1, encode_frame(2, b"a"))
     assert finished.exists()
 

@@ -2,7 +2,10 @@
 
 import pytest
 
+from runtimes.devices import Device
+from runtimes.gpu_memory import GpuMeter
 from runtimes.gpu_probe import SystemNvml, cuda_text, probe_gpus
+from runtimes.gpu_reading import read_gpus
 from runtimes.node_probe import probe
 from tests.fakes.node_facts import A100_MIG_NODE, T4
 from tests.fakes.nvml import MIB, NO_LIBRARY, OWN_PID, FakeNvml, Memory, Process, fake_gpu
@@ -17,6 +20,15 @@ def test_a_gpu_is_measured() -> None:
     assert (found.driver, found.driver_cuda, found.problem) == ("580.159.03", "13.0", "")
     assert found.gpus == (T4,)
     assert nvml.open_count == 0
+
+
+def test_what_was_told_counts_although_nvml_cannot_be_left() -> None:
+    """A driver that fails at the end has answered: the facts, a reading and a figure stay."""
+    nvml = FakeNvml([fake_gpu()], last_problem=(999, "Unknown Error"))
+
+    assert probe_gpus(nvml).gpus == (T4,)
+    assert [gpu.uuid for gpu in read_gpus(nvml)] == [T4.uuid]
+    assert "not measured" not in GpuMeter(nvml, Device("cuda", 0)).taken().note
 
 
 def test_without_nvml_its_words_are_the_reason() -> None:

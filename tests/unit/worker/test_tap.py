@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from itertools import accumulate, takewhile
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtimes.contract import TensorSpec
-from runtimes.datatypes import Datatype
-from serving.wire.call import InferCall
 from serving.worker.executor import Ran
 from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch, TakenCall
-from serving.worker.tap import EvenSampler, input_arrays
+from serving.worker.tap import EvenSampler, Turns
 from tests.fakes.batching import Bench, HeldCall
 
 
@@ -73,27 +71,24 @@ def chosen_of(sampler: EvenSampler, count: int) -> list[int]:
     return [place - 1 for place in takewhile(lambda place: place <= count, places)]
 
 
-def test_inputs_become_arrays() -> None:
-    """Raw bytes, texts, nothing in a tensor, and an optional input that was left out."""
-    texts = np.array([["a"]], object)
-    specs = [
-        TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 2)),
-        TensorSpec(name="t", datatype=Datatype.BYTES, shape=(-1, 1)),
-        TensorSpec(name="e", datatype=Datatype.INT64, shape=(-1, 0)),
-        TensorSpec(name="o", datatype=Datatype.FP32, shape=(-1, 2), optional=True),
-    ]
-    call = _call(
-        shapes=((1, 2), (1, 1), (1, 0), None),
-        tensors=(np.float32([1, 2]).tobytes(), texts, b"", None),
-    )
-    x, t, e, o = input_arrays(call, specs)
+@given(st.floats(0, 1), st.integers(1, 3000))
+def test_every_stretch_of_calls_has_its_share(share: float, calls: int) -> None:
+    """The number chosen of the first n is n times the share, within a few; and always the same."""
+    one, other = Turns(share), Turns(share)
+    chosen = [one.takes_next() for _ in range(calls)]
 
-    assert x is not None
-    assert x.tolist() == [[1, 2]]
-    assert t is texts
-    assert e is not None
-    assert e.shape == (1, 0)
-    assert o is None
+    assert chosen == [other.takes_next() for _ in range(calls)]
+    assert sum(chosen) == pytest.approx(calls * share, abs=4)
+
+
+def test_a_share_is_in_step_with_nothing() -> None:
+    """Of every second, third or tenth call the same share is chosen as of all."""
+    turns = Turns(0.1)
+    chosen = [turns.takes_next() for _ in range(30_000)]
+    for period in (2, 3, 10):
+        for phase in range(period):
+            part = chosen[phase::period]
+            assert sum(part) == pytest.approx(len(part) / 10, abs=len(part) * 0.005)
 
 
 def test_a_queue_keeps_its_bounds() -> None:
@@ -110,10 +105,6 @@ def test_a_queue_keeps_its_bounds() -> None:
     queue.done(first)
     assert queue.put(_batch(2, 1))
     assert not queue.is_empty
-
-
-def _call(**values: object) -> InferCall:
-    return InferCall(id="", rows=1, stack_key="k", outputs=(), **values)  # type: ignore[arg-type]
 
 
 def _batch(calls: int, held_bytes: int) -> TakenBatch:

@@ -133,6 +133,11 @@ def test_texts_and_empty_tensors_are_stacked() -> None:
     assert empty is not None
     assert empty.shape == (2, 0)
     assert absent is None
+    texts, empty, absent = stacker.feeds(items[:1], 1)
+    assert texts is items[0].call.tensors[0]
+    assert empty is not None
+    assert empty.shape == (1, 0)
+    assert absent is None
 
 
 @pytest.mark.parametrize("shape", [(), (1, 1), (3, 1)])

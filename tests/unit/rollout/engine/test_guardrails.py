@@ -14,11 +14,11 @@ from serving.rollout.engine.guardrails import (
     Window,
     alpha_each,
     baking,
-    decoded_watch,
     judged,
     next_step,
     observe,
 )
+from tests.fakes.rollouts import read_again
 
 DEFAULT = Guardrails()
 ALL = Guardrails(output_shift=True)
@@ -272,12 +272,12 @@ def test_a_watch_survives_its_json() -> None:
     short = Window(duration_s=0.1, candidate=traffic(4), live=traffic(9))
     watch = watched(*[window] * 9, short, guardrails=ALL)
 
-    again = decoded_watch(watch.encoded())
+    again = read_again(watch)
 
     assert again == watch
     assert observe(again, window, ALL) == observe(watch, window, ALL)
     baked = baking(watch, traffic(outputs={5: 7}))
-    assert decoded_watch(baked.encoded()) == baked
+    assert read_again(baked) == baked
 
 
 def test_findings_have_numbers_for_reports() -> None:

@@ -16,11 +16,11 @@ from serving.rollout.engine.guardrails import (
     alpha_each,
     baking,
     comparison_count,
-    decoded_watch,
     judged,
     observe,
 )
 from serving.rollout.engine.label_signs import LabelCounts
+from tests.fakes.rollouts import read_again
 
 RAILS = Guardrails(label_loss=True)
 CALLS = TrafficDelta(answered_count=100)
@@ -89,7 +89,7 @@ def test_what_is_known_survives_the_controller() -> None:
     """A watch that is written and read goes on as it was."""
     watch = watched(Counted(3, 20), Counted(1, 20), count=3)
 
-    assert decoded_watch(watch.encoded()) == watch
+    assert read_again(watch) == watch
 
 
 @pytest.mark.parametrize("is_flipped", [False, True], ids=["canary", "bake"])

@@ -27,11 +27,11 @@ from serving.rollout.engine.guardrails import (
     alpha_each,
     baking,
     comparison_count,
-    decoded_watch,
     judged,
     observe,
 )
 from serving.rollout.engine.settling import quality_test, settled
+from tests.fakes.rollouts import read_again
 
 COMPARED = Guardrails(data_quality=QualityTest.COMPARED)
 LIMITED = Guardrails(data_quality=QualityTest.LIMITED)
@@ -250,7 +250,7 @@ def test_a_watch_is_read_as_it_was_written(seed: int, rate: float, share: float)
         ]
         watch = observe(watch, Window(duration_s=1, candidate=sides[0], live=sides[1]), COMPARED)
 
-    assert decoded_watch(watch.encoded()) == watch
+    assert read_again(watch) == watch
     assert watch.quality.candidate.judged_count + watch.quality.live.judged_count == 600
 
 
