@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtimes.errors import InvalidArgumentError
 from serving.edge.admin_api import admin_app
 from serving.edge.front_desk import front_desk_app
-from serving.edge.json_body import MAX_VALUES, SMALL_BODY_BYTES, BodyRoom, json_object
+from serving.edge.json_body import MAX_VALUES, SMALL_BODY_BYTES, BodyReader, json_object
 from tests.fakes.control import FakeControl
 from tests.fakes.front_desk import desk_parts
 
@@ -81,7 +81,7 @@ def test_json_of_too_many_values_is_refused_before_they_are_made() -> None:
         return {"type": "http.request", "body": body}
 
     async def scenario() -> None:
-        await json_object(BodyRoom(), Request(scope_of(LOAD), receive), len(body))
+        await json_object(BodyReader(), Request(scope_of(LOAD), receive), len(body))
 
     with pytest.raises(InvalidArgumentError, match=f"commas, the maximum is {MAX_VALUES}"):
         asyncio.run(scenario())
