@@ -9,9 +9,10 @@ sequence that began on the version before. Only such a step comes here::
             ├── NOT_HERE ─────► the next one; none is left: own error
             └── LOST_HERE, or its worker is gone: 404, start the sequence again
 
-A step that is handed on is never handed on again. Steps of one sequence wait for each other. An id
-that begins here ends in the peers: so one worker at most has a sequence that callers of the model
-can reach, whichever way traffic moves. Belongs to the worker's event loop.
+A step that is handed on is never handed on again. Steps of one sequence wait for each other; one
+whose client left before it was answered ends the sequence for those behind it: whether it ran is
+not known. An id that begins here ends in the peers: so one worker at most has a sequence that
+callers of the model can reach, whichever way traffic moves. Belongs to the worker's event loop.
 """
 
 import asyncio
@@ -39,6 +40,12 @@ MAX_LOST: Final = 4096
 GATHER_S: Final = 0.002
 """Ids that begin are gathered for so long before the peers are told of them."""
 TELL_LIMIT_S: Final = 2.0
+GONE: Final = (
+    "the worker of the version that it may have begun on is gone, and the state of its sequences "
+    "is lost"
+)
+LEFT: Final = "the client of one of its steps left, and whether that one ran is not known"
+FAILED: Final = "one of its steps failed on its way to the worker that has it"
 CLOSE: Final = b"connection: close\r\n"
 OWN_HEADERS: Final = frozenset(
     {
@@ -120,7 +127,7 @@ class Handover:
         self._left_ns: dict[str, int] = {}
         self._running: dict[HandedStep, asyncio.Task[None]] = {}
         self._last: dict[tuple[str, SequenceId], asyncio.Task[None]] = {}
-        self._lost: OrderedDict[tuple[str, SequenceId], None] = OrderedDict()
+        self._lost: OrderedDict[tuple[str, SequenceId], str] = OrderedDict()
         self._begun: dict[str, list[SequenceId]] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -165,7 +172,10 @@ class Handover:
         task.add_done_callback(lambda done: self._forget(step, key, done))
 
     def drop(self, step: HandedStep) -> None:
-        """Forget a step whose client left: the other worker sees the end of its connection."""
+        """Forget a step whose client left: the other worker sees the end of its connection.
+
+        Its sequence is lost, also if the step only waited: it was accepted, and did not run.
+        """
         task = self._running.get(step)
         if task is not None:
             task.cancel()
@@ -189,11 +199,15 @@ class Handover:
             elif not reply.startswith(NOT_HERE[:STATUS_BYTES]):
                 step.relay((_reply(reply, keep_alive=step.keep_alive),))
                 return
-        if is_lost:  # what comes behind it must not run on a state that lacks this step
-            self._lost[key] = None
-            if len(self._lost) > MAX_LOST:
-                self._lost.popitem(last=False)
+        if is_lost:
+            self._lose(key, GONE)
         step.fail(self._own_answer(unknown))
+
+    def _lose(self, key: tuple[str, SequenceId], why: str) -> None:
+        """Let no later step of a sequence run on a state that lacks one."""
+        self._lost.setdefault(key, why)
+        if len(self._lost) > MAX_LOST:
+            self._lost.popitem(last=False)
 
     def _own_answer(self, unknown: UnknownStepError) -> BasculeError:
         miss = unknown.miss
@@ -201,12 +215,10 @@ class Handover:
         has_left = left_ns is not None and self._now_ns() - left_ns < miss.idle_ns
         if isinstance(unknown.own, NotFoundError):
             return unknown.own
-        if not has_left and (miss.model, miss.id) not in self._lost:
+        why = self._lost.get((miss.model, miss.id), GONE if has_left else "")
+        if not why:
             return unknown.own
-        return NotFoundError(
-            f"{unknown.own.message}; the worker of the version that it may have begun on is gone, "
-            "and the state of its sequences is lost: start the sequence again"
-        )
+        return NotFoundError(f"{unknown.own.message}; {why}: start the sequence again")
 
     def _forget(
         self, step: HandedStep, key: tuple[str, SequenceId], done: asyncio.Task[None]
@@ -214,7 +226,10 @@ class Handover:
         del self._running[step]
         if self._last.get(key) is done:
             del self._last[key]
-        if not done.cancelled() and (error := done.exception()) is not None:
+        if done.cancelled():  # noted here, ahead of those that wait for it: it may not have begun
+            self._lose(key, LEFT)
+        elif (error := done.exception()) is not None:
+            self._lose(key, FAILED)
             log.error("hand_over_failed", error=repr(error))
             step.fail(BasculeError("internal error; the worker's log has it"))
 
