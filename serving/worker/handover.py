@@ -7,7 +7,7 @@ sequence that began on the version before. Only such a step comes here::
             │ peers: one after the other
             ├── answered ─────► its reply, whatever it says, names the version that ran
             ├── NOT_HERE ─────► the next one; none is left: own error
-            └── LOST_HERE, or its worker is gone: 404, start the sequence again
+            └── LOST_HERE, or its worker is gone or silent: 404, start the sequence again
 
 A step that is handed on is never handed on again. Steps of one sequence wait for each other; one
 whose client left before it was answered ends the sequence for those behind it: whether it ran is
@@ -40,6 +40,8 @@ MAX_LOST: Final = 4096
 GATHER_S: Final = 0.002
 """Ids that begin are gathered for so long before the peers are told of them."""
 TELL_LIMIT_S: Final = 2.0
+ANSWER_LIMIT_S: Final = 300.0
+"""HAProxy waits no longer for an inference: a peer that takes longer counts as gone."""
 GONE: Final = (
     "the worker of the version that it may have begun on is gone, and the state of its sequences "
     "is lost"
@@ -193,7 +195,7 @@ class Handover:
         await self._all_told()
         key, is_lost = (miss.model, miss.id), False
         for peer in () if key in self._lost else self._peers.get(miss.model, ()):
-            reply = await _ask(peer, _request(step, peer, len(body)), body)
+            reply = await _ask_in_time(peer, _request(step, peer, len(body)), body)
             if not reply or reply.startswith(LOST_HERE[:STATUS_BYTES]):
                 is_lost = True
             elif not reply.startswith(NOT_HERE[:STATUS_BYTES]):
@@ -285,6 +287,15 @@ async def _tell(peer: SequencePeer, head: bytes, body: bytes) -> None:
             await _ask(peer, head, body)
     except TimeoutError:
         log.warning("sequences_not_ended", worker=peer.worker)
+
+
+async def _ask_in_time(peer: SequencePeer, head: bytes, body: Buffer) -> bytes:
+    try:
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            return await _ask(peer, head, body)
+    except TimeoutError:
+        log.warning("step_not_answered", worker=peer.worker)
+        return b""
 
 
 async def _ask(peer: SequencePeer, head: bytes, body: Buffer) -> bytes:

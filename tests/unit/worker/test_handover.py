@@ -10,6 +10,7 @@ import pytest
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.wire.peer_table import PeerTable, SequencePeer
+from serving.worker import handover as handing
 from serving.worker.handover import (
     LOST_HERE,
     NOT_HERE,
@@ -299,6 +300,30 @@ def test_a_fault_of_ours_ends_the_sequence_too() -> None:
         await steps[1].answered.wait()
         assert "internal error" in str(steps[0].error)
         assert isinstance(steps[1].error, NotFoundError)
+
+    on_loop(work)
+
+
+def test_a_peer_that_never_answers_holds_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as gone: 404 for the step, and for those behind it."""
+    monkeypatch.setattr(handing, "ANSWER_LIMIT_S", 0.01)
+
+    async def work(handover: Handover, _: list[int]) -> None:
+        slow = SlowPeer(tmp_path / "s")
+        async with await asyncio.start_unix_server(slow.converse, slow.socket):
+            peer = SequencePeer(model="m", version=1, worker="w1", socket=slow.socket)
+            handover.take(PeerTable(peers=(peer,)))
+            steps = [Step(), Step()]
+            for step in steps:
+                handover.hand_on(step, unknown(), b"A")
+            async with asyncio.timeout(5):
+                for step in steps:
+                    await step.answered.wait()
+            slow.may_answer.set()
+        for step in steps:
+            assert isinstance(step.error, NotFoundError)
 
     on_loop(work)
 
