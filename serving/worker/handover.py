@@ -17,8 +17,8 @@ callers of the model can reach, whichever way traffic moves. Belongs to the work
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import msgspec
@@ -34,12 +34,16 @@ Buffer = bytes | memoryview
 HANDED_ON: Final = HANDED_ON_HEADER.encode()
 NOT_HERE: Final = b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: 0\r\n\r\n"
 LOST_HERE: Final = b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n"
+ENDED: Final = b"HTTP/1.1 200 "
 STATUS_BYTES: Final = len(b"HTTP/1.1 421")
 MAX_HANDED_ON: Final = 1024
 MAX_LOST: Final = 4096
 GATHER_S: Final = 0.002
 """Ids that begin are gathered for so long before the peers are told of them."""
 TELL_LIMIT_S: Final = 2.0
+MAX_BEGUN_BYTES: Final = 1 << 20
+"""Of one message to a peer, which reads no more, as it does not know who sends it. It is 50,000
+numbers, or 8,000 texts of 128 letters: more than begin while they are gathered."""
 ANSWER_LIMIT_S: Final = 300.0
 """HAProxy waits no longer for an inference: a peer that takes longer counts as gone."""
 GONE: Final = (
@@ -245,12 +249,11 @@ class Handover:
     def _tell_begun(self) -> None:
         begun, self._begun = self._begun, {}
         for model, ids in begun.items():
-            body = msgspec.json.encode(Begun(model=model, worker=self._worker, ids=tuple(ids)))
-            head = b"POST /worker/begun HTTP/1.1\r\nhost: worker\r\n%bcontent-length: %d\r\n\r\n"
-            for peer in self._peers.get(model, ()):
-                task = self._loop.create_task(_tell(peer, head % (CLOSE, len(body)), body))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
+            for body in _messages(Begun(model=model, worker=self._worker, ids=tuple(ids))):
+                for peer in self._peers.get(model, ()):
+                    task = self._loop.create_task(_tell(peer, body))
+                    self._telling.add(task)
+                    task.add_done_callback(self._telling.discard)
 
 
 def _by_model(table: PeerTable) -> dict[str, tuple[SequencePeer, ...]]:
@@ -281,12 +284,27 @@ def _reply(whole: bytes, *, keep_alive: bool) -> bytes:
     return head.replace(b"\r\n" + CLOSE[:-2], b"", 1) + end + rest if keep_alive else whole
 
 
-async def _tell(peer: SequencePeer, head: bytes, body: bytes) -> None:
+def _messages(begun: Begun) -> Iterator[bytes]:
+    """Write it in bodies that a peer reads; one of a single id may be too large for that."""
+    body = msgspec.json.encode(begun)
+    if len(body) <= MAX_BEGUN_BYTES or len(begun.ids) == 1:
+        yield body
+        return
+    half = len(begun.ids) // 2
+    for ids in (begun.ids[:half], begun.ids[half:]):
+        yield from _messages(replace(begun, ids=ids))
+
+
+async def _tell(peer: SequencePeer, body: bytes) -> None:
+    head = b"POST /worker/begun HTTP/1.1\r\nhost: worker\r\n%bcontent-length: %d\r\n\r\n"
     try:
         async with asyncio.timeout(TELL_LIMIT_S):
-            await _ask(peer, head, body)
+            reply = await _ask(peer, head % (CLOSE, len(body)), body)
     except TimeoutError:
         log.warning("sequences_not_ended", worker=peer.worker)
+    else:
+        if reply and not reply.startswith(ENDED):  # without a reply there is no worker
+            log.warning("sequences_not_ended", worker=peer.worker, reply=reply[:80].decode())
 
 
 async def _ask_in_time(peer: SequencePeer, head: bytes, body: Buffer) -> bytes:
