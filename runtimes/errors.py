@@ -13,7 +13,7 @@ A message says what happened, the value with its limit, and what to do.
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Code(StrEnum):
@@ -49,6 +49,13 @@ class BasculeError(Exception):
         """Keep the message: what happened, the value and its limit, what to do."""
         super().__init__(message)
         self.message = message
+
+    def reword(self, message: str) -> Self:
+        """Return an error with the same facts and another message."""
+        # Without the constructor, of which classes have their own.
+        reworded = type(self).__new__(type(self), message)
+        reworded.__dict__.update(self.__dict__, message=message)
+        return reworded
 
 
 class InvalidArgumentError(BasculeError):

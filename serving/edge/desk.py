@@ -129,8 +129,8 @@ class Desk:
         """
         keys = lookup.measured_versions(self.snapshot, model, version)
         counted = await self._counted(keys)
-        found = (item for said in counted.values() for item in said if item.key in set(keys))
-        return merge_statistics([*(_zero(key) for key in keys), *found])
+        said = (item for each in counted.values() for item in each)
+        return merge_statistics([*(_zero(key) for key in keys), *lookup.counted_of(said, keys)])
 
     async def statistics_by_gpu(self) -> tuple[VersionStatistics, ...]:
         """Sum the counters of all READY versions over their workers on one GPU, or on the CPU.
@@ -141,7 +141,7 @@ class Desk:
         async with self._counting:  # of two scrapes at once, an older answer would come later
             counted = await self._counted(keys)
             sums = self.totals.take(counted, self.snapshot.versions.keys())
-        asked = [item for item in sums if item.key in set(keys)]
+        asked = lookup.counted_of(sums, keys)
         known = {item.key for item in asked}
         return merge_by_gpu([*(_zero(key) for key in keys if key not in known), *asked])
 

@@ -60,6 +60,8 @@ GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 GRPC_STREAMS: Final = "/(ModelStreamInfer|Watch|ServerReflectionInfo)$"
 GRPC_SIZE: Final = "req.body,bytes(1,4),be2dec(,4)"
 MAX_STREAMS: Final = 200  # of one connection
+WAIT_FOR_BODY: Final = "    http-request wait-for-body time 30s if infer"
+"""A call is passed on when it is there, or fills the buffer: only then can it be sent again."""
 
 # A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
 # What is said here is said in full, because dynamic servers inherit nothing.
@@ -191,7 +193,7 @@ def _http_frontend(layout: EdgeLayout) -> str:
     http-request {json_reply(Code.PAYLOAD_TOO_LARGE, large)} if too_large
     http-request set-var(txn.infer) bool(true) if {{ path_end /infer }} infer_path
     http-request {refuse_method} if infer !METH_POST
-{_wait_for_body()}
+{WAIT_FOR_BODY}
     # Where the name cannot be decoded, the second one changes nothing.
     http-request set-var(txn.m) path,field(4,/) if infer
     http-request set-var(txn.m) path,field(4,/),url_dec,url_enc if infer
@@ -229,6 +231,7 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     acl is_grpc path_beg {GRPC_PREFIXES}
     acl is_grpc req.hdr(content-type) -m beg application/grpc
     acl no_message req.body_len lt {GRPC_FRAME_BYTES}
+    acl second_message req.body_len,sub(txn.size) gt {GRPC_FRAME_BYTES}
     acl names_model var(txn.m) -m len gt 0
     acl grpc_failure res.hdr(grpc-status) -m found
 
@@ -236,13 +239,15 @@ def _grpc_frontend(layout: EdgeLayout) -> str:
     http-request set-var(txn.infer) bool(true) if METH_POST {{ path {GRPC_INFER} }}
 {_grpc_guards()}
     # `protobuf` reads a message that the buffer cuts off, `ungrpc` does not.
-{_wait_for_body()}
+{WAIT_FOR_BODY}
     http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MESSAGE)} if infer no_message
     http-request {grpc_reply(Code.PAYLOAD_TOO_LARGE, large)} if infer too_large
     http-request set-var(txn.flag) req.body,bytes(0,1),hex if infer
     http-request {grpc_reply(Code.UNSUPPORTED, no_coding)} if infer compressed !has_coding
     http-request set-header grpc-encoding gzip if infer compressed
     http-request set-header {SIZE_HEADER} %[{GRPC_SIZE}] if infer compressed
+    http-request set-var(txn.size) {GRPC_SIZE} if infer compressed
+    http-request {grpc_reply(Code.UNSUPPORTED, refusals.SECOND_MESSAGE)} if second_message
     http-request allow if infer compressed
     http-request set-var(txn.m) req.body,bytes(5),protobuf(1),url_enc if infer
     http-request set-var(txn.v) req.body,bytes(5),protobuf(2) if infer
@@ -283,13 +288,9 @@ def _grpc_guards() -> str:
     # It makes room for a message before it reads it, by the size that a unary call announces.
     acl is_stream path -m reg {GRPC_STREAMS}
     http-request del-header {SIZE_HEADER} if !infer
-    http-request wait-for-body time 30s at-least {GRPC_FRAME_BYTES} if !infer is_grpc !is_stream
-    http-request set-header {SIZE_HEADER} %[{GRPC_SIZE}] if !infer is_grpc !is_stream !no_message"""
-
-
-def _wait_for_body() -> str:
-    """A call is passed on when it is there, or fills the buffer: only then can it be sent again."""
-    return "    http-request wait-for-body time 30s if infer"
+    http-request wait-for-body time 30s if !infer is_grpc !is_stream
+    http-request set-var(txn.size) {GRPC_SIZE} if !infer is_grpc !is_stream !no_message
+    http-request set-header {SIZE_HEADER} %[var(txn.size)] if {{ var(txn.size) -m found }}"""
 
 
 def _acls() -> str:

@@ -4,6 +4,7 @@ The texts and codes are those of infer (`serving.wire.refusals`), so a client re
 model whatever it asks.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.edge.control import Snapshot, VersionRecord
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import MAX_VERSION, VersionKey
+from serving.monitor.statistics import VersionStatistics
 from serving.registry.version import ServedVersion, VersionState
 from serving.wire import refusals
 
@@ -157,6 +159,14 @@ def measured_versions(snapshot: Snapshot, model: str, version: int | None) -> li
         if not ready:
             raise InvalidArgumentError(refusals.nothing_measured(model, has_others=True))
     return sorted(ready)
+
+
+def counted_of(
+    items: Iterable[VersionStatistics], keys: Iterable[VersionKey]
+) -> list[VersionStatistics]:
+    """Return the counters of some versions, in their order."""
+    asked = frozenset(keys)  # once: both may have thousands
+    return [item for item in items if item.key in asked]
 
 
 def _entry(record: VersionRecord) -> IndexEntry:

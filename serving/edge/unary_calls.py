@@ -2,8 +2,9 @@
 
 grpc.aio reads the one message of a unary call before it calls the handler, and never answers a call
 that was half-closed without one. So each unary method is served as one that takes a stream of
-messages, which is the same on the wire: the messages are counted here, and room for a large one is
-made before it is read. What may follow a large one is left unread: it could be as large.
+messages, which is the same on the wire: room for a large one is made here before it is read. What
+may follow the first one is left unread, whatever the size of that: it could be of any size, and
+nobody has announced it. HAProxy refuses the second messages that it sees.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import grpc
 
-from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
+from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.edge.message_room import SIZE_HEADER, SMALL_BYTES, MessageRoom
 from serving.errors import WIRE, NoRoomError
 from serving.wire import refusals
@@ -19,9 +20,6 @@ from serving.wire import refusals
 Call = Callable[[Any, Any], Awaitable[Any]]
 
 NO_MESSAGE: Final = InvalidArgumentError(refusals.NO_MESSAGE)
-SECOND_MESSAGE: Final = UnsupportedError(
-    "the call has a second message: a unary call has exactly one"
-)
 STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -39,13 +37,13 @@ def unary_method(
     async def answer(messages: AsyncIterator[bytes], context: Any) -> Any:  # noqa: ANN401  grpc ships no types
         size_bytes = announced_bytes(context)
         if size_bytes <= SMALL_BYTES:
-            return await call(await _only(messages, context), context)
+            return await call(await _first(messages, context), context)
         try:
             room.take(size_bytes)
         except NoRoomError as error:
             await _refuse(context, error)
         try:
-            return await call(await anext(aiter(messages), b""), context)
+            return await call(await _first(messages, context), context)
         finally:
             room.give(size_bytes)
 
@@ -58,15 +56,11 @@ def announced_bytes(context: Any) -> int:  # noqa: ANN401  as above
     return int(values[0]) if values and values[0].isdigit() else 0
 
 
-async def _only(messages: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ANN401  as above
-    only: bytes | None = None
-    async for message in messages:
-        if only is not None:
-            await _refuse(context, SECOND_MESSAGE)
-        only = message
-    if only is None:
+async def _first(messages: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ANN401  as above
+    first = await anext(aiter(messages), None)
+    if first is None:
         await _refuse(context, NO_MESSAGE)
-    return only or b""
+    return first or b""
 
 
 async def _refuse(context: Any, error: BasculeError) -> None:  # noqa: ANN401  as above

@@ -68,6 +68,7 @@ NOT_FOUND = "Not Found"
 METHOD_NOT_ALLOWED = "Method Not Allowed"
 UNKNOWN_METHOD = "unknown method: a path of the form /package.Service/Method is expected"
 NO_MESSAGE = "the call ended without a message: send exactly one, which may be empty"
+SECOND_MESSAGE = "the call has a second message: a unary call has exactly one"
 NO_MODEL_NAME = (
     "malformed protobuf message, or one without a model name: a ModelInferRequest with model_name "
     "(field 1) is expected"

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.clock import Clock
-from serving.errors import WIRE, NotFoundError, NotReadyError
+from serving.errors import WIRE, NotFoundError, NotReadyError, PayloadTooLargeError
 from serving.ids import MAX_VERSION
 from serving.logs import apply_switches
 from serving.monitor.diagnostics import Diagnostics
@@ -33,7 +33,7 @@ from serving.worker.drift.monitor import DriftMonitor
 from serving.worker.drift.route import drift_routes
 from serving.worker.exchange import Desk
 from serving.worker.front import Front
-from serving.worker.handover import Begun
+from serving.worker.handover import MAX_BEGUN_BYTES, Begun
 from serving.worker.hosting import Hosting
 from serving.worker.loaded import LoadedVersion
 from serving.worker.own_environment import gpu_uuid
@@ -265,7 +265,7 @@ class WorkerApp:
         return _json({})
 
     async def _end_begun(self, request: Request) -> Response:
-        begun = _body_of(await request.body(), Begun)
+        begun = _body_of(await _read(request, MAX_BEGUN_BYTES), Begun)
         self._hosting.end_begun(begun)
         return _json({})
 
@@ -304,6 +304,18 @@ class WorkerApp:
             gpu_uuid=gpu_uuid(self._hosting.facts, loaded.served.device),
             quality=None if loaded.quality is None else loaded.quality.report(),
         )
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    """Read the body of a request that anybody may have sent."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > max_bytes:
+            raise PayloadTooLargeError(
+                f"body of at least {len(body)} bytes; {max_bytes} are read: send it in parts"
+            )
+    return bytes(body)
 
 
 def _body_of(body: bytes, kind: type[Told]) -> Told:

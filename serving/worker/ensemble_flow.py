@@ -156,7 +156,7 @@ class Flow:
         if self.is_over:
             return
         self.end()
-        self._intake.fail(self, type(error)(f"ensemble {step.plan.name}: {error.message}"))
+        self._intake.fail(self, error.reword(f"ensemble {step.plan.name}: {error.message}"))
 
     def end(self) -> None:
         """Leave all queues."""

@@ -7,17 +7,18 @@ sequence that began on the version before. Only such a step comes here::
             │ peers: one after the other
             ├── answered ─────► its reply, whatever it says, names the version that ran
             ├── NOT_HERE ─────► the next one; none is left: own error
-            └── LOST_HERE, or its worker is gone: 404, start the sequence again
+            └── LOST_HERE, or its worker is gone or silent: 404, start the sequence again
 
-A step that is handed on is never handed on again. Steps of one sequence wait for each other. An id
-that begins here ends in the peers: so one worker at most has a sequence that callers of the model
-can reach, whichever way traffic moves. Belongs to the worker's event loop.
+A step that is handed on is never handed on again. Steps of one sequence wait for each other; one
+whose client left before it was answered ends the sequence for those behind it: whether it ran is
+not known. An id that begins here ends in the peers: so one worker at most has a sequence that
+callers of the model can reach, whichever way traffic moves. Belongs to the worker's event loop.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import msgspec
@@ -33,12 +34,24 @@ Buffer = bytes | memoryview
 HANDED_ON: Final = HANDED_ON_HEADER.encode()
 NOT_HERE: Final = b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: 0\r\n\r\n"
 LOST_HERE: Final = b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n"
+ENDED: Final = b"HTTP/1.1 200 "
 STATUS_BYTES: Final = len(b"HTTP/1.1 421")
 MAX_HANDED_ON: Final = 1024
 MAX_LOST: Final = 4096
 GATHER_S: Final = 0.002
 """Ids that begin are gathered for so long before the peers are told of them."""
 TELL_LIMIT_S: Final = 2.0
+MAX_BEGUN_BYTES: Final = 1 << 20
+"""Of one message to a peer, which reads no more, as it does not know who sends it. It is 50,000
+numbers, or 8,000 texts of 128 letters: more than begin while they are gathered."""
+ANSWER_LIMIT_S: Final = 300.0
+"""HAProxy waits no longer for an inference: a peer that takes longer counts as gone."""
+GONE: Final = (
+    "the worker of the version that it may have begun on is gone, and the state of its sequences "
+    "is lost"
+)
+LEFT: Final = "the client of one of its steps left, and whether that one ran is not known"
+FAILED: Final = "one of its steps failed on its way to the worker that has it"
 CLOSE: Final = b"connection: close\r\n"
 OWN_HEADERS: Final = frozenset(
     {
@@ -120,7 +133,7 @@ class Handover:
         self._left_ns: dict[str, int] = {}
         self._running: dict[HandedStep, asyncio.Task[None]] = {}
         self._last: dict[tuple[str, SequenceId], asyncio.Task[None]] = {}
-        self._lost: OrderedDict[tuple[str, SequenceId], None] = OrderedDict()
+        self._lost: OrderedDict[tuple[str, SequenceId], str] = OrderedDict()
         self._begun: dict[str, list[SequenceId]] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -165,7 +178,10 @@ class Handover:
         task.add_done_callback(lambda done: self._forget(step, key, done))
 
     def drop(self, step: HandedStep) -> None:
-        """Forget a step whose client left: the other worker sees the end of its connection."""
+        """Forget a step whose client left: the other worker sees the end of its connection.
+
+        Its sequence is lost, also if the step only waited: it was accepted, and did not run.
+        """
         task = self._running.get(step)
         if task is not None:
             task.cancel()
@@ -183,17 +199,21 @@ class Handover:
         await self._all_told()
         key, is_lost = (miss.model, miss.id), False
         for peer in () if key in self._lost else self._peers.get(miss.model, ()):
-            reply = await _ask(peer, _request(step, peer, len(body)), body)
+            reply = await _ask_in_time(peer, _request(step, peer, len(body)), body)
             if not reply or reply.startswith(LOST_HERE[:STATUS_BYTES]):
                 is_lost = True
             elif not reply.startswith(NOT_HERE[:STATUS_BYTES]):
                 step.relay((_reply(reply, keep_alive=step.keep_alive),))
                 return
-        if is_lost:  # what comes behind it must not run on a state that lacks this step
-            self._lost[key] = None
-            if len(self._lost) > MAX_LOST:
-                self._lost.popitem(last=False)
+        if is_lost:
+            self._lose(key, GONE)
         step.fail(self._own_answer(unknown))
+
+    def _lose(self, key: tuple[str, SequenceId], why: str) -> None:
+        """Let no later step of a sequence run on a state that lacks one."""
+        self._lost.setdefault(key, why)
+        if len(self._lost) > MAX_LOST:
+            self._lost.popitem(last=False)
 
     def _own_answer(self, unknown: UnknownStepError) -> BasculeError:
         miss = unknown.miss
@@ -201,12 +221,10 @@ class Handover:
         has_left = left_ns is not None and self._now_ns() - left_ns < miss.idle_ns
         if isinstance(unknown.own, NotFoundError):
             return unknown.own
-        if not has_left and (miss.model, miss.id) not in self._lost:
+        why = self._lost.get((miss.model, miss.id), GONE if has_left else "")
+        if not why:
             return unknown.own
-        return NotFoundError(
-            f"{unknown.own.message}; the worker of the version that it may have begun on is gone, "
-            "and the state of its sequences is lost: start the sequence again"
-        )
+        return NotFoundError(f"{unknown.own.message}; {why}: start the sequence again")
 
     def _forget(
         self, step: HandedStep, key: tuple[str, SequenceId], done: asyncio.Task[None]
@@ -214,7 +232,10 @@ class Handover:
         del self._running[step]
         if self._last.get(key) is done:
             del self._last[key]
-        if not done.cancelled() and (error := done.exception()) is not None:
+        if done.cancelled():  # noted here, ahead of those that wait for it: it may not have begun
+            self._lose(key, LEFT)
+        elif (error := done.exception()) is not None:
+            self._lose(key, FAILED)
             log.error("hand_over_failed", error=repr(error))
             step.fail(BasculeError("internal error; the worker's log has it"))
 
@@ -228,12 +249,11 @@ class Handover:
     def _tell_begun(self) -> None:
         begun, self._begun = self._begun, {}
         for model, ids in begun.items():
-            body = msgspec.json.encode(Begun(model=model, worker=self._worker, ids=tuple(ids)))
-            head = b"POST /worker/begun HTTP/1.1\r\nhost: worker\r\n%bcontent-length: %d\r\n\r\n"
-            for peer in self._peers.get(model, ()):
-                task = self._loop.create_task(_tell(peer, head % (CLOSE, len(body)), body))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
+            for body in _messages(Begun(model=model, worker=self._worker, ids=tuple(ids))):
+                for peer in self._peers.get(model, ()):
+                    task = self._loop.create_task(_tell(peer, body))
+                    self._telling.add(task)
+                    task.add_done_callback(self._telling.discard)
 
 
 def _by_model(table: PeerTable) -> dict[str, tuple[SequencePeer, ...]]:
@@ -264,12 +284,36 @@ def _reply(whole: bytes, *, keep_alive: bool) -> bytes:
     return head.replace(b"\r\n" + CLOSE[:-2], b"", 1) + end + rest if keep_alive else whole
 
 
-async def _tell(peer: SequencePeer, head: bytes, body: bytes) -> None:
+def _messages(begun: Begun) -> Iterator[bytes]:
+    """Write it in bodies that a peer reads; one of a single id may be too large for that."""
+    body = msgspec.json.encode(begun)
+    if len(body) <= MAX_BEGUN_BYTES or len(begun.ids) == 1:
+        yield body
+        return
+    half = len(begun.ids) // 2
+    for ids in (begun.ids[:half], begun.ids[half:]):
+        yield from _messages(replace(begun, ids=ids))
+
+
+async def _tell(peer: SequencePeer, body: bytes) -> None:
+    head = b"POST /worker/begun HTTP/1.1\r\nhost: worker\r\n%bcontent-length: %d\r\n\r\n"
     try:
         async with asyncio.timeout(TELL_LIMIT_S):
-            await _ask(peer, head, body)
+            reply = await _ask(peer, head % (CLOSE, len(body)), body)
     except TimeoutError:
         log.warning("sequences_not_ended", worker=peer.worker)
+    else:
+        if reply and not reply.startswith(ENDED):  # without a reply there is no worker
+            log.warning("sequences_not_ended", worker=peer.worker, reply=reply[:80].decode())
+
+
+async def _ask_in_time(peer: SequencePeer, head: bytes, body: Buffer) -> bytes:
+    try:
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            return await _ask(peer, head, body)
+    except TimeoutError:
+        log.warning("step_not_answered", worker=peer.worker)
+        return b""
 
 
 async def _ask(peer: SequencePeer, head: bytes, body: Buffer) -> bytes:

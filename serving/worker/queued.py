@@ -75,7 +75,8 @@ class QueuedCall(ABC):
     @property
     def is_private(self) -> bool:
         """Whether it is a step of an ensemble that keeps less than everything: it is not logged."""
-        return False
+        asked = self.asked
+        return False if asked is self else asked.is_private
 
     @abstractmethod
     def finish(self, outputs: Sequence[Array]) -> bool:

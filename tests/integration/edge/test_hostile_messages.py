@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from serving.edge.haproxy_config import BUFFER_BYTES
 from serving.edge.message_room import MAX_MESSAGES_BYTES
 from tests.fakes.waiting import PATIENCE_S
 from tests.integration.edge.bench import Bench, fresh_edge
@@ -82,8 +83,8 @@ def test_a_call_that_says_nothing_of_trailers_is_answered(headers: dict[str, str
 
 
 async def announced(size_bytes: int, may_end: asyncio.Event) -> AsyncIterator[bytes]:
-    """A message of which nothing comes but its size."""
-    yield b"\0" + size_bytes.to_bytes(4, "big")
+    """A message of which no more comes than HAProxy waits for."""
+    yield b"\0" + size_bytes.to_bytes(4, "big") + bytes(BUFFER_BYTES)
     await may_end.wait()
 
 

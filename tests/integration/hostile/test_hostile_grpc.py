@@ -99,6 +99,16 @@ def test_a_unary_call_with_two_messages(server: Server, method: str) -> None:
     assert (reply.status, "second message" in reply.message) == (UNIMPLEMENTED, True)
 
 
+@pytest.mark.parametrize("method", ["ServerLive", "ModelInfer"])
+def test_a_second_message_that_fills_the_buffer(server: Server, method: str) -> None:
+    """What is seen of it is enough to refuse the call, also where it is packed."""
+    packed = gzip.compress(REQUEST.SerializeToString() if method == "ModelInfer" else b"")
+    first = b"\x01" + len(packed).to_bytes(4, "big") + packed
+    content = first + framed(bytes(100_000))
+    reply = call(server.grpc, SERVICE + method, content, (b"grpc-encoding", b"gzip"))
+    assert (reply.status, "second message" in reply.message) == (UNIMPLEMENTED, True)
+
+
 @pytest.mark.parametrize("method", ["ModelInfer", "ServerMetadata"])
 @pytest.mark.parametrize(
     ("header", "status"),

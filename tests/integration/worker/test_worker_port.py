@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from serving.cluster.reserved_port import reserve_port
-from tests.fakes.worker_process import PATIENCE_S, RawClient, apply_request
+from serving.worker.handover import MAX_BEGUN_BYTES
+from tests.fakes.worker_process import PATIENCE_S, RawClient, apply_request, request
 
 
 def port_of(taken: socket.socket) -> int:
@@ -81,3 +82,21 @@ def test_a_worker_without_its_port_ends_with_the_reason(tmp_path: Path) -> None:
         assert one.wait(PATIENCE_S) == 1
         assert one.stderr is not None
         assert "cannot listen on 127.0.0.1" in one.stderr.read().decode()
+
+
+def test_what_anybody_may_tell_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    """A body that announces a GiB is refused when a MiB of it has come."""
+    head = b"POST /worker/begun HTTP/1.1\r\nhost: w\r\ncontent-length: 1073741824\r\n\r\n"
+    begun = b'{"model":"m","worker":"w9","ids":[1]}'
+    with reserve_port() as held:
+        port = port_of(held)
+        with started(tmp_path, port) as process:
+            await_control(process)
+            take_calls(tmp_path)
+            with RawClient(("127.0.0.1", port)) as client:
+                client.send(head + b" " * (MAX_BEGUN_BYTES + 1))
+                reply = client.read()
+            with RawClient(("127.0.0.1", port)) as client:
+                sound = client.ask(request("/worker/begun", begun))
+    assert (reply.status, sound.status) == (413, 200)
+    assert f"{MAX_BEGUN_BYTES} are read" in reply.json()["error"]

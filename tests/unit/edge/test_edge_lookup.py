@@ -1,5 +1,7 @@
 """What a question about a model finds, and the words when it finds nothing."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from runtimes.errors import BasculeError, InvalidArgumentError
@@ -8,6 +10,7 @@ from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.edge.snapshot_file import Remembered
 from serving.ids import VersionKey
+from serving.monitor.statistics import VersionStatistics
 from serving.registry.version import ServedVersion, VersionState
 
 SERVED = ServedVersion(
@@ -137,3 +140,24 @@ def test_what_an_edge_remembers_is_read_back_as_it_was() -> None:
 def test_a_file_of_another_form_is_no_memory(text: bytes) -> None:
     """An edge then starts with nothing, and the controller tells it."""
     assert snapshot_file.decode(text) is None
+
+
+class WatchedKeys(list[VersionKey]):
+    """Keys that count how often all of them are looked at."""
+
+    walk_count = 0
+
+    def __iter__(self) -> Iterator[VersionKey]:
+        self.walk_count += 1
+        return super().__iter__()
+
+
+def test_counters_are_chosen_in_one_walk_over_the_versions() -> None:
+    """However many counters there are; those of other versions are left out."""
+    keys = WatchedKeys(VersionKey("m", number) for number in range(1, 4))
+    items = [VersionStatistics(model="m", version=number, failures={}) for number in (3, 9, 1, 3)]
+
+    found = lookup.counted_of(items, keys)
+
+    assert [item.version for item in found] == [3, 1, 3]
+    assert keys.walk_count == 1

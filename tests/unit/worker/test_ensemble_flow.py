@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError, InvalidArgumentError
-from serving.errors import QueueFullError
+from serving.errors import QueueFullError, QueueTimeoutError
 from serving.ids import VersionKey
 from serving.monitor.statistics import FailureReason, StatisticsRecorder, VersionStatistics
 from serving.registry.ensemble import EnsembleStep
@@ -19,6 +19,7 @@ from serving.worker.cached_intake import CachedIntake
 from serving.worker.ensemble_flow import BoundStep
 from serving.worker.ensemble_intake import EnsembleIntake
 from serving.worker.ensemble_plan import plan_ensemble
+from serving.worker.handover import Miss, UnknownStepError
 from serving.worker.response_cache import ResponseCache
 from tests.fakes.batching import Bench, HandLoop, HeldCall
 from tests.fakes.ensembles import SumIntake, served, step, tensor
@@ -149,6 +150,27 @@ def test_a_full_queue_of_a_step_refuses_the_call() -> None:
     assert isinstance(asked.error, QueueFullError)
     assert "step 2 (model 'b'): Exceeds maximum queue size" in asked.error.message
     assert stage.counted().failures[FailureReason.REJECTED] == 1
+
+
+def test_what_a_steps_error_says_beside_its_message_stays() -> None:
+    """The caller hears when to come back, as a caller of the model itself."""
+    stage = Stage(*CHAIN)
+    asked = stage.ask(1.0)
+    stage.models[0].fail(QueueTimeoutError("too late", retry_after_s=7))
+    assert isinstance(asked.error, QueueTimeoutError)
+    assert asked.error.retry_after_s == 7
+    assert str(asked.error) == asked.error.message == "ensemble step 1 (model 'a'): too late"
+
+
+def test_a_steps_error_may_have_any_constructor() -> None:
+    """It is named after its step all the same, with all that it knows."""
+    stage = Stage(*CHAIN)
+    asked = stage.ask(1.0)
+    miss = Miss("a", 7, 1)
+    stage.models[0].fail(UnknownStepError(InvalidArgumentError("START missing"), miss))
+    assert isinstance(asked.error, UnknownStepError)
+    assert asked.error.miss is miss
+    assert asked.error.message.endswith("(model 'a'): START missing")
 
 
 def test_a_step_that_gives_another_shape_than_the_next_one_takes_is_that_calls_error() -> None:

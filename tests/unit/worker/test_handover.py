@@ -10,6 +10,7 @@ import pytest
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError
 from serving.wire.peer_table import PeerTable, SequencePeer
+from serving.worker import handover as handing
 from serving.worker.handover import (
     LOST_HERE,
     NOT_HERE,
@@ -221,6 +222,108 @@ def test_a_client_that_leaves_ends_the_connection_to_the_peer(tmp_path: Path) ->
             handover.drop(step)
             await ended.wait()
         assert not step.answered.is_set()
+
+    on_loop(work)
+
+
+class SlowPeer:
+    """A worker that answers one step after the other, each when it is told."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = str(socket)
+        self.seen: asyncio.Queue[bytes] = asyncio.Queue()
+        self.may_answer = asyncio.Event()
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a step of one byte."""
+        await reader.readuntil(b"\r\n\r\n")
+        self.seen.put_nowait(await reader.readexactly(1))
+        await self.may_answer.wait()
+        writer.write(ANSWER)
+        writer.close()
+
+
+@pytest.mark.parametrize("dropped", [0, 1], ids=["it was sent", "it waited"])
+def test_no_step_runs_behind_one_whose_client_left(tmp_path: Path, dropped: int) -> None:
+    """404 for all behind it, whether it waited or may have run; what is before it is answered."""
+
+    async def work(handover: Handover, _: list[int]) -> None:
+        slow = SlowPeer(tmp_path / "s")
+        async with await asyncio.start_unix_server(slow.converse, slow.socket):
+            peer = SequencePeer(model="m", version=1, worker="w1", socket=slow.socket)
+            handover.take(PeerTable(peers=(peer,)))
+            steps = [Step() for _ in range(4)]
+            for step, body in zip(steps[:3], (b"A", b"B", b"C"), strict=True):
+                handover.hand_on(step, unknown(), body)
+            assert await slow.seen.get() == b"A"
+            handover.drop(steps[dropped])
+            slow.may_answer.set()
+            await steps[2].answered.wait()
+            handover.hand_on(steps[3], unknown(), b"D")
+            for step in steps[:dropped]:
+                await step.answered.wait()
+        for step in steps[2:]:
+            assert isinstance(step.error, NotFoundError)
+            assert "left, and whether that one ran is not known: start" in step.error.message
+        assert [step.reply[-3:] for step in steps[:dropped]] == [b"yes"] * dropped
+        assert slow.seen.empty()
+
+    on_loop(work)
+
+
+def test_a_step_that_is_dropped_at_once_ends_its_sequence_too(tmp_path: Path) -> None:
+    """Before its turn on the loop has come."""
+
+    async def work(handover: Handover, _: list[int]) -> None:
+        peer = SequencePeer(model="m", version=1, worker="w1", socket=str(tmp_path / "none"))
+        handover.take(PeerTable(peers=(peer,)))
+        steps = [Step(), Step()]
+        for step in steps:
+            handover.hand_on(step, unknown(), b"")
+        handover.drop(steps[0])
+        await steps[1].answered.wait()
+        assert isinstance(steps[1].error, NotFoundError)
+        assert "left, and whether" in steps[1].error.message
+
+    on_loop(work)
+
+
+def test_a_fault_of_ours_ends_the_sequence_too() -> None:
+    """The step gets an internal error, and no step behind it runs."""
+
+    async def work(handover: Handover, _: list[int]) -> None:
+        peer = SequencePeer(model="m", version=1, worker="w1", tcp="nowhere:no-port")
+        handover.take(PeerTable(peers=(peer,)))
+        steps = [Step(), Step()]
+        for step in steps:
+            handover.hand_on(step, unknown(), b"")
+        await steps[1].answered.wait()
+        assert "internal error" in str(steps[0].error)
+        assert isinstance(steps[1].error, NotFoundError)
+
+    on_loop(work)
+
+
+def test_a_peer_that_never_answers_holds_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as gone: 404 for the step, and for those behind it."""
+    monkeypatch.setattr(handing, "ANSWER_LIMIT_S", 0.01)
+
+    async def work(handover: Handover, _: list[int]) -> None:
+        slow = SlowPeer(tmp_path / "s")
+        async with await asyncio.start_unix_server(slow.converse, slow.socket):
+            peer = SequencePeer(model="m", version=1, worker="w1", socket=slow.socket)
+            handover.take(PeerTable(peers=(peer,)))
+            steps = [Step(), Step()]
+            for step in steps:
+                handover.hand_on(step, unknown(), b"A")
+            async with asyncio.timeout(5):
+                for step in steps:
+                    await step.answered.wait()
+            slow.may_answer.set()
+        for step in steps:
+            assert isinstance(step.error, NotFoundError)
 
     on_loop(work)
 

@@ -25,6 +25,7 @@ from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServingPolicy, VersionSpec
 from serving.wire.tensors import array_bytes
 from serving.worker import log_sources
+from serving.worker.cached_intake import CachedIntake
 from serving.worker.log_encoding import encode_batch
 from serving.worker.log_queue import CallQueue, LoggedVersion, TakenBatch
 from serving.worker.log_sources import LogSources
@@ -32,6 +33,7 @@ from serving.worker.log_writer import WriterThread
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.prediction_log import PredictionLog, VersionLog
 from serving.worker.queued import QueuedCall
+from serving.worker.response_cache import ResponseCache
 from serving.worker.tap import TappedVersion, answered_alone
 from tests.fakes.batching import HeldCall
 from tests.fakes.ensembles import served, step, tensor
@@ -144,6 +146,22 @@ def test_steps_of_an_ensemble_that_withholds_are_not_logged() -> None:
 
         assert (_taken(LogPolicy(), call, [ONE]) is None) is is_private
         assert (_taken(LogPolicy(), below, [ONE]) is None) is is_private
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_a_cache_between_two_ensembles_hides_nothing_of_that(is_private: bool) -> None:  # noqa: FBT001  a case
+    """What waits in a caller's place is as private as the caller."""
+    outer = Stage(step("inner", {"i0": "x"}, {"o": "y"}))
+    outer.intake.is_private = is_private
+    inner = Stage(step("a", {"i0": "x"}, {"o": "y"}))
+    recorder = StatisticsRecorder(VersionKey("inner", 1))
+    cached = CachedIntake(inner.intake, ResponseCache(1 << 20), recorder, inner.loop.clock)
+    outer.ask(1.0)
+
+    cached.submit(outer.models[0].waiting[0])
+
+    (below,) = inner.models[0].waiting
+    assert (_taken(LogPolicy(), below, [ONE]) is None) is is_private
 
 
 def test_an_ensemble_withholds_what_it_does_not_keep_whole(tmp_path: Path) -> None:
