@@ -60,6 +60,11 @@ class StepCall(QueuedCall):
         """Whether its ensemble keeps less than everything, or one that has this as a step."""
         return self.flow.is_private
 
+    @property
+    def is_copy(self) -> bool:  # type: ignore[override]  # it is what the ensemble's call is
+        """Whether no client asked for it."""
+        return self.flow.asked.is_copy
+
     def header(self, name: bytes) -> bytes:
         """Return a header of the ensemble's call."""
         return self.flow.asked.header(name)

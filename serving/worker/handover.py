@@ -148,10 +148,7 @@ class Handover:
         """Take note that a sequence began here."""
         if self._lost:
             self._lost.pop((model, sequence), None)
-        if model in self._peers:
-            if not self._begun:
-                self._loop.call_later(GATHER_S, self._tell_begun)
-            self._begun.setdefault(model, []).append(sequence)
+        self._end_elsewhere(model, sequence)
 
     def hand_on(self, step: HandedStep, unknown: UnknownStepError, body: Buffer) -> None:
         """Have a step answered by the worker that knows its sequence.
@@ -210,10 +207,18 @@ class Handover:
         step.fail(self._own_answer(unknown))
 
     def _lose(self, key: tuple[str, SequenceId], why: str) -> None:
-        """Let no later step of a sequence run on a state that lacks one."""
+        """Let no later step of a sequence run on a state that lacks one, here or where it is."""
         self._lost.setdefault(key, why)
+        self._end_elsewhere(*key)
         if len(self._lost) > MAX_LOST:
             self._lost.popitem(last=False)
+
+    def _end_elsewhere(self, model: str, sequence: SequenceId) -> None:
+        """Have the peers end a sequence: calls may come to them again, after another flip."""
+        if model in self._peers:
+            if not self._begun:
+                self._loop.call_later(GATHER_S, self._tell_begun)
+            self._begun.setdefault(model, []).append(sequence)
 
     def _own_answer(self, unknown: UnknownStepError) -> BasculeError:
         miss = unknown.miss

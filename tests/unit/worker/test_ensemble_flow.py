@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,17 @@ def test_tensors_go_from_step_to_step() -> None:
     assert asked.answer_count == 0
     stage.models[1].answer()
     assert asked.result == [3.0, 7.0]
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_the_steps_of_a_copy_are_copies(is_copy: bool) -> None:  # noqa: FBT001  a case
+    """No client asked for them: they are none of their models' traffic."""
+    stage = Stage(step("a", {"i0": "x"}, {"o": "y"}))
+    asked = HeldCall(1.0)
+    asked.is_copy = is_copy  # as a call of shadow traffic is
+    stage.intake.submit(asked)
+    (waiting,) = stage.models[0].waiting
+    assert waiting.is_copy is is_copy
 
 
 def test_a_step_reads_the_very_memory_that_the_one_before_wrote() -> None:
