@@ -14,6 +14,7 @@ A version moves as any other that changes its pool: it serves there before it le
 at a time, and none until what moved last has been measured where it is now.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -139,14 +140,16 @@ def _spread(
 
 def _chosen(crowded: _Room, target: _Room, movable: Sequence[VersionKey]) -> list[VersionKey]:
     """Choose versions worth half of the difference, each time the one that comes next to it."""
-    left, chosen = list(movable), list[VersionKey]()
+    left = sorted(movable, key=lambda key: crowded.busy[key])
+    shares = [crowded.busy[key] for key in left]
     half = (crowded.total - target.total) / 2
+    chosen: list[VersionKey] = []
     while left:
-        key = min(left, key=lambda one: abs(crowded.busy[one] - half))
-        share = crowded.busy[key]
-        if not 0 < share < 2 * half:  # the other worker would have as much to do as this one has
+        at = bisect_left(shares, half)
+        if at and (at == len(left) or half - shares[at - 1] < shares[at] - half):
+            at -= 1
+        if not 0 < shares[at] < 2 * half:  # the other worker would have as much to do as this one
             break
-        left.remove(key)
-        chosen.append(key)
-        half -= share
+        half -= shares.pop(at)
+        chosen.append(left.pop(at))
     return chosen
