@@ -18,7 +18,7 @@ from serving.cli.render import console, duration_text, print_json, size_text
 from serving.errors import NotFoundError
 from serving.predictions.exporting import export_predictions
 from serving.predictions.reading import Found, answered_at
-from serving.predictions.record import Prediction, PredictionHead, TensorHead
+from serving.predictions.record import Prediction, PredictionHead, TensorHead, as_written
 
 MAX_VALUES = 8
 
@@ -137,7 +137,7 @@ def _shown(prediction: Prediction) -> Shown:
         device=source.served.device,
         threads=source.served.threads,
         worker=source.worker,
-        record=prediction.head,
+        record=as_written(prediction.head),
     )
 
 
