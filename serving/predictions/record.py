@@ -217,15 +217,18 @@ def as_written(head: PredictionHead) -> PredictionHead:
     return msgspec.structs.replace(head, parameters=finite or None, not_finite=others)
 
 
-def read_predictions(content: Buffer, name: str) -> Iterator[Prediction]:
+def read_predictions(
+    content: Buffer, name: str, faults: list[str] | None = None
+) -> Iterator[Prediction]:
     """Read a segment up to its last whole record.
 
     Args:
         content: The segment.
         name: What to call it in messages.
+        faults: Is told of each record that is whole and cannot be understood; the others are read.
 
     Raises:
-        InvalidArgumentError: A record is whole and says nothing that can be understood.
+        InvalidArgumentError: A record cannot be understood, and there are no `faults` to tell it.
     """
     sources: dict[int, Source] = {}
     for frame in read_frames(content):
@@ -237,10 +240,13 @@ def read_predictions(content: Buffer, name: str) -> Iterator[Prediction]:
                 head = msgspec.json.decode(frame.head, type=PredictionHead)
                 yield Prediction(_as_read(head), sources[head.source], frame.tail)
         except (msgspec.DecodeError, KeyError) as error:
-            raise InvalidArgumentError(
+            fault = (
                 f"{name}: the record that ends at byte {frame.end} is none of a prediction log of "
                 f"this version of Bascule: {error}"
-            ) from error
+            )
+            if faults is None:
+                raise InvalidArgumentError(fault) from error
+            faults.append(fault)
 
 
 def _as_read(head: PredictionHead) -> PredictionHead:

@@ -1,6 +1,7 @@
 """What callers write into a call never keeps records of the log from being read."""
 
 from math import inf
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
+from serving.cli.prediction_log import list_log
+from serving.predictions.reading import Filter, PredictionReader
 from serving.predictions.record import (
     PREDICTION,
     Prediction,
@@ -101,3 +104,35 @@ def test_a_shape_that_no_array_has_is_told(shape: tuple[int, ...], datatype: Dat
     """An empty tensor takes no bytes, whatever its other dimensions say."""
     with pytest.raises(InvalidArgumentError):
         read_tensor(TensorHead("x", datatype, shape, 0), memoryview(b""))
+
+
+def test_a_record_that_cannot_be_understood_hides_no_other(
+    logged: Prediction, tmp_path: Path
+) -> None:
+    """The reader goes on after one that is whole, and says what it has left out."""
+    whole = encode_prediction(logged.head, [logged.tail])
+    strange = encode_frame(PREDICTION, b'{"id":null}') + encode_frame(PREDICTION, b"{")
+    segment = tmp_path / "1780000000000-w-1-1.seg"
+    segment.write_bytes(b"".join(encode_source(logged.source) + whole + strange + whole))
+    reader = PredictionReader(str(tmp_path))
+
+    found = [*reader.newest(Filter()), *reader.oldest(Filter()), *reader.with_company(Filter())]
+
+    assert len(found) == 6
+    assert list(reader.left_out) == [segment.name]
+    assert f"2 records left out: {segment.name}: the record that" in reader.left_out[segment.name]
+    assert reader.find(logged.head.id) is not None
+
+
+def test_what_was_left_out_is_told_on_stderr(
+    logged: Prediction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What programs read on stdout stays JSON."""
+    frames = encode_source(logged.source) + encode_frame(PREDICTION, b"{}")
+    (tmp_path / "1780000000000-w-1-1.seg").write_bytes(b"".join(frames))
+
+    list_log(place=str(tmp_path), as_json=True)
+
+    told = capsys.readouterr()
+    assert told.out == "[]\n"
+    assert "1 records left out: 1780000000000-w-1-1.seg" in told.err
