@@ -5,16 +5,17 @@ nearest known one, so that a typo cannot silently do nothing.
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtimes.errors import InvalidArgumentError
 
@@ -57,7 +58,27 @@ def _checked_address(text: str) -> str:
     return text
 
 
+def _listed(given: object) -> object:
+    """Read a list as a variable says it: texts between commas, or a list of JSON."""
+    if not isinstance(given, str):
+        return given
+    if not given.strip():
+        return ()
+    if given.lstrip().startswith("["):
+        try:
+            return json.loads(given)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"starts like a list of JSON, and is none: {error}") from error
+    items = tuple(item.strip() for item in given.split(","))
+    if "" in items:
+        raise ValueError("an item is empty: write a,b")
+    return items
+
+
+T = TypeVar("T")
 Address = Annotated[str, AfterValidator(_checked_address)]
+# pydantic-settings itself reads nothing but JSON, and its errors are not those of a validator.
+ListOf = Annotated[tuple[T, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class _Environment(BaseSettings):
@@ -73,7 +94,9 @@ class _Environment(BaseSettings):
     model_control_mode: Literal["none", "explicit", "poll"] = Field(
         "none", description="what of the repository is loaded, and by whom"
     )
-    load_model: tuple[str, ...] = Field((), description="explicit mode: loaded at start; * is all")
+    load_model: ListOf[str] = Field(
+        (), description="explicit mode: loaded at start, as a,b; * is all"
+    )
     allow_load_overrides: bool = Field(
         False,  # noqa: FBT003  a default
         description="explicit mode: a load request may bring a configuration and files",
@@ -104,8 +127,8 @@ class _Environment(BaseSettings):
         False,  # noqa: FBT003  pydantic's default
         description="clients on this machine may share memory of GPUs with workers",
     )
-    shared_memory_prefixes: tuple[str, ...] = Field(
-        ("/",), min_length=1, description="keys of shared memory start with one of these"
+    shared_memory_prefixes: ListOf[str] = Field(
+        ("/",), min_length=1, description="keys of shared memory start with one of these, as /a,/b"
     )
     shared_pool_versions: int = Field(
         512, ge=1, le=10_000, description="versions that one shared worker hosts at most"
@@ -116,10 +139,10 @@ class _Environment(BaseSettings):
     slow_run_s: float = Field(
         0.005, gt=0, description="isolation auto: a slower single row gets its own worker"
     )
-    sticky_headers: tuple[Annotated[str, Field(pattern="^[a-z0-9-]{1,100}$")], ...] = Field(
+    sticky_headers: ListOf[Annotated[str, Field(pattern="^[a-z0-9-]{1,100}$")]] = Field(
         ("bascule-key",),
         max_length=20,
-        description="headers, in lower case, whose value may decide who gets a candidate",
+        description="headers, in lower case, as a,b, whose value may decide who gets a candidate",
     )
     pool_slots: int = Field(256, ge=4, le=4096, description="pools that the edge can route to")
     dependencies: Literal["refuse", "warn", "isolate", "ignore"] = Field(
@@ -290,7 +313,7 @@ def load_settings(**flags: object) -> Settings:
         settings = _Environment(**given).to_settings()  # type: ignore[arg-type]  # checked there
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = str(first["loc"][0])
         raise InvalidArgumentError(
             f"setting '{name}': {first['msg']}, got {str(first['input'])[:80]!r} "
             f"(flag --{name.replace('_', '-')} or BASCULE_{name.upper()})"
@@ -354,9 +377,13 @@ def inherited_environment() -> dict[str, str]:
 def described_settings() -> tuple[tuple[str, str, str], ...]:
     """(variable, default, meaning) of every setting: the README's table is made from it."""
     return tuple(
-        (f"BASCULE_{name.upper()}", str(described.default), described.description or "")
+        (f"BASCULE_{name.upper()}", _shown(described.default), described.description or "")
         for name, described in _Environment.model_fields.items()
     )
+
+
+def _shown(default: object) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

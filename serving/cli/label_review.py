@@ -8,7 +8,7 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.label_options import Most, Source, Target, wanted_labels
 from serving.cli.label_views import forecast_view, suspects_view
-from serving.cli.log_access import Place, Since, Until, log_places
+from serving.cli.log_access import Place, Since, Until, log_places, tell_left_out
 from serving.cli.render import console, print_json
 from serving.cli.targets import named_target
 from serving.clock import utc_s
@@ -58,6 +58,7 @@ def suspects(  # noqa: PLR0913  one parameter for each flag
     book, wanted = LabelBook(*log_places(place)), wanted_labels(target, source, since, until, most)
     reviews = Reviews(book.labels.reviews(wanted.predictions.model))
     found = suspect_list(book.joined(wanted, utc_s()), reviews, show)
+    tell_left_out(book.predictions)
     if as_json:
         print_json(found)
     else:
@@ -105,7 +106,9 @@ def estimate(
     """
     if place:
         wanted = wanted_labels(target, source, "", "", most)
-        joined = LabelBook(*log_places(place)).joined(wanted, utc_s())
+        book = LabelBook(*log_places(place))
+        joined = book.joined(wanted, utc_s())
+        tell_left_out(book.predictions)
         found = forecast_of(joined, {}, "alarms of the data: no instance was asked")
     else:
         model, version = named_target(target)

@@ -10,7 +10,7 @@ from serving.cli.label_files import read_label_posts
 from serving.cli.label_options import Most, Source, Target, wanted_labels
 from serving.cli.label_review import add_review_commands
 from serving.cli.label_views import performance_view, status_view
-from serving.cli.log_access import Place, Since, Until, log_places
+from serving.cli.log_access import Place, Since, Until, log_places, tell_left_out
 from serving.cli.predict_http import HttpClient
 from serving.cli.render import console, print_json
 from serving.cli.targets import named_target
@@ -74,7 +74,9 @@ def status(  # noqa: PLR0913  one parameter for each flag
 ) -> None:
     """Show how many labels came, how late, and which answers have none."""
     wanted = wanted_labels(target, source, since, until, most)
-    found = LabelBook(*log_places(place)).status(wanted, utc_s())
+    book = LabelBook(*log_places(place))
+    found = book.status(wanted, utc_s())
+    tell_left_out(book.predictions)
     if as_json:
         print_json(found)
     else:
@@ -94,7 +96,9 @@ def performance(  # noqa: PLR0913  one parameter for each flag
 ) -> None:
     """Show how good versions were, with intervals, and whether one has become worse."""
     wanted = wanted_labels(target, source, since, until, most)
-    found = LabelBook(*log_places(place)).performance(wanted, cut_of(window), utc_s())
+    book = LabelBook(*log_places(place))
+    found = book.performance(wanted, cut_of(window), utc_s())
+    tell_left_out(book.predictions)
     if as_json:
         print_json(found)
     else:

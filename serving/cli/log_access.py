@@ -53,6 +53,12 @@ def log_places(place: str = "") -> tuple[str, ...]:
     return order.folder, order.url
 
 
+def tell_left_out(reader: PredictionReader) -> None:
+    """Say on stderr what of the log could not be understood."""
+    for told in reader.left_out.values():
+        typer.echo(f"bascule: {told}", err=True)
+
+
 def log_filter(target: str, since: str, until: str) -> Filter:
     """Read which records are wanted.
 

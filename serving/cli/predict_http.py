@@ -97,7 +97,7 @@ class HttpClient:
 
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> "Body":
         try:
-            self._connection.request(method, path, body, headers)
+            is_sent = self._send(method, path, body, headers)
             response = self._connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -106,9 +106,21 @@ class HttpClient:
                 f"{method} {path} at {self._address}: {type(error).__name__}: {error}: is an "
                 "instance running there? (bascule status; --url HOST:PORT asks another one)"
             ) from error
+        if not is_sent:
+            self._connection.close()
         if response.status != http.client.OK:
             raise RefusedPredictionError(refusal_text(content, response.status))
         return read_body(content, response.headers.get(HEADER_LENGTH))
+
+    def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> bool:
+        """Send a request; False: the server wanted no more of it, and may have said why."""
+        try:
+            self._connection.request(method, path, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            if self._connection.sock is None:  # it was not even connected
+                raise
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,20 @@ from rich.text import Text
 
 from runtimes.contract import Array
 from serving.cli.json_flag import Json
-from serving.cli.log_access import Place, Since, Target, Until, log_filter, opened_log
+from serving.cli.log_access import (
+    Place,
+    Since,
+    Target,
+    Until,
+    log_filter,
+    opened_log,
+    tell_left_out,
+)
 from serving.cli.render import console, duration_text, print_json, size_text
 from serving.errors import NotFoundError
 from serving.predictions.exporting import export_predictions
 from serving.predictions.reading import Found, answered_at
-from serving.predictions.record import Prediction, PredictionHead, TensorHead
+from serving.predictions.record import Prediction, PredictionHead, TensorHead, as_written
 
 MAX_VALUES = 8
 
@@ -59,6 +67,7 @@ def list_log(
     """Show the newest predictions: who answered, in which batch, how long it took."""
     reader, wanted = opened_log(place), log_filter(target, since, until)
     found = list(islice(reader.newest(wanted), limit))
+    tell_left_out(reader)
     if as_json:
         print_json([_shown(prediction) for prediction in found])
         return
@@ -90,6 +99,7 @@ def show(
     """Show all that is known of one prediction."""
     reader = opened_log(place)
     found = reader.find(prediction_id)
+    tell_left_out(reader)
     if found is None:
         raise NotFoundError(f"prediction {prediction_id} is not in {' or '.join(reader.places)}")
     if as_json:
@@ -115,6 +125,7 @@ def export(
     """Write inputs and outputs as a table, one line a row, and its lineage beside it."""
     reader, wanted = opened_log(place), log_filter(target, since, until)
     lineage = export_predictions(reader, wanted, target_file)
+    tell_left_out(reader)
     if as_json:
         print_json(lineage)
         return
@@ -137,7 +148,7 @@ def _shown(prediction: Prediction) -> Shown:
         device=source.served.device,
         threads=source.served.threads,
         worker=source.worker,
-        record=prediction.head,
+        record=as_written(prediction.head),
     )
 
 

@@ -2,8 +2,8 @@
 
 Each is a whole reply, because a reply's status may differ from HAProxy's own: a worker that died in
 a call is 502 to HAProxy, and 500 to the caller, who must not take it for "not executed".
-HAProxy 2.8 uses them once a request's head is read; what it cannot read as a head it answers with
-texts of its own program, which `haproxy_program.py` replaces.
+HAProxy 2.8 uses them once a request's head is read. What it cannot read as a head it answers by
+itself: with the right status, and a page of HTML from its program that nothing here can replace.
 """
 
 import json

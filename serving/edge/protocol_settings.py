@@ -115,7 +115,7 @@ class ProtocolSettings:
             if value is None:
                 own.pop(name, None)
             else:
-                own[name] = value
+                own[name] = _levels(value) if name == "trace_level" else value
         if changes:
             self._change_count += 1
             self._changed_at[model] = self._change_count
@@ -180,6 +180,12 @@ def _check_trace(name: str, value: TraceValue | None) -> None:
     if not valid:
         shown = value if isinstance(value, str) else ",".join(value)
         raise InvalidArgumentError(f"Unable to parse '{name}', got: {shown[:80]}")
+
+
+def _levels(value: TraceValue) -> tuple[str, ...]:
+    """Return levels as the protocol tells them: an array of names, OFF if there is none."""
+    named = (value,) if isinstance(value, str) else value
+    return tuple(dict.fromkeys(named)) or ("OFF",)
 
 
 def _checked_log(name: str, value: object) -> LogValue:

@@ -3,6 +3,7 @@
 One line a row: the prediction's id and time, the version, the columns of each input and output. A
 tensor of several values a row is one column of lists in Parquet, an array in .npz, and as many
 columns `name_0` … in CSV. Predictions whose inputs are not kept are left out, and counted.
+Table and lineage are made of the same columns, hence in one file.
 """
 
 import csv
@@ -54,6 +55,8 @@ class Lineage:
     predictions: int
     left_out: int
     """Predictions whose inputs are not kept in full."""
+    not_understood: tuple[str, ...]
+    """Of each segment with such records: how many, and why."""
     answered_from: datetime
     answered_until: datetime
     versions: tuple[ExportedVersion, ...]
@@ -95,6 +98,7 @@ def export_predictions(reader: PredictionReader, wanted: Filter, target: Path) -
         rows=len(columns[KEYS[0]]),
         predictions=len(found),
         left_out=len(all_found) - len(found),
+        not_understood=tuple(reader.left_out.values()),
         answered_from=min(times),
         answered_until=max(times),
         versions=_versions(found),

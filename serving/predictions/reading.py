@@ -1,7 +1,8 @@
 """Reads the prediction log: one record by its id, or those that a filter lets through.
 
 Segments that are being written are read as far as they are whole. An id says when it was made, so
-only segments of that time are opened.
+only segments of that time are opened. A record that is whole and cannot be understood hides no
+other: it is counted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,12 +83,22 @@ class PredictionReader:
     def __init__(self, *places: str) -> None:
         """Read these places: folders or fsspec URLs; one that does not exist holds nothing."""
         self.places = tuple(place for place in places if place)
+        self.left_out: dict[str, str] = {}
+        """Segment → how many of its records cannot be understood, and why the first of them."""
+
+    def read(self, name: str, content: bytes) -> Iterator[Prediction]:
+        """Yield what can be understood of a segment; `left_out` says what cannot."""
+        faults: list[str] = []
+        yield from read_predictions(content, name, faults)
+        self.left_out.pop(name, None)
+        if faults:
+            self.left_out[name] = f"{len(faults)} records left out: {faults[0]}"
 
     def find(self, prediction_id: str) -> Found | None:
         """Return a record by its id; None: it is not there.
 
         Raises:
-            InvalidArgumentError: It is no id, or a record cannot be understood.
+            InvalidArgumentError: It is no id, or a segment cannot be read.
         """
         at_ms = made_ms(prediction_id)
         needle = prediction_id.lower().encode("ascii")
@@ -98,7 +109,7 @@ class PredictionReader:
             content = content_of(segment)
             if needle not in content:
                 continue
-            records = list(read_predictions(content, segment.name))
+            records = list(self.read(segment.name, content))
             for record in records:
                 if record.head.id == needle.decode():
                     return Found(prediction=record, company=_company(record, records))
@@ -110,7 +121,7 @@ class PredictionReader:
             if not _may_have(segment, wanted):
                 continue
             batches: dict[tuple[int, int], list[Prediction]] = {}
-            records = list(read_predictions(content_of(segment), segment.name))
+            records = list(self.read(segment.name, content_of(segment)))
             for record in records:
                 batches.setdefault(_batch_of(record), []).append(record)
             for record in filter(wanted.takes, records):
@@ -122,14 +133,14 @@ class PredictionReader:
         """Yield the wanted records, segment by segment, the newest first."""
         for segment in reversed(self.segments()):
             if _may_have(segment, wanted):
-                found = list(read_predictions(content_of(segment), segment.name))
+                found = list(self.read(segment.name, content_of(segment)))
                 yield from (record for record in reversed(found) if wanted.takes(record))
 
     def oldest(self, wanted: Filter) -> Iterator[Prediction]:
         """Yield the wanted records, segment by segment, the oldest first."""
         for segment in self.segments():
             if _may_have(segment, wanted):
-                found = read_predictions(content_of(segment), segment.name)
+                found = self.read(segment.name, content_of(segment))
                 yield from (record for record in found if wanted.takes(record))
 
     def segments_of(self, wanted: Filter) -> list[Segment]:

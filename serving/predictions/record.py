@@ -2,10 +2,12 @@
 
 A segment stands for itself: before the first prediction of a loaded version comes its `Source`, by
 whose number predictions refer to it. Predictions of one batch follow each other, in the order of
-their rows.
+their rows. Records, their writing and their reading stand in one file: each field is known to all.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -13,15 +15,18 @@ from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
+from serving.predictions.parameters import NotFinite, not_finite, whole_parameters
 from serving.predictions.segment import encode_frame, read_frames
 from serving.registry.environment import Environment
 from serving.registry.file_digests import FileDigest, digest_of
 from serving.registry.policies.log_policy import LogPolicy
 from serving.registry.version import ServedVersion, VersionSpec
+from serving.wire.parameters import Scalar
 from serving.wire.tensors import Buffer, decode_strings, encode_strings, raw_bytes
 
 SOURCE: Final = 1
@@ -125,11 +130,14 @@ class PredictionHead(msgspec.Struct, frozen=True, kw_only=True):
     """Without optional ones that were left out."""
     outputs: tuple[TensorHead, ...]
     """All of the model's, asked for or not."""
-    parameters: dict[str, str | int | float | bool] | None
+    parameters: Mapping[str, Scalar | None] | None
+    """None of them is None but in JSON: `parameters` (the module) says why."""
     phases_ns: PhasesNs
     route: Route
     is_sent: bool = True
     """Its client was still there."""
+    not_finite: dict[str, NotFinite] | UnsetType = UNSET
+    """Parameters that JSON does not have; only as it is written."""
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -190,18 +198,37 @@ def encode_source(source: Source) -> list[Buffer]:
 
 def encode_prediction(head: PredictionHead, raws: Sequence[Buffer]) -> list[Buffer]:
     """Write a prediction; `raws` are the bytes of its inputs, then of its outputs."""
-    return encode_frame(PREDICTION, msgspec.json.encode(head), raws)
+    written = as_written(head) if head.parameters else head
+    try:
+        text = msgspec.json.encode(written)
+    except UnicodeEncodeError:
+        # It is written with others' records, which must not be lost with it.
+        text = json.dumps(msgspec.to_builtins(written), ensure_ascii=False).encode(errors="replace")
+    return encode_frame(PREDICTION, text, raws)
 
 
-def read_predictions(content: Buffer, name: str) -> Iterator[Prediction]:
+def as_written(head: PredictionHead) -> PredictionHead:
+    """Return a head of which JSON has all."""
+    given = head.parameters or {}
+    others = not_finite(given)
+    if not others:
+        return head
+    finite = {name: value for name, value in given.items() if name not in others}
+    return msgspec.structs.replace(head, parameters=finite or None, not_finite=others)
+
+
+def read_predictions(
+    content: Buffer, name: str, faults: list[str] | None = None
+) -> Iterator[Prediction]:
     """Read a segment up to its last whole record.
 
     Args:
         content: The segment.
         name: What to call it in messages.
+        faults: Is told of each record that is whole and cannot be understood; the others are read.
 
     Raises:
-        InvalidArgumentError: A record is whole and says nothing that can be understood.
+        InvalidArgumentError: A record cannot be understood, and there are no `faults` to tell it.
     """
     sources: dict[int, Source] = {}
     for frame in read_frames(content):
@@ -211,12 +238,23 @@ def read_predictions(content: Buffer, name: str) -> Iterator[Prediction]:
                 sources[source.number] = source
             elif frame.kind == PREDICTION:
                 head = msgspec.json.decode(frame.head, type=PredictionHead)
-                yield Prediction(head, sources[head.source], frame.tail)
+                yield Prediction(_as_read(head), sources[head.source], frame.tail)
         except (msgspec.DecodeError, KeyError) as error:
-            raise InvalidArgumentError(
+            fault = (
                 f"{name}: the record that ends at byte {frame.end} is none of a prediction log of "
                 f"this version of Bascule: {error}"
-            ) from error
+            )
+            if faults is None:
+                raise InvalidArgumentError(fault) from error
+            faults.append(fault)
+
+
+def _as_read(head: PredictionHead) -> PredictionHead:
+    others = head.not_finite or {}
+    if not (head.parameters or others):
+        return head
+    whole = whole_parameters(head.parameters or {}, others)
+    return msgspec.structs.replace(head, parameters=whole, not_finite=UNSET)
 
 
 def read_tensor(head: TensorHead, raw: memoryview) -> Array:
@@ -228,12 +266,14 @@ def read_tensor(head: TensorHead, raw: memoryview) -> Array:
     if head.datatype is Datatype.BYTES:
         return decode_strings(raw, head.shape, name=head.name, model="the log")
     dtype = DTYPES[head.datatype]
-    if min(head.shape, default=0) < 0 or prod(head.shape) * dtype.itemsize != len(raw):
-        raise InvalidArgumentError(
-            f"logged tensor '{head.name[:80]}' has {len(raw)} bytes, which are no {head.datatype} "
-            f"tensor of shape {list(head.shape)[:8]}"
-        )
-    return np.frombuffer(raw, dtype).reshape(head.shape)
+    if min(head.shape, default=0) >= 0 and prod(head.shape) * dtype.itemsize == len(raw):
+        # What has no element may still have a dimension that no array can have.
+        with suppress(ValueError):
+            return np.frombuffer(raw, dtype).reshape(head.shape)
+    raise InvalidArgumentError(
+        f"logged tensor '{head.name[:80]}' has {len(raw)} bytes, which are no {head.datatype} "
+        f"tensor of shape {list(head.shape)[:8]}"
+    )
 
 
 def _tensors(head: PredictionHead) -> Iterator[tuple[str, TensorHead]]:

@@ -21,7 +21,7 @@ import numpy as np
 from serving.monitor.labels.rows import IntArray
 from serving.predictions.ids import id_range
 from serving.predictions.reading import Filter, PredictionReader, Segment, content_of
-from serving.predictions.record import Prediction, read_predictions
+from serving.predictions.record import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class LateAnswers:
         waiting = self._waiting(reader.segments_of(wanted))
         left = self._most_bytes
         while waiting and left > 0:
-            left -= self._read(waiting.pop(0), wanted)
+            left -= self._read(reader, waiting.pop(0), wanted)
         kept = [one for one in ids if one in self._found][-most:]
         self.is_behind = bool(waiting) and len(kept) < most
         self._found = {one: self._found[one] for one in kept}
@@ -102,9 +102,9 @@ class LateAnswers:
         is_same = before.changed_ms == segment.changed_ms
         return bool(asked.size) and not (is_same and int(asked.max()) <= before.look)
 
-    def _read(self, segment: Segment, wanted: Filter) -> int:
+    def _read(self, reader: PredictionReader, segment: Segment, wanted: Filter) -> int:
         content = content_of(segment)
-        for one in read_predictions(content, segment.name):
+        for one in reader.read(segment.name, content):
             if one.head.id in self._heard and wanted.takes(one):
                 self._found[one.head.id] = _without_inputs(one)
         self._sought[segment.name] = _Sought(self._look, segment.changed_ms)

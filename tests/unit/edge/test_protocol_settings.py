@@ -35,6 +35,25 @@ def test_a_models_settings_are_its_own_over_the_global_ones() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("OFF", ("OFF",)),
+        ("TIMESTAMPS", ("TIMESTAMPS",)),
+        ((), ("OFF",)),
+        (("TENSORS", "TIMESTAMPS", "TENSORS"), ("TENSORS", "TIMESTAMPS")),
+    ],
+    ids=str,
+)
+def test_a_level_is_told_as_an_array_of_names(
+    given: str | tuple[str, ...], kept: tuple[str, ...]
+) -> None:
+    """However it was given."""
+    settings = ProtocolSettings()
+    assert settings.change_trace("", {"trace_level": given})["trace_level"] == kept
+    assert settings.trace("m")["trace_level"] == kept
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("trace_rate", "x"),
