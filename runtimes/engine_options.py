@@ -8,7 +8,7 @@ GraphLevel = Literal["all", "extended", "basic", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """Options of ONNX Runtime; other engines have none of these."""
+    """Options of ONNX Runtime; of these, other engines have the last one only."""
 
     graph_level: GraphLevel = "all"
     """Which graph optimizations take place."""
@@ -20,6 +20,8 @@ class EngineOptions:
     """Memory on the CPU is kept for the next run."""
     plans_memory: bool = False
     """Memory is planned for each shape that comes; costs memory where shapes vary."""
+    cuda_graphs: bool = False
+    """On CUDA: runs of shapes that come again are captured and replayed as graphs."""
 
 
 DEFAULT_OPTIONS: Final = EngineOptions()

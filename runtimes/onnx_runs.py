@@ -23,10 +23,11 @@ from runtimes.engine_messages import clean_engine_message, is_callers_fault
 from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
 from runtimes.findings import Finding
 from runtimes.onnx_engine import OrtValue, RunOptions, Session, engine
+from runtimes.onnx_graph import GRAPH_ID, NO_GRAPH, QUIET, OrtGraph
+from runtimes.proven_graphs import ProvenGraphs, Run
 
 ONNX_BF16: Final = 16  # TensorProto.BFLOAT16
 BUFFERED_SHAPES: Final = 8  # device buffers kept for each input, one a shape
-QUIET: Final = 4  # severity "fatal": failures reach the caller as errors, not as log lines
 
 # The engine's exception classes have no base class of their own.
 RUN_FAILURES: Final = (
@@ -54,10 +55,18 @@ class Remarked:
 
 
 class PlainModel(Remarked):
-    """A session on the CPU whose tensors numpy knows."""
+    """A session whose tensors numpy knows, on the CPU, or with texts among them.
+
+    A session that was made with graphs enabled must be told that these runs are none.
+    """
 
     def __init__(
-        self, session: Session, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+        self,
+        session: Session,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        *,
+        graphs: bool = False,
     ) -> None:
         self._inputs = inputs
         self._outputs = outputs
@@ -66,6 +75,8 @@ class PlainModel(Remarked):
         self._has_optional = any(spec.optional for spec in inputs)
         self._options = RunOptions()
         self._options.log_severity_level = QUIET
+        if graphs:
+            self._options.add_run_config_entry(GRAPH_ID, NO_GRAPH)
         # The wrapper `session.run` checks names again and builds new run options: 1.5 of 4.5 µs
         # for a tiny model. Names are right by construction here, and its fallback is not wanted.
         self._run = session._sess.run  # noqa: SLF001  see above; a test pins that it exists
@@ -141,7 +152,8 @@ class BoundModel(Remarked):
     """A session on a CUDA device: inputs go into buffers there that are kept for each shape.
 
     Outputs are allocated by the engine on the device, since their shapes are known only after the
-    run, and copied to the host when the device has finished.
+    run, and copied to the host when the device has finished. Where graphs are wanted, runs of
+    shapes that come again are captured, with outputs in buffers, too (`runtimes.proven_graphs`).
     """
 
     def __init__(
@@ -150,10 +162,15 @@ class BoundModel(Remarked):
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         device: Device,
+        *,
+        graphs: bool = False,
     ) -> None:
         self._inputs = inputs
         self._outputs = outputs
         self._device = device
+        self._captured_count = 0
+        self.graphs: ProvenGraphs | None = None
+        """None: every run is plain."""
         self._session: Session | None = session
         self._binding = session.io_binding()
         self._options = RunOptions()
@@ -161,6 +178,10 @@ class BoundModel(Remarked):
         self._buffers: dict[str, OrderedDict[tuple[int, ...], OrtValue]] = {
             spec.name: OrderedDict() for spec in inputs
         }
+        if graphs:
+            self._options.add_run_config_entry(GRAPH_ID, NO_GRAPH)
+            if all(spec.datatype is not Datatype.BF16 for spec in (*inputs, *outputs)):
+                self.graphs = ProvenGraphs(self._run, self._capture)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -179,6 +200,9 @@ class BoundModel(Remarked):
 
     def run(self, feeds: Sequence[Array | None]) -> list[Array]:
         """Run one batch; see `runtimes.contract.LoadedModel.run`."""
+        return self._run(feeds) if self.graphs is None else self.graphs.run(feeds)
+
+    def _run(self, feeds: Sequence[Array | None]) -> list[Array]:
         if self._session is None:
             refuse_closed()
         try:
@@ -192,9 +216,29 @@ class BoundModel(Remarked):
 
     def close(self) -> None:
         """Drop the buffers and the session; the device memory is given back at once."""
+        if self.graphs is not None:
+            self.graphs.close()
         self._buffers.clear()
         self._binding = None
         self._session = None
+
+    def _capture(self, feeds: Sequence[Array | None], results: Sequence[Array]) -> Run:
+        if self._session is None:
+            refuse_closed()
+        self._captured_count += 1
+        specs, number = (self._inputs, self._outputs), self._captured_count
+        try:
+            graph = OrtGraph(self._session, specs, self._device, (feeds, results), number)
+        except RUN_FAILURES as error:
+            raise run_error(error) from error
+
+        def replay(fed: Sequence[Array | None]) -> list[Array]:
+            try:
+                return graph.run(fed)
+            except RUN_FAILURES as error:
+                raise run_error(error) from error
+
+        return replay
 
     def _bind(self, feeds: Sequence[Array | None]) -> None:
         self._binding.clear_binding_inputs()

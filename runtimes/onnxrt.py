@@ -23,9 +23,10 @@ from runtimes.devices import CPU, Device
 from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions, GraphLevel
 from runtimes.errors import ModelLoadError
 from runtimes.onnx_engine import engine, onnxruntime
+from runtimes.onnx_graph import QUIET
 from runtimes.onnx_placement import AssignedNode, Permission, Placement, placement_of
 from runtimes.onnx_refusals import explain_load_failure, finding_of
-from runtimes.onnx_runs import QUIET, BoundModel, OrtValueModel, PlainModel
+from runtimes.onnx_runs import BoundModel, OrtValueModel, PlainModel
 from runtimes.reshape import Reshape, reshaped
 
 CPU_PROVIDER: Final = "CPUExecutionProvider"
@@ -88,7 +89,8 @@ class OnnxRuntime:
         nodes = session.get_outputs()
         kept = [node for node in nodes if node.name in names] or nodes
         outputs = [_spec("output", node, request.file) for node in kept]
-        model = _model(session, tuple(inputs), tuple(outputs), device)
+        graphs = request.options.cuda_graphs
+        model = _model(session, tuple(inputs), tuple(outputs), device, graphs=graphs)
         model.device, model.notes = device, placement.notes
         model.findings = placement.findings
         return reshaped(model, _listed_scalars(inputs, request), ())
@@ -199,6 +201,8 @@ def providers_for(request: LoadRequest) -> list[Any]:
     }
     if request.gpu_arena_bytes:
         options["gpu_mem_limit"] = str(request.gpu_arena_bytes)
+    if request.options.cuda_graphs:
+        options["enable_cuda_graph"] = "1"
     if request.deterministic:  # a search takes whatever was fastest this time
         options["cudnn_conv_algo_search"] = "DEFAULT"
     return [(CUDA_PROVIDER, options), CPU_PROVIDER]
@@ -293,6 +297,8 @@ def _model(
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     device: Device,
+    *,
+    graphs: bool,
 ) -> PlainModel | OrtValueModel | BoundModel:
     datatypes = {spec.datatype for spec in (*inputs, *outputs)}
     if {Datatype.BYTES, Datatype.BF16} <= datatypes:
@@ -301,10 +307,10 @@ def _model(
             "carry together: export its BF16 inputs and outputs as FP32"
         )
     if device.kind == "cuda" and Datatype.BYTES not in datatypes:
-        return BoundModel(session, inputs, outputs, device)
+        return BoundModel(session, inputs, outputs, device, graphs=graphs)
     if Datatype.BF16 in datatypes:
         return OrtValueModel(session, inputs, outputs)
-    return PlainModel(session, inputs, outputs)
+    return PlainModel(session, inputs, outputs, graphs=graphs)
 
 
 LOAD_FAILURES: Final = (

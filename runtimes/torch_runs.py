@@ -9,6 +9,7 @@ import torch
 from runtimes.contract import Array, TensorSpec
 from runtimes.engine_messages import clean_engine_message, is_callers_fault
 from runtimes.errors import BasculeError, EngineError, InvalidArgumentError
+from runtimes.proven_graphs import ProvenGraphs, Run
 from runtimes.torch_schema import SCALARS, BoundInput
 from runtimes.torch_tensors import DATATYPES, Placement
 
@@ -21,6 +22,10 @@ RUN_FAILURES: Final = (
     MemoryError,
     AssertionError,  # what an exported program's guards raise
 )
+
+
+Capture = Callable[[Callable[..., object], list[object]], Callable[[list[object]], object]]
+"""(forward, arguments) → what replays that call on other arguments of the same shapes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +47,13 @@ class TorchModel:
         outputs: tuple[tuple[int, TensorSpec], ...],
         placement: Placement,
         notes: tuple[str, ...],
+        capture: Capture | None = None,
     ) -> None:
         self.notes = notes
         """What an operator should know of the module."""
+        self.graphs = None if capture is None else ProvenGraphs(self._run, self._captured)
+        """None: every run is plain."""
+        self._capture = capture
         self._bound = bound
         self._outputs = outputs
         self._placement = placement
@@ -63,12 +72,29 @@ class TorchModel:
 
     def run(self, feeds: Sequence[Array | None]) -> list[Array]:
         """Run one batch; see `runtimes.contract.LoadedModel.run`."""
+        return self._run(feeds) if self.graphs is None else self.graphs.run(feeds)
+
+    def _run(self, feeds: Sequence[Array | None]) -> list[Array]:
+        return self._answer(feeds, lambda arguments: self._placement.run(self._forward, arguments))
+
+    def _answer(
+        self, feeds: Sequence[Array | None], call: Callable[[list[object]], object]
+    ) -> list[Array]:
         try:
             with torch.inference_mode():
-                returned = self._placement.run(self._forward, self._arguments(feeds))
-                return self._placement.to_host(self._results(returned))
+                return self._placement.to_host(self._results(call(self._arguments(feeds))))
         except RUN_FAILURES as error:
             raise run_error(error) from error
+
+    def _captured(self, feeds: Sequence[Array | None], _: Sequence[Array]) -> Run:
+        if self._capture is None:
+            raise EngineError("the model's device has no graphs")
+        try:
+            with torch.inference_mode():
+                replay = self._capture(self._forward, self._arguments(feeds))
+        except RUN_FAILURES as error:
+            raise run_error(error) from error
+        return lambda fed: self._answer(fed, replay)
 
     def returned(self, feeds: Sequence[Array | None]) -> list[object]:
         """Run one batch, and give what `forward` returns as it is, on its device.
@@ -85,6 +111,8 @@ class TorchModel:
 
     def close(self) -> None:
         """Drop the module; its memory is given back at once."""
+        if self.graphs is not None:
+            self.graphs.close()
         self._forward = refuse_closed
         self._placement.close()
 

@@ -15,6 +15,7 @@ BFLOAT16: Final = DTYPES[Datatype.BF16]
 COPY_BYTES: Final = 65_536
 """Up to here a copy (1 to 2 µs) is cheaper than a writable view of a read-only array (2.7 µs)."""
 PINNED_SHAPES: Final = 16  # staging buffers kept; each is page-locked memory, so few
+CAPTURE_WARM_UPS: Final = 3  # as torch advises: libraries choose their algorithms in the first runs
 
 DATATYPES: Final[MappingProxyType[torch.dtype, Datatype]] = MappingProxyType(
     {
@@ -113,6 +114,32 @@ class CudaPlacement:
         """Call the model on the stream."""
         with torch.cuda.stream(self._stream):
             return forward(*arguments)
+
+    def capture(
+        self, forward: Callable[..., object], arguments: list[object]
+    ) -> Callable[[list[object]], object]:
+        """Capture a call; return what replays it on other arguments of the same shapes.
+
+        What a replay returns is overwritten by the next one.
+        """
+        held = [one.clone() if isinstance(one, torch.Tensor) else one for one in arguments]
+        with torch.cuda.stream(self._stream):
+            for _ in range(CAPTURE_WARM_UPS):
+                forward(*held)
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            returned = forward(*held)
+
+        def replay(fresh: list[object]) -> object:
+            with torch.cuda.stream(self._stream):
+                for own, one in zip(held, fresh, strict=True):
+                    if isinstance(own, torch.Tensor) and isinstance(one, torch.Tensor):
+                        own.copy_(one, non_blocking=True)
+                graph.replay()
+            return returned
+
+        return replay
 
     def to_host(self, tensors: list[torch.Tensor]) -> list[Array]:
         """Copy the results into page-locked memory of their own, and wait until they are there."""

@@ -23,10 +23,12 @@ from runtimes.errors import ModelLoadError
 from runtimes.torch_devices import require_on_device
 from runtimes.torch_effects import Effects, effects_of, notes_of
 from runtimes.torch_outputs import outputs_by_running
-from runtimes.torch_runs import Callee, TorchModel
+from runtimes.torch_runs import Callee, Capture, TorchModel
 from runtimes.torch_schema import (
+    SCALARS,
     TENSORS,
     Argument,
+    BoundInput,
     bind_inputs,
     bind_outputs,
     config_to_write,
@@ -107,6 +109,7 @@ class TorchScriptRuntime:
             tuple(zip(positions, declared, strict=True)),
             placement,
             (*notes, *notes_of(effects)),
+            capture_of(request, placement, effects, bound),
         )
 
 
@@ -182,6 +185,19 @@ def explain_load_failure(text: str, file_name: str) -> str:
             first = clean.partition(". ")[0]
             return f"'{file_name}' cannot be loaded: {remedy} (torch says: {first})"
     return f"'{file_name}' cannot be loaded: {clean}"
+
+
+def capture_of(
+    request: LoadRequest, placement: Placement, effects: Effects, bound: tuple[BoundInput, ...]
+) -> Capture | None:
+    """Return what captures a call as a CUDA graph; None: graphs are not wanted, or not possible.
+
+    A module that keeps tensors between runs, or is told numbers, does another thing each time.
+    """
+    if not request.options.cuda_graphs or not isinstance(placement, CudaPlacement):
+        return None
+    is_fixed = not effects.attributes and all(one.kind not in SCALARS for one in bound)
+    return placement.capture if is_fixed else None
 
 
 def placement_for(device: Device, effects: Effects) -> Placement:

@@ -19,6 +19,7 @@ from runtimes.gpu_probe import SystemNvml, probe_gpus
 NEEDED = {
     "test_gpu_onnx.py": ("onnxruntime",),
     "test_gpu_torch.py": ("torch",),
+    "test_gpu_graphs.py": ("onnxruntime", "torch", "onnx"),
     "test_gpu_bare_loop.py": ("onnxruntime", "torch", "onnx"),
 }
 collect_ignore = [

@@ -116,6 +116,7 @@ def options_of(message: pb.ModelConfig) -> EngineOptions:
         ),
         uses_arena=switch_parameter(message, "enable_mem_arena", is_on=usual.uses_arena),
         plans_memory=switch_parameter(message, "enable_mem_pattern", is_on=usual.plans_memory),
+        cuda_graphs=message.optimization.cuda.graphs,
     )
 
 

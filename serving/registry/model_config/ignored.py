@@ -42,7 +42,7 @@ ACTING_FIELDS: Final = frozenset(
         "runtime",
     }
 )
-ACTING_OPTIMIZATION: Final = frozenset({"graph"})
+ACTING_OPTIMIZATION: Final = frozenset({"graph", "cuda"})
 ACTING_PARAMETERS: Final = frozenset(
     {
         "intra_op_thread_count",
@@ -74,6 +74,11 @@ def ignored_fields(message: pb.ModelConfig) -> Iterator[str]:
         f"optimization {name}"
         for name in _set_fields(message.optimization)
         if name not in ACTING_OPTIMIZATION
+    )
+    yield from (
+        f"optimization cuda {name}"
+        for name in _set_fields(message.optimization.cuda)
+        if name != "graphs"
     )
     if message.ensemble_scheduling.max_inflight_requests:
         yield "ensemble_scheduling max_inflight_requests"

@@ -67,6 +67,7 @@ def test_warmup_samples_are_read() -> None:
         ("optimization { graph { level: -1 } }", EngineOptions(graph_level="basic")),
         ("optimization { graph { level: 1 } }", EngineOptions(graph_level="extended")),
         ("optimization { graph { level: 2 } }", EngineOptions(graph_level="none")),
+        ("optimization { cuda { graphs: true } }", EngineOptions(cuda_graphs=True)),
         (
             parameter("execution_mode", 1) + parameter("inter_op_thread_count", 2),
             EngineOptions(runs_parallel=True, inter_op_threads=2),
@@ -141,8 +142,8 @@ def test_files_by_gpu_are_for_gpus() -> None:
 def test_what_nothing_acts_on_is_listed() -> None:
     """Every field without effect is named, and none that acts."""
     found = policy(
-        WARMUP
-        + "optimization { graph { level: 1 } priority: PRIORITY_MAX } metric_tags { key: 'a' "
+        WARMUP + "optimization { graph { level: 1 } priority: PRIORITY_MAX cuda { graphs: true "
+        "busy_wait_events: true } } metric_tags { key: 'a' "
         "value: 'b' } parameters { key: 'x' value { string_value: 'y' } } "
         "instance_group { host_policy: 'h' gpus: [ 0, 1 ] }"
     )
@@ -150,6 +151,7 @@ def test_what_nothing_acts_on_is_listed() -> None:
     assert found.ignored == (
         "metric_tags",
         "optimization priority",
+        "optimization cuda busy_wait_events",
         "parameters x",
         "instance_group host_policy",
         "instance_group gpus (which of them: their number counts)",
