@@ -33,6 +33,8 @@ BESIDE: Final = 0.05
 """Others that take less than this are hardly called: who would gain?"""
 LEAST_GAIN: Final = 0.1
 """A move that makes a worker less busy by a smaller share of its time is not worth it."""
+CROWD_LOOK_S: Final = 2.0
+"""Between two looks; workers are asked less often than that how busy versions keep them."""
 SETTLE_S: Final = 20.0
 """A version that is younger may not have said yet how busy it is."""
 

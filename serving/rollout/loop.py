@@ -22,7 +22,7 @@ from serving.errors import DrainingError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
 from serving.rollout.autoscaler import LOOK_S, Autoscaler
-from serving.rollout.crowding import is_crowded
+from serving.rollout.crowding import CROWD_LOOK_S, is_crowded
 from serving.rollout.desired import Desired
 from serving.rollout.driven import Ports
 from serving.rollout.ensembles import linked
@@ -312,9 +312,9 @@ class ControlLoop:
     async def _scale_always(self) -> None:
         """Choose the number of workers of what is scaled, and relieve shared ones, for ever."""
         while True:
-            await asyncio.sleep(LOOK_S)
-            observed = self._ports.cluster.observe()
-            now_s = self._ports.clock.monotonic_s()
+            is_scaled = any(spec.policy.scaling for spec in self._linked.versions.values())
+            await asyncio.sleep(LOOK_S if is_scaled else CROWD_LOOK_S)
+            observed, now_s = self._ports.cluster.observe(), self._ports.clock.monotonic_s()
             has_changed = self._scaler.look(self._memory, self._linked, observed, now_s)
             if has_changed or is_crowded(self._memory, self._linked, observed, self._limits):
                 self._wake.set()
