@@ -9,6 +9,7 @@ found by the parser once; a request whose head is known needs no parser, if it c
     request = head with `transfer-encoding: chunked`, size, body, "0": as the edge carries gRPC
 """
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -97,6 +98,12 @@ class KnownHeads:
         body_begin = line_end + len(CRLF)
         body_end = len(data) - len(LAST_CHUNK)
         size = body_end - body_begin
-        if not 0 < size <= self._max_body_bytes or data[body_end:] != LAST_CHUNK:
+        if not 0 < size <= self._max_body_bytes or not data.endswith(LAST_CHUNK):
             return None
-        return data[body_begin:body_end] if data[begin:line_end].lower() == b"%x" % size else None
+        return data[body_begin:body_end] if data[begin:line_end] in _spellings(size) else None
+
+
+@lru_cache(maxsize=MAX_HEADS)
+def _spellings(size: int) -> tuple[bytes, bytes]:
+    """Return how a chunk's size is usually written."""
+    return b"%X" % size, b"%x" % size
