@@ -314,7 +314,7 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
         """
 
     async def sync(self) -> None:
-        """Read the catalog and the repository again, and return when the change has settled."""
+        """Read the registry again, and the repository unless its mode is none; settle."""
 
     async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Operator's unload, in every mode: one version, or all of a model.

@@ -223,7 +223,7 @@ class Controller(RolloutOperations):
         return self.loop.snapshot.routes.revision
 
     async def sync(self) -> None:
-        """Read the catalog and the repository again, and return when the change has settled."""
+        """Read the registry again, and the repository unless its mode is none; settle."""
         await self.loop.change(lambda: None, rescan=True)
         await self.loop.until(lambda: self.loop.is_settled)
 

@@ -5,7 +5,7 @@ Blocking (SQL and files) and for one caller at a time: the controller calls it i
 ==========  =======================================================================
 mode        what of the repository is wanted
 ==========  =======================================================================
-``none``    all of it, as it was when it was read last (at start, and by `sync`)
+``none``    all of it, as it was at start: it is read once
 ``poll``    all of it, read again every few seconds
 ``explicit``  what was named at start (`*`: all) or loaded since, as it was when it was loaded
 ==========  =======================================================================
@@ -113,8 +113,8 @@ class Sources:
         """Return what is wanted.
 
         Args:
-            rescan: Read the repository again (not in explicit mode: what is loaded stays as it is,
-                and only the list of models is renewed).
+            rescan: Read the repository again (not in mode none, and in explicit mode what is
+                loaded stays as it is: only the list of models is renewed).
 
         Raises:
             NotFoundError: The repository's folder does not exist.
@@ -123,7 +123,8 @@ class Sources:
         """
         if self._is_first:
             self._recall()
-        if self._repository is not None and (rescan or self._is_first):
+        is_due = self._is_first or (rescan and self._selection.mode != "none")
+        if self._repository is not None and is_due:
             self._rescan(self._repository)
         if self._is_first:
             self._former = self._inherited()

@@ -266,11 +266,22 @@ async def test_retire_in_every_mode() -> None:
 
 async def test_sync_reads_everything_again() -> None:
     """After a sync new versions of both sources are served."""
-    async with running(Instance()) as it:
+    async with running(Instance(selection=Selection(mode="poll"))) as it:
         it.folder.put(ModelScan(model="a", versions=(version_spec(A1),)))
         it.registry.specs[B1] = version_spec(B1)
         await it.controller.sync()
         assert (it.state(A1), it.state(B1)) == (VersionState.READY, VersionState.READY)
+
+
+async def test_in_mode_none_the_repository_is_read_once() -> None:
+    """A sync serves what was pushed; folders that changed, came or went wait for a restart."""
+    async with running(Instance(folder=FakeFolder(version_spec(A1)))) as it:
+        del it.folder.scans["a"]
+        it.folder.put(ModelScan(model="c", reason="it is half made"))
+        it.registry.specs[B1] = version_spec(B1)
+        await it.controller.sync()
+        assert (it.state(A1), it.state(B1)) == (VersionState.READY, VersionState.READY)
+        assert it.controller.loop.snapshot.ready
 
 
 async def test_status_shows_all_parts() -> None:
