@@ -293,6 +293,7 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
             NotFoundError: The repository has no such model.
             NotReadyError: Explicit loading is off in this mode.
             ModelLoadError: It failed to load; a version that served before still serves.
+            InvalidArgumentError: It is the registry's, or has no version.
         """
 
     async def unload(self, model: str, *, dependents: bool = False) -> None:
@@ -301,6 +302,7 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
         With `dependents`, an ensemble takes the models of its steps with it.
 
         Raises:
+            InvalidArgumentError: It is the registry's.
             NotReadyError: Explicit unloading is off in this mode.
         """
 

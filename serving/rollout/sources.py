@@ -34,12 +34,12 @@ from serving.rollout.ensembles import member_models
 from serving.rollout.gate import Gate, Judged
 from serving.rollout.source_ports import ModelFolder, VersionRegistry
 from serving.rollout.waived import waived
+from serving.rollout.way_back import control_is_off
 from serving.rollout.wishes import Retired, Wishes, WishesFile
 
 log = structlog.get_logger(__name__)
 
 ALL_MODELS: Final = "*"
-CONTROL_IS_OFF: Final = "explicit model load / unload is not allowed if polling is enabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ class Sources:
             NotReadyError: The mode is not explicit.
         """
         if self._selection.mode != "explicit":
-            raise NotReadyError(CONTROL_IS_OFF)
+            raise NotReadyError(control_is_off(self.mode))
         gone = self._scans.pop(model, None)
         self._former.pop(model, None)
         if gone is None or not dependents:
@@ -214,6 +214,10 @@ class Sources:
             self._registry.unwant(model, version, who)  # says so if there is nothing
         self._former.pop(model, None)
         self._retired |= {spec.key: spec.digest for spec in specs if spec.key not in registered}
+
+    def is_taken_out(self, key: VersionKey) -> bool:
+        """Whether an operator took a version out that no registry has."""
+        return key in self._retired
 
     def pin_live(self, model: str, version: int, asked: Asked, note: str) -> None:
         """Store a promotion."""
@@ -271,7 +275,7 @@ class Sources:
 
     def _scan_one(self, model: str, override: LoadOverride | None) -> ModelScan:
         if self._selection.mode != "explicit":
-            raise NotReadyError(CONTROL_IS_OFF)
+            raise NotReadyError(control_is_off(self.mode))
         absent = f"failed to load '{model}', failed to poll from model repository"
         if self._repository is None:
             raise NotFoundError(absent)

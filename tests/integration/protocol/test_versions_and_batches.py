@@ -130,7 +130,8 @@ def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> N
             with pytest.raises(InferenceServerException) as caught:
                 change("good")
             assert caught.value.message() == (
-                "explicit model load / unload is not allowed if polling is enabled"
+                "explicit model load / unload is not allowed if polling is enabled: "
+                "the mode is none; start with --model-control-mode explicit"
             )
         with pytest.raises(InferenceServerException, match="Client shared memory is disabled"):
             client.register_system_shared_memory("r", "/bascule-protocol", 64)

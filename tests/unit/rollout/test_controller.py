@@ -122,8 +122,18 @@ async def test_a_load_is_refused_when_control_is_off() -> None:
     async with running(Instance(folder=FakeFolder(version_spec(A1)))) as it:
         with pytest.raises(NotReadyError, match="explicit model load / unload is not allowed"):
             await it.controller.load("a")
-        with pytest.raises(NotReadyError, match="explicit model load / unload is not allowed"):
+        with pytest.raises(NotReadyError, match=r"the mode is none; .*-mode explicit"):
             await it.controller.unload("a")
+
+
+@pytest.mark.parametrize("word", ["load", "unload"])
+async def test_clients_load_and_unload_no_model_of_the_registry(word: str) -> None:
+    """The refusal says whose it is and which command it takes; the model stays."""
+    registry = FakeRegistry(version_spec(B1, origin="registry /models"))
+    async with running(Instance(registry=registry, selection=Selection(mode="explicit"))) as it:
+        with pytest.raises(InvalidArgumentError, match=r"registry \(b:1\).*bascule unload b"):
+            await getattr(it.controller, word)("b")
+        assert it.state(B1) is VersionState.READY
 
 
 async def test_loading_an_unknown_model_says_so() -> None:
@@ -241,6 +251,15 @@ async def test_a_version_whose_worker_is_silent_cannot_be_promoted() -> None:
         it.cluster.pools["s1"][0].state = "silent"
         with pytest.raises(NotReadyError, match=r"a:1 is LOADING.*stays 2"):
             await it.controller.promote("a", 1)
+        assert it.registry.pins == {}
+
+
+async def test_a_version_that_was_taken_out_is_told_how_it_comes_back() -> None:
+    """A promotion of what an operator unloaded from the repository says when it is loaded again."""
+    async with running(Instance(folder=FakeFolder(version_spec(A1), version_spec(A2)))) as it:
+        await it.controller.retire("a", 2)
+        with pytest.raises(NotReadyError, match=r"bascule unload.*stays 1.*next start"):
+            await it.controller.promote("a", 2)
         assert it.registry.pins == {}
 
 
