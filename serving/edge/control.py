@@ -64,6 +64,8 @@ class Snapshot:
     """Models that exist in a repository or the registry, loaded or not."""
     ready: bool = False
     """True exactly when every wanted version is READY."""
+    waited_for: tuple[VersionKey, ...] = ()
+    """Wanted versions that keep it from being ready, by model and version."""
     settled: bool = False
     """True when every wanted version is READY or has failed: nothing is on its way."""
 
