@@ -70,7 +70,9 @@ class AdminClient:
         return self._call("GET", "/v1/status", None, STATUS_LIMIT_S)
 
     def sync(self) -> None:
-        """Let the instance read its registry and repository again; return when all has settled.
+        """Let the instance read its registry again; return when all has settled.
+
+        Its repository too, unless the mode is none.
 
         Raises:
             NotReadyError: No instance runs, or it took too long.

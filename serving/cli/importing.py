@@ -16,6 +16,7 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.lock_options import Dependencies, dependency_requirements
 from serving.cli.pack import pack_checked
 from serving.cli.render import print_json
+from serving.cli.repository_place import Forced, displaced
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import version_number
@@ -48,6 +49,7 @@ class _Import:
 
     output: Path
     registry: Registry | None
+    client: AdminClient
     requirements: Requirements
 
 
@@ -112,6 +114,7 @@ def import_models(  # noqa: PLR0913  one parameter for each flag
         work = _Import(
             output=output or (scratch / "bundles" if push else Path()),
             registry=stack.enter_context(Registry.of(settings)) if push else None,
+            client=AdminClient(settings.admin_socket),
             requirements=requirements,
         )
         done, refused = _carry_out(survey, work)
@@ -161,6 +164,8 @@ def _carry_out(survey: Survey, work: _Import) -> tuple[tuple[Imported, ...], tup
 
 def _imported(candidate: Candidate, work: _Import) -> Imported:
     order = candidate.order
+    if work.registry is not None:
+        displaced(work.client, order.name, Forced())
     if order.lock_file is not None:
         order = replace(order, requirements=work.requirements)
     bundle, seen = pack_checked(order, work.output / f"{order.name}-{order.version}")

@@ -9,10 +9,11 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import print_json
+from serving.cli.rule_effects import OF_REPOSITORIES, require_consent
 from serving.cli.rules import rules_in_force
 from serving.registry.trust.rule_book import RuleChange
 from serving.registry.trust.trust import TrustPolicy, Unsigned
-from serving.registry.trust.trust_file import TRUST_FILE, change_policy
+from serving.registry.trust.trust_file import TRUST_FILE, change_policy, changed_policy
 from serving.settings import load_settings
 
 
@@ -30,10 +31,17 @@ def policy(
     nothing_may_execute: Annotated[
         bool, typer.Option("--nothing-may-execute", help="Empty that list.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Even if versions are taken out of service by it.")
+    ] = False,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Show the registry's rules, or change them; a running instance takes note at once."""
+    """Show the registry's rules, or change them; a running instance takes note at once.
+
+    Rules that take versions out of service need --yes. Models of a model repository are unsigned,
+    and no rule touches them.
+    """
     allowed = () if nothing_may_execute else tuple(may_execute) if may_execute else None
     settings = load_settings()
     file = settings.home / "registry" / TRUST_FILE
@@ -44,6 +52,8 @@ def policy(
             who=who(), action="set_policy", detail=_told(unsigned, allowed), reason=reason
         )
         with opened() as registry:
+            changed = changed_policy(registry.trust.policy(), unsigned, allowed)
+            require_consent(registry, changed, is_agreed=yes)
             found = registry.trust.book.change(
                 file, change, lambda file: change_policy(file, unsigned, allowed)
             )
@@ -51,6 +61,8 @@ def policy(
         print_json(policy_view(found))
     else:
         _show(found, file)
+        if unsigned is Unsigned.REFUSE:
+            typer.echo(OF_REPOSITORIES)
 
 
 def restore_rules(*, reason: Reason = "", as_json: Json = False) -> None:

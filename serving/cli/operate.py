@@ -68,7 +68,12 @@ def unload(
     *,
     as_json: Json = False,
 ) -> None:
-    """Take a version, or every version of a model, out of service."""
+    """Take a version, or every version of a model, out of service.
+
+    A version of the registry is archived: bascule rollout start, or pushing it again, brings it
+    back. One of the model repository is left out until it is loaded (explicit mode), changes (poll
+    mode), or the instance starts again.
+    """
     model, version = named_target(target)
     _client().retire(model, version)
     if as_json:

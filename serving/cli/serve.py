@@ -62,7 +62,8 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         int | None, typer.Option(help="Bound of each worker's response cache; 0: none.")
     ] = None,
     model_control_mode: Annotated[
-        str | None, typer.Option(help="none, explicit or poll: who loads what of the repository.")
+        str | None,
+        typer.Option(help="Of the repository: none (all, read once at start), explicit, poll."),
     ] = None,
     load_model: Annotated[
         list[str] | None,

@@ -145,7 +145,7 @@ def _general_calls(operations: "_Operations") -> tuple[AdminCall, ...]:
             "POST",
             "/v1/sync",
             operations.sync,
-            Words("instance", "Read registry and repository again; return when all has settled"),
+            Words("instance", "Read the registry again, and a repository that is not of mode none"),
         ),
         call_with_body(
             f"{OF_MODEL}/promote",

@@ -64,6 +64,8 @@ class Snapshot:
     """Models that exist in a repository or the registry, loaded or not."""
     ready: bool = False
     """True exactly when every wanted version is READY."""
+    waited_for: tuple[VersionKey, ...] = ()
+    """Wanted versions that keep it from being ready, by model and version."""
     settled: bool = False
     """True when every wanted version is READY or has failed: nothing is on its way."""
 
@@ -293,6 +295,7 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
             NotFoundError: The repository has no such model.
             NotReadyError: Explicit loading is off in this mode.
             ModelLoadError: It failed to load; a version that served before still serves.
+            InvalidArgumentError: It is the registry's, or has no version.
         """
 
     async def unload(self, model: str, *, dependents: bool = False) -> None:
@@ -301,6 +304,7 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
         With `dependents`, an ensemble takes the models of its steps with it.
 
         Raises:
+            InvalidArgumentError: It is the registry's.
             NotReadyError: Explicit unloading is off in this mode.
         """
 
@@ -314,7 +318,7 @@ class Control(RolloutControl, DriftControl, AlarmControl, Protocol):
         """
 
     async def sync(self) -> None:
-        """Read the catalog and the repository again, and return when the change has settled."""
+        """Read the registry again, and the repository unless its mode is none; settle."""
 
     async def retire(self, model: str, version: int | None, asked: Asked = ANONYMOUS) -> None:
         """Operator's unload, in every mode: one version, or all of a model.

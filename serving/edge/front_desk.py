@@ -134,7 +134,8 @@ class _HttpDesk:
         except DrainingError as error:
             return _failure(error, ready=False, live=False)
         if not ready:
-            return _json({"ready": False, "live": True, "error": "server not ready"}, status=400)
+            why = lookup.not_ready_text(self._desk.snapshot)
+            return _json({"ready": False, "live": True, "error": why}, status=400)
         return _json({"ready": True, "live": True})
 
     async def server_metadata(self, _: Request) -> Response:

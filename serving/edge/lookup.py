@@ -18,6 +18,8 @@ from serving.registry.version import ServedVersion, VersionState
 from serving.wire import refusals
 
 MAX_VERSION_DIGITS: Final = len(str(MAX_VERSION))
+NAMED_COUNT: Final = 3
+"""So many versions are named to whoever asks whether the server is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,22 @@ def ready_versions(snapshot: Snapshot, model: str) -> list[int]:
         for key, record in snapshot.versions.items()
         if key.model == model and record.state is VersionState.READY
     )
+
+
+def not_ready_text(snapshot: Snapshot) -> str:
+    """Say that the server is not ready, and which wanted versions it waits for: a few by name."""
+    named = [_waited_for(snapshot, key) for key in snapshot.waited_for[:NAMED_COUNT]]
+    more_count = len(snapshot.waited_for) - len(named)
+    more = [f"and {more_count} more"] if more_count else []
+    return f"server not ready{': ' if named else ''}{', '.join([*named, *more])}"
+
+
+def _waited_for(snapshot: Snapshot, key: VersionKey) -> str:
+    record = snapshot.versions.get(key)
+    state = VersionState.LOADING if record is None else record.state
+    name = str(key) if key.version else key.model  # a model of which no version can be found
+    is_former = state is VersionState.READY
+    return f"{name} is {'served in its former form only' if is_former else state.value}"
 
 
 def index_entries(snapshot: Snapshot, *, only_ready: bool) -> list[IndexEntry]:

@@ -117,8 +117,10 @@ class Registry:
         """Close the connections."""
         self.database.close()
 
-    def push(self, folder: Path, who: str) -> Pushed:
+    def push(self, folder: Path, who: str, *, reason: str = "", note: str = "") -> Pushed:
         """Verify a bundle, keep a copy, and ask for its version to be loaded.
+
+        The audit log has the reason in the words of who pushes, and a note of what else it did.
 
         Killed at any moment, it leaves the version there, or not there. Pushing what is there
         already changes nothing, even if it was packed again; an archived version is wanted again.
@@ -134,6 +136,7 @@ class Registry:
         head = read_head(folder)
         manifest = head.manifest
         self.trust.require(candidate_of(head))
+        by = self.event(who, "push", manifest.name, manifest.version, note, reason)
         for _ in range(PUSH_ATTEMPTS):
             there = self._found(manifest)
             stored = manifest.digest() if there is None else there.digest
@@ -143,7 +146,7 @@ class Registry:
                 read_bundle(folder)  # packed again: what is stored stays, this one must be sound
             if there is not None and there.wanted:
                 return self._pushed(manifest, stored, created=False)
-            pushed = self._push_if_whole(manifest, stored, who)
+            pushed = self._push_if_whole(manifest, stored, by)
             if pushed is not None:
                 return pushed
         raise NotReadyError(
@@ -296,35 +299,37 @@ class Registry:
             raise NotFoundError(f"{model}:{version} is not in the registry: push it first")
         return there
 
-    def _push_if_whole(self, manifest: Manifest, stored: str, who: str) -> Pushed | None:
+    def _push_if_whole(self, manifest: Manifest, stored: str, by: Event) -> Pushed | None:
         """Write the row, unless the files went meanwhile: a collection runs in a change, too."""
         try:
             with self.database.changing() as connection:
                 if not self.blobs.has(stored):
                     return None
-                return self._push_row(connection, manifest, who)
+                return self._push_row(connection, manifest, by)
         except AlreadyExistsError:
             self.blobs.discard(manifest.digest())  # another push took the number meanwhile
             raise
 
-    def _push_row(self, connection: sql.Connection, manifest: Manifest, who: str) -> Pushed:
+    def _push_row(self, connection: sql.Connection, manifest: Manifest, by: Event) -> Pushed:
+        by = replace(by, at_utc=self.clock.utc_now())
         name, version = manifest.name, manifest.version
         there = catalog.read_version(connection, name, version)
         if there is None:
             digest = manifest.digest()
-            catalog.insert_version(connection, manifest, now_utc=self.clock.utc_now(), who=who)
-            audit.append(connection, self.event(who, "push", name, version, digest))
+            catalog.insert_version(connection, manifest, now_utc=by.at_utc, who=by.who)
+            detail = "; ".join(part for part in (digest, by.detail) if part)
+            audit.append(connection, replace(by, detail=detail))
         else:
             _require_same(manifest, there)
             digest = there.digest
             if catalog.want(connection, name, version):
-                audit.append(connection, self.event(who, "want", name, version))
+                audit.append(connection, replace(by, action="want"))
         missing = approval_rows.missing_count(connection, VersionKey(name, version))
         is_free = name not in catalog.read_pins(connection) and missing == 0
         if is_free and not rollout_rows.read_active(connection, name):
             # The first version is the live one, and stays so: a later push takes no traffic.
             catalog.set_alias(connection, name, LIVE, version)
-            audit.append(connection, self.event(who, "pin_live", name, version))
+            audit.append(connection, self.event(by.who, "pin_live", name, version))
         pushed = self._pushed(manifest, digest, created=there is None)
         return replace(pushed, missing_approval_count=missing)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from runtimes.errors import ModelLoadError
+from runtimes.errors import InvalidArgumentError, ModelLoadError
 from runtimes.threads import available_cpus
 from serving.edge.control import (
     ANONYMOUS,
@@ -34,6 +34,7 @@ from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
 from serving.rollout.version_news import VersionNews
 from serving.rollout.watching import Watching
+from serving.rollout.way_back import OF_REGISTRY, archived, is_the_registrys, taken_out
 from serving.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -166,10 +167,11 @@ class Controller(RolloutOperations):
         Raises:
             NotFoundError: The repository has no such model.
             NotReadyError: Explicit loading is off in this mode.
-            InvalidArgumentError: It has no version that could be loaded.
+            InvalidArgumentError: It has no version that could be loaded, or is the registry's.
             UnsupportedError: It comes with an override, and those are off.
             ModelLoadError: It failed to load; a version that served before still serves.
         """
+        self._refuse_registrys(model)
         sources = self._ports.sources
         before = sources.scan_of(model)
         scan = await self.loop.change(lambda: sources.load(model, override), forget=model)
@@ -192,10 +194,12 @@ class Controller(RolloutOperations):
         traffic a rollout moves.
 
         Raises:
+            InvalidArgumentError: The model is the registry's.
             NotReadyError: Explicit unloading is off in this mode.
             AlreadyExistsError: A rollout moves the model's traffic.
         """
         await self.refuse_during_rollout(model)
+        self._refuse_registrys(model)
         await self.loop.change(lambda: self._ports.sources.unload(model, dependents=dependents))
         log.info("model_unloaded", model=model)
 
@@ -209,6 +213,7 @@ class Controller(RolloutOperations):
             AlreadyExistsError: A rollout moves the model's traffic.
         """
         key = VersionKey(model, version)
+        await self._refuse_unloaded(key)
         self._refuse_promotion(key)
         await self.refuse_during_rollout(model)
         broken = self._refuse_break(key, is_forced=asked.is_forced)
@@ -223,7 +228,7 @@ class Controller(RolloutOperations):
         return self.loop.snapshot.routes.revision
 
     async def sync(self) -> None:
-        """Read the catalog and the repository again, and return when the change has settled."""
+        """Read the registry again, and the repository unless its mode is none; settle."""
         await self.loop.change(lambda: None, rescan=True)
         await self.loop.until(lambda: self.loop.is_settled)
 
@@ -245,6 +250,24 @@ class Controller(RolloutOperations):
             if reason:
                 found[spec.version] = reason
         return dict(sorted(found.items()))
+
+    def _refuse_registrys(self, model: str) -> None:
+        """Clients of the repository's interface load and unload none of the registry's models."""
+        wanted = self.loop.desired.versions.values()
+        found = [one for one in wanted if one.model == model and one.origin.startswith(OF_REGISTRY)]
+        if found:
+            raise InvalidArgumentError(is_the_registrys(model, [one.version for one in found]))
+
+    async def _refuse_unloaded(self, key: VersionKey) -> None:
+        """Say of a version that somebody took out of service what brings it back."""
+        if key in self.loop.desired.versions or key in self.loop.desired.failed:
+            return
+        if self._ports.sources.is_taken_out(key):
+            raise NotReadyError(taken_out(key, self._ports.sources.mode, self._live(key.model)))
+        book = self._ports.rollouts
+        row = None if book is None else await asyncio.to_thread(book.registered, key)
+        if row is not None and not row.wanted:
+            raise NotReadyError(archived(row, self._live(key.model)))
 
     def _refuse_promotion(self, key: VersionKey) -> None:
         record = self._record(key)

@@ -33,11 +33,13 @@ def snapshot_of(
     records.update(builder.unreadable())
     records.update((key, builder.wanted(key, spec)) for key, spec in desired.versions.items())
     wanted = [records[key] for key in desired.versions]
+    lacking = {r.key for r in wanted if r.state is not VersionState.READY} | desired.failed.keys()
     return Snapshot(
         routes=routes,
         versions=records,
         known_models=desired.known_models.union(key.model for key in records),
-        ready=not desired.failed and all(r.state is VersionState.READY for r in wanted),
+        ready=not lacking,
+        waited_for=tuple(sorted(lacking)),
         settled=all(r.state in {VersionState.READY, VersionState.UNAVAILABLE} for r in wanted),
     )
 

@@ -5,7 +5,7 @@ Blocking (SQL and files) and for one caller at a time: the controller calls it i
 ==========  =======================================================================
 mode        what of the repository is wanted
 ==========  =======================================================================
-``none``    all of it, as it was when it was read last (at start, and by `sync`)
+``none``    all of it, as it was at start: it is read once
 ``poll``    all of it, read again every few seconds
 ``explicit``  what was named at start (`*`: all) or loaded since, as it was when it was loaded
 ==========  =======================================================================
@@ -34,12 +34,12 @@ from serving.rollout.ensembles import member_models
 from serving.rollout.gate import Gate, Judged
 from serving.rollout.source_ports import ModelFolder, VersionRegistry
 from serving.rollout.waived import waived
+from serving.rollout.way_back import control_is_off
 from serving.rollout.wishes import Retired, Wishes, WishesFile
 
 log = structlog.get_logger(__name__)
 
 ALL_MODELS: Final = "*"
-CONTROL_IS_OFF: Final = "explicit model load / unload is not allowed if polling is enabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +113,8 @@ class Sources:
         """Return what is wanted.
 
         Args:
-            rescan: Read the repository again (not in explicit mode: what is loaded stays as it is,
-                and only the list of models is renewed).
+            rescan: Read the repository again (not in mode none, and in explicit mode what is
+                loaded stays as it is: only the list of models is renewed).
 
         Raises:
             NotFoundError: The repository's folder does not exist.
@@ -123,7 +123,8 @@ class Sources:
         """
         if self._is_first:
             self._recall()
-        if self._repository is not None and (rescan or self._is_first):
+        is_due = self._is_first or (rescan and self._selection.mode != "none")
+        if self._repository is not None and is_due:
             self._rescan(self._repository)
         if self._is_first:
             self._former = self._inherited()
@@ -185,7 +186,7 @@ class Sources:
             NotReadyError: The mode is not explicit.
         """
         if self._selection.mode != "explicit":
-            raise NotReadyError(CONTROL_IS_OFF)
+            raise NotReadyError(control_is_off(self.mode))
         gone = self._scans.pop(model, None)
         self._former.pop(model, None)
         if gone is None or not dependents:
@@ -213,6 +214,10 @@ class Sources:
             self._registry.unwant(model, version, who)  # says so if there is nothing
         self._former.pop(model, None)
         self._retired |= {spec.key: spec.digest for spec in specs if spec.key not in registered}
+
+    def is_taken_out(self, key: VersionKey) -> bool:
+        """Whether an operator took a version out that no registry has."""
+        return key in self._retired
 
     def pin_live(self, model: str, version: int, asked: Asked, note: str) -> None:
         """Store a promotion."""
@@ -270,7 +275,7 @@ class Sources:
 
     def _scan_one(self, model: str, override: LoadOverride | None) -> ModelScan:
         if self._selection.mode != "explicit":
-            raise NotReadyError(CONTROL_IS_OFF)
+            raise NotReadyError(control_is_off(self.mode))
         absent = f"failed to load '{model}', failed to poll from model repository"
         if self._repository is None:
             raise NotFoundError(absent)

@@ -39,6 +39,7 @@ def running() -> Iterator[Instance]:
         write_wheel(wheels, "triton", "99.1")
         pip = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
         made.environment |= pip
+        made.environment["BASCULE_MODEL_CONTROL_MODE"] = "poll"  # a test changes a model's file
         push_pinned(made, made.home / "pack")
         started = made.up()
         assert started.returncode == 0, started.stderr

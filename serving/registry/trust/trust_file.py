@@ -153,14 +153,18 @@ def change_policy(
 ) -> TrustPolicy:
     """Change what is not about keys; None leaves a rule as it is."""
     with _change(file) as policy:
-        return write_policy(
-            file,
-            replace(
-                policy,
-                unsigned=policy.unsigned if unsigned is None else unsigned,
-                may_execute=policy.may_execute if may_execute is None else may_execute,
-            ),
-        )
+        return write_policy(file, changed_policy(policy, unsigned, may_execute))
+
+
+def changed_policy(
+    policy: TrustPolicy, unsigned: Unsigned | None, may_execute: tuple[str, ...] | None
+) -> TrustPolicy:
+    """Return rules with other ones about anything but keys; None leaves a rule as it is."""
+    return replace(
+        policy,
+        unsigned=policy.unsigned if unsigned is None else unsigned,
+        may_execute=policy.may_execute if may_execute is None else may_execute,
+    )
 
 
 def write_policy(file: Path, policy: TrustPolicy) -> TrustPolicy:

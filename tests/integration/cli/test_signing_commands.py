@@ -132,6 +132,25 @@ def test_a_hostile_archive_is_one_sentence(run: Terminal, tmp_path: Path) -> Non
     assert error.count("\n") == 1
 
 
+def test_rules_that_end_versions_need_consent(run: Terminal, tmp_path: Path) -> None:
+    """Whom they would take out of service is named, and nothing changes without --yes."""
+    key = json.loads(run("keys", "new", "alice", "--json"))
+    signed = make_bundle(tmp_path / "s", name="signed").folder
+    run("sign", signed, "--key", key["private"])
+    run("keys", "trust", key["public"], "--model", "*")
+    for bundle in (signed, *(make_bundle(tmp_path / v, version=int(v)).folder for v in "12")):
+        run("push", bundle)
+
+    error = run("keys", "policy", "--unsigned", "refuse", status=1)
+    before = json.loads(run("keys", "policy", "--json"))["unsigned"]
+    said = run("keys", "policy", "--unsigned", "refuse", "--yes")
+
+    assert "out of service: m:1 (live), m:2; nothing was changed" in error
+    assert (before, json.loads(run("keys", "policy", "--json"))["unsigned"]) == ("allow", "refuse")
+    assert "models of a model repository are unsigned, and no rule touches them" in said
+    run("keys", "policy", "--unsigned", "refuse")  # nothing that is served is left to lose
+
+
 def test_lost_rules_are_never_everything_is_allowed(run: Terminal, tmp_path: Path) -> None:
     """Every command that asks the rules refuses when their file is gone, until one mends that."""
     bundle = make_bundle(tmp_path / "m").folder

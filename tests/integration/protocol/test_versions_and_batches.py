@@ -114,7 +114,7 @@ def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> N
     reply = unready.get("/v2/health/ready")
 
     assert (reply.status, reply.json()["ready"], reply.json()["live"]) == (400, False, True)
-    assert reply.refusal() == (400, "server not ready")
+    assert reply.refusal() == (400, "server not ready: bad:1 is UNAVAILABLE")
     for client in unready.clients:
         assert client.is_server_live()
         assert not client.is_server_ready()
@@ -130,7 +130,8 @@ def test_a_server_that_lacks_a_model_is_live_and_not_ready(unready: Served) -> N
             with pytest.raises(InferenceServerException) as caught:
                 change("good")
             assert caught.value.message() == (
-                "explicit model load / unload is not allowed if polling is enabled"
+                "explicit model load / unload is not allowed if polling is enabled: "
+                "the mode is none; start with --model-control-mode explicit"
             )
         with pytest.raises(InferenceServerException, match="Client shared memory is disabled"):
             client.register_system_shared_memory("r", "/bascule-protocol", 64)

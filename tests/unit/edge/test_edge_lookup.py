@@ -1,6 +1,7 @@
 """What a question about a model finds, and the words when it finds nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,29 @@ SNAPSHOT = Snapshot(
     known_models=frozenset({"m", "gone", "never"}),
     ready=True,
 )
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "named"),
+    [
+        ((), ""),
+        (
+            (VersionKey("m", 1), VersionKey("m", 2), VersionKey("zz", 0)),
+            ": m:1 is served in its former form only, m:2 is LOADING, zz is LOADING",
+        ),
+        (
+            tuple(VersionKey("gone", 1) for _ in range(5)),
+            f": {', '.join(['gone:1 is UNAVAILABLE'] * 3)}, and 2 more",
+        ),
+    ],
+    ids=["nothing", "states", "many"],
+)
+def test_a_few_of_what_is_waited_for_are_named(
+    waited_for: tuple[VersionKey, ...], named: str
+) -> None:
+    """Whoever asks whether the server is ready is told why it is not, in bounded words."""
+    snapshot = replace(SNAPSHOT, ready=False, waited_for=waited_for)
+    assert lookup.not_ready_text(snapshot) == f"server not ready{named}"
 
 
 @pytest.mark.parametrize(("version", "expected"), [(None, 10), (1, 1)], ids=["live", "named"])

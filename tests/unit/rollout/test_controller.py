@@ -122,8 +122,18 @@ async def test_a_load_is_refused_when_control_is_off() -> None:
     async with running(Instance(folder=FakeFolder(version_spec(A1)))) as it:
         with pytest.raises(NotReadyError, match="explicit model load / unload is not allowed"):
             await it.controller.load("a")
-        with pytest.raises(NotReadyError, match="explicit model load / unload is not allowed"):
+        with pytest.raises(NotReadyError, match=r"the mode is none; .*-mode explicit"):
             await it.controller.unload("a")
+
+
+@pytest.mark.parametrize("word", ["load", "unload"])
+async def test_clients_load_and_unload_no_model_of_the_registry(word: str) -> None:
+    """The refusal says whose it is and which command it takes; the model stays."""
+    registry = FakeRegistry(version_spec(B1, origin="registry /models"))
+    async with running(Instance(registry=registry, selection=Selection(mode="explicit"))) as it:
+        with pytest.raises(InvalidArgumentError, match=r"registry \(b:1\).*bascule unload b"):
+            await getattr(it.controller, word)("b")
+        assert it.state(B1) is VersionState.READY
 
 
 async def test_loading_an_unknown_model_says_so() -> None:
@@ -244,6 +254,15 @@ async def test_a_version_whose_worker_is_silent_cannot_be_promoted() -> None:
         assert it.registry.pins == {}
 
 
+async def test_a_version_that_was_taken_out_is_told_how_it_comes_back() -> None:
+    """A promotion of what an operator unloaded from the repository says when it is loaded again."""
+    async with running(Instance(folder=FakeFolder(version_spec(A1), version_spec(A2)))) as it:
+        await it.controller.retire("a", 2)
+        with pytest.raises(NotReadyError, match=r"bascule unload.*stays 1.*next start"):
+            await it.controller.promote("a", 2)
+        assert it.registry.pins == {}
+
+
 @pytest.mark.parametrize(("model", "words"), [("a", "version 9 is not found"), ("x", "not found")])
 async def test_an_unknown_version_cannot_be_promoted(model: str, words: str) -> None:
     """The refusal says what does not exist."""
@@ -266,11 +285,22 @@ async def test_retire_in_every_mode() -> None:
 
 async def test_sync_reads_everything_again() -> None:
     """After a sync new versions of both sources are served."""
-    async with running(Instance()) as it:
+    async with running(Instance(selection=Selection(mode="poll"))) as it:
         it.folder.put(ModelScan(model="a", versions=(version_spec(A1),)))
         it.registry.specs[B1] = version_spec(B1)
         await it.controller.sync()
         assert (it.state(A1), it.state(B1)) == (VersionState.READY, VersionState.READY)
+
+
+async def test_in_mode_none_the_repository_is_read_once() -> None:
+    """A sync serves what was pushed; folders that changed, came or went wait for a restart."""
+    async with running(Instance(folder=FakeFolder(version_spec(A1)))) as it:
+        del it.folder.scans["a"]
+        it.folder.put(ModelScan(model="c", reason="it is half made"))
+        it.registry.specs[B1] = version_spec(B1)
+        await it.controller.sync()
+        assert (it.state(A1), it.state(B1)) == (VersionState.READY, VersionState.READY)
+        assert it.controller.loop.snapshot.ready
 
 
 async def test_status_shows_all_parts() -> None:

@@ -25,7 +25,7 @@ ERROR, WARNING = finding(Severity.ERROR), finding(Severity.WARNING)
 def sources(folder: FakeFolder, checks: FakeChecks) -> Sources:
     """Sources over a folder, with a gate."""
     gate = Gate(FakeNodes(CPU_NODE), checks)
-    return Sources(FakeRegistry(), folder, Selection(), gate)
+    return Sources(FakeRegistry(), folder, Selection(mode="poll"), gate)
 
 
 def pool_of(pool: str, *specs: VersionSpec) -> PoolSpec:
