@@ -7,14 +7,13 @@ from typing import Annotated, Final
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import read_columns, tensors_of
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.clock import utc_s
 from serving.monitor.quality.drafting import Column, draft_contract
 from serving.monitor.quality.judge import Judge
@@ -221,9 +220,7 @@ def _show(checked: Checked, source: str) -> None:
     )
     if not checked.findings:
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("rule", "action", "rows", "share", "first rows"):
-        table.add_column(name, justify="right" if name in {"rows", "share"} else "left")
+    table = plain_table(("rule", "action", "rows", "share", "first rows"), right={"rows", "share"})
     for one in checked.findings:
         share = f"{one.row_count / checked.row_count:.2%}"
         rows = ", ".join(map(str, one.rows[:5]))

@@ -11,7 +11,7 @@ from rich.text import Text
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
-from serving.cli.render import console, environment_lines, print_json
+from serving.cli.render import console, environment_lines, plain_table, print_json
 from serving.errors import NotReadyError
 from serving.ids import model_name
 from serving.monitor.environment.records import Issue
@@ -99,18 +99,14 @@ def _show(
 
 
 def _places_view(places: Iterable[Place]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("version", "worker", "node", "fingerprint"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("version", "worker", "node", "fingerprint"))
     for one in places:
         table.add_row(one.version, one.worker, one.node, one.fingerprint[:SHOWN_DIGITS])
     return table
 
 
 def _history_view(history: Iterable[Entry]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("when (UTC)", "", "what"):
-        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    table = plain_table(("when (UTC)", "", "what"))
     for one in history:
         table.add_row(
             f"{one.at_utc:%Y-%m-%d %H:%M:%S}",

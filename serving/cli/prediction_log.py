@@ -14,7 +14,7 @@ from rich.text import Text
 from runtimes.contract import Array
 from serving.cli.json_flag import Json
 from serving.cli.log_access import Place, Since, Target, Until, log_filter, opened_log
-from serving.cli.render import console, duration_text, print_json, size_text
+from serving.cli.render import console, duration_text, plain_table, print_json, size_text
 from serving.errors import NotFoundError
 from serving.predictions.exporting import export_predictions
 from serving.predictions.reading import Found, answered_at
@@ -62,9 +62,9 @@ def list_log(
     if as_json:
         print_json([_shown(prediction) for prediction in found])
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "answered (UTC)", "version", "rows", "batch", "queue", "run", "route"):
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    table = plain_table(
+        ("id", "answered (UTC)", "version", "rows", "batch", "queue", "run", "route")
+    )
     for prediction in found:
         head, spec = prediction.head, prediction.source.spec
         batch = head.batch

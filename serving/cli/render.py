@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from serving.monitor.environment.records import Issue
 from serving.monitor.environment.telling import sentence
 
 NODE_CHARACTERS: Final = 12  # of Ray's 56, which would fill a line; `--json` has all of them
+UNLIMITED: Final = 1 << 20  # characters: more than a line of ours has
 COLOURS: Final = {
     "READY": "green",
     "ready": "green",
@@ -33,8 +34,31 @@ COLOURS: Final = {
 
 
 def console() -> Console:
-    """Return the console of stdout; colours only on a terminal."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Return the console of stdout: colours on a terminal, elsewhere lines of any width."""
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=UNLIMITED)
+
+
+def plain_table(
+    columns: Iterable[str], *, right: Container[str] = (), whole: Container[str] = ()
+) -> Table:
+    """Return an empty table without lines.
+
+    Args:
+        columns: Their titles. The first, that of names, is neither cut nor folded.
+        right: Columns whose cells stand at the right, as figures do.
+        whole: More columns that are neither cut nor folded.
+    """
+    table = Table(box=None, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=place == 0 or column in whole,
+        )
+    return table
 
 
 def print_json(value: object) -> None:
@@ -97,9 +121,8 @@ def _headline(status: ClusterStatus) -> Text:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = plain_table(columns)
+    table.title, table.title_justify, table.title_style = title, "left", "bold"
     return table
 
 
