@@ -62,12 +62,18 @@ def waive(
             )
             grant(registry, granted)
             done = (granted,)
+        is_pushed = model in registry.models()
     if as_json:
         print_json(done)
     elif ends:
         typer.echo(f"{code} is waived no longer for {target}: the next load refuses it again")
     else:
         typer.echo(f"{code} is waived for {target} {done[0]}")
+        if not is_pushed:
+            typer.echo(
+                f"no model '{model}' is in the registry: this counts for one of a model "
+                "repository, or for one that is pushed later"
+            )
 
 
 def waivers(
