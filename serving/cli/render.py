@@ -6,8 +6,9 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +41,25 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=UNLIMITED)
 
 
+class _PlainTable(Table):
+    """A table whose lines end where their text does."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        drawn = super().__rich_console__(console, options)
+        for line in Segment.split_lines(item for item in drawn if isinstance(item, Segment)):
+            yield from _trimmed(line)
+            yield Segment.line()
+
+
+def _trimmed(line: list[Segment]) -> list[Segment]:
+    kept = list(line)
+    while kept:
+        text, style, control = kept.pop()
+        if stripped := text.rstrip(" "):
+            return [*kept, Segment(stripped, style, control)]
+    return kept
+
+
 def plain_table(
     columns: Iterable[str], *, right: Container[str] = (), whole: Container[str] = ()
 ) -> Table:
@@ -50,7 +70,7 @@ def plain_table(
         right: Columns whose cells stand at the right, as figures do.
         whole: More columns that are neither cut nor folded.
     """
-    table = Table(box=None, pad_edge=False)
+    table = _PlainTable(box=None, pad_edge=False)
     for place, column in enumerate(columns):
         table.add_column(
             column,

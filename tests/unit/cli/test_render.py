@@ -145,8 +145,10 @@ def test_where_there_is_no_terminal_lines_are_as_wide_as_they_are(
     cells = ("name" * 20, "word " * 40 + "end")
     table = plain_table(("name", "meaning"))
     table.add_row(*cells)
+    table.add_row("a name", "")
 
     console().print(table)
 
-    _, row = capsys.readouterr().out.splitlines()
+    _, row, short = capsys.readouterr().out.splitlines()
     assert row.split("  ") == list(cells)
+    assert short == "a name"
