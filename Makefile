@@ -19,6 +19,7 @@ install: $(INSTALLED) ## make .venv with Bascule and its tools, once
 # wants, and may choose one that brings gigabytes of CUDA libraries to a machine without a GPU.
 $(INSTALLED): pyproject.toml constraints.txt
 	@python="$$(.ci/find-python)" && "$$python" -m venv $(VENV)
+	@echo "installing some 2 GB into $(VENV), once: this takes some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	@touch $@
 

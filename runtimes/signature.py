@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from runtimes.contract import LoadedModel, TensorSpec
+from runtimes.datatypes import Datatype
 from runtimes.errors import ModelLoadError
 from runtimes.reshape import Reshape, reshaped, with_model_shapes
 
@@ -177,9 +178,10 @@ def _settle(pair: _Pair, rows: int) -> TensorSpec:
     """Return one tensor's spec as callers see it."""
     model, configured = pair.model, pair.configured
     if configured is not None and configured.datatype is not model.datatype:
+        word = "STRING" if model.datatype is Datatype.BYTES else model.datatype
         raise ModelLoadError(
             f"{pair.role} '{model.name}' is {model.datatype} in the model and "
-            f"{configured.datatype} in the configuration: correct the configuration"
+            f"{configured.datatype} in the configuration: write data_type: TYPE_{word}"
         )
     _check_optional(pair)
     if configured is not None:  # what may be left out is asked for where it is not said

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import Reason, opened, who
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.ids import model_name
 from serving.registry.aliases import Author, named_version
 from serving.registry.approval import waiting
@@ -105,9 +105,7 @@ def show(
 
 
 def _view(found: Iterable[Standing]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("version", "digest", "pushed by", "approved by", "state"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("version", "digest", "pushed by", "approved by", "state"))
     for one in found:
         people = "\n".join(
             f"{each.who} {each.at_utc:%Y-%m-%d %H:%M} {each.reason}".rstrip()

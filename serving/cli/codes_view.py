@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich.table import Table
-
 from runtimes.findings import Severity
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 
 
 class Entry(Protocol):
@@ -30,9 +28,7 @@ def print_codes(entries: Sequence[Entry], *, as_json: bool) -> None:
     if as_json:
         print_json(entries)
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("code", "at worst", "what must hold"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("code", "at worst", "what must hold"))
     for one in entries:
         table.add_row(one.code, one.severity.value, one.title)
     console().print(table)

@@ -7,15 +7,15 @@ from typing import Annotated, Final
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import read_columns, tensors_of
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.clock import utc_s
+from serving.errors import NotFoundError
 from serving.monitor.quality.drafting import Column, draft_contract
 from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.verdict import Verdict
@@ -140,7 +140,13 @@ def check(
 ) -> None:
     """Test data against a contract; exit status 1 if a rule that rejects is broken."""
     bundle = model or (contract if contract.is_dir() else None)
-    found = read_contract_file(contract / CONTRACT_FILE if contract.is_dir() else contract)
+    file = contract / CONTRACT_FILE if contract.is_dir() else contract
+    if contract.is_dir() and not file.exists():
+        raise NotFoundError(
+            f"{contract} has no data contract: draft one with bascule contract infer {data} "
+            f"--model {contract}, and bring it with bascule pack --contract"
+        )
+    found = read_contract_file(file)
     columns = read_columns(data)
     specs = _specs(found, columns) if bundle is None else specs_of(read_manifest(bundle)).inputs
     tensors = _tensors(found, columns, specs, data.name)
@@ -221,9 +227,7 @@ def _show(checked: Checked, source: str) -> None:
     )
     if not checked.findings:
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("rule", "action", "rows", "share", "first rows"):
-        table.add_column(name, justify="right" if name in {"rows", "share"} else "left")
+    table = plain_table(("rule", "action", "rows", "share", "first rows"), right={"rows", "share"})
     for one in checked.findings:
         share = f"{one.row_count / checked.row_count:.2%}"
         rows = ", ".join(map(str, one.rows[:5]))

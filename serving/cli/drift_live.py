@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperGroup
 
 from runtimes.errors import InvalidArgumentError
@@ -16,7 +15,7 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.drift_page import drift_page
 from serving.cli.drift_words import alarm_text, effect_text, head, summary_text
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.monitor.drift.view import VersionDrift
 from serving.rollout.report.html import html
 from serving.settings import load_settings
@@ -96,9 +95,9 @@ def _show(out: Console, each: VersionDrift, most: int | None) -> None:
     for line in head(each):
         out.print(line, markup=False)
     if each.features:
-        table = Table(box=None, pad_edge=False)
-        for column in ("column", "score", "moved", "reference", f"last {min(each.rows, 4096):,}"):
-            table.add_column(column)
+        table = plain_table(
+            ("column", "score", "moved", "reference", f"last {min(each.rows, 4096):,}")
+        )
         for one in each.features[:most]:
             table.add_row(
                 escape(one.feature),

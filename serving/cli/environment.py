@@ -11,8 +11,8 @@ from rich.text import Text
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
-from serving.cli.render import console, environment_lines, print_json
-from serving.errors import NotReadyError
+from serving.cli.render import console, environment_lines, plain_table, print_json
+from serving.errors import NotFoundError, NotReadyError
 from serving.ids import model_name
 from serving.monitor.environment.records import Issue
 from serving.monitor.environment.telling import Entry, State, entry_of
@@ -21,6 +21,7 @@ from serving.settings import load_settings
 
 if TYPE_CHECKING:
     from serving.edge.control import ClusterStatus
+    from serving.registry.store import Registry
 
 SHOWN_DIGITS: Final = 12
 COLOURS: Final = {State.BEGUN: "yellow", State.ENDED: "green", State.NOTED: "yellow"}
@@ -62,6 +63,12 @@ def environment(
     with opened() as registry:
         found = (entry_of(event, name) for event in environment_events(registry))
         history = [entry for entry in found if entry is not None][-limit:]
+        if not history and not places and not _is_known(name, registry, status):
+            where = "no instance runs" if status is None else "the instance has none"
+            raise NotFoundError(
+                f"no model '{name}' is in the registry, and {where}: bascule list and bascule "
+                "status show all"
+            )
     if as_json:
         print_json(
             {
@@ -99,18 +106,14 @@ def _show(
 
 
 def _places_view(places: Iterable[Place]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("version", "worker", "node", "fingerprint"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("version", "worker", "node", "fingerprint"))
     for one in places:
         table.add_row(one.version, one.worker, one.node, one.fingerprint[:SHOWN_DIGITS])
     return table
 
 
 def _history_view(history: Iterable[Entry]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("when (UTC)", "", "what"):
-        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    table = plain_table(("when (UTC)", "", "what"))
     for one in history:
         table.add_row(
             f"{one.at_utc:%Y-%m-%d %H:%M:%S}",
@@ -125,6 +128,11 @@ def _status() -> "ClusterStatus | None":
         return AdminClient(load_settings().admin_socket).status()
     except NotReadyError:
         return None
+
+
+def _is_known(name: str, registry: "Registry", status: "ClusterStatus | None") -> bool:
+    served = () if status is None else status.versions
+    return name in registry.models() or any(one.model == name for one in served)
 
 
 def _places(name: str, status: "ClusterStatus | None") -> list[Place]:

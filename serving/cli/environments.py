@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.render import console, duration_text, print_json, size_text
+from serving.cli.render import console, duration_text, plain_table, print_json, size_text
 from serving.environments.build import build_environment
 from serving.environments.record import Environment
 from serving.environments.store import Environments
@@ -42,9 +41,7 @@ def list_environments(*, as_json: Json = False) -> None:
     if not listed:
         typer.echo(f"there is none in {environments.folder}")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("environment", "python", "size", "built in", "packages"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("environment", "python", "size", "built in", "packages"))
     for one in listed:
         table.add_row(
             one.key,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from rich.table import Table
 from rich.text import Text
 
+from serving.cli.render import plain_table
 from serving.events.cloud_event import cloud_event
 from serving.events.deliveries import Delivery, DeliveryState
 from serving.events.outbox_book import Told
@@ -106,10 +107,7 @@ def url_text(url: str) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"id", "event"})
-    return table
+    return plain_table(columns, whole={"id", "event"})
 
 
 def _kind(event_type: str) -> Text:

@@ -16,7 +16,7 @@ from runtimes.facts_json import facts_json, plain
 from runtimes.node_probe import Engine, probe
 from runtimes.profile import GIB, NEWEST_CAPABILITY, SHIPPED, HardwareProfile
 from runtimes.profile_fit import Misfit, Requirement, misfits
-from serving.cli.render import console, print_json, size_text
+from serving.cli.render import console, plain_table, print_json, size_text
 from serving.errors import NotFoundError
 from serving.registry.preflight.facts_file import read_facts
 from serving.registry.preflight.profiles import read_profiles
@@ -175,9 +175,7 @@ def _torch_text(found: TorchFacts | None) -> str:
 def _overview(
     chosen: Mapping[str, HardwareProfile], missed: Mapping[str, tuple[Misfit, ...]], *, where: str
 ) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("profile", "device", "for", f"fits {where}?", "why not"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("profile", "device", "for", f"fits {where}?", "why not"))
     for name, profile in chosen.items():
         first = next(iter(missed[name]), None)
         fits = Text("no", style="yellow") if first else Text("yes", style="green")

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from serving.cli.render import plain_table
 from serving.monitor.labels.drop import DropReport, DropState
 from serving.monitor.labels.estimate import Estimate
 from serving.monitor.labels.intervals import Figure
@@ -242,7 +243,4 @@ def _troubles(model: str, troubles: Mapping[str, str]) -> Iterator[Text]:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    return table
+    return plain_table(columns)

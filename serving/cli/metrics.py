@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.monitor.alerting.rules_file import alerts
 from serving.monitor.alerting.slo import DEFAULT, Slo, read_slo
 from serving.monitor.metric_list import all_metrics, haproxy_metrics, metrics_page
@@ -52,9 +51,7 @@ def list_metrics(
     if markdown:
         typer.echo(metrics_page(), nl=False)
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("metric", "kind", "labels", "meaning", "there"):
-        table.add_column(column)
+    table = plain_table(("metric", "kind", "labels", "meaning", "there"))
     for one in metrics:
         table.add_row(one.name, one.kind, " ".join(one.labels), one.help, one.when.value)
     console().print(table)
@@ -70,9 +67,7 @@ def rules(*, slo: SloFile = None, out: Out = None, as_json: Json = False) -> Non
     if as_json:
         print_json([asdict(one) for one in found])
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("alert", "severity", "holds for", "says"):
-        table.add_column(column)
+    table = plain_table(("alert", "severity", "holds for", "says"))
     for one in found:
         table.add_row(one.name, one.severity, one.after, one.summary)
     console().print(table)

@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.monitor.drift.alarm_book import utc_text
 from serving.monitor.selftest.trial import Outcome, SelfTest, is_good
 from serving.settings import load_settings
@@ -65,10 +64,9 @@ def alarms(*, as_json: Json = False) -> None:
 def _show(found: SelfTest) -> None:
     out = console()
     for version in found.versions:
-        table = Table(box=None, pad_edge=False, title=f"{version.model}:{version.version}")
+        table = plain_table(("alarm", "made up", "outcome", "what people would read"))
+        table.title = f"{version.model}:{version.version}"
         table.title_justify = "left"
-        for column in ("alarm", "made up", "outcome", "what people would read"):
-            table.add_column(column)
         for one in version.trials:
             outcome = f"[{COLOURS[one.outcome]}]{one.outcome}[/]"
             table.add_row(

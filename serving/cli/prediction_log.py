@@ -22,7 +22,7 @@ from serving.cli.log_access import (
     opened_log,
     tell_left_out,
 )
-from serving.cli.render import console, duration_text, print_json, size_text
+from serving.cli.render import console, duration_text, plain_table, print_json, size_text
 from serving.errors import NotFoundError
 from serving.predictions.exporting import export_predictions
 from serving.predictions.reading import Found, answered_at
@@ -71,9 +71,9 @@ def list_log(
     if as_json:
         print_json([_shown(prediction) for prediction in found])
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "answered (UTC)", "version", "rows", "batch", "queue", "run", "route"):
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    table = plain_table(
+        ("id", "answered (UTC)", "version", "rows", "batch", "queue", "run", "route")
+    )
     for prediction in found:
         head, spec = prediction.head, prediction.source.spec
         batch = head.batch

@@ -14,7 +14,7 @@ from rich.text import Text
 from runtimes.errors import BasculeError
 from runtimes.facts import NodeFacts
 from runtimes.findings import Finding, Severity
-from runtimes.model_facts import OnnxModel
+from runtimes.model_facts import OnnxModel, TorchScriptArchive
 from runtimes.node_probe import Engine, probe
 from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.check import apply_policy, check, has_errors
@@ -46,6 +46,11 @@ ENGINES: Final[dict[str, Engine]] = {
     "torchscript": "torch",
     "torch_export": "torch",
 }
+
+UNLISTED: Final = (
+    "it lists no inputs, and a TorchScript file does not tell their datatypes and shapes: "
+    "bascule preflight --dynamic shows the text for config.pbtxt"
+)
 
 
 class Exit(IntEnum):
@@ -172,6 +177,8 @@ def examine(target: str, asked: Question) -> Report:
     around = replace(around, node=node, installed=installed_packages() if is_here else {})
     found = _target(target, around)
     subject = _claiming(_with_memory(found), asked.budget_s)
+    if not (asked.dynamic and is_here) and not Path(target).is_file():
+        subject = _with_inputs_asked_for(subject)
     waivers = _waivers(subject.name, settings)
     findings = check(subject)
     is_tried = asked.dynamic and is_here and not has_errors(apply_policy(findings, waivers=waivers))
@@ -194,6 +201,15 @@ def examine(target: str, asked: Question) -> Report:
 
 def _claiming(subject: Subject, budget_s: float) -> Subject:
     return replace(subject, claims=replace(subject.claims, latency_budget_s=budget_s))
+
+
+def _with_inputs_asked_for(subject: Subject) -> Subject:
+    """Claim a problem where a configuration must list inputs; a trial says with which text."""
+    claims = subject.claims
+    is_script = isinstance(subject.model, TorchScriptArchive)
+    if not is_script or claims.problem or claims.configured.inputs:
+        return subject
+    return replace(subject, claims=replace(claims, problem=UNLISTED))
 
 
 def _waivers(subject: str, settings: Settings) -> Mapping[str, Waiver]:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.edge.quality_call import VersionQuality
 from serving.monitor.quality.report import QualityReport, RuleCount
 from serving.settings import load_settings
@@ -47,9 +46,10 @@ def _show(each: VersionQuality) -> None:
         typer.echo(line)
     if not report.rules:
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("rule", "action", "rows", "requests", "latest rows (request id)"):
-        table.add_column(column, justify="right" if column in {"rows", "requests"} else "left")
+    table = plain_table(
+        ("rule", "action", "rows", "requests", "latest rows (request id)"),
+        right={"rows", "requests"},
+    )
     for rule in report.rules:
         table.add_row(
             rule.rule,

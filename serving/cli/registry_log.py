@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry import audit
@@ -67,9 +66,7 @@ def _show(events: tuple[audit.Event, ...], *, as_json: bool) -> None:
     if as_json:
         print_json(events)
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("when (UTC)", "who", "what", "of", "version", "detail", "why"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("when (UTC)", "who", "what", "of", "version", "detail", "why"))
     for event in events:
         is_all = event.version is None
         table.add_row(

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import manifest_named, manifest_of, opened, target_of
-from serving.cli.render import console, print_json, size_text
+from serving.cli.render import console, plain_table, print_json, size_text
 from serving.errors import NotFoundError
 from serving.ids import LIVE, VersionKey, model_name
 from serving.registry.aliases import aliases_of, stored_version
@@ -58,9 +57,7 @@ def list_versions(
         print_json(listed)
         return
     columns = ("model", "version", "state", "aliases", "format", "size", "pushed (UTC)", "by")
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = plain_table(columns)
     for item in listed:
         table.add_row(
             Text(item.model),

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from runtimes.errors import BasculeError
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json, size_text
+from serving.cli.render import console, plain_table, print_json, size_text
 from serving.cli.rollout_options import (
     STANDARD_BAKE,
     STANDARD_SEQUENCE_LIMIT,
@@ -118,9 +117,7 @@ def changes_text(found: "Comparison | None") -> str:
 
 
 def _view(found: Forecast, changed: "Comparison | None") -> Group:
-    table = Table(box=None, pad_edge=False)
-    for column in ("state", "at least", "what"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("state", "at least", "what"))
     for stage in found.stages:
         length = f"{stage.at_least_s:g} s" if stage.at_least_s else "-"
         table.add_row(str(stage.state), length, Text(stage.text))

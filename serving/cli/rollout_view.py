@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from serving.cli.render import plain_table
 from serving.edge.control import RolloutReport
 from serving.registry.rollouts.plan import WHOLE_SHARE
 from serving.registry.rollouts.record import ENDED, Rollout, RolloutState
@@ -29,9 +30,7 @@ def rollout_view(report: RolloutReport, now_utc: datetime) -> RenderableType:
         (_place(rollout), COLOURS.get(rollout.state, "yellow")),
         f"  for {_length(rollout, now_utc)}",
     )
-    table = Table(box=None, pad_edge=False)
-    for column in ("at (UTC)", "state", "by", "why"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("at (UTC)", "state", "by", "why"))
     for one in report.transitions:
         step = f" {one.step + 1}" if one.state is RolloutState.CANARY else ""
         table.add_row(
@@ -42,9 +41,9 @@ def rollout_view(report: RolloutReport, now_utc: datetime) -> RenderableType:
 
 def history_view(rollouts: Iterable[Rollout]) -> Table:
     """List rollouts, a line each."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "model", "from", "to", "strategy", "state", "began (UTC)", "by", "note"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(
+        ("id", "model", "from", "to", "strategy", "state", "began (UTC)", "by", "note")
+    )
     for one in rollouts:
         table.add_row(
             str(one.id),

@@ -5,14 +5,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.preflight.waivers import Waiver, in_force
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened, target_of, who
-from serving.cli.render import console, print_json
+from serving.cli.render import console, plain_table, print_json
 from serving.registry.aliases import Author
 from serving.registry.waivers import end, grant
 
@@ -63,12 +62,18 @@ def waive(
             )
             grant(registry, granted)
             done = (granted,)
+        is_pushed = model in registry.models()
     if as_json:
         print_json(done)
     elif ends:
         typer.echo(f"{code} is waived no longer for {target}: the next load refuses it again")
     else:
         typer.echo(f"{code} is waived for {target} {done[0]}")
+        if not is_pushed:
+            typer.echo(
+                f"no model '{model}' is in the registry: this counts for one of a model "
+                "repository, or for one that is pushed later"
+            )
 
 
 def waivers(
@@ -83,9 +88,7 @@ def waivers(
         print_json(found)
         return
     current = in_force(found, now_utc)
-    table = Table(box=None, pad_edge=False)
-    for column in ("code", "model", "version", "until (UTC)", "by", "why"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("code", "model", "version", "until (UTC)", "by", "why"))
     for one in found:
         over = "" if one in current else " (over)"
         table.add_row(

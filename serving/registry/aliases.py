@@ -73,6 +73,8 @@ def named_version(registry: Registry, text: str) -> VersionKey:
     for alias in known:
         if alias.name == name:
             return VersionKey(model, alias.version)
+    if model not in registry.models():
+        raise NotFoundError(f"no model '{model}' is in the registry: bascule list shows all")
     has = ", ".join(f"@{alias.name}" for alias in known) or "none"
     raise NotFoundError(f"'{model}' has no alias '{name}'; it has: {has}")
 

@@ -171,11 +171,7 @@ class Repository:
             broken = ""
         chosen = _chosen(existing, config.versions)
         if not chosen:
-            return ModelScan(
-                model=model,
-                reason=broken
-                or f"{model} holds no version: put the model at {model}/1/model.onnx or model.pt",
-            )
+            return ModelScan(model=model, reason=broken or _no_version(folder))
         versions: list[VersionSpec] = []
         failed: list[FailedVersion] = []
         for number in chosen:
@@ -283,6 +279,20 @@ def _version_numbers(folder: Path) -> tuple[int, ...]:
                 and item.is_dir()
             )
         )
+
+
+def _no_version(folder: Path) -> str:
+    """Say what to do about a model's folder without versions; it may be a version itself."""
+    model = folder.name
+    put = f"put the model at {model}/1/model.onnx or model.pt"
+    suffixes = tuple(item.suffix for item in FORMATS)
+    if model.isdecimal() and any(item.name.endswith(suffixes) for item in folder.iterdir()):
+        whole = folder.parent.name
+        return (
+            f"{model} holds no version: '{whole}' looks like one model, not like a folder of "
+            f"models: give the folder that holds '{whole}', or {put}"
+        )
+    return f"{model} holds no version: {put}"
 
 
 def _chosen(existing: tuple[int, ...], choice: VersionChoice) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import sqlalchemy as sql
 
-from runtimes.errors import BasculeError
+from runtimes.errors import BasculeError, InvalidArgumentError
 from runtimes.preflight.waivers import Waiver, in_force
 from serving.clock import Clock, SystemClock
 from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError, UntrustedError
@@ -24,6 +24,7 @@ from serving.registry.bundles.dependencies import DEFAULT_DEPENDENCIES, Dependen
 from serving.registry.bundles.manifest import Manifest
 from serving.registry.catalog import RegisteredVersion
 from serving.registry.database import Database, sqlite_url
+from serving.registry.people import current_user
 from serving.registry.picture import Picture, read_changes, read_rows
 from serving.registry.repository import FailedVersion
 from serving.registry.rollouts import rows as rollout_rows
@@ -94,13 +95,19 @@ class Registry:
     @classmethod
     def of(cls, settings: Settings, *, gpu: bool = False) -> Self:
         """Open the registry that the settings name; raises what opening one raises."""
-        return cls(
-            settings.home,
-            gpu=gpu,
-            dependencies=settings.dependencies,
-            url=settings.registry_url,
-            blobs=settings.blobs,
-        )
+        try:
+            return cls(
+                settings.home,
+                gpu=gpu,
+                dependencies=settings.dependencies,
+                url=settings.registry_url,
+                blobs=settings.blobs,
+            )
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"the registry cannot be opened: {error.filename}: {error.strerror}: user "
+                f"{current_user()} must be able to write it"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -43,10 +43,22 @@ def summary(snapshot: Snapshot, settings: Settings) -> list[str]:
         lines.append(f"failed   and {len(failed) - TABLE_ROWS} more: see `bascule status`")
     failures = f", {len(failed)} failed" if failed else ""
     lines.append(f"ready    {len(ready)} of {len(ready) + len(failed)} versions{failures}")
+    if not ready and not failed:
+        lines.append(f"         {_nothing(settings)}")
     lines.append(f"HTTP     http://{settings.http}")
     lines.append(f"gRPC     {settings.grpc}")
     lines.append(f"metrics  http://{settings.metrics}/metrics")
     return lines
+
+
+def _nothing(settings: Settings) -> str:
+    """Say what to do where there is nothing to serve."""
+    if settings.model_control_mode == "explicit":
+        return "nothing is loaded yet: ask for it over HTTP or gRPC, or name it with --load-model"
+    return (
+        "there is nothing to serve: push one (bascule push FILE), or name files or "
+        "--model-repository DIR"
+    )
 
 
 def _progress(loop: ControlLoop, cluster: Cluster) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +11,9 @@ from rich.text import Text
 
 from serving.cli.load.flips import Judgement
 from serving.cli.load.ledger import Entry, Ledger, Outcome
-from serving.cli.render import duration_text, size_text
+from serving.cli.render import duration_text, plain_table, size_text
+
+FIGURES: Final = ("inputs", "right", "p50", "p95", "p99", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +137,7 @@ def _judgement_text(judgement: Judgement) -> Text:
 
 
 def _table(found: Summary) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("transport", "connection", "inputs", "right", "p50", "p95", "p99", "max"):
-        table.add_column(column, justify="left" if column in "transport connection" else "right")
+    table = plain_table(("transport", "connection", *FIGURES), right=FIGURES)
     for one in found.latencies:
         times = (duration_text(time_s) for time_s in (one.p50_s, one.p95_s, one.p99_s, one.max_s))
         table.add_row(

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from serving.cli.render import duration_text
+from serving.cli.render import duration_text, plain_table
+
+FIGURES: Final = ("requests", "failed", "requests/s", "p50", "p95", "p99", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +86,7 @@ def _broken(row: Row, thresholds: Thresholds) -> Iterator[str]:
 
 def results_view(results: Results, faults: list[str]) -> RenderableType:
     """Show a run in one look."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("transport", "requests", "failed", "requests/s", "p50", "p95", "p99", "max"):
-        table.add_column(column, justify="left" if column == "transport" else "right")
+    table = plain_table(("transport", *FIGURES), right=FIGURES)
     for row in results.rows:
         times_ms = (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms)
         table.add_row(

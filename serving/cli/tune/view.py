@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from serving.cli.render import duration_text, size_text
+from serving.cli.render import duration_text, plain_table, size_text
 from serving.cli.tune.records import Trial, Tuning, best_of, frontier
 from serving.cli.tune.words import joining_text, scheduling_text
 
@@ -55,10 +54,7 @@ def _figures(one: Trial, slo_s: float) -> tuple[str, ...]:
 
 def view(found: Tuning) -> RenderableType:
     """Show it at a terminal."""
-    table = Table(box=None, pad_edge=False)
-    for column in COLUMNS:
-        is_text = column in {"", "calls"}
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    table = plain_table(COLUMNS, right={*COLUMNS} - {"", "calls"})
     for row in table_rows(found):
         table.add_row(*(Text(cell) for cell in row))
     name = f"{found.model}:{found.version}" if found.version else found.model

@@ -7,6 +7,7 @@ what was asked. What clients see of it is `completion`'s.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final
 
 from google.protobuf import text_format
@@ -40,6 +41,9 @@ from serving.registry.version import Isolation, ServingPolicy
 
 MAX_CONFIG_CHARACTERS: Final = 1 << 20
 DEFAULT_POLICY: Final = ServingPolicy()
+
+UNKNOWN_FIELD: Final = re.compile(r'Message type "([\w.]+)" has no field named "([^"]+)"')
+"""How protobuf says it."""
 
 # A quoted string, a comment, or the field's name as a word of its own.
 SAYS_MAX_BATCH: Final = re.compile(
@@ -108,6 +112,7 @@ def read_message(text: str, source: str) -> pb.ModelConfig:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         detail = re.sub(r"^\d+:\d+ : ", "", str(error))
+        detail += _nearest(detail)
         place = f"line {error.GetLine()}" if error.GetLine() else "at its end"
         raise InvalidArgumentError(
             f"{source}, {place}: no model configuration in protobuf text: {detail}"
@@ -117,6 +122,16 @@ def read_message(text: str, source: str) -> pb.ModelConfig:
             f"{source}: no model configuration in protobuf text: {type(error).__name__}"
         ) from error
     return message
+
+
+def _nearest(detail: str) -> str:
+    """Return the field that an unknown one may stand for, as a question; empty if none is near."""
+    unknown = UNKNOWN_FIELD.search(detail)
+    if unknown is None:
+        return ""
+    fields = pb.DESCRIPTOR.pool.FindMessageTypeByName(unknown[1]).fields_by_name
+    near = get_close_matches(unknown[2], fields, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def _configuration(

@@ -11,6 +11,7 @@ from serving.registry.bundles.bundle import read_bundle
 from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.contracts.data_contract import Action
 from tests.fakes import models
+from tests.fakes.model_files import bundle
 
 REVISION = ("--code-revision", "abc")
 ROWS = 500
@@ -137,3 +138,16 @@ def test_pack_drafts_nothing_from_inputs_that_it_made_up(
 
     assert not read_bundle(tmp_path / "b").manifest.contract_file
     assert "data contract: say --contract, or bring rows" in capsys.readouterr().out
+
+
+def test_a_bundle_without_a_contract_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told how one is drafted, and how it comes into the bundle."""
+    folder = bundle(tmp_path)
+
+    assert run("contract", "check", str(folder), "rows.npz") == 1
+
+    said = capsys.readouterr().err
+    assert "has no data contract" in said
+    assert f"bascule contract infer rows.npz --model {folder}" in said

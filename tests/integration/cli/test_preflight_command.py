@@ -11,7 +11,7 @@ import pytest
 from runtimes.facts_json import facts_json
 from runtimes.preflight.catalogue import CATALOGUE
 from serving.registry.store import Registry
-from tests.fakes import models
+from tests.fakes import archives, models
 from tests.fakes.model_files import bundle, write
 from tests.fakes.node_facts import CPU_NODE
 
@@ -111,3 +111,14 @@ def test_the_codes_are_listed() -> None:
     listed = json.loads(run("--codes", "--json").stdout)
 
     assert [one["code"] for one in listed] == list(CATALOGUE)
+
+
+def test_torchscript_without_its_inputs_is_found(tmp_path: Path) -> None:
+    """It would be refused when it is loaded; a trial shows the text that it wants."""
+    write(tmp_path, archives.script(), "model.pt").parent.rename(tmp_path / "1")
+
+    done = run(tmp_path, "--json")
+
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["severity"] == "error"]
+    assert (done.returncode, found["code"]) == (2, "BP-C05")
+    assert "bascule preflight --dynamic" in found["message"]

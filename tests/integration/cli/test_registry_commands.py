@@ -56,11 +56,15 @@ def test_an_unknown_model_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list", "nothing") == 1
     assert run("show", "m:7") == 1
     assert run("show", "m@old") == 1
+    assert run("environment", "nothing") == 1
+    assert run("tune", "nothing", "--slo-p99-ms", "50") == 1
 
     said = capsys.readouterr().err
     assert "nothing of 'nothing' was pushed" in said
     assert "m:7 is not in the registry: 'm' has 1, 2" in said
     assert "'m' has no alias 'old'; it has: @live" in said
+    assert "no model 'nothing' is in the registry, and no instance runs" in said
+    assert "no model 'nothing' is in the registry: bascule list shows all" in said
 
 
 @pytest.mark.usefixtures("home")

@@ -123,7 +123,7 @@ def test_a_dry_run_names_what_would_be_tried(
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("nothing", "'nothing' has no alias 'live'"),
+        ("nothing", "no model 'nothing' is in the registry"),
         ("m:7", "m:7 is not in the registry: 'm' has 1"),
         ("m.onnx", "makes a version of it, which can be tuned"),
         ("models/accumulator", "takes calls in sequences"),

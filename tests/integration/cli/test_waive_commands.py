@@ -100,3 +100,10 @@ def test_what_is_no_end_is_refused(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(InvalidArgumentError, match="is no end"):
         moment(text, NOW)
+
+
+def test_a_model_that_nobody_pushed_is_told(run: Terminal) -> None:
+    """A waiver may come before its model, or be for one of a repository: it says which it is."""
+    said = run("waive", "BP-H05", "m:7", "--until", "1d", "--reason", "r")
+
+    assert "no model 'm' is in the registry" in said

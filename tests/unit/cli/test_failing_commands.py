@@ -99,3 +99,15 @@ def test_a_home_that_is_no_utf8_is_refused(
     """Before anything is made there."""
     monkeypatch.setenv("BASCULE_HOME", "/nowhere/\udcff")
     assert failed(capsys, 1, "serve").startswith("BASCULE_HOME '/nowhere/\\udcff' is not UTF-8")
+
+
+def test_a_registry_that_cannot_be_opened_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One sentence says what of it, why, and for which user."""
+    monkeypatch.setenv("BASCULE_HOME", str(tmp_path))
+    (tmp_path / "registry").write_text("no folder")
+
+    text = failed(capsys, 1, "list")
+
+    assert f"the registry cannot be opened: {tmp_path}/registry: File exists: user " in text

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from runtimes.findings import Severity
-from serving.cli.render import duration_text, size_text, status_view
+from serving.cli.render import console, duration_text, plain_table, size_text, status_view
 from serving.edge.control import ClusterStatus, EdgeStatus, VersionRecord, WorkerStatus
 from serving.registry.version import VersionState
 from tests.fakes.gate_parts import finding
@@ -124,3 +124,31 @@ def test_sizes_are_for_people(size_bytes: int, text: str) -> None:
 def test_durations_are_for_people(duration_s: float, text: str) -> None:
     """A dash for what was not measured."""
     assert duration_text(duration_s) == text
+
+
+def test_a_table_keeps_its_names_whole() -> None:
+    """However narrow the terminal is, the first column is neither cut nor folded."""
+    name = "a_name_of_more_than_thirty_characters"
+    table = plain_table(("name", "meaning"))
+    table.add_row(name, "what it means, in more words than a line has")
+    text = io.StringIO()
+
+    Console(file=text, width=50, highlight=False).print(table)
+
+    assert name in text.getvalue()
+
+
+def test_where_there_is_no_terminal_lines_are_as_wide_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A program that reads a table finds each row in one line, with nothing left out."""
+    cells = ("name" * 20, "word " * 40 + "end")
+    table = plain_table(("name", "meaning"))
+    table.add_row(*cells)
+    table.add_row("a name", "")
+
+    console().print(table)
+
+    _, row, short = capsys.readouterr().out.splitlines()
+    assert row.split("  ") == list(cells)
+    assert short == "a name"

@@ -85,6 +85,17 @@ def test_a_model_without_versions_says_so(tmp_path: Path) -> None:
     assert "holds no version" in Repository(tmp_path).scan().models["m"].reason
 
 
+def test_one_model_given_as_the_repository_says_so(tmp_path: Path) -> None:
+    """Its version is no model: the folder above is the one to give."""
+    add_model(tmp_path, "tiny")
+
+    reason = Repository(tmp_path / "tiny").scan().models["1"].reason
+
+    assert "'tiny' looks like one model" in reason
+    assert "give the folder that holds 'tiny'" in reason
+    assert str(tmp_path) not in reason
+
+
 @pytest.mark.parametrize(
     ("file", "words"),
     [

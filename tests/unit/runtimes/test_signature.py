@@ -124,7 +124,7 @@ def test_dims_that_fit(
         ),
         (
             Configured(max_batch_rows=8, inputs=(spec("x", 16, datatype=Datatype.INT32),)),
-            "input 'x' is FP32 in the model and INT32 in the configuration",
+            "FP32 in the model and INT32 in the configuration: write data_type: TYPE_FP32$",
         ),
         (Configured(inputs=(spec("z", 16),)), "input 'z', which the model does not have.*are x"),
         (

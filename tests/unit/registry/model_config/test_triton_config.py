@@ -211,3 +211,19 @@ def test_no_text_raises_outside_the_tree(text: str) -> None:
         parse_config(text, model="m")
     except BasculeError as error:
         assert error.message  # noqa: PT017  any of two classes, or none
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("max_batchsize: 8", " Did you mean max_batch_size?"),
+        ('input { nam: "x" }', " Did you mean name?"),
+        ("nothing_like_it: 1", 'no field named "nothing_like_it".'),
+    ],
+)
+def test_a_field_that_is_spelt_wrongly_is_told_the_right_one(text: str, words: str) -> None:
+    """The nearest field of that message, if one is near."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        parse_config(text, model="m")
+
+    assert refused.value.message.endswith(words)
