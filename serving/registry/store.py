@@ -128,7 +128,6 @@ class Registry:
         """Verify a bundle, keep a copy, and ask for its version to be loaded.
 
         The audit log has the reason in the words of who pushes, and a note of what else it did.
-
         Killed at any moment, it leaves the version there, or not there. Pushing what is there
         already changes nothing, even if it was packed again; an archived version is wanted again.
         The first version of a model becomes its live one, if it waits for no approvals; later ones
