@@ -71,6 +71,7 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
     """
     instance = str(uuid.uuid4())
     stop = _stop_event(tell)
+    failure: BasculeError | None = None
     gpus = visible_gpus()
     with (
         sole_instance(settings, instance),
@@ -104,7 +105,9 @@ async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) ->
                 told.cancel()
                 loop.cancel()
         except* BasculeError as errors:
-            raise _first(errors) from None
+            failure = _first(errors)
+        if failure is not None:  # raised within the clause, older Pythons put it into a group
+            raise failure
     tell("stopped")
 
 

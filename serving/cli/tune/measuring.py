@@ -72,6 +72,7 @@ async def _stage(loop: OpenLoop, rate: float, length_s: float) -> Stage:
 async def _capacity(url: str, bodies: Sequence[Body], seconds: float) -> float:
     """Return the calls a second that clients get who wait for their answers."""
     answered = 0
+    failure = ""
     began_s = time.monotonic()
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -88,9 +89,11 @@ async def _capacity(url: str, bodies: Sequence[Body], seconds: float) -> float:
                 for start in range(CONNECTIONS):
                     group.create_task(ask(start))
         except* TrialError as errors:
-            raise TrialError(str(errors.exceptions[0])) from None
+            failure = str(errors.exceptions[0])
         except* aiohttp.ClientError as errors:
-            raise TrialError(f"a call broke: {errors.exceptions[0]}") from None
+            failure = f"a call broke: {errors.exceptions[0]}"
+    if failure:  # raised within a clause, older Pythons put it into a group
+        raise TrialError(failure)
     if not answered:
         raise TrialError(f"every call was refused with status {REFUSED}")
     return answered / (time.monotonic() - began_s)
