@@ -231,7 +231,7 @@ class Batcher:
             self._wait(plan.wait_until_ns - now_ns)
         elif self._costs.is_short(batch[0].stack_key, rows):
             ran = self._runner.run(batch, rows, LOOP_SLOT)
-            self._executor.stay_awake()
+            self._executor.stay_awake(len(batch))
             self._learn(ran)
             self._answers.settle(ran)
             if self._queue:

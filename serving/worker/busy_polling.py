@@ -4,7 +4,8 @@ A loop that has nothing to do sleeps in the kernel. Waking it costs the next cal
 of it on virtual machines, where an idle processor is given back to the host. A closed loop of one
 client asks again within 100 µs. So the loop looks for work, again and again, for so long; where no
 call came in that time, the next chances are let pass, each time twice as many, and where others
-want the processor, looking ends at once.
+want the processor, looking ends at once. So it does where many calls come together: there, the next
+ones come anyway, and the processor is worth more to whoever sends them.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from typing import Final
 
 MAX_MISSES: Final = 6
 """After so many in a row one chance in 64 is taken."""
+FEW_CALLS: Final = 4
+"""With more in a batch, at 32 connections, sleeping made 1.11 of the calls/s (2 cores)."""
 PREEMPTED_NS: Final = 50_000
 """A turn of a loop without work takes some 3 µs: after such a one somebody else ran."""
 
@@ -35,8 +38,11 @@ class BusyPolling:
         self._missed_count = 0
         self._skipped_count = 0 if limit_ns else -1
 
-    def renew(self) -> None:
-        """Stay awake from now on: calls are being answered, and their clients may ask again."""
+    def renew(self, call_count: int) -> None:
+        """Stay awake from now on if few calls are being answered: their clients may ask again."""
+        if call_count > FEW_CALLS:
+            self._until_ns = min(self._until_ns, 1)
+            return
         if self._skipped_count:
             if self._skipped_count > 0:
                 self._skipped_count -= 1

@@ -205,6 +205,10 @@ def _nothing() -> None:
     """No job follows."""
 
 
+def _sleep(_call_count: int) -> None:
+    """Nobody waits for what may follow."""
+
+
 class Job(msgspec.Struct, Generic[T], frozen=True):
     """Work for a thread. None of its parts may raise."""
 
@@ -227,14 +231,14 @@ class Executor:
         self,
         loop: asyncio.AbstractEventLoop,
         thread_count: int | None = None,
-        stay_awake: Callable[[], None] = _nothing,
+        stay_awake: Callable[[int], None] = _sleep,
     ) -> None:
         """Start nothing yet.
 
         Args:
             loop: Where results are delivered.
             thread_count: Limit; by default one per CPU.
-            stay_awake: Asked after each run on the loop, which may soon be followed by others.
+            stay_awake: Told after each run on the loop how many calls it had: others may follow.
         """
         self.stay_awake = stay_awake
         wanted = thread_count or len(os.sched_getaffinity(0))

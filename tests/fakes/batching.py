@@ -99,7 +99,7 @@ class HandExecutor:
         self.jobs: deque[Job[Any]] = deque()
         self.results: deque[Callable[[], None]] = deque()
 
-    def stay_awake(self) -> None:
+    def stay_awake(self, call_count: int) -> None:
         """A loop that is turned by hand does not sleep."""
 
     def start(self, job: Job[Any]) -> None:

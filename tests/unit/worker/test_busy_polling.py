@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from serving.worker.busy_polling import MAX_MISSES, PREEMPTED_NS, BusyPolling
+from serving.worker.busy_polling import FEW_CALLS, MAX_MISSES, PREEMPTED_NS, BusyPolling
 
 LIMIT_NS = 100_000
 TURN_NS = 3_000
@@ -51,7 +51,7 @@ def polling(loop: OneTurnLoop, limit_ns: int = LIMIT_NS) -> BusyPolling:
 def test_it_looks_for_as_long_as_it_was_told() -> None:
     """From the end of the turn that answered the calls."""
     loop = OneTurnLoop()
-    polling(loop).renew()
+    polling(loop).renew(FEW_CALLS)
     assert LIMIT_NS <= loop.sleep() <= LIMIT_NS + 2 * TURN_NS
 
 
@@ -60,7 +60,7 @@ def test_each_run_begins_it_anew() -> None:
     loop = OneTurnLoop()
     polls = polling(loop)
     for _ in range(100):
-        polls.renew()
+        polls.renew(FEW_CALLS)
         for _ in range(LIMIT_NS // TURN_NS - 2):
             loop.turn()
         assert loop.is_awake
@@ -73,7 +73,7 @@ def test_where_nobody_asks_in_time_it_is_tried_ever_more_seldom() -> None:
 
     def runs_until_awake() -> int:
         for count in range(1, 1000):
-            polls.renew()
+            polls.renew(FEW_CALLS)
             if loop.is_awake:
                 return count
         pytest.fail("never tried again")
@@ -86,7 +86,7 @@ def test_where_nobody_asks_in_time_it_is_tried_ever_more_seldom() -> None:
 
     runs_until_awake()
     loop.turn()
-    polls.renew()  # a call came while it looked
+    polls.renew(FEW_CALLS)  # a call came while it looked
     loop.sleep()
     assert runs_until_awake() == 2
 
@@ -94,7 +94,7 @@ def test_where_nobody_asks_in_time_it_is_tried_ever_more_seldom() -> None:
 def test_it_ends_where_others_want_the_processor() -> None:
     """A turn without work that took long was interrupted: whoever did that shall have it."""
     loop = OneTurnLoop()
-    polling(loop).renew()
+    polling(loop).renew(FEW_CALLS)
     loop.turn()
     loop.turn(PREEMPTED_NS + 1)
     assert not loop.is_awake
@@ -104,11 +104,28 @@ def test_a_turn_that_answers_may_take_long() -> None:
     """Replies of many calls are written in the turn after the run: that is no interruption."""
     loop = OneTurnLoop()
     polls = polling(loop)
-    polls.renew()
+    polls.renew(FEW_CALLS)
     loop.turn(10 * PREEMPTED_NS)
     assert loop.is_awake
-    polls.renew()
+    polls.renew(FEW_CALLS)
     loop.turn(10 * PREEMPTED_NS)
+    assert loop.is_awake
+
+
+def test_many_calls_together_end_it() -> None:
+    """The next ones come anyway; whether one client asks is tried again, more seldom."""
+    loop = OneTurnLoop()
+    polls = polling(loop)
+    polls.renew(FEW_CALLS)
+    loop.turn()
+    polls.renew(FEW_CALLS + 1)
+    loop.turn()
+    assert not loop.is_awake
+    polls.renew(FEW_CALLS + 1)
+    assert not loop.is_awake
+    polls.renew(FEW_CALLS)
+    assert not loop.is_awake
+    polls.renew(FEW_CALLS)
     assert loop.is_awake
 
 
@@ -117,5 +134,5 @@ def test_without_a_limit_it_always_sleeps() -> None:
     loop = OneTurnLoop()
     polls = polling(loop, 0)
     for _ in range(1000):
-        polls.renew()
+        polls.renew(FEW_CALLS)
         assert not loop.is_awake
