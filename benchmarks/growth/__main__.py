@@ -63,8 +63,10 @@ def main() -> int:
         for point in points
     ]
     machine = [*machine_lines(), f"* open files allow {limit:,} connections"]
-    write(options.results, NAME, page(found, machine, rounds), facts)
-    if importlib.util.find_spec("matplotlib") is None:
+    can_draw = importlib.util.find_spec("matplotlib") is not None
+    text = page(found, machine, rounds, NAME if can_draw else "")
+    write(options.results, NAME, text, facts)
+    if not can_draw:
         print("no plots: matplotlib is not installed: pip install 'bascule[bench]'")
     else:  # by name, since what it imports need not be there
         importlib.import_module("benchmarks.growth.plots").draw(options.results, NAME, found)

@@ -5,13 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from benchmarks.growth.point import Point, exponent
 
 
-def page(found: Mapping[str, Sequence[Point]], machine: Sequence[str], rounds: int) -> str:
-    """Return the report."""
+def page(
+    found: Mapping[str, Sequence[Point]], machine: Sequence[str], rounds: int, plots: str = ""
+) -> str:
+    """Return the report; `plots` is what names of plots beside it begin with, if there are any."""
     lines = [f"# Does cost grow linearly or better? Medians of {rounds} rounds", "", *machine]
     for what, points in found.items():
         lines += ["", f"## {what}", "", *_table(what, points), "", *_growth(points)]
+        lines += ["", f"![{what}]({plots}-{plot_word(what)}.svg)"] if plots else []
         lines += [f"* FAILED: {one.size}: {text}" for one in points for text in one.failures]
     return "\n".join(lines) + "\n"
+
+
+def plot_word(what: str) -> str:
+    """Return the word that names a part's plot."""
+    return what.split(maxsplit=1)[0]
 
 
 def _table(what: str, points: Sequence[Point]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
+from benchmarks.growth.page import plot_word
 from benchmarks.growth.point import Point
 
 WIDTH_INCHES: Final = 8.0
@@ -26,7 +27,7 @@ def draw(folder: Path, name: str, found: Mapping[str, Sequence[Point]]) -> list[
         axes.grid(visible=True, which="both", alpha=0.3)
         axes.legend()
         for suffix in ("svg", "png"):
-            path = folder / f"{name}-{what.partition(' ')[0]}.{suffix}"
+            path = folder / f"{name}-{plot_word(what)}.{suffix}"
             figure.savefig(path)
             written.append(path)
     return written
