@@ -5,7 +5,7 @@ A look may take long itself, so pauses alone say little of how long has been wai
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from serving.clock import SystemClock
@@ -77,3 +77,38 @@ async def while_others_work(
         found = holds()
     if not found:
         raise AssertionError(f"never came true: {what}; the last look gave {found!r}")
+
+
+async def until_told(
+    asks: Callable[[], Awaitable[object]],
+    what: str,
+    *,
+    excused: tuple[type[Exception], ...] = (),
+    limit_s: float = PATIENCE_S,
+    pause_s: float = PAUSE_S,
+) -> None:
+    """Return when an answer is true that somebody has to be asked for, again and again.
+
+    Args:
+        asks: Asks once.
+        what: Names it in the failure.
+        excused: What asking may raise on a busy machine: it is asked again.
+        limit_s: For how long it is asked.
+        pause_s: Between two questions.
+
+    Raises:
+        AssertionError: It was not true within the limit; says what came last.
+    """
+    clock = SystemClock()
+    end_s = clock.monotonic_s() + limit_s
+    found: object = None
+    while clock.monotonic_s() < end_s:
+        try:
+            found = await asks()
+        except excused as error:
+            found = error
+        else:
+            if found:
+                return
+        await asyncio.sleep(pause_s)
+    raise AssertionError(f"never came true: {what}; the last answer was {found!r}")

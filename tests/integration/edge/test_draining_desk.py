@@ -15,7 +15,9 @@ from serving.edge.edge import FOLDER
 from serving.edge.haproxy_admin import AdminSocket
 from serving.edge.haproxy_config import ADMIN_SOCKET
 from serving.edge.routes import RouteTable, VersionRoute
+from serving.errors import NotReadyError
 from serving.ids import VersionKey
+from tests.fakes.waiting import until_told
 from tests.integration.edge.bench import Bench, fresh_edge, snapshot, until
 
 LIMIT_S = 90.0
@@ -74,8 +76,11 @@ def test_a_reply_that_its_client_reads_slowly_is_waited_for() -> None:
         (slot,) = {server.slot for server in (await admin(bench).read_state()).state.servers}
         (server,) = await admin(bench).servers_up(slot)
         await until(lambda: len(bench.workers["w0"].seen) == 1)
-        while await admin(bench).call_count(server):
-            pass
+
+        async def is_idle() -> bool:
+            return not await admin(bench).call_count(server)
+
+        await until_told(is_idle, "the worker is done", excused=(NotReadyError,))
         assert await admin(bench).running_call_count() == 1
         async with asyncio.TaskGroup() as group:
             group.create_task(bench.edge.drain())
