@@ -22,7 +22,7 @@ from typing import Final
 
 from serving.ids import VersionKey
 from serving.rollout.desired import Desired
-from serving.rollout.learning import may_move
+from serving.rollout.learning import may_add_pool, may_move
 from serving.rollout.memory import Limits, Memory, Observed, Pool, Verdict
 
 CROWDED: Final = 0.5
@@ -61,7 +61,7 @@ def is_crowded(memory: Memory, desired: Desired, observed: Observed, limits: Lim
 
 def relieved(memory: Memory, desired: Desired, observed: Observed, limits: Limits) -> Memory:
     """Let versions leave the most crowded shared worker; the same memory if none has to."""
-    may_move_now = not _is_moving(memory) and 2 * len(memory.pools) < limits.pool_slots
+    may_move_now = not _is_moving(memory) and may_add_pool(memory, limits)
     rooms = _rooms(memory, observed) if may_move_now else []
     crowded = max(rooms, key=lambda room: room.total, default=_NOTHING)
     movable = [key for key in crowded.busy if may_move(memory, desired, key)]

@@ -134,7 +134,7 @@ def _slowest(
         key in memory.placement and memory.placement[key] != memory.routed_pool(key)
         for key in memory.moves
     )
-    if is_moving or 2 * len(memory.pools) >= limits.pool_slots:
+    if is_moving or not may_add_pool(memory, limits):
         return {}
     slow = [
         (run_s, key)
@@ -155,6 +155,11 @@ def _shared_run_times(memory: Memory, observed: Observed) -> Iterator[tuple[floa
         for key, said in worker.versions.items():
             if said.served is not None and said.state is VersionState.READY:
                 yield said.served.run_s, key
+
+
+def may_add_pool(memory: Memory, limits: Limits) -> bool:
+    """Whether there may be a pool more only because that is faster: half of the slots stay free."""
+    return 2 * len(memory.pools) < limits.pool_slots
 
 
 def may_move(memory: Memory, desired: Desired, key: VersionKey) -> bool:

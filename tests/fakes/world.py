@@ -8,6 +8,7 @@ from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.registry.version import VersionSpec, VersionState
 from serving.rollout.desired import Desired
+from serving.rollout.ensembles import linked
 from serving.rollout.memory import Limits, Memory
 from serving.rollout.reconcile import Actions, reconcile
 from tests.fakes.cluster import FakeCluster, FakeEdges
@@ -44,8 +45,14 @@ class World:
     def controller_pass(self) -> Actions:
         """Reconcile once and carry it out."""
         before = self.snapshot
+        link = linked(self.desired, self.memory)
         actions = reconcile(
-            self.memory, self.desired, self.cluster.observe(), self.limits, self.snapshot
+            self.memory,
+            link.desired,
+            self.cluster.observe(),
+            self.limits,
+            self.snapshot,
+            groups=link.groups,
         )
         self.memory = actions.memory
         for spec in actions.ensure:

@@ -1,6 +1,7 @@
 """Ensembles in the controller: what their steps mean, where they live, and what ends them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from typing import Self
 
 import pytest
 
@@ -12,14 +13,15 @@ from serving.registry.version import Isolation, ServingPolicy, VersionSpec, Vers
 from serving.rollout.desired import Desired
 from serving.rollout.ensembles import linked
 from serving.rollout.memory import Limits, Memory
-from serving.rollout.reconcile import Actions, reconcile
 from serving.rollout.sources import Selection, Sources
-from tests.fakes.cluster import FakeCluster, FakeEdges, version_spec
+from tests.fakes.cluster import version_spec
 from tests.fakes.ensembles import step
 from tests.fakes.sources import FakeFolder, FakeRegistry
+from tests.fakes.world import World as PlainWorld
 
 A1, A2, B1, C1 = (VersionKey(*key) for key in (("a", 1), ("a", 2), ("b", 1), ("c", 1)))
 E1, F1 = VersionKey("e", 1), VersionKey("f", 1)
+USUAL = Limits()
 
 
 def ensemble(key: VersionKey, *models: str | tuple[str, int]) -> VersionSpec:
@@ -42,50 +44,18 @@ def wanted(*specs: VersionSpec, pinned: dict[str, int] | None = None) -> Desired
 
 
 @dataclass
-class World:
-    """A controller around a fake cluster."""
+class World(PlainWorld):
+    """A controller around a fake cluster, asked about ensembles."""
 
-    desired: Desired
-    cluster: FakeCluster = field(default_factory=FakeCluster)
-    memory: Memory = field(default_factory=Memory)
-    edges: FakeEdges = field(init=False)
+    limits: Limits = USUAL
 
-    def __post_init__(self) -> None:
-        self.edges = FakeEdges(self.cluster)
+    def refuse_gaps(self, before: Snapshot, after: Snapshot) -> None:
+        """Nothing to refuse: an ensemble that is wanted and ready loses its route with a model."""
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """What the edges obey."""
-        return self.edges.snapshot
-
-    def controller_pass(self) -> Actions:
-        """Reconcile once and carry it out."""
-        link = linked(self.desired, self.memory)
-        actions = reconcile(
-            self.memory,
-            link.desired,
-            self.cluster.observe(),
-            Limits(),
-            self.snapshot,
-            groups=link.groups,
-        )
-        self.memory = actions.memory
-        for spec in actions.ensure:
-            self.cluster.ensure(spec)
-        if actions.snapshot is not None:
-            self.edges.obey(actions.snapshot)
-            self.memory = replace(self.memory, in_force=(actions.snapshot.routes,))
-        for pool in actions.stop:
-            self.cluster.stop(pool)
-        return actions
-
-    def settle(self) -> "World":
+    def settled(self) -> Self:
         """Step until nothing happens any more."""
-        for _ in range(300):
-            is_quiet = self.controller_pass().is_empty
-            if not self.cluster.advance() and is_quiet:
-                return self
-        pytest.fail("it never settles")
+        self.settle()
+        return self
 
     def pools(self, *keys: VersionKey) -> set[str | None]:
         """Where the edges send calls."""
@@ -99,7 +69,9 @@ class World:
 
 def test_an_ensemble_and_its_models_share_a_pool_of_their_own() -> None:
     """Steps run in one worker process; others stay where they are."""
-    world = World(wanted(*map(version_spec, (A1, B1, C1)), ensemble(E1, "a", "b"))).settle()
+    world = World(
+        desired=wanted(*map(version_spec, (A1, B1, C1)), ensemble(E1, "a", "b"))
+    ).settled()
     assert world.snapshot.ready
     assert len(world.pools(A1, B1, E1)) == 1
     assert world.pools(C1) != world.pools(E1)
@@ -108,7 +80,7 @@ def test_an_ensemble_and_its_models_share_a_pool_of_their_own() -> None:
 
 def test_models_move_to_an_ensemble_that_comes_and_back_when_it_goes() -> None:
     """Without a moment in which one has no route: the fake edges refuse that."""
-    world = World(wanted(*map(version_spec, (A1, B1)))).settle()
+    world = World(desired=wanted(*map(version_spec, (A1, B1)))).settled()
     before = world.pools(A1, B1)
     world.desired = wanted(*map(version_spec, (A1, B1)), ensemble(E1, "a", "b"))
     world.settle()
@@ -121,9 +93,8 @@ def test_models_move_to_an_ensemble_that_comes_and_back_when_it_goes() -> None:
 
 def test_ensembles_with_a_model_in_common_share_one_pool() -> None:
     """The model is loaded once, and serves both."""
-    world = World(
-        wanted(*map(version_spec, (A1, B1, C1)), ensemble(E1, "a", "b"), ensemble(F1, "b", "c"))
-    ).settle()
+    models = map(version_spec, (A1, B1, C1))
+    world = World(desired=wanted(*models, ensemble(E1, "a", "b"), ensemble(F1, "b", "c"))).settled()
     assert len(world.pools(A1, B1, C1, E1, F1)) == 1
 
 
@@ -136,7 +107,7 @@ def test_a_group_has_what_any_of_its_models_needs() -> None:
     a, b = (
         version_spec(key, policy=policy) for key, policy in zip((A1, B1), policies, strict=True)
     )
-    world = World(wanted(a, b, ensemble(E1, "a", "b")))
+    world = World(desired=wanted(a, b, ensemble(E1, "a", "b")))
     world.settle()
     (pool,) = world.memory.pools.values()
     shape = pool.shape
@@ -146,7 +117,7 @@ def test_a_group_has_what_any_of_its_models_needs() -> None:
 def test_a_step_without_a_version_means_the_live_one() -> None:
     """The highest that answers, or the promoted one; and the ensemble follows."""
     specs = [*map(version_spec, (A1, A2)), ensemble(E1, "a")]
-    world = World(wanted(*specs)).settle()
+    world = World(desired=wanted(*specs)).settled()
     assert world.steps_of(E1) == [A2]
     world.desired = wanted(*specs, pinned={"a": 1})
     world.settle()
@@ -158,7 +129,7 @@ def test_a_step_without_a_version_means_the_live_one() -> None:
 
 def test_a_new_version_of_a_model_is_taken_when_it_answers() -> None:
     """Until then the ensemble goes on with the one before: it is never without."""
-    world = World(wanted(version_spec(A1), ensemble(E1, "a"))).settle()
+    world = World(desired=wanted(version_spec(A1), ensemble(E1, "a"))).settled()
     world.cluster.broken = {"bad"}
     world.desired = wanted(version_spec(A1), version_spec(A2, "bad"), ensemble(E1, "a"))
     world.settle()
@@ -182,7 +153,7 @@ def test_a_changed_model_gives_the_ensemble_another_digest() -> None:
 
 def test_an_ensemble_whose_model_fails_says_so() -> None:
     """UNAVAILABLE with step, model and reason; its other model is served."""
-    world = World(wanted(version_spec(A1, "bad"), version_spec(B1), ensemble(E1, "a", "b")))
+    world = World(desired=wanted(version_spec(A1, "bad"), version_spec(B1), ensemble(E1, "a", "b")))
     world.cluster.broken = {"bad"}
     world.settle()
     record = world.snapshot.versions[E1]
@@ -196,7 +167,8 @@ def test_an_ensemble_whose_model_fails_says_so() -> None:
 
 def test_an_ensemble_whose_model_goes_is_not_ready() -> None:
     """Its route goes with the model's, in the same table."""
-    world = World(wanted(version_spec(A1), version_spec(B1), ensemble(E1, "a", "b"))).settle()
+    both = (version_spec(A1), version_spec(B1))
+    world = World(desired=wanted(*both, ensemble(E1, "a", "b"))).settled()
     world.desired = wanted(version_spec(B1), ensemble(E1, "a", "b"))
     world.settle()
     record = world.snapshot.versions[E1]
@@ -243,14 +215,14 @@ def test_what_can_never_work_is_refused(specs: list[VersionSpec], reason: str) -
 def test_models_that_cannot_share_a_worker_keep_their_own() -> None:
     """An ensemble that is refused for its packages does not draw them together."""
     specs = [version_spec(A1, lock_file="/one"), version_spec(B1, lock_file="/other")]
-    world = World(wanted(*specs, ensemble(E1, "a", "b"))).settle()
+    world = World(desired=wanted(*specs, ensemble(E1, "a", "b"))).settled()
     assert len(world.pools(A1, B1)) == 2
     assert world.snapshot.versions[A1].state is VersionState.READY
 
 
 def test_an_ensemble_may_be_a_step() -> None:
     """Both live in the pool of the models."""
-    world = World(wanted(version_spec(A1), ensemble(F1, "e"), ensemble(E1, "a"))).settle()
+    world = World(desired=wanted(version_spec(A1), ensemble(F1, "e"), ensemble(E1, "a"))).settled()
     assert world.snapshot.ready
     assert len(world.pools(A1, E1, F1)) == 1
 
