@@ -28,8 +28,8 @@ from serving.edge.front_desk_grpc import FrontDeskGrpc
 from serving.edge.generate_relay import GenerateRelay
 from serving.edge.haproxy_admin import EdgeError
 from serving.edge.haproxy_commands import HaproxyState, assign_slots, pools_of, wanted_state
-from serving.edge.haproxy_config import EXPORTER_SOCKET, HTTP_SOCKET, RELAY_SOCKET, EdgeLayout
 from serving.edge.haproxy_keeper import HaproxyKeeper, Spawn
+from serving.edge.haproxy_layout import EXPORTER_SOCKET, HTTP_SOCKET, RELAY_SOCKET, EdgeLayout
 from serving.edge.haproxy_process import HaproxySpec
 from serving.edge.label_calls import label_calls
 from serving.edge.label_keeper import LabelKeeper

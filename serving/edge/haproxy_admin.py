@@ -18,7 +18,7 @@ from typing import Final
 
 from runtimes.errors import BasculeError
 from serving.edge.haproxy_commands import Batch, HaproxyState, Server
-from serving.edge.haproxy_config import LIVE_MAP, VERSIONS_MAP
+from serving.edge.haproxy_layout import LIVE_MAP, VERSIONS_MAP
 from serving.errors import NotReadyError
 
 SLOT: Final = re.compile(r"s\d{4}")

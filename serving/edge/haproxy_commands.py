@@ -16,11 +16,11 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from serving.edge.haproxy_config import (
+from serving.edge.haproxy_config import SERVER_OPTIONS
+from serving.edge.haproxy_layout import (
     ASLEEP,
     LIVE_MAP,
     NOTHING_READY,
-    SERVER_OPTIONS,
     VERSIONS_MAP,
     WAITING,
     slot_names,

@@ -28,7 +28,7 @@ from serving.edge.haproxy_commands import (
     retirement,
     routings,
 )
-from serving.edge.haproxy_config import ADMIN_SOCKET, LIVE_MAP, VERSIONS_MAP
+from serving.edge.haproxy_layout import ADMIN_SOCKET, LIVE_MAP, VERSIONS_MAP
 from serving.edge.haproxy_process import HaproxyProcess, HaproxySpec
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp

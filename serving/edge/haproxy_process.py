@@ -17,15 +17,9 @@ from typing import Final
 
 from serving.edge.haproxy_admin import AdminSocket, EdgeError
 from serving.edge.haproxy_commands import HaproxyState, map_text
-from serving.edge.haproxy_config import (
-    ADMIN_SOCKET,
-    LIVE_MAP,
-    VERSIONS_MAP,
-    EdgeLayout,
-    config_text,
-    layout_digest,
-)
+from serving.edge.haproxy_config import config_text, layout_digest
 from serving.edge.haproxy_errorfiles import error_files
+from serving.edge.haproxy_layout import ADMIN_SOCKET, LIVE_MAP, VERSIONS_MAP, EdgeLayout
 from serving.errors import NotReadyError
 from serving.supervise import Child, ChildSpec, Exit
 

@@ -17,6 +17,9 @@ from serving.worker.stacking import Stacked, Stacker
 
 SequenceId = int | str
 
+MAX_ID_BYTES: Final = 128
+"""As in Triton. Ids are remembered for a while after their sequences."""
+
 
 class SequenceRow(Protocol):
     """A call of a sequence, as it is run."""
@@ -136,11 +139,15 @@ def check_tensors(policy: SequencePolicy, model: LoadedModel) -> None:
 
 
 def check_id(policy: SequencePolicy, sequence: SequenceId) -> None:
-    """Refuse an id that the model's CORRID tensor cannot carry.
+    """Refuse an id that is too long, or that the model's CORRID tensor cannot carry.
 
     Raises:
-        InvalidArgumentError: It cannot.
+        InvalidArgumentError: It is, or cannot.
     """
+    if isinstance(sequence, str) and (size := len(sequence.encode())) > MAX_ID_BYTES:
+        raise InvalidArgumentError(
+            f"sequence_id '{sequence[:80]}…' has {size} bytes as UTF-8: at most {MAX_ID_BYTES}"
+        )
     for control in policy.controls:
         if control.kind is not ControlKind.CORRID or control.datatype is Datatype.BYTES:
             continue

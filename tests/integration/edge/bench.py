@@ -17,7 +17,7 @@ from runtimes.datatypes import Datatype
 from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.edge import FOLDER, LOCAL_NODE, Edge
 from serving.edge.haproxy_admin import AdminSocket
-from serving.edge.haproxy_config import ADMIN_SOCKET
+from serving.edge.haproxy_layout import ADMIN_SOCKET
 from serving.edge.haproxy_process import STOP_S
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.errors import NotReadyError

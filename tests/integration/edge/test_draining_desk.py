@@ -13,7 +13,7 @@ from protos.generated.reflection_pb2 import ServerReflectionRequest
 from serving.edge.control import Snapshot
 from serving.edge.edge import FOLDER
 from serving.edge.haproxy_admin import AdminSocket
-from serving.edge.haproxy_config import ADMIN_SOCKET
+from serving.edge.haproxy_layout import ADMIN_SOCKET
 from serving.edge.routes import RouteTable, VersionRoute
 from serving.errors import NotReadyError
 from serving.ids import VersionKey

@@ -12,7 +12,7 @@ from protos.generated import open_inference_pb2 as pb
 from serving.edge.control import Snapshot
 from serving.edge.edge import FOLDER
 from serving.edge.haproxy_admin import AdminSocket
-from serving.edge.haproxy_config import ADMIN_SOCKET
+from serving.edge.haproxy_layout import ADMIN_SOCKET
 from serving.edge.routes import LiveRoute, VersionRoute
 from serving.edge.stream_relay import MAX_CALLS
 from serving.ids import VersionKey

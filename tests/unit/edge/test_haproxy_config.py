@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from serving.edge.haproxy_config import EdgeLayout, config_text, layout_digest, slot_names
+from serving.edge.haproxy_config import config_text, layout_digest
 from serving.edge.haproxy_errorfiles import error_files
+from serving.edge.haproxy_layout import EdgeLayout, slot_names
 from serving.edge.haproxy_log import AccessLog
 from serving.settings import HostPort
 

@@ -171,9 +171,11 @@ def test_calls_that_are_no_steps_are_refused() -> None:
         (StepCall("", 1), "non-zero or non-empty correlation ID"),
         (StepCall(1, 1, 2, start=True), "batch-size must be 1"),
         (StepCall(1, 1), "must specify the START flag"),
+        (StepCall("ü" * 65, 1, start=True), "has 130 bytes as UTF-8: at most 128"),
     ):
         with pytest.raises(InvalidArgumentError, match=said):
             bench.submit(call)
+    bench.submit(StepCall("ü" * 64, 1, start=True))
 
 
 def test_a_successor_says_that_the_state_is_lost() -> None:
