@@ -68,6 +68,15 @@ def test_the_same_inputs_prove_nothing() -> None:
     assert device.plain_count == 5
 
 
+def test_nan_is_no_other_value() -> None:
+    """A graph that reads no input would be right on it for ever, too."""
+    device = Device(stale)
+    for _ in range(5):
+        assert np.isnan(device.ask(np.nan)).all()
+    assert device.graphs.proven_count == 0
+    assert device.ask(1) == [2]
+
+
 def stale(captured: Array, _: Array) -> Array:
     """Answer what was asked at the capture."""
     return captured * 2
@@ -93,6 +102,39 @@ def test_a_graph_that_is_wrong_answers_nobody(
     assert device.graphs.proven_count == 0
     assert len(caplog.records) == 1
     assert "no CUDA graph for inputs of shapes ((1,),)" in caplog.text
+
+
+def test_an_input_that_a_graph_has_read_for_good_is_found_out() -> None:
+    """A graph that reads the first input anew answers only with the second that it has seen."""
+    replayed: list[float] = []
+
+    def plain(feeds: Feeds) -> list[Array]:
+        x, bound = feeds
+        assert x is not None
+        assert bound is not None
+        return [np.minimum(x, bound)]
+
+    def capture(feeds: Feeds, _: Sequence[Array]) -> Run:
+        bound = feeds[1]
+        assert bound is not None
+        own = bound.copy()
+
+        def replay(fed: Feeds) -> list[Array]:
+            replayed.append(_only(fed[:1]).item())
+            return plain([fed[0], own])
+
+        return replay
+
+    graphs = ProvenGraphs(plain, capture)
+    asked = [(1, 5), (2, 5), (3, 5), (4, 5), (9, 7), (9, 5)]
+    answers = [
+        graphs.run([np.asarray([x], np.float32), np.asarray([bound], np.float32)])[0].item()
+        for x, bound in asked
+    ]
+
+    assert answers == [1, 2, 3, 4, 7, 5]
+    assert replayed == [2, 3, 4, 9]
+    assert graphs.proven_count == 0
 
 
 def test_empty_inputs_have_no_graphs() -> None:
