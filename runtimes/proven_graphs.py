@@ -25,12 +25,14 @@ import numpy as np
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError
-from runtimes.tolerance import Tolerance, compare
+from runtimes.tolerance import BITWISE, Tolerance, compare, is_float
 
 MAX_GRAPHS: Final = 16
 """Each keeps its buffers and what the engine keeps for it: further shapes are run plainly."""
 NEAR: Final = Tolerance(kind="close", rtol=1e-3, atol=1e-4)
 """A captured run may choose other algorithms, which round otherwise."""
+NEAR_SHORT: Final = Tolerance(kind="close", rtol=1e-2, atol=1e-4)
+"""Of two bytes: 1e-3 is less than the last bit of a bfloat16, and about that of an FP16."""
 
 Feeds = Sequence[Array | None]
 Shapes = tuple[tuple[int, ...] | None, ...]
@@ -137,7 +139,14 @@ def _is_shown(one: Array | None, other: Array | None) -> bool:
 def _difference(right: Sequence[Array], found: Sequence[Array]) -> str:
     """Say how answers differ; empty: they do not."""
     for number, (one, other) in enumerate(zip(right, found, strict=True)):
-        compared = compare(one, other, NEAR)
+        compared = compare(one, other, _allowed(one))
         if not compared.holds:
             return f"output {number} is another one than a plain run's: {compared.reason}"
     return ""
+
+
+def _allowed(array: Array) -> Tolerance:
+    """Return how far an output of a graph may be off: whole numbers not at all."""
+    if not is_float(array.dtype):
+        return BITWISE
+    return NEAR if array.itemsize > 2 else NEAR_SHORT  # noqa: PLR2004  bytes of a half

@@ -1,6 +1,7 @@
 """A graph answers nobody until it has answered as the plain run, once on other inputs."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.contract import Array
+from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import EngineError
 from runtimes.proven_graphs import MAX_GRAPHS, Feeds, ProvenGraphs, Run
 
@@ -135,6 +137,33 @@ def test_an_input_that_a_graph_has_read_for_good_is_found_out() -> None:
     assert answers == [1, 2, 3, 4, 7, 5]
     assert replayed == [2, 3, 4, 9]
     assert graphs.proven_count == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "is_trusted"),
+    [
+        (np.dtype(np.int64), 1.0005, False),
+        (np.dtype(np.float32), 1.0005, True),
+        (np.dtype(np.float32), 1.005, False),
+        (DTYPES[Datatype.BF16], 1.005, True),
+        (DTYPES[Datatype.BF16], 1.05, False),
+    ],
+)
+def test_only_rounding_is_forgiven(
+    dtype: np.dtype[Any], factor: float, *, is_trusted: bool
+) -> None:
+    """A number of a class is right or wrong; one with a point may be rounded otherwise."""
+
+    def plain(feeds: Feeds) -> list[Array]:
+        return [_only(feeds).copy()]
+
+    def capture(_: Feeds, __: Sequence[Array]) -> Run:
+        return lambda fed: [(_only(fed).astype(np.float64) * factor).astype(dtype)]
+
+    graphs = ProvenGraphs(plain, capture)
+    for value in (10_000, 20_000, 30_000):
+        graphs.run([np.asarray([value], dtype)])
+    assert graphs.proven_count == is_trusted
 
 
 def test_empty_inputs_have_no_graphs() -> None:
