@@ -186,6 +186,10 @@ def test_what_is_not_served_is_refused_by_name(text: str, words: str) -> None:
         ("instance_group { count: 1000 }", "1 to 256"),
         ("default_model_filename: '../x'", "name of a file"),
         ("parameters { key: 'intra_op_thread_count' value { string_value: 'a' } }", "a number"),
+        (
+            "parameters { key: 'intra_op_thread_count' value { string_value: '0000000004096' } }",
+            "a number from 0 (automatic) to 1024",
+        ),
         ("parameters { key: 'isolation' value { string_value: 'x' } }", "auto, dedicated"),
         ("input { name: 'x' data_type: 1 } input { name: 'x' data_type: 1 }", "twice"),
     ],
