@@ -1,5 +1,6 @@
 """How an exported program is called, and what a call changes besides its results."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +47,9 @@ def effects_of(program: ExportedProgram) -> Effects:
     writes_tensors = bool(signature.user_inputs_to_mutate)
     for node in program.graph.nodes:
         for written in _written(node):
-            if written.name in targets:
-                attributes.add(targets[written.name])
+            origin = _origin(written)
+            if origin.name in targets:
+                attributes.add(targets[origin.name])
             else:
                 writes_tensors = True
     return Effects(attributes=tuple(sorted(attributes)), writes_tensors=writes_tensors)
@@ -55,16 +57,41 @@ def effects_of(program: ExportedProgram) -> Effects:
 
 def _written(node: torch.fx.Node) -> list[torch.fx.Node]:
     """Return the nodes whose tensors an operator writes into."""
+    return [given for alias, given in _aliased(node) if alias.is_write]
+
+
+def _origin(node: torch.fx.Node) -> torch.fx.Node:
+    """Return the node that first gave a tensor's memory: a view is another's."""
+    while (viewed := _viewed(node)) is not None:
+        node = viewed
+    return node
+
+
+def _viewed(node: torch.fx.Node) -> torch.fx.Node | None:
+    """Return the node whose memory an operator's result shares."""
+    if node.target is operator.getitem:
+        whole = node.args[0]
+        return whole if isinstance(whole, torch.fx.Node) else None
+    if not isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  its only name
+        return None
+    returns = node.target._schema.returns  # noqa: SLF001  torch's operators have no other way
+    if not returns or returns[0].alias_info is None:
+        return None
+    return next((given for _, given in _aliased(node)), None)
+
+
+def _aliased(node: torch.fx.Node) -> list[tuple[Any, torch.fx.Node]]:
+    """Return the arguments that an operator writes into or gives back, and what is known of it."""
     if not isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  its only name
         return []
     arguments = node.target._schema.arguments  # noqa: SLF001  torch's operators have no other way
     given = [*node.args, *[None] * len(arguments)]
     found = [
-        node.kwargs.get(argument.name, given[position])
+        (argument.alias_info, node.kwargs.get(argument.name, given[position]))
         for position, argument in enumerate(arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
+        if argument.alias_info is not None
     ]
-    return [one for one in found if isinstance(one, torch.fx.Node)]
+    return [(alias, one) for alias, one in found if isinstance(one, torch.fx.Node)]
 
 
 def _is_flat(spec: Any) -> bool:  # noqa: ANN401  torch's tree has no public type

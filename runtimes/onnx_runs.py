@@ -116,6 +116,7 @@ class OrtValueModel(Remarked):
         self._inputs = inputs
         self._outputs = outputs
         self._output_names = [spec.name for spec in outputs]
+        self._passed_through = {spec.name for spec in inputs}.intersection(self._output_names)
         self._options = RunOptions()
         self._options.log_severity_level = QUIET
         self._run = session.run_with_ort_values
@@ -139,13 +140,20 @@ class OrtValueModel(Remarked):
                 if array is not None
             }
             found = self._run(self._output_names, named, self._options)
-            return [array_of(spec, v) for spec, v in zip(self._outputs, found, strict=True)]
+            return [
+                self._own(spec, value) for spec, value in zip(self._outputs, found, strict=True)
+            ]
         except RUN_FAILURES as error:
             raise run_error(error) from error
 
     def close(self) -> None:
         """Drop the session; its memory is given back at once."""
         self._run = refuse_closed
+
+    def _own(self, spec: TensorSpec, value: OrtValue) -> Array:
+        """Return an output; one that is an input lies in the feed's memory, which nobody keeps."""
+        array = array_of(spec, value)
+        return array.copy() if spec.name in self._passed_through else array
 
 
 class BoundModel(Remarked):

@@ -4,9 +4,10 @@ A pickle is a program: it can import any name and call it. Reading its opcodes r
 not on the list of tensors and containers counts as code of its author.
 """
 
+import io
 import pickletools
 from collections.abc import Iterator
-from typing import Final
+from typing import BinaryIO, Final
 
 MAX_PICKLE_BYTES: Final = 64 << 20
 MAX_FOUND: Final = 20
@@ -39,6 +40,12 @@ ALLOWED: Final = frozenset(
         "torch.storage.TypedStorage",
         "torch.Tensor",
         "torch._C.ScriptObject",
+        "torch.jit._pickle.build_boollist",
+        "torch.jit._pickle.build_doublelist",
+        "torch.jit._pickle.build_intlist",
+        "torch.jit._pickle.build_tensor_from_id",
+        "torch.jit._pickle.build_tensorlist",
+        "torch.jit._pickle.restore_type_tag",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy.core.multiarray._reconstruct",
@@ -47,7 +54,6 @@ ALLOWED: Final = frozenset(
         "numpy._core.multiarray.scalar",
     }
 )
-ALLOWED_PREFIXES: Final = ("torch.jit._pickle.",)
 SCRIPT_PREFIX: Final = "__torch__."
 """Classes of a TorchScript archive: its own reader looks them up in its code, never in Python."""
 _DTYPES: Final = frozenset(
@@ -98,7 +104,7 @@ def saved_flags(pickle: bytes, key: str) -> frozenset[bool]:
     """
     values: set[bool] = set()
     last: str | None = None
-    for name, value in _texts_and_rest(pickle):
+    for name, value in _texts_and_rest(io.BytesIO(pickle)):
         if last == key and name in {"NEWTRUE", "NEWFALSE"}:
             values.add(name == "NEWTRUE")
         last = value
@@ -108,7 +114,8 @@ def saved_flags(pickle: bytes, key: str) -> frozenset[bool]:
 def _imports(pickle: bytes) -> Iterator[str]:
     """Yield every name that is imported; one that only a run would tell counts as foreign."""
     texts: list[str] = []
-    for name, value in _texts_and_rest(pickle):
+    stream = io.BytesIO(pickle)
+    for name, value in _texts_and_rest(stream):
         if name in {"GLOBAL", "INST"}:
             yield str(value).replace(" ", ".", 1)
         elif name == "STACK_GLOBAL":
@@ -118,13 +125,14 @@ def _imports(pickle: bytes) -> Iterator[str]:
             yield "an extension registered with copyreg"
         is_text = name in _TEXTS or name in _GETS
         texts = [*texts[-1:], value] if is_text and isinstance(value, str) else []
+    if stream.tell() < len(pickle):  # torch reads one pickle after the other out of old files
+        yield "what stands behind its end"
 
 
-def _texts_and_rest(pickle: bytes) -> Iterator[tuple[str, str | None]]:
+def _texts_and_rest(pickle: BinaryIO) -> Iterator[tuple[str, str | None]]:
     """Yield each opcode and its text; what is taken from the memo counts as the text in it."""
     memo: dict[str, str] = {}
     last = ""
-    count = 0
     try:
         for opcode, argument, _ in pickletools.genops(pickle):
             name = opcode.name
@@ -132,8 +140,7 @@ def _texts_and_rest(pickle: bytes) -> Iterator[tuple[str, str | None]]:
                 memo[str(argument)] = last
                 continue
             if name == "MEMOIZE":
-                memo[str(count)] = last
-                count += 1
+                memo[str(len(memo))] = last  # as an unpickler counts: what was put counts, too
                 continue
             text = memo.get(str(argument), "") if name in _GETS else argument
             last = text if isinstance(text, str) and name in _TEXTS | _GETS else ""
@@ -146,7 +153,6 @@ def _is_allowed(name: str, *, is_script: bool) -> bool:
     module, _, attribute = name.rpartition(".")
     return (
         name in ALLOWED
-        or name.startswith(ALLOWED_PREFIXES)
         or (is_script and name.startswith(SCRIPT_PREFIX))
         or (module == "torch" and (attribute.endswith("Storage") or attribute in _DTYPES))
     )

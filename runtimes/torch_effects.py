@@ -6,12 +6,16 @@ One that writes into its inputs must not see memory that others use.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 # Counts batches during training; eval() modules never reach the instruction that changes it.
 IDLE_ATTRIBUTES: Final = frozenset({"num_batches_tracked"})
+TAKES_OUT: Final = frozenset(
+    {"prim::ListUnpack", "prim::TupleUnpack", "prim::TupleIndex", "aten::__getitem__"}
+)
+"""What gives an element of its first input itself, although no schema says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,10 @@ def effects_of(graph: torch.Graph) -> Effects:
     for node in _nodes(graph):
         if node.kind() == "prim::SetAttr":
             attributes.add(node.s("name"))
-        elif "!" in node.schema():  # an operator that writes: (a!) marks what it writes into
-            target = next(iter(node.inputs())).node()
-            if target.kind() == "prim::GetAttr":
-                attributes.add(target.s("name"))
+        for value in _written(node):
+            origin = _origin(value.node())
+            if origin.kind() == "prim::GetAttr":
+                attributes.add(origin.s("name"))
             else:
                 writes_tensors = True
     return Effects(
@@ -60,3 +64,36 @@ def _nodes(block: torch.Graph | torch.Block) -> Iterator[torch.Node]:
         yield node
         for inner in node.blocks():
             yield from _nodes(inner)
+
+
+def _written(node: torch.Node) -> list[torch.Value]:
+    """Return what an operator writes into: its schema marks that with (a!)."""
+    if "!" not in node.schema():
+        return []
+    return [
+        value
+        for argument, value in zip(_arguments(node), node.inputs(), strict=False)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+
+
+def _origin(node: torch.Node) -> torch.Node:
+    """Return what first gave a tensor's memory: a view, or an element, is another's."""
+    while (viewed := _viewed(node)) is not None:
+        node = viewed.node()
+    return node
+
+
+def _viewed(node: torch.Node) -> torch.Value | None:
+    """Return the input whose memory an operator's result shares: its schema marks both with (a)."""
+    if node.kind() in TAKES_OUT:
+        return next(iter(node.inputs()))
+    if "(a" not in node.schema().rpartition("->")[2]:
+        return None
+    shared = zip(_arguments(node), node.inputs(), strict=False)
+    return next((value for argument, value in shared if argument.alias_info is not None), None)
+
+
+def _arguments(node: torch.Node) -> list[Any]:
+    parsed: Any = torch._C.parse_schema(node.schema())  # noqa: SLF001  torch has no other reader
+    return list(parsed.arguments)

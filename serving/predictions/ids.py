@@ -52,12 +52,13 @@ class PredictionIds:
 
     def make(self) -> str:
         """Return a new id, as UUIDs are written."""
-        self._count = count = (self._count + 1) % len(_COUNTS)
+        count = (self._count + 1) % len(_COUNTS)
         now_ms = self._now_ns() // _NS_PER_MS
         if now_ms != self._ms:
-            self._ms = now_ms
+            self._ms, count = now_ms, 0  # else it would begin anew in the middle of one
             text = f"{now_ms:012x}"
             self._prefix = f"{text[:8]}-{text[8:]}-{_UUID_VERSION}"
+        self._count = count
         if not self._tails:
             self._tails = self._random_parts()
         return self._prefix + _COUNTS[count] + self._tails.pop()

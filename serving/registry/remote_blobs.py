@@ -10,6 +10,7 @@ served from the store: a bundle is fetched, verified byte by byte, and then appe
 copy by one rename. An object is taken to appear as a whole, as S3 and its like promise.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +22,13 @@ import fsspec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError, NotReadyError
 from serving.registry.blobs import Blobs
-from serving.registry.bundles.bundle import Bundle, read_bundle
-from serving.registry.bundles.manifest import MANIFEST_FILE, SIGNATURE_FILE, parse_manifest
+from serving.registry.bundles.bundle import CHUNK_BYTES, Bundle, read_bundle
+from serving.registry.bundles.manifest import (
+    MANIFEST_FILE,
+    SIGNATURE_FILE,
+    BundleFile,
+    parse_manifest,
+)
 from serving.settings import without_password
 
 FOLDER: Final = "bundles"
@@ -69,7 +75,10 @@ class RemoteBlobs:
             if MANIFEST_FILE not in there:
                 return False
             raw = self._store.cat_file(self._key(digest, MANIFEST_FILE))
-        manifest = parse_manifest(raw, f"{self._url}, bundle {digest[:12]}")
+        try:
+            manifest = parse_manifest(raw, f"{self._url}, bundle {digest[:12]}")
+        except InvalidArgumentError:
+            return False  # damaged: whoever pushes the bundle writes it anew
         return all(there.get(file.path) == file.size_bytes for file in manifest.files)
 
     def digests(self) -> frozenset[str]:
@@ -99,7 +108,9 @@ class RemoteBlobs:
             return read_bundle(place)
 
     def add(self, source: Path) -> Bundle:
-        """Copy a bundle in, verifying it on the way; what the store has already stays.
+        """Copy a bundle in, verifying it on the way.
+
+        Of a bundle that the store has already, what is damaged is replaced, and the rest stays.
 
         Raises:
             NotFoundError: `source` is no bundle.
@@ -109,8 +120,8 @@ class RemoteBlobs:
         bundle = self._cache.add(source)
         whole = self.has(bundle.digest)
         with self._told():
-            if not whole:
-                for file in bundle.manifest.files:
+            for file in bundle.manifest.files:
+                if not (whole and self._has_file(bundle.digest, file)):
                     self._put(bundle, file.path)
             if (bundle.folder / SIGNATURE_FILE).exists():
                 self._put(bundle, SIGNATURE_FILE)
@@ -142,6 +153,14 @@ class RemoteBlobs:
 
     def _put(self, bundle: Bundle, path: str) -> None:
         self._store.put_file(str(bundle.folder / path), self._key(bundle.digest, path))
+
+    def _has_file(self, digest: str, file: BundleFile) -> bool:
+        """Read what the store has of a file, and say whether it is what was packed."""
+        found = hashlib.sha256()
+        with self._store.open(self._key(digest, file.path), "rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                found.update(chunk)
+        return found.hexdigest() == file.sha256
 
     def _sizes(self, digest: str) -> Mapping[str, int]:
         """Return the files of a bundle as the store has them now."""

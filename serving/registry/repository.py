@@ -10,16 +10,15 @@ One bad model never hides another: each has its own result, with the reason why 
 of a version, can be served. File contents are not read; a changed size or time is a change.
 """
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
-from serving.ids import MAX_VERSION, model_name
+from serving.ids import model_name
 from serving.registry.contracts.data_contract import DataContract
 from serving.registry.contracts.kept_contract import CONTRACT_FILE, KnownContracts
 from serving.registry.formats import (
@@ -33,8 +32,17 @@ from serving.registry.formats import (
 )
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
 from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
+from serving.registry.repository_files import (
+    RepositoryFile,
+    digest_of_files,
+    files_of,
+    is_folder,
+    require_utf8,
+    shared_files,
+    version_numbers,
+)
 from serving.registry.stored_version import REFERENCE_FILE
-from serving.registry.version import WARMUP_FOLDER, VersionSpec
+from serving.registry.version import VersionSpec
 
 CONFIG_FILE = "config.pbtxt"
 
@@ -68,14 +76,6 @@ class RepositoryScan:
     models: Mapping[str, ModelScan] = field(default_factory=lambda: MappingProxyType({}))
     problems: tuple[str, ...] = ()
     """Folders that cannot be models, with the reason: for the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: str
-    """Relative to the version's folder."""
-    size_bytes: int
-    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +145,7 @@ class Repository:
     def _folders(self) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self._root) as entries:
-                found = [
-                    item for item in entries if not item.name.startswith(".") and item.is_dir()
-                ]
+                found = [item for item in entries if item.name[0] != "." and is_folder(item)]
         except FileNotFoundError as error:
             raise NotFoundError(f"model repository {self._root} does not exist") from error
         except OSError as error:
@@ -159,7 +157,7 @@ class Repository:
     def _scan_model(self, model: str, config_text: str | None = None) -> ModelScan:
         folder = self._root / model
         try:
-            existing = _version_numbers(folder)
+            existing = version_numbers(folder)
         except OSError as error:
             return ModelScan(model=model, reason=f"{model} cannot be read: {error.strerror}")
         try:
@@ -218,7 +216,7 @@ class Repository:
     def _version(self, model: str, number: int, config: ModelConfiguration) -> VersionSpec:
         folder = self._root / model / str(number)
         try:
-            files = tuple(_files(folder))
+            files = tuple(files_of(folder))
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"version {number} is asked for by version_policy and {folder} does not exist"
@@ -226,19 +224,19 @@ class Repository:
         except OSError as error:
             raise InvalidArgumentError(f"{folder} cannot be read: {error.strerror}") from error
         for path in (str(folder), *(item.path for item in files)):
-            _require_utf8(path)
+            require_utf8(path)
         file, kind = folder / ENSEMBLE, ENSEMBLE  # stands for a file: an ensemble has none
         if not config.policy.ensemble:
             model_file, found = _model_file(folder, files, config)
             file, kind = folder / model_file, found.name
-        shared = tuple(_shared_files(self._root / model, config))
+        shared = tuple(shared_files(self._root / model, config))
         return VersionSpec(
             model=model,
             version=number,
             file=str(file),
             format=kind,
             size_bytes=sum(item.size_bytes for item in files),
-            digest=_digest((*files, *shared), config.text),
+            digest=digest_of_files((*files, *shared), config.text),
             origin=f"repository {self._root}",
             policy=config.policy,
             config_text=config.text,
@@ -246,7 +244,7 @@ class Repository:
             reference=_reference(folder, (*files, *shared)),
         )
 
-    def _contract(self, folder: Path, files: tuple[_File, ...]) -> DataContract | None:
+    def _contract(self, folder: Path, files: tuple[RepositoryFile, ...]) -> DataContract | None:
         """Return the contract in the version's folder, else the one that its versions share."""
         there = {item.path for item in files}
         for path in (CONTRACT_FILE, f"../{CONTRACT_FILE}"):
@@ -264,21 +262,6 @@ def _name_problem(name: str) -> str:
     except InvalidArgumentError as error:
         return error.message
     return ""
-
-
-def _version_numbers(folder: Path) -> tuple[int, ...]:
-    with os.scandir(folder) as entries:
-        return tuple(
-            sorted(
-                int(item.name)
-                for item in entries
-                if item.name.isascii()
-                and item.name.isdigit()
-                and not item.name.startswith("0")
-                and int(item.name[:20]) <= MAX_VERSION
-                and item.is_dir()
-            )
-        )
 
 
 def _no_version(folder: Path) -> str:
@@ -301,39 +284,7 @@ def _chosen(existing: tuple[int, ...], choice: VersionChoice) -> tuple[int, ...]
     return existing if choice.latest is None else existing[-choice.latest :]
 
 
-def _files(folder: Path, prefix: str = "") -> Iterator[_File]:
-    """Every file below a folder, by path; linked files are followed, linked folders are not."""
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda item: item.name)
-    for entry in ordered:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_file():
-            status = entry.stat()
-            yield _File(prefix + entry.name, status.st_size, status.st_mtime_ns)
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
-
-
-def _shared_files(folder: Path, config: ModelConfiguration) -> Iterator[_File]:
-    """What the versions of a model read besides their own folders, as far as it is there."""
-    named = [CONTRACT_FILE, REFERENCE_FILE, *(one.file for one in config.policy.labels)]
-    named += [
-        f"{WARMUP_FOLDER}/{one.file}"
-        for sample in config.policy.warmups
-        for one in sample.inputs
-        if one.file
-    ]
-    named += () if config.policy.sequences is None else config.policy.sequences.files
-    for path in dict.fromkeys(named):
-        try:
-            status = (folder / path).stat()
-        except OSError:
-            continue  # its worker says so
-        yield _File(f"../{path}", status.st_size, status.st_mtime_ns)
-
-
-def _reference(folder: Path, files: tuple[_File, ...]) -> str:
+def _reference(folder: Path, files: tuple[RepositoryFile, ...]) -> str:
     """Return where drift's reference lies: in the version's folder, else beside it."""
     there = {item.path for item in files}
     for path in (REFERENCE_FILE, f"../{REFERENCE_FILE}"):
@@ -342,20 +293,8 @@ def _reference(folder: Path, files: tuple[_File, ...]) -> str:
     return ""
 
 
-def _require_utf8(path: str) -> None:
-    """Refuse a name that no JSON can carry: it would end who tells it on.
-
-    Raises:
-        InvalidArgumentError: It is not UTF-8.
-    """
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise InvalidArgumentError(f"{path!a} is not UTF-8: rename it") from None
-
-
 def _model_file(
-    folder: Path, files: tuple[_File, ...], config: ModelConfiguration
+    folder: Path, files: tuple[RepositoryFile, ...], config: ModelConfiguration
 ) -> tuple[str, ModelFormat]:
     names = [item.path for item in files if "/" not in item.path]
     wanted = format_named(config.format) if config.format else None
@@ -389,12 +328,3 @@ def _missing(folder: Path, wanted: str, names: list[str]) -> str:
                 return f"{folder}: {error.message}"
     held = ", ".join(sorted(names)[:5]) or "no file"
     return f"{folder} holds {held}, and not {wanted}: {SUPPORTED}"
-
-
-def _digest(files: tuple[_File, ...], config_text: str) -> str:
-    digest = hashlib.sha256(config_text.encode())
-    for item in files:
-        digest.update(
-            f"\0{item.path}\0{item.size_bytes}\0{item.mtime_ns}".encode("utf-8", "replace")
-        )
-    return digest.hexdigest()

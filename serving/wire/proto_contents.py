@@ -18,16 +18,19 @@ from serving.wire.protobuf import (
     FIXED32,
     FIXED64,
     VARINT,
+    Budget,
     ProtobufError,
     fields,
     varint_array,
     varint_count,
 )
-from serving.wire.request_limits import LARGE_BYTES, refuse_texts
+from serving.wire.request_limits import LARGE_BYTES, MAX_TEXTS, refuse_texts
 from serving.wire.tensors import Tensor, element_count, string_array, utf8
 
 MAX_UNPACKED: Final = 1 << 18
 """Elements that come one by one, as no client of today sends them: each takes some microseconds."""
+MAX_TEXT_FIELDS: Final = 2 * MAX_TEXTS
+"""Texts of all tensors of one request that come as typed contents."""
 
 # Field number → the datatype that it is named after, and the wire type of an unpacked element.
 _FIELDS: Final = MappingProxyType(
@@ -63,7 +66,12 @@ _VARINT_AS: Final = MappingProxyType(
 
 
 def tensor_from_contents(
-    view: memoryview, spans: list[tuple[int, int]], given: GivenInput, *, model: str
+    view: memoryview,
+    spans: list[tuple[int, int]],
+    given: GivenInput,
+    *,
+    model: str,
+    budget: Budget,
 ) -> Tensor:
     """Read one input's typed contents.
 
@@ -72,6 +80,7 @@ def tensor_from_contents(
         spans: Where its `contents` messages are; several are one after the other.
         given: What the request says of the input.
         model: For the message.
+        budget: Of `MAX_UNPACKED` fields, or for BYTES of `MAX_TEXT_FIELDS`; one a request.
 
     Returns:
         Raw little-endian bytes, or for BYTES an object array of `str`.
@@ -80,11 +89,11 @@ def tensor_from_contents(
         InvalidArgumentError: They are of another datatype, out of range, or malformed.
     """
     if given.datatype is Datatype.BYTES:
-        return _texts(view, spans, given, model)
+        return _texts(view, spans, given, model, budget)
     pieces: list[memoryview] = []
     wanted = _FIELD_OF.get(given.datatype, 0)
     for start, end in spans:
-        for number, wire, first, last in fields(view, start, end, MAX_UNPACKED):
+        for number, wire, first, last in fields(view, start, end, budget):
             kind = _FIELDS.get(number)
             if kind is None or wire not in (kind[1], BYTES):
                 continue
@@ -112,12 +121,14 @@ def _refuse_surplus(packed: bytes, given: GivenInput, model: str) -> None:
         )
 
 
-def _texts(view: memoryview, spans: list[tuple[int, int]], given: GivenInput, model: str) -> Array:
+def _texts(
+    view: memoryview, spans: list[tuple[int, int]], given: GivenInput, model: str, budget: Budget
+) -> Array:
     where = f"inference input '{given.name}' for model '{model}'"
     refuse_texts(given.name, element_count(given.shape, given.name))
     elements: list[str] = []
     for start, end in spans:
-        for number, wire, first, last in fields(view, start, end):
+        for number, wire, first, last in fields(view, start, end, budget):
             kind = _FIELDS.get(number)
             if kind is None or wire not in (kind[1], BYTES):
                 continue

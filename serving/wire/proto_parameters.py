@@ -5,13 +5,15 @@ from typing import Final
 
 from runtimes.errors import InvalidArgumentError
 from serving.wire.parameters import Scalar
-from serving.wire.protobuf import BYTES, fields, read_varint, signed, text
+from serving.wire.protobuf import BYTES, Budget, fields, read_varint, signed, text
 from serving.wire.regions import BYTE_SIZE, OFFSET, REGION, RegionSpan, region_span
 
 _DOUBLE: Final = struct.Struct("<d")
 
 
-def read_parameter(view: memoryview, at: int, end: int, into: dict[str, Scalar]) -> None:
+def read_parameter(
+    view: memoryview, at: int, end: int, into: dict[str, Scalar], budget: Budget
+) -> None:
     """Read one entry of a map<string, InferParameter>; a later one of the same key wins.
 
     Raises:
@@ -19,11 +21,11 @@ def read_parameter(view: memoryview, at: int, end: int, into: dict[str, Scalar])
     """
     key = ""
     value: Scalar | None = None
-    for number, wire, start, stop in fields(view, at, end):
+    for number, wire, start, stop in fields(view, at, end, budget):
         if wire == BYTES and number == 1:
             key = text(view, start, stop)
         elif wire == BYTES and number == 2:  # noqa: PLR2004  value
-            value = _read_value(view, start, stop, value)
+            value = _read_value(view, start, stop, value, budget)
     if value is None:
         raise InvalidArgumentError(
             f"parameter '{key[:80]}' has invalid type. It should be either 'int', 'bool', or "
@@ -75,8 +77,10 @@ def _other_type(key: str, expected: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"invalid value type for '{key}' parameter, expected {expected}")
 
 
-def _read_value(view: memoryview, at: int, end: int, value: Scalar | None) -> Scalar | None:
-    for number, wire, start, stop in fields(view, at, end):
+def _read_value(
+    view: memoryview, at: int, end: int, value: Scalar | None, budget: Budget
+) -> Scalar | None:
+    for number, wire, start, stop in fields(view, at, end, budget):
         match number, wire:
             case 1, 0:
                 value = read_varint(view, start, stop)[0] != 0

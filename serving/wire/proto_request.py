@@ -14,17 +14,19 @@ from runtimes.errors import InvalidArgumentError
 from serving.wire.input_checks import GivenInput, InputChecks, refuse_duplicates
 from serving.wire.output_checks import GivenOutput
 from serving.wire.parameters import NONE, Parameters, Scalar, read_parameters
-from serving.wire.proto_contents import tensor_from_contents
+from serving.wire.proto_contents import MAX_TEXT_FIELDS, MAX_UNPACKED, tensor_from_contents
 from serving.wire.proto_parameters import classification, read_parameter, region_of
 from serving.wire.protobuf import (
     BYTES,
+    Budget,
+    budget_of,
     fields,
     read_varint,
     signed,
     text,
 )
 from serving.wire.regions import REGION, Regions, RegionSpan, RegionTensor
-from serving.wire.request_limits import LARGE_BYTES, MAX_ENTRIES, MAX_RANK, refuse_rank
+from serving.wire.request_limits import LARGE_BYTES, MAX_RANK, refuse_rank
 from serving.wire.tensors import DATATYPES, Buffer, Tensor
 
 Span = tuple[int, int]
@@ -35,7 +37,6 @@ _VERSION: Final = 2
 _NAME_TAG: Final = 0x0A
 _VERSION_TAG: Final = 0x12
 _SINGLE_BYTE: Final = 0x80
-_MAX_FIELDS: Final = 4 * MAX_ENTRIES  # parameters, inputs, outputs, raw_input_contents
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -94,7 +95,7 @@ def _short_text(view: memoryview, tag: int, at: int) -> str | None:
 
 def _walked_target(view: memoryview) -> Target:
     found: dict[int, str] = {}
-    for number, wire, start, end in fields(view, 0, len(view)):
+    for number, wire, start, end in fields(view, 0, len(view), budget_of()):
         if wire == BYTES and number in (_NAME, _VERSION):
             found.setdefault(number, text(view, start, end))
         # Clients write the fields in order: nothing to be found behind these.
@@ -111,20 +112,21 @@ def read_request(view: memoryview) -> ProtoRequest:
     """
     request = ProtoRequest()
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, end in fields(view, 0, len(view), _MAX_FIELDS):
+    budget = budget_of()
+    for number, wire, start, end in fields(view, 0, len(view), budget):
         match number, wire:
             case 7, 2:
                 request.raws.append((start, end))
             case 5, 2:
-                given, contents = _read_input(view, start, end, request)
+                given, contents = _read_input(view, start, end, request, budget)
                 request.given.append(given)
                 request.contents.append(contents)
             case 6, 2:
-                request.outputs.append(_read_output(view, start, end))
+                request.outputs.append(_read_output(view, start, end, budget))
             case 3, 2:
                 request.id = text(view, start, end)
             case 4, 2:
-                read_parameter(view, start, end, parameters)
+                read_parameter(view, start, end, parameters, budget)
             case _:
                 pass  # model and version, or a field that we do not know
     if parameters:
@@ -141,8 +143,11 @@ def take_data(view: memoryview, request: ProtoRequest, checks: InputChecks) -> l
     """
     model = checks.model
     if not request.raws:
+        numbers, texts = budget_of(MAX_UNPACKED), budget_of(MAX_TEXT_FIELDS)
         return [
-            _typed(view, spans, given, checks)
+            _typed(
+                view, spans, given, checks, texts if given.datatype is Datatype.BYTES else numbers
+            )
             for given, spans in zip(request.given, request.contents, strict=True)
         ]
     if any(request.contents):
@@ -192,7 +197,9 @@ def _refuse_contents(request: ProtoRequest, model: str) -> None:
             )
 
 
-def _typed(view: memoryview, spans: list[Span], given: GivenInput, checks: InputChecks) -> Tensor:
+def _typed(
+    view: memoryview, spans: list[Span], given: GivenInput, checks: InputChecks, budget: Budget
+) -> Tensor:
     size_bytes = sum([end - start for start, end in spans])
     if not size_bytes:
         if prod(given.shape) != 0:
@@ -200,7 +207,7 @@ def _typed(view: memoryview, spans: list[Span], given: GivenInput, checks: Input
         return b""
     if size_bytes > LARGE_BYTES:
         checks.refuse_misfit(given)
-    return tensor_from_contents(view, spans, given, model=checks.model)
+    return tensor_from_contents(view, spans, given, model=checks.model, budget=budget)
 
 
 def _no_data(given: GivenInput, model: str) -> InvalidArgumentError:
@@ -210,13 +217,13 @@ def _no_data(given: GivenInput, model: str) -> InvalidArgumentError:
 
 
 def _read_input(
-    view: memoryview, at: int, end: int, request: ProtoRequest
+    view: memoryview, at: int, end: int, request: ProtoRequest, budget: Budget
 ) -> tuple[GivenInput, list[Span]]:
     name = datatype = ""
     shape: list[int] = []
     contents: list[Span] = []
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, stop in fields(view, at, end, MAX_ENTRIES):
+    for number, wire, start, stop in fields(view, at, end, budget):
         match number, wire:
             case 1, 2:
                 name = text(view, start, stop)
@@ -225,7 +232,7 @@ def _read_input(
             case 3, (0 | 2):
                 _read_shape(view, start, stop, shape, name)
             case 4, 2:
-                read_parameter(view, start, stop, parameters)
+                read_parameter(view, start, stop, parameters, budget)
             case 5, 2:
                 contents.append((start, stop))
             case _:
@@ -258,13 +265,13 @@ def _read_shape(view: memoryview, at: int, end: int, shape: list[int], name: str
             refuse_rank(name, len(shape))
 
 
-def _read_output(view: memoryview, at: int, end: int) -> GivenOutput:
+def _read_output(view: memoryview, at: int, end: int, budget: Budget) -> GivenOutput:
     name = ""
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, stop in fields(view, at, end, MAX_ENTRIES):
+    for number, wire, start, stop in fields(view, at, end, budget):
         if wire == BYTES and number == 1:
             name = text(view, start, stop)
         elif wire == BYTES and number == 2:  # noqa: PLR2004  parameters
-            read_parameter(view, start, stop, parameters)
+            read_parameter(view, start, stop, parameters, budget)
     region = region_of(parameters) if parameters else None
     return GivenOutput(name, True, classification(parameters), region)  # noqa: FBT003  a record

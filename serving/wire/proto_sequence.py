@@ -7,7 +7,7 @@ import msgspec
 from runtimes.errors import InvalidArgumentError
 from serving.wire.parameters import Scalar
 from serving.wire.proto_parameters import read_parameter
-from serving.wire.protobuf import BYTES, fields, text
+from serving.wire.protobuf import BYTES, budget_of, fields, text
 
 _MODEL: Final = 1
 _PARAMETERS: Final = 4
@@ -37,11 +37,12 @@ def sequence_of(message: bytes) -> SequenceName | None:
 def _sequence_of(view: memoryview) -> SequenceName | None:
     model = ""
     parameters: dict[str, Scalar] = {}
-    for number, wire, start, end in fields(view, 0, len(view)):
+    budget = budget_of()
+    for number, wire, start, end in fields(view, 0, len(view), budget):
         if wire == BYTES and number == _MODEL:
             model = text(view, start, end)
         elif wire == BYTES and number == _PARAMETERS:
-            read_parameter(view, start, end, parameters)
+            read_parameter(view, start, end, parameters, budget)
     sequence = parameters.get("sequence_id", 0)
     if not isinstance(sequence, int | str) or not sequence:
         return None

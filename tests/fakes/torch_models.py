@@ -78,6 +78,66 @@ class Counting(nn.Module):
         return self.total
 
 
+class Sliced(nn.Module):
+    """Keeps state in a part of a buffer: its first row is the last call's first row."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the buffer itself."""
+        self.kept[0] = x[0]
+        return self.kept
+
+
+class Outward(nn.Module):
+    """Keeps state: lets an operator write its result into a buffer."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the buffer itself."""
+        torch.mul(x, 1.0, out=self.kept)
+        return self.kept
+
+
+class Chunked(nn.Module):
+    """Keeps state in one of the parts into which a buffer was cut."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the buffer itself."""
+        first, _ = self.kept.chunk(2)
+        first.copy_(x[:1])
+        return self.kept
+
+
+class Scratch(nn.Module):
+    """Writes into a tensor of its own, which it has made from a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the parameter, with the first row of x added to its first row."""
+        fresh = self.weight * 1
+        fresh[0] += x[0]
+        return fresh
+
+
 class Writing(nn.Module):
     """Writes into its input."""
 

@@ -11,7 +11,7 @@ from serving.monitor.drift.columns import AnyArray, Role
 from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.reduction import Kind, learn_reduction, reduce_tensor
-from serving.monitor.drift.storage import FACTS, from_bytes, to_bytes
+from serving.monitor.drift.storage import FACTS, MAX_BYTES, from_bytes, to_bytes
 from tests.fakes.drift_rows import FEW, alarms_of
 
 ROWS = 600
@@ -134,6 +134,16 @@ def test_parts_that_do_not_fit_are_refused(profile: Profile, changes: dict[str, 
     """What does not fit together is refused in one sentence."""
     with pytest.raises(InvalidArgumentError, match="drift profile"):
         from_bytes(stored(profile, **changes))
+
+
+def test_what_would_fill_the_memory_is_refused(profile: Profile) -> None:
+    """A file says how large it becomes: it is asked before anything is unpacked."""
+    packed = bytearray(to_bytes(profile))
+    directory = packed.index(b"PK\1\2")
+    packed[directory + 24 : directory + 28] = (MAX_BYTES + 1).to_bytes(4, "little")
+
+    with pytest.raises(InvalidArgumentError, match="bytes once it is unpacked, at most"):
+        from_bytes(bytes(packed))
 
 
 @pytest.mark.parametrize("packed", [b"", b"{}", b"PK\x03\x04"], ids=["empty", "JSON", "broken"])

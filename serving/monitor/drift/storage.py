@@ -25,6 +25,8 @@ from serving.monitor.drift.reduction import Kind, Reduction
 from serving.monitor.drift.windows import WINDOWS
 
 FORMAT: Final = 2
+MAX_BYTES: Final = 1 << 30
+"""Of all that is in a file, once it is unpacked: a hundred kilobytes may stand for a hundred MB."""
 FACTS: Final = "profile"
 """The array that has JSON, in bytes."""
 
@@ -51,10 +53,11 @@ def from_bytes(packed: bytes) -> Profile:
     """Read a profile.
 
     Raises:
-        InvalidArgumentError: It is not one, or its parts do not fit together.
+        InvalidArgumentError: It is not one, is too large, or its parts do not fit together.
     """
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+            _require_size(sum(member.file_size for member in stored.zip.infolist()))
             arrays = {name: stored[name] for name in stored.files}
         text = json.loads(arrays.pop(FACTS).tobytes())
         profile = _profile(text, arrays)
@@ -71,6 +74,15 @@ def from_bytes(packed: bytes) -> Profile:
             f"{profile.digest[:12]}: make it again with `bascule drift learn`"
         )
     return profile
+
+
+def _require_size(size_bytes: int) -> None:
+    """Refuse what would fill the memory; no member gives more than it says here."""
+    if size_bytes > MAX_BYTES:
+        raise InvalidArgumentError(
+            f"the drift profile has {size_bytes} bytes once it is unpacked, at most {MAX_BYTES}: "
+            "learn it of fewer columns"
+        )
 
 
 def _facts(profile: Profile) -> dict[str, Any]:

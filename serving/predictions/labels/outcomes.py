@@ -80,8 +80,9 @@ def class_index(name: str, indices: Mapping[str, int]) -> float:
     """Return a class's index by its name, or by its number where it has another name."""
     if name in indices:
         return indices[name]
-    is_number = name.isascii() and name.isdecimal() and int(name[:9]) < len(indices)
-    return int(name[:9]) if is_number else float("nan")
+    is_number = name.isascii() and name.isdecimal()
+    index = int(name.lstrip("0")[:9] or "0") if is_number else len(indices)
+    return index if index < len(indices) else float("nan")
 
 
 def _classes(

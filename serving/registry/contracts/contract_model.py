@@ -1,5 +1,6 @@
 """The shape of `contract.yaml`: untrusted, so unknown keys are refused and sizes have bounds."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Final, Literal
@@ -20,13 +21,13 @@ MAX_TENSORS: Final = 1000
 MAX_LEVELS: Final = 10_000
 MAX_SECONDS: Final = 1e10
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+SPAN: Final = re.compile("([0-9]{1,11})([smhdw])")
 
 
 def _seconds(value: object) -> object:
     """Return the seconds of `10m`, `36h` or `90d`; anything else is left to be refused."""
-    if isinstance(value, str) and value[:-1].isdecimal() and value[-1:] in UNITS_S:
-        return float(int(value[:-1][:6]) * UNITS_S[value[-1]])
-    return value
+    found = SPAN.fullmatch(value) if isinstance(value, str) else None
+    return value if found is None else float(int(found[1]) * UNITS_S[found[2]])
 
 
 def _no_quarantine(value: object) -> object:
@@ -43,7 +44,7 @@ Length = Annotated[
         {
             "anyOf": [
                 {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS},
-                {"type": "string", "pattern": "^[0-9]{1,6}[smhdw]$"},
+                {"type": "string", "pattern": "^[0-9]{1,11}[smhdw]$"},
             ]
         }
     ),

@@ -129,12 +129,13 @@ def count_parameter(message: pb.ModelConfig, name: str, most: int, default: int 
     if name not in message.parameters:
         return default
     text = message.parameters[name].string_value.strip()
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > most:
+    digits = text.lstrip("0") or "0"  # zeros in front may be many, and say nothing
+    if not text.isascii() or not text.isdigit() or int(digits[:9]) > most:
         raise InvalidArgumentError(
             f"parameters: {name} is '{text[:40]}': a number from 0 (automatic) to {most} is "
             "expected"
         )
-    return int(text)
+    return int(digits)
 
 
 def switch_parameter(message: pb.ModelConfig, name: str, *, is_on: bool) -> bool:

@@ -1,10 +1,13 @@
 """What of a model configuration is refused, because Bascule would serve it differently."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.message import Message
+
 from protos.generated import model_config_pb2 as pb
-from runtimes.errors import UnsupportedError
+from runtimes.errors import InvalidArgumentError, UnsupportedError
 
 # Fields whose meaning Bascule cannot honour: a model that sets one is refused, with the reason.
 UNSERVED_FIELDS: Final = {
@@ -31,7 +34,9 @@ def refuse_unserved(message: pb.ModelConfig) -> None:
 
     Raises:
         UnsupportedError: The configuration sets such a field; the message names it and the remedy.
+        InvalidArgumentError: A number in it stands for no word.
     """
+    _refuse_unknown_words(message)
     for field, _ in message.ListFields():
         if field.name in UNSERVED_FIELDS:
             raise UnsupportedError(f"{field.name}: {UNSERVED_FIELDS[field.name]}")
@@ -72,3 +77,28 @@ def _refuse_engines(message: pb.ModelConfig) -> None:
             f"runtime '{message.runtime[:60]}' is not served: leave runtime out, and name the "
             "backend"
         )
+
+
+def _refuse_unknown_words(message: pb.ModelConfig) -> None:
+    """Refuse numbers that stand for no word: protobuf's text may have any, and keeps them."""
+    for field, number, words in _numbers(message):
+        if number not in words.values_by_number:
+            raise InvalidArgumentError(
+                f"{field} is {number}, which stands for nothing: one of "
+                f"{', '.join(words.values_by_name)[:400]} is expected"
+            )
+
+
+def _numbers(message: Message) -> Iterator[tuple[str, int, EnumDescriptor]]:
+    """Yield the numbers that stand for words, of a message and of all that is in it."""
+    for field, value in message.ListFields():
+        kind, each = field, value if field.is_repeated else [value]
+        entry = field.message_type
+        if entry is not None and entry.GetOptions().map_entry:
+            kind, each = entry.fields_by_name["value"], value.values()
+        if kind.enum_type is not None:
+            for number in each:
+                yield field.name, number, kind.enum_type
+        elif kind.message_type is not None:
+            for part in each:
+                yield from _numbers(part)

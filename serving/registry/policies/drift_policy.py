@@ -29,6 +29,7 @@ RENOTIFY: Final = "drift_renotify"
 PARAMETERS: Final = frozenset({SWITCH, LEARN_ROWS, FALSE_ALARMS, RENOTIFY})
 MIN_LEARN_ROWS: Final = 500
 MAX_LEARN_ROWS: Final = 20_000
+_ROWS: Final = re.compile(r"[0-9]{1,15}")
 _BUDGET: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) per (\S+)( rows)?")
 
 
@@ -97,9 +98,10 @@ def _budget(text: str) -> tuple[float | None, float | None]:
         )
     if not found[3]:
         return span_s(found[2], FALSE_ALARMS) / count, None
-    if not found[2].isdecimal() or not int(found[2]) or not count < 1:
+    rows = int(found[2]) if _ROWS.fullmatch(found[2]) else 0
+    if not rows or not count < 1:
         raise InvalidArgumentError(
             f"parameters: {FALSE_ALARMS} is '{text[:40]}': a probability below 1 and a number of "
             "rows are expected, as in 0.05 per 10000 rows"
         )
-    return None, int(found[2]) / -log1p(-count)
+    return None, rows / -log1p(-count)

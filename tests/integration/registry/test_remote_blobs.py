@@ -68,6 +68,25 @@ def test_what_was_changed_in_the_store_is_not_served(
     assert list((tmp_path / "two" / "registry" / "bundles").iterdir()) == []
 
 
+@pytest.mark.parametrize(("path", "content"), [("model.echo", b"Weights"), ("manifest.json", b"{")])
+def test_a_push_repairs_what_was_changed_in_the_store(
+    shared: tuple[Registry, Registry], tmp_path: Path, store: str, path: str, content: bytes
+) -> None:
+    """As the checker tells whoever asks; on every machine the version can be loaded again."""
+    one, two = shared
+    bundle = make_bundle(tmp_path / "b")
+    pushed = one.push(bundle.folder, "ann")
+    system, root = fsspec.core.url_to_fs(store)
+    system.pipe_file(f"{root}/bundles/{pushed.digest}/{path}", content)
+    (problem,) = check(one)
+
+    one.push(bundle.folder, "ann")
+
+    assert problem.remedy == "push its bundle again"
+    assert check(one) == ()
+    assert len(two.picture().wanted) == 1
+
+
 def test_a_half_uploaded_bundle_is_not_there(
     shared: tuple[Registry, Registry], tmp_path: Path, store: str
 ) -> None:

@@ -17,6 +17,7 @@ from runtimes.errors import EngineError, InvalidArgumentError, ModelLoadError
 from runtimes.torch_export import TorchExportRuntime
 from tests.fakes import exported_models, models
 from tests.fakes.exported_models import Counter, Pairs, Scaled, Writer, exported
+from tests.fakes.torch_models import Chunked, Outward, Sliced
 
 Load = Callable[..., LoadedModel]
 
@@ -139,6 +140,18 @@ def test_state_between_calls_is_told(load: Load) -> None:
     assert isinstance(model, Noted)
     assert "calls" in model.notes[0]
     assert (first[0, 0], second[0, 0]) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("module", [Sliced(), Outward(), Chunked()])
+def test_state_is_told_whichever_way_it_is_written(load: Load, module: torch.nn.Module) -> None:
+    """A buffer that is written into by a view of it, or as the result of an operator, is state."""
+    model = load(exported(module, (torch.zeros(2, 2),)))
+    first = model.run([np.ones((2, 2), np.float32)])[0]
+    model.run([np.full((2, 2), 2, np.float32)])
+
+    assert isinstance(model, Noted)
+    assert "kept" in model.notes[0]
+    assert first[0].tolist() == [1, 1]
 
 
 def test_the_callers_array_is_not_written_into(load: Load) -> None:

@@ -174,6 +174,30 @@ def test_state_is_noticed(load: Load) -> None:
     assert (first.tolist(), second.tolist()) == ([1], [2])
 
 
+@pytest.mark.parametrize(
+    "module", [torch_models.Sliced(), torch_models.Outward(), torch_models.Chunked()]
+)
+def test_state_is_noticed_whichever_way_it_is_written(load: Load, module: torch.nn.Module) -> None:
+    """A buffer that is written into by a view of it, or as the result of an operator, is state."""
+    model = load_module(load, module)
+
+    first = model.run([np.ones((2, 2), np.float32)])[0]
+    model.run([np.full((2, 2), 2, np.float32)])
+
+    assert isinstance(model, Noted)
+    assert "(kept)" in model.notes[0]
+    assert first[0].tolist() == [1, 1]
+
+
+def test_a_tensor_made_of_a_parameter_is_no_state(load: Load) -> None:
+    """What is written into is the module's own only as long as its memory is."""
+    model = load_module(load, torch_models.Scratch())
+
+    assert isinstance(model, Noted)
+    assert model.notes == ()
+    assert [model.run([np.ones((2, 2), np.float32)])[0][0, 0] for _ in range(2)] == [2, 2]
+
+
 def test_batch_normalisation_is_no_state(load: Load) -> None:
     """Counters that only training changes are not reported."""
     model = load_module(load, torch_models.Normalised())

@@ -20,6 +20,15 @@ def test_ids_are_uuids_in_order_of_time() -> None:
     assert [made_ms(text) for text in (made[0], made[-1])] == [1_700_000_000_000, 1_700_000_000_001]
 
 
+def test_ids_of_a_millisecond_are_in_order_whatever_came_before() -> None:
+    """However many those of the millisecond before were: 4,096 of one are in order."""
+    times = iter([1_000_000] * 4090 + [2_000_000] * 4096)
+    ids = PredictionIds(lambda: next(times))
+    made = [ids.make() for _ in range(4090 + 4096)]
+
+    assert made == sorted(set(made))
+
+
 @pytest.mark.parametrize("text", ["", "resnet:3", "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "0" * 32])
 def test_other_texts_are_none(text: str) -> None:
     """What is no such UUID is refused by name."""

@@ -50,6 +50,15 @@ def test_each_check_may_have_its_own_action() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90d", 7_776_000.0), ("2592000s", 2_592_000.0), ("0000010m", 600.0), ("7", 7.0)],
+)
+def test_spans_of_time_are_read_whole(text: str, seconds: float) -> None:
+    """However many digits one has."""
+    assert parsed(f"max_age: {{warn: {text}}}").age_limits.warn_s == seconds
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("inputs: {age: {mx: 3}}", "inputs.age.mx: Extra inputs are not permitted"),
@@ -62,6 +71,7 @@ def test_each_check_may_have_its_own_action() -> None:
         ("inputs: {a: {}}\nfeatures: {a: {input: a, column: 0}}", "a tensor has that name"),
         ("inputs: {a: {}}\noutputs: {a: {}}", "an input has that name"),
         ("max_age: {warn: 90 days}", "max_age.warn"),
+        ("max_age: {warn: 123456789012s}", "max_age.warn"),
         ("status: live", "status"),
     ],
 )

@@ -51,6 +51,8 @@ def test_a_probability_in_rows_is_rows_between_two_alarms() -> None:
         ("drift_false_alarms", "1 per 30"),
         ("drift_false_alarms", "1 per 10000 rows"),
         ("drift_false_alarms", "0.1 per 0 rows"),
+        ("drift_false_alarms", f"0.1 per {10**400} rows"),
+        ("drift_false_alarms", f"0.1 per {'9' * 5000} rows"),
         ("drift_renotify", "0h"),
     ],
 )

@@ -188,6 +188,18 @@ def test_a_linked_model_is_followed(tmp_path: Path) -> None:
     assert len(Repository(tmp_path / "repository").scan().models["linked"].versions) == 1
 
 
+def test_a_link_in_a_circle_hides_nothing(tmp_path: Path) -> None:
+    """Neither another model nor another version; it is no folder of either."""
+    add_model(tmp_path, "m")
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "m" / "2").symlink_to("2")
+
+    found = Repository(tmp_path).scan()
+
+    assert found.models.keys() == {"m"}
+    assert [item.version for item in found.models["m"].versions] == [1]
+
+
 def test_a_missing_repository_is_an_error(tmp_path: Path) -> None:
     """A repository that does not exist is never an empty one."""
     with pytest.raises(NotFoundError, match="does not exist"):

@@ -1,6 +1,7 @@
 """A graph answers nobody until it has answered as the plain run, once on other inputs."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.contract import Array
+from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import EngineError
 from runtimes.proven_graphs import MAX_GRAPHS, Feeds, ProvenGraphs, Run
 
@@ -68,6 +70,15 @@ def test_the_same_inputs_prove_nothing() -> None:
     assert device.plain_count == 5
 
 
+def test_nan_is_no_other_value() -> None:
+    """A graph that reads no input would be right on it for ever, too."""
+    device = Device(stale)
+    for _ in range(5):
+        assert np.isnan(device.ask(np.nan)).all()
+    assert device.graphs.proven_count == 0
+    assert device.ask(1) == [2]
+
+
 def stale(captured: Array, _: Array) -> Array:
     """Answer what was asked at the capture."""
     return captured * 2
@@ -93,6 +104,66 @@ def test_a_graph_that_is_wrong_answers_nobody(
     assert device.graphs.proven_count == 0
     assert len(caplog.records) == 1
     assert "no CUDA graph for inputs of shapes ((1,),)" in caplog.text
+
+
+def test_an_input_that_a_graph_has_read_for_good_is_found_out() -> None:
+    """A graph that reads the first input anew answers only with the second that it has seen."""
+    replayed: list[float] = []
+
+    def plain(feeds: Feeds) -> list[Array]:
+        x, bound = feeds
+        assert x is not None
+        assert bound is not None
+        return [np.minimum(x, bound)]
+
+    def capture(feeds: Feeds, _: Sequence[Array]) -> Run:
+        bound = feeds[1]
+        assert bound is not None
+        own = bound.copy()
+
+        def replay(fed: Feeds) -> list[Array]:
+            replayed.append(_only(fed[:1]).item())
+            return plain([fed[0], own])
+
+        return replay
+
+    graphs = ProvenGraphs(plain, capture)
+    asked = [(1, 5), (2, 5), (3, 5), (4, 5), (9, 7), (9, 5)]
+    answers = [
+        graphs.run([np.asarray([x], np.float32), np.asarray([bound], np.float32)])[0].item()
+        for x, bound in asked
+    ]
+
+    assert answers == [1, 2, 3, 4, 7, 5]
+    assert replayed == [2, 3, 4, 9]
+    assert graphs.proven_count == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "is_trusted"),
+    [
+        (np.dtype(np.int64), 1.0005, False),
+        (np.dtype(np.float32), 1.0005, True),
+        (np.dtype(np.float32), 1.005, False),
+        (DTYPES[Datatype.BF16], 1.005, True),
+        (DTYPES[Datatype.BF16], 1.05, False),
+    ],
+)
+def test_only_rounding_is_forgiven(
+    dtype: np.dtype[Any], factor: float, *, is_trusted: bool
+) -> None:
+    """A number of a class is right or wrong; one with a point may be rounded otherwise."""
+
+    def plain(feeds: Feeds) -> list[Array]:
+        return [_only(feeds).copy()]
+
+    def capture(_: Feeds, __: Sequence[Array]) -> Run:
+        return lambda fed: [(_only(fed).astype(np.float64) * factor).astype(dtype)]
+
+    graphs = ProvenGraphs(plain, capture)
+    for value in (10_000, 20_000, 30_000):
+        graphs.run([np.asarray([value], dtype)])
+    assert graphs.proven_count == is_trusted
 
 
 def test_empty_inputs_have_no_graphs() -> None:

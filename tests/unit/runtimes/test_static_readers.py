@@ -143,6 +143,11 @@ HIDDEN = {
     "from the memo": b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94000h\x00h\x01\x93.",
     "as an instance": b"(S'id'\nios\nsystem\n.",
     "copyreg": b"\x80\x02\x82\x01.",
+    "under another number": b"\x80\x04\x8c\x01aq\x0aq\x0b0\x8c\x0bcollectionsq\x030\x8c\x02os\x940"
+    b"\x8c\x0bOrderedDictq\x040\x8c\x06system\x940h\x03h\x04\x93.",
+    "through an allowed one": b"\x80\x04ctorch.jit._pickle\nbuild_intlist.__globals__\n.",
+    "in a second pickle": b"\x80\x02K\x01.\x80\x02cos\nsystem\n.",
+    "behind what no reader knows": b"\x80\x02K\x01.I0x10\ncos\nsystem\n.",
 }
 
 

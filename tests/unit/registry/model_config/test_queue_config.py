@@ -127,6 +127,7 @@ def test_ageing_is_off_unless_it_is_asked_for() -> None:
     [
         (LEVELS + ageing("2s"), "is '2s': a number from 0"),
         (LEVELS + ageing("86400000001"), "(a day) is expected"),
+        (LEVELS + ageing("0086400000001"), "(a day) is expected"),
         (ageing("5"), "no priority level to go up to"),
     ],
 )

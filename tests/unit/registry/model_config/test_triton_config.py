@@ -186,6 +186,10 @@ def test_what_is_not_served_is_refused_by_name(text: str, words: str) -> None:
         ("instance_group { count: 1000 }", "1 to 256"),
         ("default_model_filename: '../x'", "name of a file"),
         ("parameters { key: 'intra_op_thread_count' value { string_value: 'a' } }", "a number"),
+        (
+            "parameters { key: 'intra_op_thread_count' value { string_value: '0000000004096' } }",
+            "a number from 0 (automatic) to 1024",
+        ),
         ("parameters { key: 'isolation' value { string_value: 'x' } }", "auto, dedicated"),
         ("input { name: 'x' data_type: 1 } input { name: 'x' data_type: 1 }", "twice"),
     ],
@@ -197,6 +201,29 @@ def test_what_is_wrong_is_said(text: str, words: str) -> None:
 
     assert caught.value.message.startswith("m/config.pbtxt")
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("input { name: 'x' data_type: 99 dims: [ 1 ] }", "data_type"),
+        ("input { name: 'x' data_type: TYPE_FP32 dims: [ 1, 2, 3 ] format: 9 }", "format"),
+        ("instance_group { kind: 7 }", "kind"),
+        (
+            "model_warmup { inputs { key: 'x' value { data_type: 99 zero_data: true } } }",
+            "data_type",
+        ),
+        ("sequence_batching { control_input { name: 'a' control { kind: 9 } } }", "kind"),
+        (
+            "dynamic_batching { priority_queue_policy { key: 1 value { timeout_action: 5 } } }",
+            "time",
+        ),
+    ],
+)
+def test_a_number_that_stands_for_nothing_is_refused(text: str, field: str) -> None:
+    """Protobuf's text lets it pass, wherever it stands."""
+    with pytest.raises(InvalidArgumentError, match=rf"{field}\w* is \d+, which stands for nothing"):
+        parse_config(text, model="m")
 
 
 WORDS = st.sampled_from(
