@@ -10,7 +10,6 @@
     ├── AlreadyRegisteredError already_registered: a shared-memory region of that name
     ├── PayloadTooLargeError   payload_too_large: over a size limit
     ├── UnsupportedCodingError unsupported_coding: a Content-Encoding that we do not read
-    ├── MethodNotAllowedError  method_not_allowed
     ├── QueueFullError         queue_full: nothing was executed, retry later
     ├── NoRoomError            no_room: the gRPC front desk holds as many bytes as it may
     ├── QueueTimeoutError      queue_timeout: the caller's or the policy's queue time passed
@@ -101,12 +100,6 @@ class UnsupportedCodingError(BasculeError):
     """The message is packed in a way that we do not read."""
 
     code = Code.UNSUPPORTED_CODING
-
-
-class MethodNotAllowedError(BasculeError):
-    """A known path, asked with the wrong method."""
-
-    code = Code.METHOD_NOT_ALLOWED
 
 
 class QueueFullError(BasculeError):

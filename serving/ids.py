@@ -53,11 +53,12 @@ def version_number(text: str) -> int:
     Raises:
         InvalidArgumentError: It is not a positive 64-bit integer.
     """
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) <= MAX_VERSION:
+    digits = text.lstrip("0")[:20]  # Python refuses to read thousands, and counts zeros, too
+    if not text.isascii() or not digits.isdigit() or not int(digits) <= MAX_VERSION:
         raise InvalidArgumentError(
             f"invalid version '{text[:40]}': a positive integer up to {MAX_VERSION} is expected"
         )
-    return int(text)
+    return int(digits)
 
 
 def version_key(text: str) -> VersionKey:

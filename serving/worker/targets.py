@@ -200,7 +200,7 @@ def _message_version(text: str) -> int:
     digits = text.removeprefix("-")
     if not digits.isascii() or not digits.isdigit():
         raise InvalidArgumentError(refusals.unparsable_version(text[:40]))
-    version = int(text[:20])
-    if version < 0:
+    significant = digits.lstrip("0")[:20]  # Python refuses to read thousands, and counts zeros, too
+    if text.startswith("-") or not significant:
         raise InvalidArgumentError(refusals.version_below_one(text[:40]))
-    return min(version, MAX_VERSION)
+    return min(int(significant), MAX_VERSION)

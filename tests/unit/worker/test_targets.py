@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError, NotReadyError
-from serving.ids import MODEL_NAME, VersionKey
+from serving.ids import MAX_VERSION, MODEL_NAME, VersionKey
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.proto_request import read_target
 from serving.wire.protobuf import delimited
@@ -131,11 +131,19 @@ def test_why_nothing_answers(
     assert error.message.endswith(message)
 
 
-@pytest.mark.parametrize("text", ["a", "-1", "1.0", "²"])
+@pytest.mark.parametrize("text", ["a", "-1", "1.0", "²", "0", "00", "-", "-07"])
 def test_versions_in_messages_are_numbers(text: str) -> None:
     """Anything else is the client's mistake."""
     with pytest.raises(InvalidArgumentError, match="should be an integral value > 0"):
         Targets().find_message("m", text)
+
+
+@pytest.mark.parametrize("zeros", [1, 20, 5000])
+def test_zeros_before_a_version_change_nothing(zeros: int) -> None:
+    """However many there are; what no version can have is none that is there."""
+    targets = Targets()
+    assert targets.find_message("m", "0" * zeros + "7").version == 7
+    assert targets.find_message("m", "0" * zeros + "9" * 30).version == MAX_VERSION
 
 
 def grpc_body(model: str, version: str, rest: bytes) -> bytes:
