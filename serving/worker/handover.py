@@ -150,6 +150,11 @@ class Handover:
             self._lost.pop((model, sequence), None)
         self._end_elsewhere(model, sequence)
 
+    def forget_lost(self, begun: Begun) -> None:
+        """Take note that sequences began anew at another worker: what was lost here was before."""
+        for sequence in begun.ids:
+            self._lost.pop((begun.model, sequence), None)
+
     def hand_on(self, step: HandedStep, unknown: UnknownStepError, body: Buffer) -> None:
         """Have a step answered by the worker that knows its sequence.
 
@@ -193,9 +198,10 @@ class Handover:
         miss = unknown.miss
         if before is not None:
             await asyncio.wait((before,))
-        await self._all_told()
         key, is_lost = (miss.model, miss.id), False
-        for peer in () if key in self._lost else self._peers.get(miss.model, ()):
+        is_over = key in self._lost  # what begins anew from now on is not this step's sequence
+        await self._all_told()
+        for peer in () if is_over else self._peers.get(miss.model, ()):
             reply = await _ask_in_time(peer, _request(step, peer, len(body)), body)
             if not reply or reply.startswith(LOST_HERE[:STATUS_BYTES]):
                 is_lost = True

@@ -77,6 +77,7 @@ class Hosting:
 
     def end_begun(self, begun: Begun) -> None:
         """End sequences that began anew at another worker."""
+        self._shop.handover.forget_lost(begun)
         for key, loaded in self._loaded.items():
             if key.model == begun.model and isinstance(loaded.batcher, SequenceBatcher):
                 loaded.batcher.supersede(begun.ids, begun.worker)
