@@ -17,7 +17,7 @@ callers of the model can reach, whichever way traffic moves. Belongs to the work
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -130,6 +130,7 @@ class Handover:
         self._loop = loop
         self._now_ns = now_ns
         self._peers: dict[str, tuple[SequencePeer, ...]] = {}
+        self._is_told = False
         self._left_ns: dict[str, int] = {}
         self._running: dict[HandedStep, asyncio.Task[None]] = {}
         self._last: dict[tuple[str, SequenceId], asyncio.Task[None]] = {}
@@ -137,12 +138,22 @@ class Handover:
         self._begun: dict[str, list[SequenceId]] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
-    def take(self, table: PeerTable) -> None:
-        """Know these from now on; what those that left had is lost."""
+    def take(self, table: PeerTable, begun: Iterable[tuple[str, SequenceId]] = ()) -> None:
+        """Know these from now on; what those that left had is lost.
+
+        Args:
+            table: The others.
+            begun: What is under way here, by model: nobody has heard of what began before the
+                first table came, as it does when this worker takes the place of one that ended.
+        """
         before, self._peers = self._peers, _by_model(table)
         for model, peers in before.items():
             if set(peers) - set(self._peers.get(model, ())):
                 self._left_ns[model] = self._now_ns()
+        if not self._is_told:
+            self._is_told = True
+            for model, sequence in begun:
+                self._end_elsewhere(model, sequence)
 
     def begin(self, model: str, sequence: SequenceId) -> None:
         """Take note that a sequence began here."""

@@ -88,6 +88,11 @@ class Sequences(Generic[Call]):
         return len(self._lines)
 
     @property
+    def routed(self) -> list[SequenceId]:
+        """Ids of those that began without the name of a version."""
+        return [line.id for line in self._lines.values() if line.is_routed]
+
+    @property
     def next_expiry_ns(self) -> int:
         """When `expire` has something to do, unless a call comes before; 0: never."""
         oldest = next(iter(self._idle.values()), None)
