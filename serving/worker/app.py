@@ -261,7 +261,8 @@ class WorkerApp:
         return Response(msgspec.json.encode(faults), media_type=JSON)
 
     async def _take_peers(self, request: Request) -> Response:
-        self._desk.handover.take(_body_of(await request.body(), PeerTable))
+        table = _body_of(await request.body(), PeerTable)
+        self._desk.handover.take(table, self._hosting.routed_sequences())
         return _json({})
 
     async def _end_begun(self, request: Request) -> Response:

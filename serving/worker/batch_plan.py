@@ -92,7 +92,8 @@ def _by_policy(plan: Plan[Call], limits: BatchLimits, now_ns: int, *, is_full: b
         # What is left of the batch arrived in between what was skipped: restore that order.
         left = sorted((*plan.batch[take:], *plan.skipped), key=_arrival)
         return Plan(plan.batch[:take], left)
-    wait_until_ns = plan.batch[0].enqueued_ns + limits.max_delay_ns
+    oldest_ns = min(map(_arrival, plan.batch))  # a call of a lower level stands before older ones
+    wait_until_ns = oldest_ns + limits.max_delay_ns
     rows = sum(call.rows for call in plan.batch)
     if is_full or rows >= limits.max_rows or now_ns >= wait_until_ns:
         return plan

@@ -17,7 +17,7 @@ callers of the model can reach, whichever way traffic moves. Belongs to the work
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -130,6 +130,7 @@ class Handover:
         self._loop = loop
         self._now_ns = now_ns
         self._peers: dict[str, tuple[SequencePeer, ...]] = {}
+        self._is_told = False
         self._left_ns: dict[str, int] = {}
         self._running: dict[HandedStep, asyncio.Task[None]] = {}
         self._last: dict[tuple[str, SequenceId], asyncio.Task[None]] = {}
@@ -137,18 +138,33 @@ class Handover:
         self._begun: dict[str, list[SequenceId]] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
-    def take(self, table: PeerTable) -> None:
-        """Know these from now on; what those that left had is lost."""
+    def take(self, table: PeerTable, begun: Iterable[tuple[str, SequenceId]] = ()) -> None:
+        """Know these from now on; what those that left had is lost.
+
+        Args:
+            table: The others.
+            begun: What is under way here, by model: nobody has heard of what began before the
+                first table came, as it does when this worker takes the place of one that ended.
+        """
         before, self._peers = self._peers, _by_model(table)
         for model, peers in before.items():
             if set(peers) - set(self._peers.get(model, ())):
                 self._left_ns[model] = self._now_ns()
+        if not self._is_told:
+            self._is_told = True
+            for model, sequence in begun:
+                self._end_elsewhere(model, sequence)
 
     def begin(self, model: str, sequence: SequenceId) -> None:
         """Take note that a sequence began here."""
         if self._lost:
             self._lost.pop((model, sequence), None)
         self._end_elsewhere(model, sequence)
+
+    def forget_lost(self, begun: Begun) -> None:
+        """Take note that sequences began anew at another worker: what was lost here was before."""
+        for sequence in begun.ids:
+            self._lost.pop((begun.model, sequence), None)
 
     def hand_on(self, step: HandedStep, unknown: UnknownStepError, body: Buffer) -> None:
         """Have a step answered by the worker that knows its sequence.
@@ -193,9 +209,10 @@ class Handover:
         miss = unknown.miss
         if before is not None:
             await asyncio.wait((before,))
-        await self._all_told()
         key, is_lost = (miss.model, miss.id), False
-        for peer in () if key in self._lost else self._peers.get(miss.model, ()):
+        is_over = key in self._lost  # what begins anew from now on is not this step's sequence
+        await self._all_told()
+        for peer in () if is_over else self._peers.get(miss.model, ()):
             reply = await _ask_in_time(peer, _request(step, peer, len(body)), body)
             if not reply or reply.startswith(LOST_HERE[:STATUS_BYTES]):
                 is_lost = True

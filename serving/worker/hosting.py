@@ -13,7 +13,7 @@ these is replaced, so is the ensemble, at once. One file, because all of this is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 
 import structlog
@@ -31,6 +31,7 @@ from serving.worker.loading import load_parts
 from serving.worker.own_environment import OwnEnvironment
 from serving.worker.recorder import FlightRecorder
 from serving.worker.sequence_batcher import SequenceBatcher
+from serving.worker.sequence_stacking import SequenceId
 from serving.worker.targets import Targets
 from serving.worker.tracing import Tracing
 
@@ -75,8 +76,16 @@ class Hosting:
             for key, line in self._lines.items()
         )
 
+    def routed_sequences(self) -> Iterator[tuple[str, SequenceId]]:
+        """Give what is under way and began without the name of a version, with its model."""
+        for key, loaded in self._loaded.items():
+            if isinstance(loaded.batcher, SequenceBatcher):
+                for sequence in loaded.batcher.routed_sequences:
+                    yield key.model, sequence
+
     def end_begun(self, begun: Begun) -> None:
         """End sequences that began anew at another worker."""
+        self._shop.handover.forget_lost(begun)
         for key, loaded in self._loaded.items():
             if key.model == begun.model and isinstance(loaded.batcher, SequenceBatcher):
                 loaded.batcher.supersede(begun.ids, begun.worker)

@@ -88,6 +88,11 @@ class SequenceBatcher:
         """Sequences that are under way or wait."""
         return self._book.count
 
+    @property
+    def routed_sequences(self) -> list[SequenceId]:
+        """Those of them that began without the name of a version."""
+        return self._book.routed
+
     def supersede(self, sequences: Iterable[SequenceId], where: str) -> None:
         """End sequences that began anew at the worker of another version."""
         for sequence in sequences:

@@ -88,6 +88,11 @@ class Sequences(Generic[Call]):
         return len(self._lines)
 
     @property
+    def routed(self) -> list[SequenceId]:
+        """Ids of those that began without the name of a version."""
+        return [line.id for line in self._lines.values() if line.is_routed]
+
+    @property
     def next_expiry_ns(self) -> int:
         """When `expire` has something to do, unless a call comes before; 0: never."""
         oldest = next(iter(self._idle.values()), None)
@@ -146,15 +151,15 @@ class Sequences(Generic[Call]):
     def lose(self, line: Line[Call], call: Call, reason: str) -> Step[Call]:
         """Take a call out that waits in its line; what depends on it is refused."""
         step: Step[Call] = Step()
-        before = list(line.waiting)
-        place = next(index for index, entry in enumerate(before) if entry.call is call)
-        behind = before[place + 1 :]
-        line.waiting = deque(before[:place])
-        last = line.waiting[-1] if line.waiting else line.running
-        if last is not None and not before[place].starts:
-            last.broken = reason
-        line.waiting.extend(behind)
+        entries = list(line.waiting)
+        place = next(index for index, entry in enumerate(entries) if entry.call is call)
+        lost = entries.pop(place)
+        line.waiting = deque(entries)
         self._refuse_rest(line, reason, step, place)
+        last = entries[place - 1] if place else line.running
+        goes_on = lost.starts and len(line.waiting) > place  # with the START behind it
+        if last is not None and not goes_on:
+            last.broken = reason
         if not line.waiting and line.running is None:
             self._queue.remove(line)
             self._forget(line, Ended(reason, is_lost=True))

@@ -102,6 +102,14 @@ def test_a_delay_waits_for_company() -> None:
     assert plan.wait_until_ns == 150
 
 
+def test_the_delay_counts_from_the_call_that_came_first() -> None:
+    """Behind one of a lower level, which came later, it waits no longer for that one."""
+    queue = [Waiting(1, "a", 90), Waiting(1, "a", 60)]
+    limits = BatchLimits(max_rows=8, max_delay_ns=50)
+    assert next_batch(queue, limits, 109).wait_until_ns == 110
+    assert next_batch(queue, limits, 110).batch == queue
+
+
 def test_a_full_batch_does_not_wait() -> None:
     """The limit's rows run at once in spite of the delay."""
     queue = [Waiting(4, "a", 0), Waiting(4, "a", 1)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from structlog.testing import capture_logs
 
+from serving.errors import NotFoundError
 from serving.wire.peer_table import PeerTable
 from serving.worker.handover import MAX_BEGUN_BYTES, Begun, Handover
 from tests.unit.worker.test_handover import ANSWER, Peers, Step, unknown
@@ -50,3 +51,25 @@ def test_a_peer_that_refuses_is_logged(tmp_path: Path) -> None:
     assert len(body) > MAX_BEGUN_BYTES
     (event,) = [event for event in events if event["event"] == "sequences_not_ended"]
     assert event["reply"].startswith("HTTP/1.1 413 ")
+
+
+def test_a_sequence_that_was_lost_here_may_begin_anew_at_a_peer(tmp_path: Path) -> None:
+    """Its steps go there as any others; what is told of another model changes nothing."""
+    peers = Peers(tmp_path)
+
+    async def run() -> list[Step]:
+        async with peers.stack:
+            handover = Handover("w9", asyncio.get_running_loop(), lambda: 0)
+            handover.take(PeerTable(peers=(await peers.add(1, ANSWER),)))
+            steps = [Step() for _ in range(3)]
+            handover.hand_on(steps[0], unknown(), b"")
+            handover.drop(steps[0])
+            for model, step in zip(("other", "m"), steps[1:], strict=True):
+                handover.forget_lost(Begun(model=model, worker="w1", ids=(7,)))
+                handover.hand_on(step, unknown(), b"")
+                await step.answered.wait()
+            return steps[1:]
+
+    still_lost, anew = asyncio.run(run())
+    assert isinstance(still_lost.error, NotFoundError)
+    assert anew.reply.endswith(b"yes")

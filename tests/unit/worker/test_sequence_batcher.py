@@ -78,6 +78,20 @@ def test_a_step_whose_client_left_before_it_ran_ends_the_sequence() -> None:
     assert bench.queue_bytes.count == 0
 
 
+def test_a_start_whose_client_left_while_it_waited_ends_what_it_was_to_begin_anew() -> None:
+    """No step of either sequence may come any more: the slot is the next one's at once."""
+    bench = SequenceBench(max_sequences=1)
+    running, again = StepCall(1, 1, start=True), StepCall(1, 2, start=True)
+    other = StepCall(2, 5, start=True)
+    bench.submit(running, again, other)
+    bench.batcher.cancel(again)
+    bench.finish_all()
+    assert running.result == [1]
+    assert other.result == [5]
+    with pytest.raises(NotFoundError, match="client of one of its calls left"):
+        bench.submit(StepCall(1, 3))
+
+
 def test_a_step_whose_client_left_while_it_ran_moves_the_state_on() -> None:
     """It has run: the next step finds its state."""
     bench = SequenceBench()
