@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 2.0
 TELL_LIMIT_S: Final = 5.0
+REMIND_LIMIT_S: Final = 1.0
+"""For one that was told before: only if it was restarted since has it anything to learn."""
 
 
 def peer_tables(snapshot: Snapshot, node: str) -> dict[WorkerAddress, PeerTable]:
@@ -52,24 +54,25 @@ class PeerTeller:
     async def hear(self, snapshot: Snapshot) -> None:
         """Take a snapshot that is about to be obeyed; return when its workers know their peers.
 
+        Also those that were told before: one may have been restarted since, and calls may move.
         One that cannot be reached is told later.
         """
         self._tables = peer_tables(snapshot, self._node)
         self._told = {worker: self._told.get(worker, PeerTable()) for worker in self._tables}
-        await self._tell(
-            {worker: table for worker, table in self._tables.items() if table != self._told[worker]}
-        )
+        await self._tell(self._due())
 
     async def keep_telling(self) -> None:
         """Tell all that have peers again and again, until cancelled."""
         while True:
             await asyncio.sleep(AGAIN_S)
-            due = {
-                worker: table
-                for worker, table in self._tables.items()
-                if table.peers or table != self._told.get(worker)
-            }
-            await self._tell(due)
+            await self._tell(self._due())
+
+    def _due(self) -> dict[WorkerAddress, PeerTable]:
+        return {
+            worker: table
+            for worker, table in self._tables.items()
+            if table.peers or table != self._told.get(worker)
+        }
 
     async def _tell(self, due: Mapping[WorkerAddress, PeerTable]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -78,9 +81,10 @@ class PeerTeller:
 
     async def _tell_one(self, worker: WorkerAddress, table: PeerTable) -> None:
         body = msgspec.json.encode(table)
+        limit_s = REMIND_LIMIT_S if table == self._told.get(worker) else TELL_LIMIT_S
         async with LocalHttp(worker.control) as client:
             try:
-                await client.ask("POST", "/worker/peers", body, timeout_s=TELL_LIMIT_S)
+                await client.ask("POST", "/worker/peers", body, timeout_s=limit_s)
             except NotReadyError as error:
                 log.info("worker_not_told", worker=worker.worker, error=error.message)
             else:
