@@ -60,6 +60,7 @@ def run_locust(plan: Plan, report: Path | None, progress: Progress) -> Results:
 
     Raises:
         LocustError: Locust ended without figures.
+        KeyboardInterrupt: Ctrl-C came before Locust could count anything.
     """
     with tempfile.TemporaryDirectory(prefix="bascule-locust-") as folder:
         figures = Path(folder) / "figures.json"
@@ -97,11 +98,21 @@ def _ran(command: list[str], folder: Path, said: IO[bytes], progress: Progress) 
     )
     with process:
         try:
-            _told(process, progress)
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            _told(process, progress)
+            _told_to_its_end(process, progress)
+        finally:
+            process.kill()  # it does not outlive its folder: a second Ctrl-C, or SIGTERM
     return process.returncode
+
+
+def _told_to_its_end(process: subprocess.Popen[str], progress: Progress) -> None:
+    try:
+        _told(process, progress)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        _told(process, progress)
+        if process.wait():  # too early: nothing was counted
+            raise
+    process.wait()
 
 
 def _told(process: subprocess.Popen[str], progress: Progress) -> None:

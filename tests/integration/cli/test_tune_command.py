@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.instance import until
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import small_models
 from serving.cli.main import main
@@ -18,8 +22,9 @@ from serving.registry.bundles.bundle import read_bundle
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.model_config.scheduling import NATURAL, Scheduling, scheduling_of
 from serving.registry.store import Registry
-from serving.settings import load_settings
+from serving.settings import inherited_environment, load_settings
 from tests.fakes.models import tiny
+from tests.fakes.standalone_server import LIMIT_S
 
 SLO_S = 0.25
 WAITS = "max_batch_size: 64\ndynamic_batching { max_queue_delay_microseconds: 750000 }\n"
@@ -148,3 +153,17 @@ def test_what_cannot_be_tuned_is_told(
     assert run("tune", target, "--slo-p99-ms", "20") == 1
 
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("home")
+def test_sigterm_leaves_no_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A trial's instance and its home go with the command, as after Ctrl-C."""
+    scratch = tmp_path_factory.mktemp("t")
+    command = [str(Path(sys.executable).with_name("bascule")), "tune", "m", "--slo-p99-ms", "20"]
+    variables = inherited_environment() | {"TMPDIR": str(scratch)}
+    with subprocess.Popen(command, env=variables) as process:
+        until(lambda: any(scratch.glob("bascule-tune-*/home")), LIMIT_S, "a trial has begun")
+        process.terminate()
+        assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
+
+    assert list(scratch.iterdir()) == []
