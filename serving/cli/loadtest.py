@@ -23,6 +23,7 @@ from serving.cli.load.summary import summary, summary_view
 from serving.cli.load.truth import Tolerance
 from serving.cli.progress import Progress
 from serving.cli.render import console, print_json
+from serving.cli.result_file import check_places
 from serving.cli.rollout_options import seconds
 from serving.ids import model_name
 from serving.settings import host_port, load_settings
@@ -75,10 +76,11 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
     failed, an answer was wrong or could not be checked, or came from a version that was not live.
     """
     if check is not None:
-        _report(*read_ledger(check), flips, is_by_rollouts=rollouts, as_json=as_json)
-        return
+        is_clean = _report(*read_ledger(check), flips, is_by_rollouts=rollouts, as_json=as_json)
+        raise typer.Exit(0 if is_clean else 1)
     if model is None:
         raise InvalidArgumentError("name the MODEL to ask, or the ledger to --check")
+    check_places(ledger)
     settings = load_settings()
     http_at = host_port(http) if http else settings.http
     metadata = described(http_at, model_name(model), timeout_s)
@@ -102,8 +104,9 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
     )
     head, length_s = heading(model, time.monotonic()), seconds("--duration", duration)
     written = asyncio.run(_recorded(load, metadata.versions, length_s))
+    is_clean = _report(head, written, flips, is_by_rollouts=rollouts, as_json=as_json)
     write_ledger(ledger, head, written.entries)
-    _report(head, written, flips, is_by_rollouts=rollouts, as_json=as_json)
+    raise typer.Exit(0 if is_clean else 1)
 
 
 def _plain_count(given: int | None, sequence: int) -> int:
@@ -159,8 +162,8 @@ async def _stopped(stop: asyncio.Event, limit_s: float) -> None:
 
 def _report(
     head: Heading, ledger: Ledger, flips: Path | None, *, is_by_rollouts: bool, as_json: bool
-) -> None:
-    """Print what a ledger says; exit status 1 unless it is clean."""
+) -> bool:
+    """Print what a ledger says; return whether it is clean."""
     found = summary(ledger)
     judgement: Judgement | None = None
     if flips is not None:
@@ -171,8 +174,7 @@ def _report(
         print_json({"model": head.model, "summary": found, "flips": judgement})
     else:
         console().print(summary_view(head.model, found, judgement))
-    if not found.is_clean() or (judgement is not None and not judgement.is_clean()):
-        raise typer.Exit(1)
+    return found.is_clean() and (judgement is None or judgement.is_clean())
 
 
 def _recorded_flips(head: Heading) -> tuple[Flip, ...]:

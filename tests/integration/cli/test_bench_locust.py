@@ -136,6 +136,19 @@ def test_an_unknown_model_is_one_sentence(
     assert "'nope' is not found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("file", ["--json", "--report"])
+def test_what_was_counted_is_told_though_the_disk_is_full(
+    file: str, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is printed before a file is written."""
+    status = run(server, "--transport", "http", "--duration", "1s", file, "/dev/full")
+
+    said = capsys.readouterr()
+    assert status == 1
+    assert "requests/s" in said.out
+    assert "/dev/full cannot be written: No space left on device" in said.err
+
+
 def test_ctrl_c_ends_it_with_its_figures(server: Server, tmp_path: Path) -> None:
     """What was counted until then is printed, and the report is written."""
     report = tmp_path / "r.html"

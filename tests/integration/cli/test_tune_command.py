@@ -111,6 +111,38 @@ def test_nothing_is_written_without_something_better(
         assert [row.version for row in registry.versions("m")] == [1]
 
 
+@pytest.mark.usefixtures("home")
+def test_what_was_found_is_told_though_the_disk_is_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is printed before the report is written."""
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "tuning.json").symlink_to("/dev/full")
+    limits = ("--slo-p99-ms", "1", "--stage-s", "0.1", "--budget-s", "1")
+    monkeypatch.setattr(Tuner, "_passed_s", lambda _: 10.0)  # on a fast machine, too
+
+    assert run("tune", "m", *limits, "--report", str(report)) == 1
+
+    said = capsys.readouterr()
+    assert "no scheduling keeps a p99 of 1 ms" in said.out
+    assert "tuning.json cannot be written: No space left on device" in said.err
+
+
+@pytest.mark.usefixtures("home")
+def test_a_report_that_has_no_place_is_told_before_anything_is_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not when minutes have passed."""
+    (tmp_path / "r").write_text("a file")
+
+    assert run("tune", "m", "--slo-p99-ms", "20", "--report", str(tmp_path / "r")) == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "r cannot be made: File exists" in said.err
+
+
 def test_a_dry_run_names_what_would_be_tried(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
