@@ -76,8 +76,7 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
     failed, an answer was wrong or could not be checked, or came from a version that was not live.
     """
     if check is not None:
-        is_clean = _report(*read_ledger(check), flips, is_by_rollouts=rollouts, as_json=as_json)
-        raise typer.Exit(0 if is_clean else 1)
+        raise _end(_report(*read_ledger(check), flips, is_by_rollouts=rollouts, as_json=as_json))
     if model is None:
         raise InvalidArgumentError("name the MODEL to ask, or the ledger to --check")
     check_places(ledger)
@@ -89,11 +88,10 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
         for tensors in question_tensors(metadata, json_input, _sizes(body_bytes))
     ]
     told = told_answers(metadata, expect) if expect else {}
-    limits = Tolerance(relative=rtol, absolute=atol)
     load = Load(
         http=http_at,
         grpc=host_port(grpc) if grpc else settings.grpc,
-        asked=asked_questions(http_at, questions, told, limits, timeout_s),
+        asked=asked_questions(http_at, questions, told, _limits(rtol, atol), timeout_s),
         http_client_count=_plain_count(http_clients, sequence),
         grpc_client_count=_plain_count(grpc_clients, sequence),
         new_share=new_connections,
@@ -102,11 +100,26 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
         rate=rate,
         limit_s=timeout_s,
     )
-    head, length_s = heading(model, time.monotonic()), seconds("--duration", duration)
-    written = asyncio.run(_recorded(load, metadata.versions, length_s))
-    is_clean = _report(head, written, flips, is_by_rollouts=rollouts, as_json=as_json)
+    head = heading(model, time.monotonic())
+    written = asyncio.run(_recorded(load, metadata.versions, seconds("--duration", duration)))
+    end = _end(_report(head, written, flips, is_by_rollouts=rollouts, as_json=as_json))
     write_ledger(ledger, head, written.entries)
-    raise typer.Exit(0 if is_clean else 1)
+    raise end
+
+
+def _end(is_clean: bool) -> typer.Exit:  # noqa: FBT001  its only argument
+    return typer.Exit(0 if is_clean else 1)
+
+
+def _limits(rtol: float, atol: float) -> Tolerance:
+    return Tolerance(relative=rtol, absolute=atol)
+
+
+def _check_clients(load: Load) -> None:
+    if not load.client_count():
+        raise InvalidArgumentError(
+            "nobody asks: give --http-clients, --grpc-clients, --stream or --sequence 1 or more"
+        )
 
 
 def _plain_count(given: int | None, sequence: int) -> int:
@@ -124,6 +137,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 async def _recorded(load: Load, versions: tuple[str, ...], length_s: float) -> Ledger:
     """Run the load for so long, or until Ctrl-C."""
+    _check_clients(load)
     ledger = Ledger()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)

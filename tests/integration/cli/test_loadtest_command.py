@@ -101,3 +101,14 @@ def test_a_ledger_without_a_folder_is_told_before_anything_is_asked(
     said = capsys.readouterr()
     assert said.out == ""
     assert "no/such/l.jsonl: there is no folder" in said.err
+
+
+def test_a_load_without_clients_is_refused(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing that nobody asked is called lost after a day."""
+    nobody = ("--http-clients", "0", "--grpc-clients", "0")
+
+    assert run(server, "times", "--duration", "1d", *nobody) == 1
+
+    assert "nobody asks: give --http-clients" in capsys.readouterr().err

@@ -165,6 +165,7 @@ def test_a_dry_run_names_what_would_be_tried(
         ("m.onnx", "makes a version of it, which can be tuned"),
         ("models/accumulator", "takes calls in sequences"),
         ("empty", "is no bundle"),
+        ("models/nothing", "there is no folder models/nothing"),
     ],
 )
 @pytest.mark.usefixtures("home")
@@ -199,3 +200,14 @@ def test_sigterm_leaves_no_folder(tmp_path_factory: pytest.TempPathFactory) -> N
         assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
 
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--slo-p99-ms", "--stage-s"])
+@pytest.mark.usefixtures("home")
+def test_what_never_ends_is_a_mistake_of_usage(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An infinite time is refused like one of no length."""
+    assert run("tune", "m", "--slo-p99-ms", "20", "--list", flag, "inf") == 2
+
+    assert flag in capsys.readouterr().err
