@@ -8,6 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +24,10 @@ RESULTS: Final = Path(__file__).parent / "results"
 LEAST_CPU_S: Final = 0.1
 """Less is not told from nothing: Linux counts by hundredths of a second."""
 SHOWN_PACKAGES: Final = ("bascule", "ray", "onnxruntime-gpu", "torch", "grpcio", "uvicorn")
+
+
+class ResultsError(Exception):
+    """A report cannot be written; says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +172,34 @@ def machine_lines() -> list[str]:
 
 
 def write(folder: Path, name: str, page: str, facts: object) -> None:
-    """Write NAME.md and NAME.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(page)
-    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    """Print the page, then write NAME.md and NAME.json.
+
+    Raises:
+        ResultsError: They cannot be written.
+    """
     print(page)
+    keep(folder / f"{name}.md", page)
+    keep(folder / f"{name}.json", json.dumps(facts, indent=1) + "\n")
     print(f"written to {folder / name}.md and .json")
+
+
+def keep(file: Path, text: str) -> None:
+    """Write a file as a whole: what was there before stays where the disk is full.
+
+    Raises:
+        ResultsError: It cannot be written.
+    """
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text)
+        fresh.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise ResultsError(
+            f"{file} cannot be written: {error.strerror}: --results DIR names another folder"
+        ) from error
 
 
 def as_facts(table: Sequence[Row]) -> list[dict[str, object]]:

@@ -27,8 +27,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+from benchmarks.command import add_results, command_parser, count, run_main
 from benchmarks.instance import Instance, InstanceError, running_instance, until
-from benchmarks.report import RESULTS, write
+from benchmarks.report import write
 from benchmarks.swap_models import COUNTER, SWING, counter_asked, push_models, swing_asked
 from benchmarks.swap_report import Kind, Run, Window, all_of, judged, page
 from serving.cli.admin_client import AdminClient
@@ -215,15 +216,15 @@ def _judged(
 
 def main() -> int:
     """Swap, judge, print, write."""
-    parser = argparse.ArgumentParser(description="swaps under load, and what callers see")
-    parser.add_argument("--count", type=int, default=100)
+    parser = command_parser("benchmarks.swaps", __doc__)
+    parser.add_argument("--count", type=count, default=100)
     parser.add_argument("--mode", choices=("standalone", "ray"), default="standalone")
     parser.add_argument("--keep-old", action="store_true", help="both versions stay loaded")
     parser.add_argument("--rate", type=float, default=20.0, help="of each small client, a second")
     parser.add_argument("--steady-s", type=float, default=10.0, help="before each ten swaps")
     parser.add_argument("--rollbacks", type=int, default=20)
     parser.add_argument("--ledger", type=Path, metavar="DIR", help="keep the ledgers there")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
     found: tuple[Kind, tuple[Run, ...]] | None = None
     with tempfile.TemporaryDirectory(prefix="swaps-") as folder:
@@ -240,4 +241,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

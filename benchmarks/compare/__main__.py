@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import budget, links, page
 from benchmarks.compare.plots import draw
@@ -33,7 +34,7 @@ from benchmarks.loads import Request
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import tiny_graph
 from benchmarks.peers.bare_loop import open_session
-from benchmarks.report import RESULTS, as_facts, rows, write
+from benchmarks.report import as_facts, rows, write
 
 NAME: Final = "compare"
 OURS: Final = frozenset({EDGE, "worker", BARE})
@@ -96,21 +97,21 @@ def _report(run: Run, systems: list[System], options: argparse.Namespace, done: 
     }
     text = page(title, systems, found, table, budgets, run.problems)
     text += links(options.results)
-    draw(options.results / f"{NAME}.svg", table)
     write(options.results, NAME, text, facts)
+    draw(options.results / f"{NAME}.svg", table)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Bascule beside other systems")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each load")
+    parser = command_parser("benchmarks.compare", __doc__)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--seconds", type=positive, default=2.0, help="of each load")
     parser.add_argument("--open-rate", type=float, default=100.0, help="0: no open loop")
     parser.add_argument("--only", nargs="+", default=(), metavar="SYSTEM", help="by name")
     parser.add_argument("--resume", action="store_true", help="go on where a run was broken off")
     parser.add_argument("--reference-script", default="", metavar="COMMAND")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -18,11 +18,11 @@ Exit status 1: a kind of call needs over 1.1 times its baseline, or has none. 0:
 nothing can be compared here (no valgrind, another Python), which is said.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import add_results, command_parser, run_main
 from benchmarks.instructions.baseline import (
     BASELINE,
     HOW_TO_UPDATE,
@@ -41,16 +41,15 @@ from benchmarks.instructions.counting import (
     interpreter,
     why_not,
 )
-from benchmarks.report import RESULTS
 
 
 def main() -> int:
     """Count or read, then judge or record."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions")
+    parser = command_parser("benchmarks.instructions", __doc__)
     parser.add_argument("--update", action="store_true", help="record the counts as the baseline")
     parser.add_argument("--judge", type=Path, help="judge these results and count nothing")
     parser.add_argument("--baseline", type=Path, default=BASELINE)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
     if not options.update and not options.baseline.is_file():
         print(f"no baseline at {options.baseline}: {HOW_TO_UPDATE} makes one", file=sys.stderr)
@@ -123,4 +122,4 @@ def _number(count: int | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)
