@@ -188,9 +188,11 @@ def _h2load(address: str, body: Path, http1: bool, options: list[str]) -> str:  
 
 
 def _output(command: list[str], seconds: int) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=seconds + GRACE_S
-    )
+    limit_s = seconds + GRACE_S
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
+    except subprocess.TimeoutExpired as error:
+        raise LoadError(f"{command[0]} has not ended within {limit_s:.0f} s") from error
     if done.returncode:
         raise LoadError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

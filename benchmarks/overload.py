@@ -117,6 +117,8 @@ def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> lis
     request = Request(model="heavy", inputs={"x": rows_of()})
     script = request.write_for_wrk(folder)
     found = http_load(instance.http, request.path, script, CAPACITY_CONNECTIONS, options.capacity_s)
+    if found.failures:  # wrk counts refusals, too, which are quick
+        raise LoadError(f"the capacity is not known, for calls of it failed: {found.failures}")
     done = []
     for at, share in enumerate(options.shares):
         rate = share * found.requests_per_s

@@ -27,8 +27,8 @@ from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import budget, links, page
 from benchmarks.compare.plots import draw
 from benchmarks.compare.required import EDGE, judge
-from benchmarks.compare.rounds import BARE, Run, kept_samples
-from benchmarks.compare.systems import Place, System, all_systems
+from benchmarks.compare.rounds import BARE, DamagedSamplesError, Run, kept_samples
+from benchmarks.compare.systems import Place, System, UnknownSystemError, all_systems, chosen
 from benchmarks.load_tools import LoadError, require_tools
 from benchmarks.loads import Request
 from benchmarks.models.layout import write_model
@@ -43,21 +43,16 @@ OURS: Final = frozenset({EDGE, "worker", BARE})
 def main() -> int:
     """Measure, print, write."""
     options = _parser().parse_args()
-    systems = [
-        system
-        for system in all_systems(options.reference_script)
-        if not options.only or system.name in options.only
-    ]
+    kept = options.results / f"{NAME}.samples.jsonl"
     try:
+        systems = chosen(all_systems(options.reference_script), options.only)
         require_tools()
-    except LoadError as error:
+        if not options.resume:
+            kept.unlink(missing_ok=True)
+        run = Run(kept=kept, samples=kept_samples(kept))
+    except (LoadError, UnknownSystemError, DamagedSamplesError) as error:
         print(error, file=sys.stderr)
         return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    kept = options.results / f"{NAME}.samples.jsonl"
-    if not options.resume:
-        kept.unlink(missing_ok=True)
-    run = Run(kept=kept, samples=kept_samples(kept))
     loads = Loads(seconds=options.seconds, open_rate=options.open_rate)
     with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
         place = _place(Path(scratch))

@@ -1,13 +1,14 @@
 """What load generators print is read right, and no failure gets lost on the way to a table."""
 
 import struct
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.load_tools import LoadError, Measured, read_h2load, read_wrk
+from benchmarks.load_tools import LoadError, Measured, grpc_load, read_h2load, read_wrk
 from benchmarks.loads import Request
 from benchmarks.report import Row, Sample, markdown, rows
 
@@ -155,3 +156,17 @@ def test_a_request_says_the_same_on_both_wires(tmp_path: Path) -> None:
     assert frame[:5] == b"\0" + struct.pack(">I", len(frame) - 5)
     assert x.tobytes() in frame
     assert str(header_bytes) in request.write_for_wrk(tmp_path).read_text()
+
+
+def test_a_load_that_does_not_end_is_an_error_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system that takes calls and never answers is a line of the report, like other faults."""
+
+    def run(command: list[str], *, timeout: float, **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr("benchmarks.load_tools.subprocess.run", run)
+
+    with pytest.raises(LoadError, match="h2load has not ended within 60 s"):
+        grpc_load("127.0.0.1:1", tmp_path / "body", 1, 1.0)
