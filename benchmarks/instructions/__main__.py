@@ -18,6 +18,7 @@ Exit status 1: a kind of call needs over 1.1 times its baseline, or has none. 0:
 nothing can be compared here (no valgrind, another Python), which is said.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from benchmarks.instructions.baseline import (
     HOW_TO_UPDATE,
     Counted,
     Line,
+    NoCountsError,
     compare,
     read,
     record,
@@ -51,6 +53,14 @@ def main() -> int:
     parser.add_argument("--baseline", type=Path, default=BASELINE)
     add_results(parser)
     options = parser.parse_args()
+    try:
+        return _judged(options)
+    except (CountingError, NoCountsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _judged(options: argparse.Namespace) -> int:
     if not options.update and not options.baseline.is_file():
         print(f"no baseline at {options.baseline}: {HOW_TO_UPDATE} makes one", file=sys.stderr)
         return 1
@@ -58,11 +68,7 @@ def main() -> int:
     if reason := reason or ("" if options.judge else why_not()):
         print(f"instructions are not compared: {reason}")
         return 0
-    try:
-        found = _found(options.judge, options.results)
-    except CountingError as error:
-        print(error, file=sys.stderr)
-        return 1
+    found = _found(options.judge, options.results)
     if options.update:
         record(options.baseline, found)
         print(f"recorded in {options.baseline}")
