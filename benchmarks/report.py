@@ -54,7 +54,8 @@ class Row:
     p50_s: float
     p99_s: float
     ratios: tuple[tuple[str, float], ...]
-    """Other system → how many times its requests/s this system gave, median over rounds."""
+    """Other system → how many times its requests/s this system gave, median over rounds; one
+    without a round in common, or that did nothing, is not there."""
     failures: tuple[str, ...]
     cpu_us: float = 0.0
     """On CPUs for a request, of all processes, the client's too; 0: not measured."""
@@ -76,7 +77,7 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
     own = [sample for sample in of_load if sample.system == system]
     rates = [sample.measured.requests_per_s for sample in own]
     others = dict.fromkeys(s.system for s in of_load if s.system != system)
-    ratios = [(other, _ratio(own, [s for s in of_load if s.system == other])) for other in others]
+    ratios = {other: _ratios(own, [s for s in of_load if s.system == other]) for other in others}
     spent = {name: _cpu_us(s for s in of_load if s.system == name) for name in (system, *others)}
     return Row(
         system=system,
@@ -86,7 +87,7 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
         most_per_s=max(rates),
         p50_s=median(sample.measured.p50_s for sample in own),
         p99_s=median(sample.measured.p99_s for sample in own),
-        ratios=tuple(ratios),
+        ratios=tuple((other, median(found)) for other, found in ratios.items() if found),
         failures=tuple(s.measured.failures for s in own if s.measured.failures),
         cpu_us=median(spent[system].values()) if spent[system] else 0.0,
         cpu_ratios=tuple(
@@ -111,13 +112,14 @@ def _cpu_us(samples: Iterable[Sample]) -> dict[int, float]:
     }
 
 
-def _ratio(own: Sequence[Sample], other: Sequence[Sample]) -> float:
+def _ratios(own: Sequence[Sample], other: Sequence[Sample]) -> list[float]:
+    """Return the ratio of each round in which both were measured, and the other did something."""
     rates = {sample.round: sample.measured.requests_per_s for sample in other}
-    return median(
+    return [
         sample.measured.requests_per_s / rates[sample.round]
         for sample in own
         if rates.get(sample.round)
-    )
+    ]
 
 
 def markdown(title: str, table: Sequence[Row], baseline: str) -> str:
@@ -154,7 +156,7 @@ def _markdown_row(row: Row, baseline: str, *, with_cpu: bool) -> str:
     ]
     if with_cpu:
         cpu_ratio = dict(row.cpu_ratios).get(baseline)
-        cells.append(f"{row.cpu_us:.1f}")
+        cells.append(f"{row.cpu_us:.1f}" if row.cpu_us else "")
         cells.append("" if cpu_ratio is None else f"{cpu_ratio:.3f}")
     return f"| {' | '.join(cells)} |"
 

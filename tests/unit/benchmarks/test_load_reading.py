@@ -132,6 +132,16 @@ def test_too_little_time_on_cpus_is_not_told() -> None:
 
     assert [row.cpu_us > 0 for row in table] == [True, False]
     assert [row.cpu_ratios for row in table] == [(), ()]
+    assert " 0.0 |" not in markdown("Title", table, "edge")
+
+
+@pytest.mark.parametrize(("number", "per_s"), [(2, 90), (1, 0)], ids=["other round", "nothing"])
+def test_what_cannot_be_compared_has_no_ratio(number: int, per_s: float) -> None:
+    """A peer of another round only, or one that answered nothing, is a row all the same."""
+    table = rows([sample("edge", 1, 100), sample("peer", number, per_s)])
+
+    assert dict(table[0].ratios) == {}
+    assert markdown("Title", table, "peer").count("| edge |") == 1
 
 
 def test_failures_are_shouted() -> None:
