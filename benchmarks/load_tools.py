@@ -66,12 +66,18 @@ def http_load(
     *,
     timeout_s: int = WRK_TIMEOUT_S,
 ) -> Measured:
-    """Run wrk with one thread; an answer that takes longer than `timeout_s` is a failure."""
+    """Run wrk with one thread; an answer that takes longer than `timeout_s` is a failure.
+
+    Raises:
+        LoadError: Not one answer came: there is no figure to tell, and no rate to go on with.
+    """
     url = f"http://{address}{path}"
     limited = [f"-c{connections}", f"--timeout={timeout_s}s"]
     before_s = _children_cpu_s()
     warm_up = read_wrk(_wrk(url, script, limited, 1))
     measured = read_wrk(_wrk(url, script, limited, max(1, round(seconds))))
+    if not measured.requests_per_s:
+        raise LoadError(f"{url}: not one answer in {max(1, round(seconds))} s")
     return replace(
         measured,
         sent_count=warm_up.sent_count + measured.sent_count,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.load_tools import LoadError, Measured, grpc_load, read_h2load, read_wrk
+from benchmarks.load_tools import LoadError, Measured, grpc_load, http_load, read_h2load, read_wrk
 from benchmarks.loads import Request
 from benchmarks.report import Row, Sample, markdown, rows
 
@@ -180,3 +180,18 @@ def test_a_load_that_does_not_end_is_an_error_of_it(
 
     with pytest.raises(LoadError, match="h2load has not ended within 60 s"):
         grpc_load("127.0.0.1:1", tmp_path / "body", 1, 1.0)
+
+
+def test_a_load_without_an_answer_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No figure is made of nothing, and no open loop of a rate of 0."""
+    nothing = WRK.replace("83912 requests", "0 requests").replace("41944.76", "0.00")
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, stdout=nothing)
+
+    monkeypatch.setattr("benchmarks.load_tools.subprocess.run", run)
+
+    with pytest.raises(LoadError, match="/infer: not one answer in 3 s"):
+        http_load("127.0.0.1:1", "/infer", tmp_path / "x.lua", 1, 3.0)
