@@ -139,18 +139,24 @@ async def _recorded(load: Load, versions: tuple[str, ...], length_s: float) -> L
     """Run the load for so long, or until Ctrl-C."""
     _check_clients(load)
     ledger = Ledger()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        """Ask nothing more; Ctrl-C does not wait for answers from then on."""
+        loop.remove_signal_handler(signal.SIGINT)
+        stop.set()
+
     with Progress() as progress:
         for version in versions:
             progress.say(f"asking version {version} what it answers")
             for asked in load.asked:
                 await asked.truth.know(version)
+        loop.add_signal_handler(signal.SIGINT, end)
         async with asyncio.TaskGroup() as group:
             group.create_task(record(load, stop, ledger))
             group.create_task(_tell(progress, ledger, stop))
             await _stopped(stop, length_s)
-            stop.set()
+            end()
     return ledger
 
 
