@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import math
 import sys
 import tempfile
@@ -19,6 +20,10 @@ NO_PLACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 def run_main(main: Callable[[], int]) -> NoReturn:
     """Run a program to its end; after Ctrl-C or SIGTERM nothing that it started is left."""
     unwind_at_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        # What is found out in an hour is not lost to a terminal that knows no µ.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main()
     except KeyboardInterrupt:

@@ -194,7 +194,7 @@ def keep(file: Path, text: str) -> None:
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text)
+        fresh.write_text(text, encoding="utf-8")
         fresh.replace(file)
     except OSError as error:
         with suppress(OSError):

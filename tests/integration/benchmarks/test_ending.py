@@ -59,3 +59,17 @@ def test_who_is_ended_early_leaves_nothing(
     assert not home.exists()
     assert started
     assert [one for one in started if one.is_running()] == []
+
+
+def test_a_terminal_without_all_characters_loses_no_report() -> None:
+    """It gets substitutes, not a traceback in place of the figures."""
+    program = "from benchmarks.command import run_main; run_main(lambda: print('≥ 1 µs') or 0)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=inherited_environment() | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+
+    assert done.stdout == b"\\u2265 1 \\xb5s\n"
