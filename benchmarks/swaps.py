@@ -20,10 +20,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Final
 
@@ -159,6 +160,17 @@ def loads(instance: Instance, rate: float) -> tuple[Load, ...]:
     return small, large, steps
 
 
+@contextmanager
+def _process_beside() -> Iterator[ProcessPoolExecutor]:
+    """Give a process; who is ended early does not wait for the swaps that are left."""
+    with ProcessPoolExecutor(1, get_context("spawn"), os.setsid) as beside:
+        try:
+            yield beside
+        finally:
+            for process in active_children():
+                process.kill()
+
+
 async def under_load(
     instance: Instance, swapper: Swapper, options: argparse.Namespace
 ) -> tuple[Swapper, dict[str, Ledger]]:
@@ -168,7 +180,7 @@ async def under_load(
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)  # a collection would be in the clients' latencies
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(1, get_context("spawn"), os.setsid) as beside:
+    with _process_beside() as beside:
         async with asyncio.TaskGroup() as group:
             for load in loads(instance, options.rate):
                 ledger = ledgers[load.asked[0].question.model]
