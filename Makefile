@@ -55,6 +55,8 @@ docs: $(INSTALLED) ## write what is made of the code: settings, schemas, metrics
 	$(BIN)/python -m benchmarks.monitoring_files
 
 bench: $(INSTALLED) ## the edge beside other servers, and engines alone: needs wrk and h2load
+	@for tool in wrk h2load; do command -v $$tool >/dev/null || \
+	  { echo "$$tool is not on PATH: apt-get install wrk nghttp2-client, then run make bench again" >&2; exit 1; }; done
 	-$(BIN)/python -m benchmarks.peers.install
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.throughput

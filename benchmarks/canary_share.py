@@ -27,10 +27,11 @@ import numpy as np
 import tritonclient.http as triton_http
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from benchmarks.command import add_results, command_parser, run_main
 from benchmarks.instance import Instance, InstanceError, running_instance, until
 from benchmarks.load_tools import GRPC_PATH, LoadError, require_tools
 from benchmarks.loads import Request
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 from benchmarks.swap_models import SWING, push_models
 from serving.cli.admin_client import AdminClient
 from serving.registry.rollouts.record import ENDED, Order, RolloutState
@@ -217,11 +218,11 @@ def page(counts: list[Count]) -> str:
 
 def main() -> int:
     """Count, print, write."""
-    parser = argparse.ArgumentParser(description="who answers in a canary")
+    parser = command_parser("benchmarks.canary_share", __doc__)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--keys", type=int, default=1000)
     parser.add_argument("--mode", choices=("standalone", "ray"), default="standalone")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
     try:
         require_tools()
@@ -236,4 +237,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -10,7 +10,6 @@ preflight checks. Every time is a median in a warm page cache and without the st
 import argparse
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import run_main
 from benchmarks.models.graphs import Graph, Port, node
 from runtimes.node_probe import Engine, probe
 from runtimes.preflight.check import check, has_errors
@@ -193,4 +193,4 @@ def _timed(taken_s: list[float]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

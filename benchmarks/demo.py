@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import run_main
 from benchmarks.demo_asking import ask_about_files, ask_about_sentences
 from benchmarks.demo_report import Outcome, show
 from benchmarks.instance import Instance, InstanceError, running_instance, until
@@ -162,4 +162,4 @@ def _workers(instance: Instance, model: str) -> list[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

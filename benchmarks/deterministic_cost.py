@@ -7,7 +7,6 @@ with it one: that is what the mode means. On one thread both lines of a model sh
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.command import run_main
 from runtimes.contract import Array
 from serving.registry.bundles.bundle import read_bundle
 from serving.registry.bundles.bundle_model import BundleModel, model_of
@@ -73,4 +73,4 @@ def median_s(model: BundleModel, threads: int, feeds: Sequence[Array | None], ru
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

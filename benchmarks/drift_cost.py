@@ -8,7 +8,6 @@ through the edge; every call has another row, drawn as the reference was; rounds
 that what is compared is measured side by side.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance
 from benchmarks.load_tools import http_load
 from benchmarks.loads import Request
@@ -105,4 +105,4 @@ def _reference(columns: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

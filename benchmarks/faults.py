@@ -30,6 +30,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance, InstanceError, instance_at, until
 from benchmarks.ledger import Target, during
 from serving.cli.load.flips import Flip, judge
@@ -253,4 +254,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

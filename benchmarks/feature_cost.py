@@ -17,7 +17,6 @@ and 0.95. Rounds differed by up to a third, so what is near 1 is no difference; 
 digest and a copy, some 20 µs.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance
 from benchmarks.load_tools import Measured, http_load
 from benchmarks.loads import Request
@@ -166,4 +166,4 @@ def _models() -> Iterator[ModelFolder]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

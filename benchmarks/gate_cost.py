@@ -12,7 +12,6 @@ Recorded on 2026-11-27, 2 CPUs of an AMD EPYC beside busy neighbours, 1,500 mode
 
 import argparse
 import gc
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.command import run_main
 from benchmarks.models.layout import write_model
 from benchmarks.models.many import many_models
 from runtimes.profile import SHIPPED
@@ -113,4 +113,4 @@ def judge_all(gate: Gate, specs: Sequence[VersionSpec]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.gpu.cases import MAX_BATCH_ROWS, MODELS, QUICK, Case, Plan, cases_of
 from benchmarks.gpu.folders import write_case
 from benchmarks.gpu.measure import measure
@@ -82,15 +83,15 @@ def _drawn(folder: Path, rows: Sequence[Row]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="the engine alone and served, on this node")
+    parser = command_parser("benchmarks.gpu_node", __doc__)
     parser.add_argument("--quick", action="store_true", help="mid, three batch sizes, 1 s each")
     parser.add_argument("--require-cuda", action="store_true", help="exit 1 where CUDA did not run")
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--rounds", type=count)
+    parser.add_argument("--seconds", type=positive)
     parser.add_argument("--models", nargs="+", choices=MODELS)
     sizes = range(1, MAX_BATCH_ROWS + 1)
     parser.add_argument("--batches", nargs="+", type=int, choices=sizes, metavar="ROWS")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     return parser.parse_args()
 
 
@@ -106,4 +107,4 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

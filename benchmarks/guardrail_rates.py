@@ -30,7 +30,6 @@ it takes two minutes of CPU.
 
 import argparse
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -40,6 +39,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import run_main
 from serving.monitor.output_bins import output_bin
 from serving.monitor.traffic import BUCKETS_PER_DOUBLING, QualityCounts, TrafficDelta
 from serving.registry.rollouts.plan import Guardrails, QualityTest
@@ -251,4 +251,4 @@ def _quality(rng: np.random.Generator, arm: Arm, count: int, answered: int) -> Q
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

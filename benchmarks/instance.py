@@ -115,7 +115,7 @@ def running_instance(
     finally:
         for process in processes_of(home):
             process.kill()
-    shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def instance_at(home: Path, *, http: str, grpc: str) -> Instance:

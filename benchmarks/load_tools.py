@@ -66,12 +66,18 @@ def http_load(
     *,
     timeout_s: int = WRK_TIMEOUT_S,
 ) -> Measured:
-    """Run wrk with one thread; an answer that takes longer than `timeout_s` is a failure."""
+    """Run wrk with one thread; an answer that takes longer than `timeout_s` is a failure.
+
+    Raises:
+        LoadError: Not one answer came: there is no figure to tell, and no rate to go on with.
+    """
     url = f"http://{address}{path}"
     limited = [f"-c{connections}", f"--timeout={timeout_s}s"]
     before_s = _children_cpu_s()
     warm_up = read_wrk(_wrk(url, script, limited, 1))
     measured = read_wrk(_wrk(url, script, limited, max(1, round(seconds))))
+    if not measured.requests_per_s:
+        raise LoadError(f"{url}: not one answer in {max(1, round(seconds))} s")
     return replace(
         measured,
         sent_count=warm_up.sent_count + measured.sent_count,
@@ -188,9 +194,11 @@ def _h2load(address: str, body: Path, http1: bool, options: list[str]) -> str:  
 
 
 def _output(command: list[str], seconds: int) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=seconds + GRACE_S
-    )
+    limit_s = seconds + GRACE_S
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
+    except subprocess.TimeoutExpired as error:
+        raise LoadError(f"{command[0]} has not ended within {limit_s:.0f} s") from error
     if done.returncode:
         raise LoadError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

@@ -10,7 +10,6 @@ Recorded on 2026-11-27, 2 cores that others kept busy (load average 33), `tiny`,
 median of four rounds of 2 s, times `off` (2,724 calls/s): a hundredth 0.86, a tenth 0.87, all 0.70.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance
 from benchmarks.load_tools import http_load
 from benchmarks.loads import Request
@@ -78,4 +78,4 @@ def _name(model: str, system: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -8,7 +8,6 @@ request tells how long a change held others up. The same is measured without cha
 that clients and server on one machine have anyway. Exits 1 when a request failed or was wrong.
 """
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -22,11 +21,12 @@ import numpy as np
 import tritonclient.grpc.aio as triton_grpc
 import tritonclient.http.aio as triton_http
 
+from benchmarks.command import add_results, command_parser, count, run_main
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.ledger import Target, record
 from benchmarks.models import many
 from benchmarks.models.layout import write_model
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 from serving.cli.load.ledger import Ledger
 
 CLIENTS: Final = 8
@@ -57,11 +57,11 @@ class Found:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="very many small models in one instance")
-    parser.add_argument("--count", type=int, default=1500)
+    parser = command_parser("benchmarks.many_models", __doc__)
+    parser.add_argument("--count", type=count, default=1500)
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--mode", choices=("standalone", "ray"), default="standalone")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="many-") as folder:
         for model in many.many_models(options.count):
@@ -204,4 +204,4 @@ def _problems(texts: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

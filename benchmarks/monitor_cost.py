@@ -11,7 +11,6 @@ and logs one in a hundred. The calls' rows are drawn as the references' are, 256
 What was recorded last: `benchmarks/results/monitor_cost.md`.
 """
 
-import sys
 import tempfile
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.command import run_main
 from benchmarks.compare.processes import cpu_s, spent_s
 from benchmarks.instance import Instance
 from benchmarks.load_tools import http_load
@@ -213,4 +213,4 @@ def _watching(model: str, system: str) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -25,12 +25,13 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import add_results, command_parser, positive, run_main
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.load_tools import LoadError, http_load, require_tools
 from benchmarks.loads import Request
 from benchmarks.models.graphs import Graph, Port, node
 from benchmarks.models.layout import Config, ModelFolder, Tensor, write_model
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 from runtimes.contract import Array
 from serving.cli.load.open_loop import ANSWERED, Call
 from serving.cli.load.summary import quantile
@@ -116,6 +117,8 @@ def stages(instance: Instance, options: argparse.Namespace, folder: Path) -> lis
     request = Request(model="heavy", inputs={"x": rows_of()})
     script = request.write_for_wrk(folder)
     found = http_load(instance.http, request.path, script, CAPACITY_CONNECTIONS, options.capacity_s)
+    if found.failures:  # wrk counts refusals, too, which are quick
+        raise LoadError(f"the capacity is not known, for calls of it failed: {found.failures}")
     done = []
     for at, share in enumerate(options.shares):
         rate = share * found.requests_per_s
@@ -156,7 +159,7 @@ def page(found: Sequence[Stage]) -> str:
         lines.append(
             f"| {one.share:.2f} | {one.rate:.0f} | {one.good_per_s():.0f} | "
             f"{one.good_per_s() / capacity:.2f} | {quantile(answered, 0.5) * 1e3:.0f} | "
-            f"{quantile(answered, 0.99) * 1e3:.0f} | {len(refused) / len(one.calls):.1%} | "
+            f"{quantile(answered, 0.99) * 1e3:.0f} | {len(refused) / max(1, len(one.calls)):.1%} | "
             f"{quantile(refused, 0.5) * 1e3:.1f} | {quantile(refused, 0.99) * 1e3:.1f} | "
             f"{one.faults()} | {before:.0f} → {after:.0f} |"
         )
@@ -165,11 +168,11 @@ def page(found: Sequence[Stage]) -> str:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="more calls than can be answered")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
-    parser.add_argument("--capacity-s", type=float, default=10.0, help="of the closed loop")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 1.0, 1.5])
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = command_parser("benchmarks.overload", __doc__)
+    parser.add_argument("--seconds", type=positive, default=60.0, help="of each rate")
+    parser.add_argument("--capacity-s", type=positive, default=10.0, help="of the closed loop")
+    parser.add_argument("--shares", type=positive, nargs="+", default=[0.5, 1.0, 1.5])
+    add_results(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="overload-") as scratch:
         folder = Path(scratch)
@@ -201,4 +204,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.planted_load import Answer, load_of, run_load
 from benchmarks.planted_models import FAULTS, write_bundles
@@ -282,4 +283,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -7,12 +7,12 @@ Exits 1 when a model has an error.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.command import run_main
 from runtimes.findings import Finding, Severity
 from runtimes.node_probe import probe
 from runtimes.preflight.check import check, has_errors
@@ -87,4 +87,4 @@ def _listed(checked: Checked, severity: Severity) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

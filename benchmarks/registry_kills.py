@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from benchmarks.command import run_main
 from runtimes.errors import BasculeError
 from serving.registry.bundles.bundle import Bundle
 from serving.registry.bundles.packing import PackOrder, pack_bundle
@@ -203,4 +204,4 @@ def _look(place: Place, outcome: Outcome, what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

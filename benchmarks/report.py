@@ -8,6 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +24,10 @@ RESULTS: Final = Path(__file__).parent / "results"
 LEAST_CPU_S: Final = 0.1
 """Less is not told from nothing: Linux counts by hundredths of a second."""
 SHOWN_PACKAGES: Final = ("bascule", "ray", "onnxruntime-gpu", "torch", "grpcio", "uvicorn")
+
+
+class ResultsError(Exception):
+    """A report cannot be written; says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,8 @@ class Row:
     p50_s: float
     p99_s: float
     ratios: tuple[tuple[str, float], ...]
-    """Other system → how many times its requests/s this system gave, median over rounds."""
+    """Other system → how many times its requests/s this system gave, median over rounds; one
+    without a round in common, or that did nothing, is not there."""
     failures: tuple[str, ...]
     cpu_us: float = 0.0
     """On CPUs for a request, of all processes, the client's too; 0: not measured."""
@@ -71,7 +77,7 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
     own = [sample for sample in of_load if sample.system == system]
     rates = [sample.measured.requests_per_s for sample in own]
     others = dict.fromkeys(s.system for s in of_load if s.system != system)
-    ratios = [(other, _ratio(own, [s for s in of_load if s.system == other])) for other in others]
+    ratios = {other: _ratios(own, [s for s in of_load if s.system == other]) for other in others}
     spent = {name: _cpu_us(s for s in of_load if s.system == name) for name in (system, *others)}
     return Row(
         system=system,
@@ -81,7 +87,7 @@ def _row(of_load: Sequence[Sample], system: str) -> Row:
         most_per_s=max(rates),
         p50_s=median(sample.measured.p50_s for sample in own),
         p99_s=median(sample.measured.p99_s for sample in own),
-        ratios=tuple(ratios),
+        ratios=tuple((other, median(found)) for other, found in ratios.items() if found),
         failures=tuple(s.measured.failures for s in own if s.measured.failures),
         cpu_us=median(spent[system].values()) if spent[system] else 0.0,
         cpu_ratios=tuple(
@@ -106,13 +112,14 @@ def _cpu_us(samples: Iterable[Sample]) -> dict[int, float]:
     }
 
 
-def _ratio(own: Sequence[Sample], other: Sequence[Sample]) -> float:
+def _ratios(own: Sequence[Sample], other: Sequence[Sample]) -> list[float]:
+    """Return the ratio of each round in which both were measured, and the other did something."""
     rates = {sample.round: sample.measured.requests_per_s for sample in other}
-    return median(
+    return [
         sample.measured.requests_per_s / rates[sample.round]
         for sample in own
         if rates.get(sample.round)
-    )
+    ]
 
 
 def markdown(title: str, table: Sequence[Row], baseline: str) -> str:
@@ -149,7 +156,7 @@ def _markdown_row(row: Row, baseline: str, *, with_cpu: bool) -> str:
     ]
     if with_cpu:
         cpu_ratio = dict(row.cpu_ratios).get(baseline)
-        cells.append(f"{row.cpu_us:.1f}")
+        cells.append(f"{row.cpu_us:.1f}" if row.cpu_us else "")
         cells.append("" if cpu_ratio is None else f"{cpu_ratio:.3f}")
     return f"| {' | '.join(cells)} |"
 
@@ -167,12 +174,34 @@ def machine_lines() -> list[str]:
 
 
 def write(folder: Path, name: str, page: str, facts: object) -> None:
-    """Write NAME.md and NAME.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(page)
-    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    """Print the page, then write NAME.md and NAME.json.
+
+    Raises:
+        ResultsError: They cannot be written.
+    """
     print(page)
+    keep(folder / f"{name}.md", page)
+    keep(folder / f"{name}.json", json.dumps(facts, indent=1) + "\n")
     print(f"written to {folder / name}.md and .json")
+
+
+def keep(file: Path, text: str) -> None:
+    """Write a file as a whole: what was there before stays where the disk is full.
+
+    Raises:
+        ResultsError: It cannot be written.
+    """
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise ResultsError(
+            f"{file} cannot be written: {error.strerror}: --results DIR names another folder"
+        ) from error
 
 
 def as_facts(table: Sequence[Row]) -> list[dict[str, object]]:

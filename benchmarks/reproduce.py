@@ -18,7 +18,6 @@ threads instead of one, all were EXACT still.
 import argparse
 import itertools
 import shutil
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -34,6 +33,7 @@ import numpy as np
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance, running_instance
 from benchmarks.verify_answers import question
 from serving.predictions.reading import Filter, Found, PredictionReader
@@ -266,4 +266,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

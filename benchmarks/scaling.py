@@ -21,12 +21,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.instance import Instance, InstanceError, running_instance, until
 from benchmarks.load_tools import LoadError, http_load, require_tools
 from benchmarks.loads import Request
 from benchmarks.models.layout import ModelFolder, write_model
 from benchmarks.overload import heavy, rows_of
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 from serving.cli.admin_client import AdminClient
 from serving.cli.load.open_loop import ANSWERED, Call
 from serving.cli.load.summary import quantile
@@ -197,10 +198,10 @@ def _text(after_s: float | None) -> str:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="a burst on a scaled model")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each stage")
-    parser.add_argument("--first-calls", type=int, default=5)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = command_parser("benchmarks.scaling", __doc__)
+    parser.add_argument("--seconds", type=positive, default=20.0, help="of each stage")
+    parser.add_argument("--first-calls", type=count, default=5)
+    add_results(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scaling-") as scratch:
         folder = Path(scratch)
@@ -235,4 +236,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.command import add_results, count, positive
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.load_tools import LoadError, require_tools
 from benchmarks.models.layout import ModelFolder, write_model
-from benchmarks.report import RESULTS, Sample, as_facts, markdown, rows, write
+from benchmarks.report import Sample, as_facts, markdown, rows, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +36,10 @@ class Comparison:
 def compare(comparison: Comparison) -> int:
     """Measure as the command line says, print, write; return the exit status."""
     parser = argparse.ArgumentParser(description=comparison.about)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--rounds", type=count, default=3)
+    parser.add_argument("--seconds", type=positive, default=3.0)
+    parser.add_argument("--connections", type=count, nargs="+", default=[1, 32])
+    add_results(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix=f"{comparison.name}-") as scratch:
         folder = Path(scratch)

@@ -28,6 +28,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.command import run_main
 from benchmarks.instance import Instance, running_instance
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import tiny_graph
@@ -200,4 +201,4 @@ def _report(ledger: Ledger, minutes: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -20,15 +20,17 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Final
 
+from benchmarks.command import add_results, command_parser, count, run_main
 from benchmarks.instance import Instance, InstanceError, running_instance, until
-from benchmarks.report import RESULTS, write
+from benchmarks.report import write
 from benchmarks.swap_models import COUNTER, SWING, counter_asked, push_models, swing_asked
 from benchmarks.swap_report import Kind, Run, Window, all_of, judged, page
 from serving.cli.admin_client import AdminClient
@@ -158,6 +160,17 @@ def loads(instance: Instance, rate: float) -> tuple[Load, ...]:
     return small, large, steps
 
 
+@contextmanager
+def _process_beside() -> Iterator[ProcessPoolExecutor]:
+    """Give a process; who is ended early does not wait for the swaps that are left."""
+    with ProcessPoolExecutor(1, get_context("spawn"), os.setsid) as beside:
+        try:
+            yield beside
+        finally:
+            for process in active_children():
+                process.kill()
+
+
 async def under_load(
     instance: Instance, swapper: Swapper, options: argparse.Namespace
 ) -> tuple[Swapper, dict[str, Ledger]]:
@@ -167,7 +180,7 @@ async def under_load(
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)  # a collection would be in the clients' latencies
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(1, get_context("spawn"), os.setsid) as beside:
+    with _process_beside() as beside:
         async with asyncio.TaskGroup() as group:
             for load in loads(instance, options.rate):
                 ledger = ledgers[load.asked[0].question.model]
@@ -215,15 +228,15 @@ def _judged(
 
 def main() -> int:
     """Swap, judge, print, write."""
-    parser = argparse.ArgumentParser(description="swaps under load, and what callers see")
-    parser.add_argument("--count", type=int, default=100)
+    parser = command_parser("benchmarks.swaps", __doc__)
+    parser.add_argument("--count", type=count, default=100)
     parser.add_argument("--mode", choices=("standalone", "ray"), default="standalone")
     parser.add_argument("--keep-old", action="store_true", help="both versions stay loaded")
     parser.add_argument("--rate", type=float, default=20.0, help="of each small client, a second")
     parser.add_argument("--steady-s", type=float, default=10.0, help="before each ten swaps")
     parser.add_argument("--rollbacks", type=int, default=20)
     parser.add_argument("--ledger", type=Path, metavar="DIR", help="keep the ledgers there")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
     found: tuple[Kind, tuple[Run, ...]] | None = None
     with tempfile.TemporaryDirectory(prefix="swaps-") as folder:
@@ -240,4 +253,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

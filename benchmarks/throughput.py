@@ -28,6 +28,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.demo import FOLDER
 from benchmarks.instance import Instance, InstanceError, running_instance
 from benchmarks.load_tools import LoadError, Measured, http_load, require_tools
@@ -38,7 +39,7 @@ from benchmarks.models.layout import write_model
 from benchmarks.models.real import fetch
 from benchmarks.models.small import small_models
 from benchmarks.models.wheels import FetchError, WheelCache
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 from runtimes.threads import available_cpus
 from serving.cli.load.open_loop import ANSWERED
 from serving.cli.load.summary import quantile
@@ -86,11 +87,11 @@ class Throughput:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="throughput behind the edge against the engine")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--connections", type=int, default=CONNECTIONS)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = command_parser("benchmarks.throughput", __doc__)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--seconds", type=positive, default=3.0)
+    parser.add_argument("--connections", type=count, default=CONNECTIONS)
+    add_results(parser)
     options = parser.parse_args()
     repository = FOLDER.resolve().parent / "throughput" / "models"
     try:
@@ -251,4 +252,4 @@ def _half_line(model: str, own: list[Throughput]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

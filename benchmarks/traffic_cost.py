@@ -17,13 +17,13 @@ pairs), 1.5 % and 1.1 % more CPU a call in the worker. A sampled row of 1,000 va
 65 µs a batch, while outputs are watched.
 """
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
+from benchmarks.command import run_main
 from serving.monitor.stages import HTTP
 from serving.monitor.traffic_recorder import TrafficRecorder
 
@@ -88,4 +88,4 @@ def _counted(instants: Sequence[int], end_ns: int, recorder: TrafficRecorder) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

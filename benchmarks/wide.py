@@ -24,6 +24,7 @@ from typing import Final
 import numpy as np
 import psutil
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.compare.page import budget
 from benchmarks.compare.processes import cpu_s, running, spent_s, tree
 from benchmarks.compare.wires import Wire, v2_binary
@@ -32,7 +33,7 @@ from benchmarks.load_tools import LoadError, http_load, require_tools
 from benchmarks.loads import Array, Request
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import WIDE_COLUMNS, small_models
-from benchmarks.report import RESULTS, Sample, machine_lines, rows, write
+from benchmarks.report import Sample, machine_lines, rows, write
 from serving.edge.haproxy_config import BUFFER_BYTES
 from serving.edge.haproxy_process import haproxy_binary
 
@@ -64,10 +65,10 @@ Processes = Callable[[], Sequence[psutil.Process]]
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="large bodies against a floor of one memcpy")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = command_parser("benchmarks.wide", __doc__)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--seconds", type=positive, default=3.0)
+    add_results(parser)
     options = parser.parse_args()
     x = np.random.default_rng(1).standard_normal((1, WIDE_COLUMNS), dtype=np.float32)
     wire = v2_binary(Request(model="wide", inputs={"x": x}))
@@ -177,4 +178,4 @@ def _ratios(samples: list[Sample], load: str) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

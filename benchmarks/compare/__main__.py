@@ -22,18 +22,19 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import budget, links, page
 from benchmarks.compare.plots import draw
 from benchmarks.compare.required import EDGE, judge
-from benchmarks.compare.rounds import BARE, Run, kept_samples
-from benchmarks.compare.systems import Place, System, all_systems
+from benchmarks.compare.rounds import BARE, DamagedSamplesError, Run, kept_samples
+from benchmarks.compare.systems import Place, System, UnknownSystemError, all_systems, chosen
 from benchmarks.load_tools import LoadError, require_tools
 from benchmarks.loads import Request
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import tiny_graph
 from benchmarks.peers.bare_loop import open_session
-from benchmarks.report import RESULTS, as_facts, rows, write
+from benchmarks.report import as_facts, rows, write
 
 NAME: Final = "compare"
 OURS: Final = frozenset({EDGE, "worker", BARE})
@@ -42,21 +43,16 @@ OURS: Final = frozenset({EDGE, "worker", BARE})
 def main() -> int:
     """Measure, print, write."""
     options = _parser().parse_args()
-    systems = [
-        system
-        for system in all_systems(options.reference_script)
-        if not options.only or system.name in options.only
-    ]
+    kept = options.results / f"{NAME}.samples.jsonl"
     try:
+        systems = chosen(all_systems(options.reference_script), options.only)
         require_tools()
-    except LoadError as error:
+        if not options.resume:
+            kept.unlink(missing_ok=True)
+        run = Run(kept=kept, samples=kept_samples(kept))
+    except (LoadError, UnknownSystemError, DamagedSamplesError) as error:
         print(error, file=sys.stderr)
         return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    kept = options.results / f"{NAME}.samples.jsonl"
-    if not options.resume:
-        kept.unlink(missing_ok=True)
-    run = Run(kept=kept, samples=kept_samples(kept))
     loads = Loads(seconds=options.seconds, open_rate=options.open_rate)
     with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
         place = _place(Path(scratch))
@@ -96,21 +92,21 @@ def _report(run: Run, systems: list[System], options: argparse.Namespace, done: 
     }
     text = page(title, systems, found, table, budgets, run.problems)
     text += links(options.results)
-    draw(options.results / f"{NAME}.svg", table)
     write(options.results, NAME, text, facts)
+    draw(options.results / f"{NAME}.svg", table)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Bascule beside other systems")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each load")
+    parser = command_parser("benchmarks.compare", __doc__)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--seconds", type=positive, default=2.0, help="of each load")
     parser.add_argument("--open-rate", type=float, default=100.0, help="0: no open loop")
     parser.add_argument("--only", nargs="+", default=(), metavar="SYSTEM", help="by name")
     parser.add_argument("--resume", action="store_true", help="go on where a run was broken off")
     parser.add_argument("--reference-script", default="", metavar="COMMAND")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -35,6 +35,10 @@ FAULTS: Final = (
 """What a system may do wrong."""
 
 
+class DamagedSamplesError(Exception):
+    """The samples that were kept cannot be read; says where, and what to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """A system that gave no figures, or not all, in a round."""
@@ -89,11 +93,23 @@ class Run:
 
 
 def kept_samples(kept: Path) -> list[Sample]:
-    """Read the samples of a run that was broken off."""
-    if not kept.exists():
-        return []
-    found = [json.loads(line) for line in kept.read_text().splitlines()]
-    return [Sample(**{**one, "measured": Measured(**one["measured"])}) for one in found]
+    """Read the samples of a run that was broken off.
+
+    Raises:
+        DamagedSamplesError: A line is none of ours, or is cut.
+    """
+    lines = kept.read_text(errors="replace").splitlines() if kept.exists() else []
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            one = json.loads(line)
+            found.append(Sample(**{**one, "measured": Measured(**one["measured"])}))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedSamplesError(
+                f"{kept}: line {number} is no sample, or is cut: remove it and the other lines of "
+                "its system and round, which are then measured again, or leave --resume out"
+            ) from error
+    return found
 
 
 def _samples(number: int, system: System, loads: Loads, place: Place) -> Iterator[Sample]:

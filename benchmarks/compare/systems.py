@@ -81,6 +81,25 @@ class System:
     start: Callable[[Place], AbstractContextManager[Endpoints]]
 
 
+class UnknownSystemError(Exception):
+    """No system has this name; says which there are."""
+
+
+def chosen(systems: Sequence[System], only: Sequence[str]) -> list[System]:
+    """Return the systems of these names; all without any.
+
+    Raises:
+        UnknownSystemError: One has no system.
+    """
+    names = [system.name for system in systems]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise UnknownSystemError(
+            f"--only: there is no system '{unknown[0]}': there are {', '.join(names)}"
+        )
+    return [system for system in systems if not only or system.name in only]
+
+
 def all_systems(reference: str) -> list[System]:
     """Every system; `reference` is a command, or empty."""
     systems = [

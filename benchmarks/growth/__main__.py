@@ -17,15 +17,15 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Final
 
+from benchmarks.command import add_results, command_parser, count, positive, run_main
 from benchmarks.growth import batches, idle, models
 from benchmarks.growth.page import page
 from benchmarks.growth.point import Point, exponent, medians
 from benchmarks.instance import InstanceError
 from benchmarks.load_tools import LoadError, require_tools
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 from runtimes.threads import available_cpus, threads_for
 from serving.edge.haproxy_process import connection_limit
 
@@ -74,17 +74,17 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="how cost grows")
+    parser = command_parser("benchmarks.growth", __doc__)
     kinds = ["models", "idle", "batches"]
     parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
-    parser.add_argument("--models", type=int, nargs="+", default=[1, 100, 1500])
-    parser.add_argument("--idle", type=int, nargs="+", default=[1, 1000, 10_000])
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024, 4096])
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--seconds", type=positive, default=5.0, help="of each load")
+    parser.add_argument("--models", type=count, nargs="+", default=[1, 100, 1500])
+    parser.add_argument("--idle", type=count, nargs="+", default=[1, 1000, 10_000])
+    parser.add_argument("--rows", type=count, nargs="+", default=[1, 4, 16, 64, 256, 1024, 4096])
+    add_results(parser)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

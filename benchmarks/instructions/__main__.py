@@ -23,11 +23,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import add_results, command_parser, run_main
 from benchmarks.instructions.baseline import (
     BASELINE,
     HOW_TO_UPDATE,
     Counted,
     Line,
+    NoCountsError,
     compare,
     read,
     record,
@@ -41,17 +43,24 @@ from benchmarks.instructions.counting import (
     interpreter,
     why_not,
 )
-from benchmarks.report import RESULTS
 
 
 def main() -> int:
     """Count or read, then judge or record."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions")
+    parser = command_parser("benchmarks.instructions", __doc__)
     parser.add_argument("--update", action="store_true", help="record the counts as the baseline")
     parser.add_argument("--judge", type=Path, help="judge these results and count nothing")
     parser.add_argument("--baseline", type=Path, default=BASELINE)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
+    try:
+        return _judged(options)
+    except (CountingError, NoCountsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _judged(options: argparse.Namespace) -> int:
     if not options.update and not options.baseline.is_file():
         print(f"no baseline at {options.baseline}: {HOW_TO_UPDATE} makes one", file=sys.stderr)
         return 1
@@ -59,11 +68,7 @@ def main() -> int:
     if reason := reason or ("" if options.judge else why_not()):
         print(f"instructions are not compared: {reason}")
         return 0
-    try:
-        found = _found(options.judge, options.results)
-    except CountingError as error:
-        print(error, file=sys.stderr)
-        return 1
+    found = _found(options.judge, options.results)
     if options.update:
         record(options.baseline, found)
         print(f"recorded in {options.baseline}")
@@ -123,4 +128,4 @@ def _number(count: int | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

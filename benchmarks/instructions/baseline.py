@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+
+Kind = TypeVar("Kind")
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
 """Counts of several interpreters: what one needs says nothing of another."""
@@ -13,6 +15,10 @@ MAX_RATIO: Final = 1.1
 FELL_RATIO: Final = 0.95
 """Below this the baseline hides what may be lost again."""
 HOW_TO_UPDATE: Final = "python -m benchmarks.instructions --update"
+
+
+class NoCountsError(Exception):
+    """A file that should hold counts cannot be read, or holds something else."""
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +83,7 @@ def recorded(file: Path, interpreter: str) -> Counted | None:
     """Return the baseline of an interpreter; None: it has none.
 
     Raises:
-        msgspec.ValidationError: The file is something else.
+        NoCountsError: The file is something else.
     """
     return next((one for one in _all(file) if one.interpreter == interpreter), None)
 
@@ -93,9 +99,9 @@ def read(file: Path) -> Counted:
     """Read what was written.
 
     Raises:
-        msgspec.ValidationError: It is something else.
+        NoCountsError: It is something else, or not there.
     """
-    return msgspec.json.decode(file.read_bytes(), type=Counted)
+    return _decoded(file, Counted)
 
 
 def write(file: Path, counted: Counted) -> None:
@@ -109,4 +115,13 @@ def _put(file: Path, content: object) -> None:
 
 
 def _all(file: Path) -> list[Counted]:
-    return msgspec.json.decode(file.read_bytes(), type=list[Counted])
+    return _decoded(file, list[Counted])
+
+
+def _decoded(file: Path, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except OSError as error:
+        raise NoCountsError(f"{file} cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise NoCountsError(f"{file} holds no counts: {error}") from error

@@ -5,23 +5,22 @@
 Writes `locust_rollout_MODE.html` and the figures as CSV. Exits 1 when a request failed.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.command import add_results, command_parser, run_main
 from benchmarks.instance import InstanceError, running_instance
-from benchmarks.report import RESULTS
 from benchmarks.swap_models import push_models
 
 
 def main() -> int:
     """Run it; the exit status is Locust's."""
-    parser = argparse.ArgumentParser(description="swaps under Locust's load")
+    parser = command_parser("benchmarks.locust.run", __doc__)
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--mode", choices=("standalone", "ray"), default="standalone")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_results(parser)
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     named = options.results / f"locust_rollout_{options.mode}"
@@ -44,4 +43,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -21,6 +21,7 @@ from typing import Final
 import onnx
 import onnxruntime
 
+from benchmarks.command import run_main
 from benchmarks.instance import InstanceError, running_instance
 from benchmarks.onnx_conformance.cases import SLOW, Case, read_cases
 from benchmarks.onnx_conformance.repository import as_listed, write_repository
@@ -115,4 +116,4 @@ def _report(score: Score, case_count: int, not_carried: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from benchmarks.command import add_results, command_parser, count, run_main
 from benchmarks.demo import FOLDER
 from benchmarks.instance import InstanceError, running_instance
 from benchmarks.model_facts import engine_threads
@@ -34,7 +35,7 @@ from benchmarks.padding.calls import BUCKETS, Ids, texts
 from benchmarks.padding.page import Turn, page
 from benchmarks.padding.rounds import Rounds
 from benchmarks.peers.bare_loop import open_session
-from benchmarks.report import RESULTS, machine_lines, write
+from benchmarks.report import machine_lines, write
 
 MODEL: Final = "minilm"
 PLAIN: Final = "plain"
@@ -130,13 +131,13 @@ def _about(calls: Sequence[Ids]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="what padding does for an embedding model")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=512, help="of each system in a round")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = command_parser("benchmarks.padding", __doc__)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--calls", type=count, default=512, help="of each system in a round")
+    parser.add_argument("--connections", type=count, default=32)
+    add_results(parser)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -23,6 +23,7 @@ from serving.cli.load.summary import summary, summary_view
 from serving.cli.load.truth import Tolerance
 from serving.cli.progress import Progress
 from serving.cli.render import console, print_json
+from serving.cli.result_file import check_places
 from serving.cli.rollout_options import seconds
 from serving.ids import model_name
 from serving.settings import host_port, load_settings
@@ -75,10 +76,10 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
     failed, an answer was wrong or could not be checked, or came from a version that was not live.
     """
     if check is not None:
-        _report(*read_ledger(check), flips, is_by_rollouts=rollouts, as_json=as_json)
-        return
+        raise _end(_report(*read_ledger(check), flips, is_by_rollouts=rollouts, as_json=as_json))
     if model is None:
         raise InvalidArgumentError("name the MODEL to ask, or the ledger to --check")
+    check_places(ledger)
     settings = load_settings()
     http_at = host_port(http) if http else settings.http
     metadata = described(http_at, model_name(model), timeout_s)
@@ -87,11 +88,10 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
         for tensors in question_tensors(metadata, json_input, _sizes(body_bytes))
     ]
     told = told_answers(metadata, expect) if expect else {}
-    limits = Tolerance(relative=rtol, absolute=atol)
     load = Load(
         http=http_at,
         grpc=host_port(grpc) if grpc else settings.grpc,
-        asked=asked_questions(http_at, questions, told, limits, timeout_s),
+        asked=asked_questions(http_at, questions, told, _limits(rtol, atol), timeout_s),
         http_client_count=_plain_count(http_clients, sequence),
         grpc_client_count=_plain_count(grpc_clients, sequence),
         new_share=new_connections,
@@ -100,10 +100,26 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
         rate=rate,
         limit_s=timeout_s,
     )
-    head, length_s = heading(model, time.monotonic()), seconds("--duration", duration)
-    written = asyncio.run(_recorded(load, metadata.versions, length_s))
+    head = heading(model, time.monotonic())
+    written = asyncio.run(_recorded(load, metadata.versions, seconds("--duration", duration)))
+    end = _end(_report(head, written, flips, is_by_rollouts=rollouts, as_json=as_json))
     write_ledger(ledger, head, written.entries)
-    _report(head, written, flips, is_by_rollouts=rollouts, as_json=as_json)
+    raise end
+
+
+def _end(is_clean: bool) -> typer.Exit:  # noqa: FBT001  its only argument
+    return typer.Exit(0 if is_clean else 1)
+
+
+def _limits(rtol: float, atol: float) -> Tolerance:
+    return Tolerance(relative=rtol, absolute=atol)
+
+
+def _check_clients(load: Load) -> None:
+    if not load.client_count():
+        raise InvalidArgumentError(
+            "nobody asks: give --http-clients, --grpc-clients, --stream or --sequence 1 or more"
+        )
 
 
 def _plain_count(given: int | None, sequence: int) -> int:
@@ -121,19 +137,26 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 async def _recorded(load: Load, versions: tuple[str, ...], length_s: float) -> Ledger:
     """Run the load for so long, or until Ctrl-C."""
+    _check_clients(load)
     ledger = Ledger()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        """Ask nothing more; Ctrl-C does not wait for answers from then on."""
+        loop.remove_signal_handler(signal.SIGINT)
+        stop.set()
+
     with Progress() as progress:
         for version in versions:
             progress.say(f"asking version {version} what it answers")
             for asked in load.asked:
                 await asked.truth.know(version)
+        loop.add_signal_handler(signal.SIGINT, end)
         async with asyncio.TaskGroup() as group:
             group.create_task(record(load, stop, ledger))
             group.create_task(_tell(progress, ledger, stop))
             await _stopped(stop, length_s)
-            stop.set()
+            end()
     return ledger
 
 
@@ -159,8 +182,8 @@ async def _stopped(stop: asyncio.Event, limit_s: float) -> None:
 
 def _report(
     head: Heading, ledger: Ledger, flips: Path | None, *, is_by_rollouts: bool, as_json: bool
-) -> None:
-    """Print what a ledger says; exit status 1 unless it is clean."""
+) -> bool:
+    """Print what a ledger says; return whether it is clean."""
     found = summary(ledger)
     judgement: Judgement | None = None
     if flips is not None:
@@ -171,8 +194,7 @@ def _report(
         print_json({"model": head.model, "summary": found, "flips": judgement})
     else:
         console().print(summary_view(head.model, found, judgement))
-    if not found.is_clean() or (judgement is not None and not judgement.is_clean()):
-        raise typer.Exit(1)
+    return found.is_clean() and (judgement is None or judgement.is_clean())
 
 
 def _recorded_flips(head: Heading) -> tuple[Flip, ...]:

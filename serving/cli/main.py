@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from runtimes.errors import BasculeError
+from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
 from serving.own_version import own_version
 
 EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and gRPC.
@@ -92,6 +93,8 @@ WORDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a failure is one sentence on stderr and exit status 1 (usage: 2)."""
+    if arguments is None:  # the process is ours
+        unwind_at_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a substitute, not a traceback.
@@ -104,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
+    except KeyboardInterrupt:  # while the command's module was imported
+        sys.exit(INTERRUPTED)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer

@@ -57,7 +57,11 @@ def tensors_from_files(
 
 
 def made_up_tensors(specs: Sequence[TensorSpec], rows: int) -> tuple[NamedTensor, ...]:
-    """Make values that fit the specs; a free first dimension becomes `rows`, any other 1."""
+    """Make values that fit the specs; a free first dimension becomes `rows`, any other 1.
+
+    Raises:
+        InvalidArgumentError: They are more than fit into memory.
+    """
     random = np.random.default_rng(SEED)
     tensors = []
     for spec in specs:
@@ -66,7 +70,12 @@ def made_up_tensors(specs: Sequence[TensorSpec], rows: int) -> tuple[NamedTensor
             size if size >= 0 else (rows if index == 0 and free else 1)
             for index, size in enumerate(spec.shape)
         )
-        array = _made_up(random, spec.datatype, shape)
+        try:
+            array = _made_up(random, spec.datatype, shape)
+        except (MemoryError, ValueError) as error:  # numpy knows a largest dimension, too
+            raise InvalidArgumentError(
+                f"input '{spec.name}' of shape {list(shape)} does not fit into memory: ask for less"
+            ) from error
         tensors.append(NamedTensor(name=spec.name, datatype=spec.datatype, array=array))
     return tuple(tensors)
 

@@ -47,6 +47,11 @@ class Load:
     """Requests per second of each client; 0: the next one as soon as an answer is there."""
     limit_s: float = 60.0
 
+    def client_count(self) -> int:
+        """Return how many there are of all kinds."""
+        plain_count = self.http_client_count + self.grpc_client_count
+        return plain_count + self.stream_count + self.sequence_count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Client:

@@ -17,6 +17,7 @@ from serving.cli.locust.shapes import Shape
 from serving.cli.predict_tensors import read_text
 from serving.cli.progress import Progress
 from serving.cli.render import console
+from serving.cli.result_file import check_places, write_result
 from serving.cli.rollout_options import seconds
 from serving.ids import model_name
 from serving.settings import HostPort, host_port, load_settings
@@ -53,7 +54,7 @@ def locust(  # noqa: PLR0913  one parameter for each flag
         http_at, grpc_at = addresses(host, grpc, transport)
         _check_shares(users, length_s, transport)
         given = read_text(json_input) if json_input else ""
-        _check_folders(report, json_file)
+        check_places(report, json_file)
     except InvalidArgumentError as error:
         raise typer.BadParameter(error.message) from error
     plan = Plan(
@@ -106,24 +107,20 @@ def _check_shares(users: int, length_s: float, transport: Transport) -> None:
         )
 
 
-def _check_folders(*files: Path | None) -> None:
-    for file in files:
-        if file is not None and not file.absolute().parent.is_dir():
-            raise InvalidArgumentError(f"{file}: there is no folder {file.absolute().parent}")
-
-
 def _report(plan: Plan, limits: Thresholds, report: Path | None, json_file: Path | None) -> None:
     """Run it, print what was found and write it down; exit status 1 if a threshold is broken."""
     with Progress() as progress:
         progress.say("starting Locust")
-        results = run_locust(plan, report, progress)
+        found = run_locust(plan, progress, with_page=report is not None)
+    results = found.results
     faults = broken(results, limits, tuple(NAMES[one] for one in plan.transports()))
+    console().print(results_view(results, faults))
     if json_file is not None:
         written = {"plan": plan, "results": results, "thresholds": limits, "broken": faults}
         text = json.dumps(msgspec.to_builtins(written, enc_hook=str), indent=2)
-        json_file.write_text(f"{text}\n", encoding="utf-8")
-    console().print(results_view(results, faults))
+        write_result(json_file, f"{text}\n".encode())
     if report is not None:
+        write_result(report, found.page)
         typer.echo(f"report: {report}")
     if faults:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
@@ -32,6 +33,15 @@ LAST_ANSWERS_S: Final = 10
 SAID_CHARACTERS: Final = 2000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What Locust left."""
+
+    results: Results
+    page: bytes = b""
+    """Its report as HTML; empty: none was wanted."""
+
+
 class LocustError(BasculeError):
     """Locust is not there, or ended without figures."""
 
@@ -50,37 +60,41 @@ def require(client: Client) -> None:
         )
 
 
-def run_locust(plan: Plan, report: Path | None, progress: Progress) -> Results:
+def run_locust(plan: Plan, progress: Progress, *, with_page: bool) -> Run:
     """Run a plan to its end; Ctrl-C ends it early, and what was counted until then is returned.
 
     Args:
         plan: What is to be done.
-        report: Where Locust's HTML report goes.
         progress: Where it is told how far it is.
+        with_page: Whether Locust's report is wanted.
 
     Raises:
         LocustError: Locust ended without figures.
+        KeyboardInterrupt: Ctrl-C came before Locust could count anything.
     """
     with tempfile.TemporaryDirectory(prefix="bascule-locust-") as folder:
-        figures = Path(folder) / "figures.json"
+        figures, page = Path(folder) / "figures.json", Path(folder) / "page.html"
         with (Path(folder) / "said").open("w+b") as said:
-            command = _command(plan, Path(folder), figures, report)
+            command = _command(plan, Path(folder), figures, page if with_page else None)
             status = _ran(command, Path(folder), said, progress)
             if not figures.exists():
                 said.seek(0)
                 text = said.read().decode(errors="replace").strip()[-SAID_CHARACTERS:]
                 raise LocustError(f"Locust ended with status {status} and no figures: {text}")
-        return msgspec.json.decode(figures.read_bytes(), type=Results)
+        return Run(
+            results=msgspec.json.decode(figures.read_bytes(), type=Results),
+            page=page.read_bytes() if with_page else b"",
+        )
 
 
-def _command(plan: Plan, folder: Path, figures: Path, report: Path | None) -> list[str]:
+def _command(plan: Plan, folder: Path, figures: Path, page: Path | None) -> list[str]:
     write_plan(plan, folder / "plan.json")
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)]
     command += ["--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0"]
     command += ["--stop-timeout", str(LAST_ANSWERS_S), "--host", f"http://{plan.http}"]
     command += ["--plan", str(folder / "plan.json"), "--figures", str(figures)]
-    if report is not None:
-        command += ["--html", str(report.absolute()), "--profile", plan.text()]
+    if page is not None:
+        command += ["--html", str(page), "--profile", plan.text()]
     return command + [USERS[plan.client, transport] for transport in plan.transports()]
 
 
@@ -97,11 +111,21 @@ def _ran(command: list[str], folder: Path, said: IO[bytes], progress: Progress) 
     )
     with process:
         try:
-            _told(process, progress)
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            _told(process, progress)
+            _told_to_its_end(process, progress)
+        finally:
+            process.kill()  # it does not outlive its folder: a second Ctrl-C, or SIGTERM
     return process.returncode
+
+
+def _told_to_its_end(process: subprocess.Popen[str], progress: Progress) -> None:
+    try:
+        _told(process, progress)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        _told(process, progress)
+        if process.wait():  # too early: nothing was counted
+            raise
+    process.wait()
 
 
 def _told(process: subprocess.Popen[str], progress: Progress) -> None:

@@ -15,7 +15,7 @@ from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.progress import Progress
 from serving.cli.render import console, print_json
 from serving.cli.tune import options
-from serving.cli.tune.keeping import evidence, push_tuned, where_now, write_report
+from serving.cli.tune.keeping import evidence, push_tuned, report_folder, where_now, write_report
 from serving.cli.tune.rates import STAGES
 from serving.cli.tune.records import Tuning
 from serving.cli.tune.run import Order, Tuner
@@ -86,20 +86,23 @@ def tune(  # noqa: PLR0913  one parameter for each flag
     if dry_run:
         _show_plan(order, as_json=as_json)
         return
+    if report is not None:
+        report_folder(report)
     where = where_now(subject.bundle.manifest.format if subject.bundle else "")
     with Progress() as progress:
         found = asyncio.run(Tuner(order, progress.say).run())
     files = evidence(found, where)
-    if report is not None:
-        write_report(report, files)
-    if not as_json:
-        console().print(view(found))
-    pushed = None
-    chosen = found.chosen()
-    if chosen is not None and subject.bundle is not None and _shall_write(chosen, wanted=write):
-        config = subject.config_with(chosen)
-        pushed = push_tuned(subject.bundle, config, files, settings, key)
-    _tell(subject, found, pushed, as_json=as_json)
+    _show(found, as_json=as_json)
+    try:
+        pushed = None
+        chosen = found.chosen()
+        if chosen is not None and subject.bundle is not None and _shall_write(chosen, wanted=write):
+            config = subject.config_with(chosen)
+            pushed = push_tuned(subject.bundle, config, files, settings, key)
+        _tell(subject, found, pushed, as_json=as_json)
+    finally:  # a question that is answered by Ctrl-C does not take the report away
+        if report is not None:
+            write_report(report, files)
     if found.best is None:
         raise UnreachableError(unreachable(found))
 
@@ -146,6 +149,11 @@ def _shall_write(chosen: Scheduling, *, wanted: bool | None) -> bool:
     if wanted is not None or not sys.stdin.isatty():
         return bool(wanted)
     return typer.confirm(f"make a new version with {scheduling_text(chosen)}?")
+
+
+def _show(found: Tuning, *, as_json: bool) -> None:
+    if not as_json:
+        console().print(view(found))
 
 
 def _tell(subject: Subject, found: Tuning, pushed: Pushed | None, *, as_json: bool) -> None:

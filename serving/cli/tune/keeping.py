@@ -11,6 +11,7 @@ import msgspec
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.node_probe import probe
+from serving.cli.result_file import check_places, write_result
 from serving.cli.tune.plot import svg
 from serving.cli.tune.records import Tuning
 from serving.cli.tune.view import Where, page
@@ -26,6 +27,8 @@ from serving.settings import Settings
 
 FOLDER: Final = "evidence"
 """In a bundle."""
+FILES: Final = ("tuning.json", "tuning.md", "tuning.svg")
+"""The evidence."""
 
 
 def where_now(format_name: str) -> Where:
@@ -43,25 +46,32 @@ def where_now(format_name: str) -> Where:
 def evidence(found: Tuning, where: Where) -> Mapping[str, bytes]:
     """Return the files that prove what was found, by name."""
     told = {"where": where, "tuning": found, "chosen": found.chosen()}
-    return {
-        "tuning.json": json.dumps(msgspec.to_builtins(told), indent=2).encode() + b"\n",
-        "tuning.md": page(found, where).encode(),
-        "tuning.svg": svg(found).encode(),
-    }
+    text = json.dumps(msgspec.to_builtins(told), indent=2) + "\n"
+    pages = (text, page(found, where), svg(found))
+    return {name: one.encode() for name, one in zip(FILES, pages, strict=True)}
+
+
+def report_folder(folder: Path) -> None:
+    """Make the folder of a report before what takes minutes.
+
+    Raises:
+        InvalidArgumentError: It cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgumentError(f"{folder} cannot be made: {error.strerror}") from error
+    check_places(*(folder / name for name in FILES))
 
 
 def write_report(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the evidence into a folder of its own.
+    """Write the evidence into its folder.
 
     Raises:
         InvalidArgumentError: It cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise InvalidArgumentError(f"{folder} cannot be written: {error.strerror}") from error
+    for name, content in files.items():
+        write_result(folder / name, content)
 
 
 def push_tuned(

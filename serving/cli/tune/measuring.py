@@ -90,8 +90,9 @@ async def _capacity(url: str, bodies: Sequence[Body], seconds: float) -> float:
                     group.create_task(ask(start))
         except* TrialError as errors:
             failure = str(errors.exceptions[0])
-        except* aiohttp.ClientError as errors:
-            failure = f"a call broke: {errors.exceptions[0]}"
+        except* (aiohttp.ClientError, TimeoutError) as errors:
+            first = errors.exceptions[0]
+            failure = f"a call broke: {type(first).__name__}: {first}".removesuffix(": ")
     if failure:  # raised within a clause, older Pythons put it into a group
         raise TrialError(failure)
     if not answered:
@@ -105,7 +106,10 @@ async def _is_answered(session: aiohttp.ClientSession, url: str, body: Body) -> 
     text = await reply.read()
     if reply.status not in (ANSWERED, REFUSED):
         told = text[:200].decode(errors="replace")
-        raise TrialError(f"a call was refused with status {reply.status}: {told}")
+        raise TrialError(
+            f"a call was refused with status {reply.status}: {told}: if that is for what was "
+            "asked, --input FILE asks something else"
+        )
     if reply.status == REFUSED:
         await asyncio.sleep(REFUSED_PAUSE_S)
     return reply.status == ANSWERED

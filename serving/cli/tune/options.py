@@ -1,9 +1,12 @@
 """The flags of `bascule tune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+HOUR_S: Final = 3600.0
+"""Longer calls or stages are a slip of the keyboard, or infinite."""
 
 Target = Annotated[
     str,
@@ -14,7 +17,10 @@ Target = Annotated[
     ),
 ]
 Slo = Annotated[
-    float, typer.Option(min=0.01, help="What 99 of 100 calls may take, from when they are due.")
+    float,
+    typer.Option(
+        min=0.01, max=HOUR_S * 1e3, help="What 99 of 100 calls may take, from when they are due."
+    ),
 ]
 Budget = Annotated[
     float,
@@ -25,7 +31,8 @@ Budget = Annotated[
     ),
 ]
 StageLength = Annotated[
-    float, typer.Option(min=0.1, help="Seconds at each rate; longer ones vary less.")
+    float,
+    typer.Option(min=0.1, max=HOUR_S, help="Seconds at each rate; longer ones vary less."),
 ]
 Cpus = Annotated[
     int, typer.Option(min=0, help="CPUs that the engines may occupy; 0: all of this node.")

@@ -73,6 +73,8 @@ def subject_of(target: str, *, gpu: bool) -> Subject:
         raise InvalidArgumentError(
             f"{target} is a file: bascule push {target} makes a version of it, which can be tuned"
         )
+    if "/" in target and not path.exists():  # no name of a model has one
+        raise NotFoundError(f"there is no folder {target}")
     is_bundle = not path.is_dir() or (path / MANIFEST_FILE).exists()
     return _checked(_of_bundle(target, gpu=gpu) if is_bundle else _of_folder(path, gpu=gpu))
 

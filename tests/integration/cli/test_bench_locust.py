@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from serving.cli.main import main
+from serving.settings import inherited_environment
 from tests.fakes.standalone_server import LIMIT_S, Server, put_model, serving
 
 BEGIN = "window.templateArgs = "
@@ -134,6 +136,19 @@ def test_an_unknown_model_is_one_sentence(
     assert "'nope' is not found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("file", ["--json", "--report"])
+def test_what_was_counted_is_told_though_the_disk_is_full(
+    file: str, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is printed before a file is written."""
+    status = run(server, "--transport", "http", "--duration", "1s", file, "/dev/full")
+
+    said = capsys.readouterr()
+    assert status == 1
+    assert "requests/s" in said.out
+    assert "/dev/full cannot be written: No space left on device" in said.err
+
+
 def test_ctrl_c_ends_it_with_its_figures(server: Server, tmp_path: Path) -> None:
     """What was counted until then is printed, and the report is written."""
     report = tmp_path / "r.html"
@@ -157,3 +172,28 @@ def test_ctrl_c_ends_it_with_its_figures(server: Server, tmp_path: Path) -> None
     assert process.returncode == 0
     assert "HTTP" in out
     assert page(report)["requests_statistics"][0]["num_requests"] > 0
+
+
+def test_sigterm_leaves_neither_locust_nor_a_folder(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Who ends the command ends Locust, too; what was counted is given up."""
+    scratch = tmp_path_factory.mktemp("t")
+    command = str(Path(sys.executable).with_name("bascule"))
+    with subprocess.Popen(
+        [command, *flags(server, "--users", "2", "--duration", "1h")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=inherited_environment() | {"TMPDIR": str(scratch)},
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if " requests, " in line)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        out, _ = process.communicate(timeout=LIMIT_S)
+
+    assert (process.returncode, out) == (128 + signal.SIGTERM, "")
+    assert started
+    assert [one for one in started if one.is_running()] == []
+    assert list(scratch.iterdir()) == []

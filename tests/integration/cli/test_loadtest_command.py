@@ -78,3 +78,37 @@ def test_a_wrong_answer_is_told(
     assert status == 1
     assert found["wrong_count"] == found["sent_count"] > 0
     assert "says otherwise: 'y' begins with [42.0]" in next(iter(found["faults"]))
+
+
+def test_what_was_measured_is_told_though_the_disk_is_full(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are printed before the ledger is written."""
+    status = run(server, "times", "--duration", "0s", "--ledger", "/dev/full")
+
+    said = capsys.readouterr()
+    assert status == 1
+    assert "0 failed" in said.out
+    assert said.err == "bascule: /dev/full cannot be written: No space left on device\n"
+
+
+def test_a_ledger_without_a_folder_is_told_before_anything_is_asked(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not when the load is over."""
+    assert run(server, "times", "--duration", "1d", "--ledger", "no/such/l.jsonl") == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no/such/l.jsonl: there is no folder" in said.err
+
+
+def test_a_load_without_clients_is_refused(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing that nobody asked is called lost after a day."""
+    nobody = ("--http-clients", "0", "--grpc-clients", "0")
+
+    assert run(server, "times", "--duration", "1d", *nobody) == 1
+
+    assert "nobody asks: give --http-clients" in capsys.readouterr().err

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.instance import until
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import small_models
 from serving.cli.main import main
@@ -18,8 +22,9 @@ from serving.registry.bundles.bundle import read_bundle
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.model_config.scheduling import NATURAL, Scheduling, scheduling_of
 from serving.registry.store import Registry
-from serving.settings import load_settings
+from serving.settings import inherited_environment, load_settings
 from tests.fakes.models import tiny
+from tests.fakes.standalone_server import LIMIT_S
 
 SLO_S = 0.25
 WAITS = "max_batch_size: 64\ndynamic_batching { max_queue_delay_microseconds: 750000 }\n"
@@ -106,6 +111,38 @@ def test_nothing_is_written_without_something_better(
         assert [row.version for row in registry.versions("m")] == [1]
 
 
+@pytest.mark.usefixtures("home")
+def test_what_was_found_is_told_though_the_disk_is_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is printed before the report is written."""
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "tuning.json").symlink_to("/dev/full")
+    limits = ("--slo-p99-ms", "1", "--stage-s", "0.1", "--budget-s", "1")
+    monkeypatch.setattr(Tuner, "_passed_s", lambda _: 10.0)  # on a fast machine, too
+
+    assert run("tune", "m", *limits, "--report", str(report)) == 1
+
+    said = capsys.readouterr()
+    assert "no scheduling keeps a p99 of 1 ms" in said.out
+    assert "tuning.json cannot be written: No space left on device" in said.err
+
+
+@pytest.mark.usefixtures("home")
+def test_a_report_that_has_no_place_is_told_before_anything_is_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not when minutes have passed."""
+    (tmp_path / "r").write_text("a file")
+
+    assert run("tune", "m", "--slo-p99-ms", "20", "--report", str(tmp_path / "r")) == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "r cannot be made: File exists" in said.err
+
+
 def test_a_dry_run_names_what_would_be_tried(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +165,7 @@ def test_a_dry_run_names_what_would_be_tried(
         ("m.onnx", "makes a version of it, which can be tuned"),
         ("models/accumulator", "takes calls in sequences"),
         ("empty", "is no bundle"),
+        ("models/nothing", "there is no folder models/nothing"),
     ],
 )
 @pytest.mark.usefixtures("home")
@@ -148,3 +186,28 @@ def test_what_cannot_be_tuned_is_told(
     assert run("tune", target, "--slo-p99-ms", "20") == 1
 
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("home")
+def test_sigterm_leaves_no_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A trial's instance and its home go with the command, as after Ctrl-C."""
+    scratch = tmp_path_factory.mktemp("t")
+    command = [str(Path(sys.executable).with_name("bascule")), "tune", "m", "--slo-p99-ms", "20"]
+    variables = inherited_environment() | {"TMPDIR": str(scratch)}
+    with subprocess.Popen(command, env=variables) as process:
+        until(lambda: any(scratch.glob("bascule-tune-*/home")), LIMIT_S, "a trial has begun")
+        process.terminate()
+        assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
+
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--slo-p99-ms", "--stage-s"])
+@pytest.mark.usefixtures("home")
+def test_what_never_ends_is_a_mistake_of_usage(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An infinite time is refused like one of no length."""
+    assert run("tune", "m", "--slo-p99-ms", "20", "--list", flag, "inf") == 2
+
+    assert flag in capsys.readouterr().err

@@ -13,8 +13,15 @@ from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import CLIENT, budget, links, page
 from benchmarks.compare.processes import spent_s
 from benchmarks.compare.required import BUSY, EDGE, HTTP, Required, judge
-from benchmarks.compare.rounds import BARE, Problem, Run, kept_samples
-from benchmarks.compare.systems import Endpoints, Place, System
+from benchmarks.compare.rounds import BARE, DamagedSamplesError, Problem, Run, kept_samples
+from benchmarks.compare.systems import (
+    Endpoints,
+    Place,
+    System,
+    UnknownSystemError,
+    all_systems,
+    chosen,
+)
 from benchmarks.compare.wires import v2_binary, v2_json
 from benchmarks.load_tools import LoadError, Measured
 from benchmarks.loads import Request
@@ -153,6 +160,29 @@ def _silent(place: Place) -> Iterator[Endpoints]:
     """Start nothing that could be asked."""
     del place
     yield Endpoints(wire=v2_binary(Request(model="tiny", inputs={"x": X})), processes=dict)
+
+
+@pytest.mark.parametrize("rest", ['{"system": "ed', "{}", "[1]", '{"measured": {"x": 1}}'])
+def test_a_sample_that_is_cut_is_told_with_its_line(rest: str, tmp_path: Path) -> None:
+    """`--resume` does not go on from what it cannot read, and says what to do."""
+    kept = tmp_path / "s.jsonl"
+    Run(kept=kept).keep([sample(EDGE, 1, 100)])
+    with kept.open("a") as file:
+        file.write(rest)
+
+    with pytest.raises(DamagedSamplesError, match=r"line 2 is no sample.*leave --resume out"):
+        kept_samples(kept)
+
+
+def test_a_system_that_is_not_there_is_told_with_those_that_are() -> None:
+    """Nothing measured is no success."""
+    systems = all_systems("")
+
+    with pytest.raises(UnknownSystemError, match=r"no system 'Tritno': there are .*Triton, "):
+        chosen(systems, ["edge", "Tritno"])
+
+    assert [one.name for one in chosen(systems, ["edge"])] == ["edge"]
+    assert chosen(systems, []) == systems
 
 
 def test_a_system_that_failed_is_measured_again_when_a_run_goes_on(tmp_path: Path) -> None:

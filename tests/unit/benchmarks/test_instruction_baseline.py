@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.instructions.__main__ import report
+from benchmarks.instructions.__main__ import main, report
 from benchmarks.instructions.baseline import Counted, compare, read, record, recorded, write
 from benchmarks.instructions.counting import differing
 
@@ -74,3 +74,22 @@ def test_other_packages_are_named() -> None:
     told = differing({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "1", "d": "4"})
 
     assert told == "b 2 (baseline: 1), c 3 (baseline: none), d none (baseline: 4)"
+
+
+@pytest.mark.parametrize("name", ["empty", "text", "object", "list", "none"])
+def test_a_file_without_counts_is_told(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one sentence with its name; one that is not there, too."""
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "text").write_text("no JSON")
+    (tmp_path / "object").write_text("{}")
+    (tmp_path / "list").write_text("[]")
+    judged = ["x", "--judge", str(tmp_path / name), "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", judged)
+
+    assert main() == 1
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(tmp_path / name) in said

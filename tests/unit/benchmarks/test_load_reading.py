@@ -1,13 +1,14 @@
 """What load generators print is read right, and no failure gets lost on the way to a table."""
 
 import struct
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.load_tools import LoadError, Measured, read_h2load, read_wrk
+from benchmarks.load_tools import LoadError, Measured, grpc_load, http_load, read_h2load, read_wrk
 from benchmarks.loads import Request
 from benchmarks.report import Row, Sample, markdown, rows
 
@@ -131,6 +132,16 @@ def test_too_little_time_on_cpus_is_not_told() -> None:
 
     assert [row.cpu_us > 0 for row in table] == [True, False]
     assert [row.cpu_ratios for row in table] == [(), ()]
+    assert " 0.0 |" not in markdown("Title", table, "edge")
+
+
+@pytest.mark.parametrize(("number", "per_s"), [(2, 90), (1, 0)], ids=["other round", "nothing"])
+def test_what_cannot_be_compared_has_no_ratio(number: int, per_s: float) -> None:
+    """A peer of another round only, or one that answered nothing, is a row all the same."""
+    table = rows([sample("edge", 1, 100), sample("peer", number, per_s)])
+
+    assert dict(table[0].ratios) == {}
+    assert markdown("Title", table, "peer").count("| edge |") == 1
 
 
 def test_failures_are_shouted() -> None:
@@ -155,3 +166,32 @@ def test_a_request_says_the_same_on_both_wires(tmp_path: Path) -> None:
     assert frame[:5] == b"\0" + struct.pack(">I", len(frame) - 5)
     assert x.tobytes() in frame
     assert str(header_bytes) in request.write_for_wrk(tmp_path).read_text()
+
+
+def test_a_load_that_does_not_end_is_an_error_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system that takes calls and never answers is a line of the report, like other faults."""
+
+    def run(command: list[str], *, timeout: float, **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr("benchmarks.load_tools.subprocess.run", run)
+
+    with pytest.raises(LoadError, match="h2load has not ended within 60 s"):
+        grpc_load("127.0.0.1:1", tmp_path / "body", 1, 1.0)
+
+
+def test_a_load_without_an_answer_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No figure is made of nothing, and no open loop of a rate of 0."""
+    nothing = WRK.replace("83912 requests", "0 requests").replace("41944.76", "0.00")
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, stdout=nothing)
+
+    monkeypatch.setattr("benchmarks.load_tools.subprocess.run", run)
+
+    with pytest.raises(LoadError, match="/infer: not one answer in 3 s"):
+        http_load("127.0.0.1:1", "/infer", tmp_path / "x.lua", 1, 3.0)

@@ -1,6 +1,13 @@
 """What the report of too many calls counts as good, and as a fault."""
 
-from benchmarks.overload import BOUND_S, REFUSED, Stage, page
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.instance import instance_at
+from benchmarks.load_tools import LoadError, Measured
+from benchmarks.overload import BOUND_S, REFUSED, Stage, page, stages
 from serving.cli.load.open_loop import ANSWERED, Call
 
 STAGE = Stage(
@@ -30,3 +37,14 @@ def test_a_refusal_says_when_to_come_back() -> None:
     assert STAGE.faults() == 3
     assert "| 1.50 | 3 | 0 | 0.25 |" in page([STAGE])
     assert "| 2.0 | 2.0 | 3 | 1 → 2 |" in page([STAGE])
+
+
+def test_refused_calls_are_no_capacity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed loop with failures says nothing of how much can be answered."""
+    broken = Measured(requests_per_s=9e3, p50_s=1e-3, p99_s=1e-3, failures="Non-2xx: 7")
+    monkeypatch.setattr("benchmarks.overload.http_load", lambda *_: broken)
+    instance = instance_at(tmp_path, http="127.0.0.1:1", grpc="127.0.0.1:2")
+    options = Namespace(capacity_s=1.0, shares=[1.0], seconds=1.0)
+
+    with pytest.raises(LoadError, match="Non-2xx: 7"):
+        stages(instance, options, tmp_path)

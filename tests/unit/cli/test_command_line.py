@@ -141,3 +141,16 @@ def test_a_wrong_argument_is_said(
 
     assert status == 1
     assert words in err
+
+
+def test_ctrl_c_is_told_by_the_exit_status_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a command's module is still imported, too: no traceback."""
+
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("serving.cli.main.import_module", interrupted)
+
+    assert run(capsys, "loadtest", "m") == (130, "", "")

@@ -78,6 +78,7 @@ def test_silence_is_no_success() -> None:
         (("--duration", "soon"), "as 90s"),
         (("--duration", "0s"), "no time to run"),
         (("--report", "none/r.html"), "there is no folder"),
+        (("--json", "/"), "is a folder: name a file in it"),
         (("--shape", "round"), "round"),
     ],
 )

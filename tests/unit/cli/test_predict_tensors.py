@@ -92,3 +92,12 @@ def test_pickled_arrays_are_never_read(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidArgumentError, match="never read"):
         tensors_from_files({"x": tmp_path / "x.npy"}, (X,))
+
+
+@pytest.mark.parametrize("rows", [10**13, 10**19])
+def test_more_than_fits_into_memory_is_told(rows: int) -> None:
+    """Too many made-up rows are a mistake of the command line, with the shape that they make."""
+    spec = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 16))
+
+    with pytest.raises(InvalidArgumentError, match=r"'x' of shape \[10+, 16\] does not fit"):
+        made_up_tensors([spec], rows)

@@ -3,9 +3,10 @@
 from itertools import count
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from serving.cli.predict_http import infer_body
+from serving.cli.tune.instance import TrialError
 from serving.cli.tune.measuring import _capacity
 from serving.clock import SystemClock
 
@@ -38,3 +39,26 @@ async def test_a_full_queue_ends_no_trial() -> None:
     finally:
         await runner.cleanup()
     assert answered / took_s <= rate <= answered / seconds
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (TimeoutError(), "a call broke: TimeoutError"),
+        (ClientError("reset"), "a call broke: ClientError: reset"),
+    ],
+)
+async def test_a_call_that_breaks_ends_the_trial_in_words(
+    failure: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that never answers, too: no group of errors comes out of it."""
+
+    async def broken(*_: object) -> bool:
+        raise failure
+
+    monkeypatch.setattr("serving.cli.tune.measuring._is_answered", broken)
+
+    with pytest.raises(TrialError) as ended:
+        await _capacity("http://127.0.0.1:1/infer", (infer_body((), {}),), 0.1)
+
+    assert ended.value.message == said
