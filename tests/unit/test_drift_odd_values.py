@@ -154,3 +154,13 @@ def test_too_few_rows_are_refused() -> None:
     """A reference that can say nothing is refused, with the number that it needs."""
     with pytest.raises(InvalidArgumentError, match="at least 32 rows"):
         learn_profile(drawn_columns(1, 31), is_ordered=True)
+
+
+def test_levels_of_which_none_is_common_are_learnt() -> None:
+    """As many levels as a code has letters, each as rare as the others, make a reference."""
+    letters = [bytes([65 + one]) for one in np.random.default_rng(5).integers(0, 26, 1_000)]
+
+    profile = learn_profile([LevelColumn(name="letter", values=letters)], is_ordered=True)
+
+    assert len(profile.columns[0].levels) == 26
+    assert profile.autocorrelation_time == 1.0
