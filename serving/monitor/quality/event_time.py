@@ -106,10 +106,10 @@ def seconds_of(told: object, unit_s: float) -> float | None:
     if isinstance(told, bool):
         return None
     if isinstance(told, int | float):
-        return _finite(float(told) * unit_s)
+        return _scaled(told, unit_s)
     text = str(told).strip()
     try:
-        return _finite(float(text) * unit_s)
+        return _scaled(float(text), unit_s)
     except ValueError:
         pass
     try:
@@ -119,5 +119,9 @@ def seconds_of(told: object, unit_s: float) -> float | None:
         return None
 
 
-def _finite(seconds: float) -> float | None:
+def _scaled(count: float, unit_s: float) -> float | None:
+    try:
+        seconds = float(count) * unit_s
+    except OverflowError:  # an integer of hundreds of digits
+        return None
     return seconds if np.isfinite(seconds) else None

@@ -153,6 +153,7 @@ def test_ages_are_counted_from_the_end_of_the_data() -> None:
         ("soon", None),
         ("nan", None),
         (float("inf"), None),
+        (10**400, None),
     ],
 )
 def test_times_of_events(told: object, expected: float | None) -> None:
