@@ -11,10 +11,14 @@ from runtimes.preflight.subject import AgeLimits
 from serving.ids import VersionKey
 from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.drift.calibration import Calibration
+from serving.monitor.drift.columns import Column, LevelColumn, NumberColumn
+from serving.monitor.drift.detector import Detector
+from serving.monitor.drift.learning import learn_profile
 from serving.monitor.drift.profile import Profile
 from serving.monitor.quality.watch import Watch
 from serving.monitor.selftest.contract_trials import Tensors, contract_trials
 from serving.monitor.selftest.drift_trials import drift_trials
+from serving.monitor.selftest.made_up_rows import MadeUpRows
 from serving.monitor.selftest.service_trials import service_trials, silence_trial
 from serving.monitor.selftest.trial import DRIFT, Outcome, Trial
 from serving.monitor.selftest.version_trials import Tried, version_trials
@@ -27,7 +31,7 @@ from serving.registry.contracts.data_contract import (
     WindowPolicy,
 )
 from tests.fakes.cluster import version_spec
-from tests.fakes.drift_rows import learnt
+from tests.fakes.drift_rows import FEW, learnt
 
 PROFILE = learnt(3_000)
 PROMISE = Promise(availability=0.999, threshold_s=0.25, fast_share=0.99)
@@ -129,6 +133,46 @@ def test_every_column_of_a_healthy_monitor_rings_and_normal_rows_do_not() -> Non
 def test_the_same_reference_gives_the_same_trials() -> None:
     """A self-test that fails can be looked at again."""
     assert list(drift_trials(PROFILE, "m")) == list(drift_trials(PROFILE, "m"))
+
+
+def odd_columns(rows: int = 2_000) -> dict[str, Column]:
+    """Columns that lack many values, and levels that are rare, or all different."""
+    rng = np.random.default_rng(3)
+    numbers, chance = rng.standard_normal(rows), rng.random(rows)
+    skewed = rng.choice(3, rows, p=(0.9, 0.09, 0.01)).tolist()
+    return {
+        "a tenth missing": NumberColumn(name="a", values=np.where(chance < 0.1, np.nan, numbers)),
+        "most missing": NumberColumn(name="a", values=np.where(chance < 0.95, np.nan, numbers)),
+        "all missing": NumberColumn(name="a", values=np.full(rows, np.nan)),
+        "levels, a tenth missing": LevelColumn(
+            name="a",
+            values=[b"" if c < 0.1 else b"%d" % v for c, v in zip(chance, skewed, strict=True)],
+        ),
+        "a common level": LevelColumn(name="a", values=[b"%d" % level for level in skewed]),
+        "many levels": LevelColumn(name="a", values=[b"%d" % one for one in rng.zipf(1.5, rows)]),
+        "no level twice": LevelColumn(name="a", values=[b"%d" % one for one in range(rows)]),
+        "no UTF-8": LevelColumn(name="a", values=[b"\xff%d" % level for level in skewed]),
+        "no level": LevelColumn(name="a", values=[b""] * rows),
+    }
+
+
+@pytest.mark.parametrize("which", odd_columns())
+def test_a_healthy_monitor_of_an_odd_column_is_found_to_be_one(which: str) -> None:
+    """What is missing or unseen in the reference is no fault of its monitor."""
+    profile = learn_profile([odd_columns()[which]], is_ordered=True, allowed=FEW)
+    found = list(drift_trials(profile, "m v1"))
+
+    last = Outcome.SKIPPED if which == "no level" else Outcome.RANG
+    assert [one.outcome for one in found] == [Outcome.QUIET, Outcome.RANG, last]
+
+
+@pytest.mark.parametrize("which", sorted(odd_columns().keys() - {"all missing"}))
+def test_a_column_rings_for_what_is_done_to_it_alone(which: str) -> None:
+    """Its values as they are ring nothing, else a broken alarm would be taken for a whole one."""
+    profile = learn_profile([odd_columns()[which]], is_ordered=True, allowed=FEW)
+    rows = MadeUpRows(profile, 0).changed(0, lambda column, _: column, 32)
+
+    assert not Detector(profile).push(list(rows))
 
 
 def with_calibration(threshold: float, units: float = 1.0) -> Profile:
