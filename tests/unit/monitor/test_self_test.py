@@ -274,3 +274,36 @@ def test_a_reference_that_cannot_be_used_fails_the_self_test() -> None:
     assert [outcome for outcome, _ in found[0]] == [Outcome.SKIPPED]
     assert found[1] == [(Outcome.SILENT, "it is damaged")]
     assert found[2] == [(Outcome.SILENT, "no input 'c'")]
+
+
+def test_what_stands_for_a_missing_value_is_not_taken_to_break_another_rule() -> None:
+    """-1 below a minimum of 0, 0 beside some classes, nothing below one letter: all are tokens."""
+    tokens = DataContract(
+        inputs=(
+            Watched(name="x", tensor="x", null_tokens=(-1,), rules=(rule(Check.MIN, 0),)),
+            Watched(
+                name="small",
+                tensor="small",
+                null_tokens=(0, 4),
+                rules=(
+                    replace(rule(Check.ALLOWED, allowed=(1, 2)), id="small.allowed"),
+                    replace(rule(Check.MAX, 3), id="small.max"),
+                ),
+            ),
+            Watched(
+                name="word",
+                tensor="word",
+                null_tokens=("", "aaaa"),
+                rules=(
+                    replace(rule(Check.MIN_LEN, 1), id="word.min_len"),
+                    replace(rule(Check.MIN_LEN, 0), id="word.none"),
+                    replace(rule(Check.MAX_LEN, 3), id="word.max_len"),
+                ),
+            ),
+        )
+    )
+    found = {one.alarm: one.outcome for one in contract_trials(tokens, TENSORS)}
+
+    assert {found.pop(f"word.{name}") for name in ("min_len", "none")} == {Outcome.SKIPPED}
+    assert set(found.values()) == {Outcome.RANG, Outcome.SKIPPED}, found
+    assert {name for name, one in found.items() if one is Outcome.SKIPPED} == {"rates", "age"}
