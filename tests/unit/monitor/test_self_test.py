@@ -22,6 +22,7 @@ from serving.monitor.selftest.made_up_rows import MadeUpRows
 from serving.monitor.selftest.service_trials import service_trials, silence_trial
 from serving.monitor.selftest.trial import DRIFT, Outcome, Trial
 from serving.monitor.selftest.version_trials import Tried, version_trials
+from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.contracts.data_contract import (
     Check,
     DataContract,
@@ -307,3 +308,14 @@ def test_what_stands_for_a_missing_value_is_not_taken_to_break_another_rule() ->
     assert {found.pop(f"word.{name}") for name in ("min_len", "none")} == {Outcome.SKIPPED}
     assert set(found.values()) == {Outcome.RANG, Outcome.SKIPPED}, found
     assert {name for name, one in found.items() if one is Outcome.SKIPPED} == {"rates", "age"}
+
+
+def test_times_in_an_input_are_tried_as_numbers() -> None:
+    """Old, early and missing ones ring; none can be unreadable, so that is not tried."""
+    times = TensorSpec(name="at", datatype=Datatype.FP64, shape=(-1, 1))
+    text = b"contract: 1\nevent_time: {input: at, max_lag: 10m, max_future: 1m}\n"
+    tensors = replace(TENSORS, inputs=(times,))
+    found = {one.alarm: one.outcome for one in contract_trials(parse_contract(text), tensors)}
+
+    assert found.pop("event_time.format") is Outcome.SKIPPED
+    assert {one for name, one in found.items() if name.startswith("event")} == {Outcome.RANG}
