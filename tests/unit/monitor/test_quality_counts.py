@@ -72,6 +72,17 @@ def test_rates_over_their_limits_are_alarms() -> None:
     assert recorder.report(START_S + 101).alarms() == ()
 
 
+def test_a_clock_that_is_set_back_by_more_than_the_window_begins_it_anew() -> None:
+    """By less it goes on: rows of a time that is still to come would ring until it has come."""
+    recorder = counted([[11.0] * 4])
+
+    assert recorder.report(START_S - 50).window.violating_row_count == 4
+    assert recorder.report(START_S - 3600).window.row_count == 0
+    recorder.pass_requests(1, 5, START_S - 3599)
+    assert recorder.report(START_S - 3590).window.row_count == 5
+    assert recorder.report(START_S - 3400).window.row_count == 0
+
+
 BOTH = parse_contract(b"""
 contract: 1
 inputs: {x: {max: 10, on_violation: count}}
