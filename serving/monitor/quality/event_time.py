@@ -1,6 +1,7 @@
 """Pure: how old is what a request describes, and is that within its contract?"""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
@@ -108,10 +109,9 @@ def seconds_of(told: object, unit_s: float) -> float | None:
     if isinstance(told, int | float):
         return _scaled(told, unit_s)
     text = str(told).strip()
-    try:
-        return _scaled(float(text), unit_s)
-    except ValueError:
-        pass
+    if text.isascii() and "_" not in text:  # what Python's own numbers may be, times are not
+        with suppress(ValueError):
+            return _scaled(float(text), unit_s)
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

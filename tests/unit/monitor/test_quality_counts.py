@@ -165,6 +165,8 @@ def test_ages_are_counted_from_the_end_of_the_data() -> None:
         ("nan", None),
         (float("inf"), None),
         (10**400, None),
+        ("1_700_000_000", None),
+        ("\u0661\u0667", None),
     ],
 )
 def test_times_of_events(told: object, expected: float | None) -> None:
