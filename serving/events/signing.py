@@ -6,7 +6,6 @@ change or repeat an event.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -76,7 +75,7 @@ def _mac(secret: Secret, signed: bytes) -> str:
 def _secret(line: str, source: str) -> Secret:
     try:
         key = base64.b64decode(line.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or what ASCII has no sign for
         raise InvalidArgumentError(
             f"{source}: a line is no base64: write what `openssl rand -base64 32` makes"
         ) from error

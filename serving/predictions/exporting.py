@@ -187,12 +187,24 @@ def _joined(found: Sequence[Prediction], role: str, name: str) -> Array:
         has_rows = prediction.source.served.max_batch_rows > 0
         parts.append(array if has_rows else array[np.newaxis])
     try:
-        return np.concatenate(parts)
+        return _as_texts(np.concatenate(parts))
     except ValueError as error:
         raise InvalidArgumentError(
             f"{role} '{name}' has rows of different shapes: export less at a time, with --model "
             "MODEL:VERSION, --since and --until"
         ) from error
+
+
+def _as_texts(array: Array) -> Array:
+    """Return elements of BYTES as texts; what is none shows its bytes as Python writes them."""
+    if array.dtype != object:
+        return array
+    texts: Array = np.empty(array.size, dtype=object)
+    texts[:] = [
+        one.decode(errors="backslashreplace") if isinstance(one, bytes) else one
+        for one in array.ravel().tolist()
+    ]
+    return texts.reshape(array.shape)
 
 
 def _npz(columns: Mapping[str, Array]) -> bytes:

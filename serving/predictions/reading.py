@@ -155,7 +155,8 @@ class PredictionReader:
             UnsupportedError: Nothing installed here can read such a URL.
             NotReadyError: A store does not answer.
         """
-        found = {each.name: each for place in self.places for each in _segments(place)}
+        # One that was finished and moved while this listed both places is in both, by two names.
+        found = {Path(each.name).stem: each for place in self.places for each in _segments(place)}
         return sorted(found.values(), key=lambda each: each.name)
 
 

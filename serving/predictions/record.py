@@ -30,6 +30,8 @@ from serving.wire.parameters import Scalar
 from serving.wire.tensors import Buffer, decode_strings, encode_strings, raw_bytes
 
 SOURCE: Final = 1
+_LENGTH_BYTES: Final = 4
+"""Before each element of BYTES."""
 PREDICTION: Final = 2
 
 Kept = Literal["full", "hash", "none", "redacted"]
@@ -264,7 +266,7 @@ def read_tensor(head: TensorHead, raw: memoryview) -> Array:
         InvalidArgumentError: Its bytes do not fill its shape.
     """
     if head.datatype is Datatype.BYTES:
-        return decode_strings(raw, head.shape, name=head.name, model="the log")
+        return _elements(head, raw)
     dtype = DTYPES[head.datatype]
     if min(head.shape, default=0) >= 0 and prod(head.shape) * dtype.itemsize == len(raw):
         # What has no element may still have a dimension that no array can have.
@@ -274,6 +276,31 @@ def read_tensor(head: TensorHead, raw: memoryview) -> Array:
         f"logged tensor '{head.name[:80]}' has {len(raw)} bytes, which are no {head.datatype} "
         f"tensor of shape {list(head.shape)[:8]}"
     )
+
+
+def _elements(head: TensorHead, raw: memoryview) -> Array:
+    """Return texts; where a model has answered something else than text, that stays bytes."""
+    try:
+        return decode_strings(raw, head.shape, name=head.name, model="the log")
+    except InvalidArgumentError:
+        elements: list[str | bytes] = []
+        at = 0
+        while at < len(raw):
+            start = at + _LENGTH_BYTES
+            at = start + int.from_bytes(raw[at:start], "little")
+            elements.append(_text_or_bytes(bytes(raw[start:at])))
+        if not elements or at != len(raw) or prod(head.shape) != len(elements):
+            raise
+    found: Array = np.empty(len(elements), dtype=object)
+    found[:] = elements
+    return found.reshape(head.shape)
+
+
+def _text_or_bytes(element: bytes) -> str | bytes:
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return element
 
 
 def _tensors(head: PredictionHead) -> Iterator[tuple[str, TensorHead]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runtimes.errors import InvalidArgumentError
 from serving.monitor.drift.block_sums import BLOCK_ROWS, total
 from serving.monitor.drift.columns import Column, LevelColumn, NumberColumn
+from serving.monitor.drift.detector import Detector
 from serving.monitor.drift.learning import learn_profile
 from serving.monitor.drift.profile import Profile
 from tests.fakes.drift_rows import (
@@ -154,3 +155,29 @@ def test_too_few_rows_are_refused() -> None:
     """A reference that can say nothing is refused, with the number that it needs."""
     with pytest.raises(InvalidArgumentError, match="at least 32 rows"):
         learn_profile(drawn_columns(1, 31), is_ordered=True)
+
+
+def test_levels_of_which_none_is_common_are_learnt() -> None:
+    """As many levels as a code has letters, each as rare as the others, make a reference."""
+    letters = [bytes([65 + one]) for one in np.random.default_rng(5).integers(0, 26, 1_000)]
+
+    profile = learn_profile([LevelColumn(name="letter", values=letters)], is_ordered=True)
+
+    assert len(profile.columns[0].levels) == 26
+    assert profile.autocorrelation_time == 1.0
+
+
+def test_a_reference_in_which_nothing_varies_is_quiet_until_something_does() -> None:
+    """One client that always asks the same is no reason to divide by nothing."""
+    same = [
+        NumberColumn(name="a", values=np.full(500, 7.0)),
+        LevelColumn(name="b", values=[b"x"] * 500),
+    ]
+    other = [NumberColumn(name="a", values=np.full(500, 8.0)), same[1]]
+    profile = learn_profile(same, is_ordered=True, allowed=FEW)
+    detector = Detector(profile)
+
+    assert profile.calibration.threshold > 0
+    assert not detector.push(blocks_of(profile, same))
+    assert not detector.component_scores.any()
+    assert detector.push(blocks_of(profile, other))

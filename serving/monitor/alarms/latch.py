@@ -66,6 +66,7 @@ class SignLatch:
 
     def forget_settled(self, now_s: float) -> None:
         """End what has stayed away."""
-        over = [p for p, one in self._standing.items() if now_s - one.last_s > SETTLED_S]
+        # What was seen after now was seen before the clock was set back.
+        over = [p for p, one in self._standing.items() if abs(now_s - one.last_s) > SETTLED_S]
         for place in over:
             del self._standing[place]

@@ -50,7 +50,12 @@ class ServiceWindow:
         self._counts: deque[_Counts] = deque()
 
     def add(self, delta: TrafficDelta, at_s: float) -> None:
-        """Take in what became of calls since the last time."""
+        """Take in what became of calls since the last time.
+
+        Calls from before the clock was set back are forgotten: how long ago they came nobody knows.
+        """
+        while self._counts and self._counts[-1].at_s > at_s:
+            self._counts.pop()
         slow = sum(
             count
             for bucket, count in delta.latency_counts.items()

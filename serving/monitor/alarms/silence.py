@@ -49,6 +49,8 @@ class Silence:
 
     def note(self, calls: int, heard: Heard, now_s: float) -> Iterator[Sign]:
         """Take in how many calls came since the last time, and what is heard of their rows."""
+        if now_s < max(self._heard_s, self._well_s):  # the clock was set back
+            self.rest(now_s)
         if heard.rows != self._rows:
             self._rows, self._calls, self._heard_s = heard.rows, 0, now_s
         self._calls += calls

@@ -110,7 +110,7 @@ class AlarmBook:
 
     def _new(self, alert: DriftAlert, since_s: float, at_s: float, now_s: float) -> DriftAlarm:
         return DriftAlarm(
-            id=f"{alert.monitor_digest[:8]}-{int(at_s * 1000):x}-{len(self._alarms):x}",
+            id=f"{alert.monitor_digest[:8]}-{int(at_s * 1000):x}-{self.counts.total():x}",
             severity=alert.severity.word,
             kind=alert.kind,
             feature=alert.feature,

@@ -27,6 +27,9 @@ LONG_WINDOW: Final = 512
 """Of longer windows a stream has too few for their rarest deviations: their unit is normal."""
 MIN_EFFECTIVE_ROWS: Final = 32
 """Windows that are worth fewer independent rows are not looked at."""
+STILL_THRESHOLD: Final = 2.0
+"""Where nothing in the reference varies no world says how high scores come by chance: six standard
+errors."""
 MIN_ROWS_BETWEEN: Final = 1_000
 """More false alarms than one in so many rows are of no use to anybody."""
 _CELLS: Final = 400
@@ -97,6 +100,8 @@ def calibrate(
         largest[place] = (seen / units).max()
     middle, scale = _gumbel(largest)
     threshold = middle - scale * float(np.log(-np.log1p(-allowed.probability)))
+    if threshold <= 0:
+        return Calibration(units=units, threshold=STILL_THRESHOLD)
     return Calibration(units=units, threshold=threshold, scale=scale)
 
 

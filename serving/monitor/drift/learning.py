@@ -161,7 +161,7 @@ def _time_of(encoder: Encoder, place: int, column: Column) -> float:
         flags = codec.table[codec.slots(column.values), : codec.flag_count].astype(np.float64)
         common = flags.T[flags.mean(axis=0) > COMMON_SHARE]
         together = autocorrelation_time(flags)
-        return max(together, *(autocorrelation_time(one[:, None]) for one in common))
+        return max(together, *[autocorrelation_time(one[:, None]) for one in common], 1.0)
     return 1.0
 
 

@@ -77,12 +77,10 @@ def _bootstrap(values: FloatArray, weight: FloatArray) -> tuple[float, float]:
     random = np.random.default_rng(SEED)
     rows = len(values)
     joint = weight * values
+    count = max(1, min(RESAMPLES, PORTION_ROWS // rows))
     means = []
-    for _ in range(RESAMPLES * rows // PORTION_ROWS + 1):
-        count = max(1, min(RESAMPLES, PORTION_ROWS // rows))
+    for _ in range(-(-RESAMPLES // count)):
         chosen = random.integers(0, rows, (count, rows))
         means.append(joint[chosen].sum(axis=1) / weight[chosen].sum(axis=1))
-        if sum(map(len, means)) >= RESAMPLES:
-            break
     low, high = np.quantile(np.concatenate(means)[:RESAMPLES], (0.025, 0.975))
     return float(low), float(high)

@@ -1,6 +1,7 @@
 """Pure: how old is what a request describes, and is that within its contract?"""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
@@ -106,12 +107,11 @@ def seconds_of(told: object, unit_s: float) -> float | None:
     if isinstance(told, bool):
         return None
     if isinstance(told, int | float):
-        return _finite(float(told) * unit_s)
+        return _scaled(told, unit_s)
     text = str(told).strip()
-    try:
-        return _finite(float(text) * unit_s)
-    except ValueError:
-        pass
+    if text.isascii() and "_" not in text:  # what Python's own numbers may be, times are not
+        with suppress(ValueError):
+            return _scaled(float(text), unit_s)
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -119,5 +119,9 @@ def seconds_of(told: object, unit_s: float) -> float | None:
         return None
 
 
-def _finite(seconds: float) -> float | None:
+def _scaled(count: float, unit_s: float) -> float | None:
+    try:
+        seconds = float(count) * unit_s
+    except OverflowError:  # an integer of hundreds of digits
+        return None
     return seconds if np.isfinite(seconds) else None

@@ -138,7 +138,10 @@ class QualityRecorder:
 
     def _slot(self, now_s: float) -> _Slot:
         number = int(now_s / self._slot_s)
-        if number > self._latest.number:  # a clock that was set back stays in the latest
+        if number < self._latest.number - SLOTS:  # set back by more than the window: it begins anew
+            self._slots.clear()
+        # A clock that was set back by less stays in the latest.
+        if number > self._latest.number or not self._slots:
             self._latest = _Slot(number)
             self._slots.append(self._latest)
             self._slot_end_s = (number + 1) * self._slot_s

@@ -88,6 +88,8 @@ def _rule_trial(
 
 
 def _event_trial(judge: Judge, time: EventTime, rule: Rule, tensors: Tensors) -> Trial:
+    if rule.check is Check.FORMAT and time.input:
+        return _rule(rule, Outcome.SKIPPED, "numbers of an input are times, whichever they are")
     lag_s = {Check.MAX_LAG: rule.limit + 1.0, Check.MAX_FUTURE: -rule.limit - 1.0}
     event = (NOW_S - lag_s.get(rule.check, 0.0)) / time.unit_s
     arrays: list[Array | None] = [None] * len(tensors.inputs)

@@ -18,11 +18,13 @@ from serving.monitor.drift.watched import WatchedVersion
 from serving.monitor.selftest.made_up_rows import (
     CHANGED_SHARE,
     SHIFT_SDS,
+    UNSEEN,
     Change,
     MadeUpRows,
+    shares_of,
     shifted,
+    with_level,
     with_missing,
-    with_unseen,
 )
 from serving.monitor.selftest.trial import DRIFT, Outcome, Trial
 
@@ -52,15 +54,28 @@ def drift_trials(profile: Profile, subject: str, now_s: float = 0.0) -> Iterator
 
     yield _null_trial(profile, subject, now_s)
     for place, column in enumerate(profile.columns):
+        before = shares_of(profile, place)
         if isinstance(column, NumberReference):
             moved = f"moved by {SHIFT_SDS:g} standard deviation"
             yield tried(place, shifted(column), moved)
+        elif before.unseen <= 1 - CHANGED_SHARE:
+            unseen = f"a level that nobody has seen in {_more(before.unseen)} of the rows"
+            yield tried(place, with_level(UNSEEN, before.unseen), unseen)
         else:
-            unseen = f"a level that nobody has seen in {CHANGED_SHARE:.0%} of the rows"
-            yield tried(place, with_unseen, unseen)
+            same = f"the same level in {CHANGED_SHARE:.0%} of the rows"
+            yield tried(place, with_level(column.levels[0], 0.0), same)
         if column.role is Role.INPUT:
-            missing = f"missing in {CHANGED_SHARE:.0%} of the rows"
-            yield tried(place, with_missing, missing)
+            missing = f"missing in {_more(before.missing)} of the rows"
+            is_bare = before.missing == 1
+            yield (
+                _skipped(column.name, missing)
+                if is_bare
+                else tried(place, with_missing(before.missing), missing)
+            )
+
+
+def _more(before: float) -> str:
+    return f"{CHANGED_SHARE:.0%}{' more' if before else ''}"
 
 
 def _null_trial(profile: Profile, subject: str, now_s: float) -> Trial:
@@ -74,6 +89,11 @@ def _null_trial(profile: Profile, subject: str, now_s: float) -> Trial:
     else:
         outcome, told = Outcome.QUIET, "nothing rang that should not"
     return Trial(kind=DRIFT, alarm="no drift", injected=injected, outcome=outcome, told=told)
+
+
+def _skipped(name: str, injected: str) -> Trial:
+    told = "every value of the reference is missing: no more can be"
+    return Trial(kind=DRIFT, alarm=name, injected=injected, outcome=Outcome.SKIPPED, told=told)
 
 
 def _trial(profile: Profile, name: str, injected: str, found: DriftAlarm | None) -> Trial:

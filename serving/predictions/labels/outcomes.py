@@ -73,7 +73,7 @@ def as_class(value: object) -> str:
         return str(int(value))
     if isinstance(value, bool | np.bool_):
         return str(int(value))
-    return str(value)
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def class_index(name: str, indices: Mapping[str, int]) -> float:

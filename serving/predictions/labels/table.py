@@ -58,11 +58,8 @@ class Held:
     is_disputed: bool
     """Sources say different things; the newest holds."""
     histories: Mapping[str, tuple[Label, ...]]
-
-    @property
-    def first_posted_ns(self) -> int:
-        """When the row got a label, whichever it was."""
-        return min(label.posted_ns for history in self.histories.values() for label in history)
+    first_posted_ns: int
+    """When the row got a label, whichever it was: one that a history leaves out counts, too."""
 
 
 @dataclass(slots=True)
@@ -107,10 +104,8 @@ class LabelTable:
             key: The cell.
             source: Only what this source says; None: all.
         """
-        histories: dict[str, tuple[Label, ...]] = {}
-        for name, labels in _by_source(self._said.get(key, {}).values()):
-            if source in {None, name}:
-                histories[name] = _history(labels)
+        said = [one for one in self._said.get(key, {}).values() if source in {None, one.source}]
+        histories = {name: _history(labels) for name, labels in _by_source(said)}
         if not histories:
             return None
         newest = max((history[-1] for history in histories.values()), key=_order)
@@ -120,6 +115,7 @@ class LabelTable:
             correction_count=len(histories[newest.source]) - 1,
             is_disputed=len(values) > 1,
             histories=histories,
+            first_posted_ns=min(label.posted_ns for label in said),
         )
 
 

@@ -44,11 +44,12 @@ def test_two_secrets_give_two_signatures() -> None:
         ("", "holds 0 secrets"),
         ("# only a comment", "holds 0 secrets"),
         ("not base64!", "no base64"),
+        (f"\ufeff{TEXT}", "no base64"),
         (base64.b64encode(b"short").decode(), "has 5 bytes"),
         (base64.b64encode(bytes(65)).decode(), "has 65 bytes"),
         ("\n".join([TEXT] * 5), "holds 5 secrets"),
     ],
-    ids=["empty", "comment", "no base64", "short", "long", "many"],
+    ids=["empty", "comment", "no base64", "byte order mark", "short", "long", "many"],
 )
 def test_what_is_no_secret_is_refused_without_being_repeated(text: str, why: str) -> None:
     """The message says what is wrong and where, and never what the file holds."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from serving.monitor.drift.alarm_book import SETTLED_ROWS, AlarmBook
+from serving.monitor.drift.alarm_book import MAX_ALARMS, SETTLED_ROWS, AlarmBook
 from serving.monitor.drift.alert import DriftAlert
 from serving.monitor.drift.samples import drift_samples
 from serving.monitor.drift.severity import Severity
@@ -147,3 +147,13 @@ def test_a_version_that_cannot_be_watched_is_a_metric() -> None:
 
     assert found[0] == {"bascule_drift_failed": 1}
     assert found[1]["bascule_drift_failed"] == 0
+
+
+def test_alarms_of_one_moment_have_ids_of_their_own_however_many_are_kept() -> None:
+    """Who acknowledges one acknowledges no other."""
+    book = AlarmBook("m v1")
+    for number in range(MAX_ALARMS + 2):
+        alert = replace(ALERT, feature=f"f{number}")
+        book.note(alert, since_s=0.0, at_s=1.0, now_s=1.0)
+
+    assert len({alarm.id for alarm in book.alarms}) == MAX_ALARMS

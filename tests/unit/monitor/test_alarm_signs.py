@@ -230,3 +230,19 @@ def test_a_sign_that_hovers_around_its_limit_is_one() -> None:
     assert latch.news(KEY, [worse], 0.0) == [worse]
     assert latch.news(KEY, [sign()], 5.0) == []
     assert latch.news(KEY, [worse], 10.0) == []
+
+
+def test_a_clock_that_is_set_back_ends_what_it_has_left_behind() -> None:
+    """Nothing goes on ringing until it has caught up, and what is wrong then rings."""
+    window, silence, latch = ServiceWindow(PROMISE), Silence(DAY_S, 1000.0), SignLatch()
+    window.add(answered(100, faults=100), DAY_S)
+    latch.news(KEY, [sign()], DAY_S)
+    list(silence.note(MIN_CALLS, Heard(), DAY_S))
+
+    window.add(answered(100), 0.0)
+    latch.forget_settled(0.0)
+    list(silence.note(MIN_CALLS, Heard(), 0.0))
+
+    assert list(window.signs(0.0)) == []
+    assert latch.standing == ()
+    assert [one.name for one in silence.note(MIN_CALLS, Heard(), MIN_S)] == ["drift"]

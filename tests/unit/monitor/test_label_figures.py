@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.monitor.labels import intervals
 from serving.monitor.labels.drop import DropState, drop_of
 from serving.monitor.labels.intervals import weighted_mean, weighted_share, wilson
 from serving.monitor.labels.performance import Cut, figures_of, roc_area, windows_of
@@ -139,3 +140,14 @@ def test_a_reference_is_complete_before_anything_is_said() -> None:
     report = drop_of(rows_of([0.0] * 299, [1.0] * 299))
 
     assert (report.state, report.reference_rows) == (DropState.LEARNING, 299)
+
+
+def test_an_interval_does_not_depend_on_how_much_is_resampled_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many resamples for rows that fill the memory's portion more than by half."""
+    values, weight = np.random.default_rng(4).standard_normal(900), np.ones(900)
+    whole = weighted_mean(values, weight)
+    monkeypatch.setattr(intervals, "PORTION_ROWS", 1_500)
+
+    assert weighted_mean(values, weight) == whole

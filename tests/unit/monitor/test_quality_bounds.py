@@ -58,7 +58,7 @@ def test_columns_pass_if_each_of_their_values_is_within_its_bounds(
 
     passed = _holds(datatype, feature)(array, 3)
 
-    is_known = not np.isnan(array[:, :1].astype(np.float64)).any()
+    is_known = not np.isnan(array[:, :1].astype(np.float32)).any()
     assert passed == (is_known and _are_within(array[:, 1:], low, np.inf, datatype))
 
 

@@ -72,6 +72,17 @@ def test_rates_over_their_limits_are_alarms() -> None:
     assert recorder.report(START_S + 101).alarms() == ()
 
 
+def test_a_clock_that_is_set_back_by_more_than_the_window_begins_it_anew() -> None:
+    """By less it goes on: rows of a time that is still to come would ring until it has come."""
+    recorder = counted([[11.0] * 4])
+
+    assert recorder.report(START_S - 50).window.violating_row_count == 4
+    assert recorder.report(START_S - 3600).window.row_count == 0
+    recorder.pass_requests(1, 5, START_S - 3599)
+    assert recorder.report(START_S - 3590).window.row_count == 5
+    assert recorder.report(START_S - 3400).window.row_count == 0
+
+
 BOTH = parse_contract(b"""
 contract: 1
 inputs: {x: {max: 10, on_violation: count}}
@@ -153,6 +164,9 @@ def test_ages_are_counted_from_the_end_of_the_data() -> None:
         ("soon", None),
         ("nan", None),
         (float("inf"), None),
+        (10**400, None),
+        ("1_700_000_000", None),
+        ("\u0661\u0667", None),
     ],
 )
 def test_times_of_events(told: object, expected: float | None) -> None:

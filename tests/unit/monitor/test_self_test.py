@@ -11,13 +11,18 @@ from runtimes.preflight.subject import AgeLimits
 from serving.ids import VersionKey
 from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.drift.calibration import Calibration
+from serving.monitor.drift.columns import Column, LevelColumn, NumberColumn
+from serving.monitor.drift.detector import Detector
+from serving.monitor.drift.learning import learn_profile
 from serving.monitor.drift.profile import Profile
 from serving.monitor.quality.watch import Watch
 from serving.monitor.selftest.contract_trials import Tensors, contract_trials
 from serving.monitor.selftest.drift_trials import drift_trials
+from serving.monitor.selftest.made_up_rows import MadeUpRows
 from serving.monitor.selftest.service_trials import service_trials, silence_trial
 from serving.monitor.selftest.trial import DRIFT, Outcome, Trial
 from serving.monitor.selftest.version_trials import Tried, version_trials
+from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.contracts.data_contract import (
     Check,
     DataContract,
@@ -27,7 +32,7 @@ from serving.registry.contracts.data_contract import (
     WindowPolicy,
 )
 from tests.fakes.cluster import version_spec
-from tests.fakes.drift_rows import learnt
+from tests.fakes.drift_rows import FEW, learnt
 
 PROFILE = learnt(3_000)
 PROMISE = Promise(availability=0.999, threshold_s=0.25, fast_share=0.99)
@@ -131,6 +136,46 @@ def test_the_same_reference_gives_the_same_trials() -> None:
     assert list(drift_trials(PROFILE, "m")) == list(drift_trials(PROFILE, "m"))
 
 
+def odd_columns(rows: int = 2_000) -> dict[str, Column]:
+    """Columns that lack many values, and levels that are rare, or all different."""
+    rng = np.random.default_rng(3)
+    numbers, chance = rng.standard_normal(rows), rng.random(rows)
+    skewed = rng.choice(3, rows, p=(0.9, 0.09, 0.01)).tolist()
+    return {
+        "a tenth missing": NumberColumn(name="a", values=np.where(chance < 0.1, np.nan, numbers)),
+        "most missing": NumberColumn(name="a", values=np.where(chance < 0.95, np.nan, numbers)),
+        "all missing": NumberColumn(name="a", values=np.full(rows, np.nan)),
+        "levels, a tenth missing": LevelColumn(
+            name="a",
+            values=[b"" if c < 0.1 else b"%d" % v for c, v in zip(chance, skewed, strict=True)],
+        ),
+        "a common level": LevelColumn(name="a", values=[b"%d" % level for level in skewed]),
+        "many levels": LevelColumn(name="a", values=[b"%d" % one for one in rng.zipf(1.5, rows)]),
+        "no level twice": LevelColumn(name="a", values=[b"%d" % one for one in range(rows)]),
+        "no UTF-8": LevelColumn(name="a", values=[b"\xff%d" % level for level in skewed]),
+        "no level": LevelColumn(name="a", values=[b""] * rows),
+    }
+
+
+@pytest.mark.parametrize("which", odd_columns())
+def test_a_healthy_monitor_of_an_odd_column_is_found_to_be_one(which: str) -> None:
+    """What is missing or unseen in the reference is no fault of its monitor."""
+    profile = learn_profile([odd_columns()[which]], is_ordered=True, allowed=FEW)
+    found = list(drift_trials(profile, "m v1"))
+
+    last = Outcome.SKIPPED if which == "no level" else Outcome.RANG
+    assert [one.outcome for one in found] == [Outcome.QUIET, Outcome.RANG, last]
+
+
+@pytest.mark.parametrize("which", sorted(odd_columns().keys() - {"all missing"}))
+def test_a_column_rings_for_what_is_done_to_it_alone(which: str) -> None:
+    """Its values as they are ring nothing, else a broken alarm would be taken for a whole one."""
+    profile = learn_profile([odd_columns()[which]], is_ordered=True, allowed=FEW)
+    rows = MadeUpRows(profile, 0).changed(0, lambda column, _: column, 32)
+
+    assert not Detector(profile).push(list(rows))
+
+
 def with_calibration(threshold: float, units: float = 1.0) -> Profile:
     """A monitor that is more or less easily alarmed."""
     calibration = PROFILE.calibration
@@ -230,3 +275,47 @@ def test_a_reference_that_cannot_be_used_fails_the_self_test() -> None:
     assert [outcome for outcome, _ in found[0]] == [Outcome.SKIPPED]
     assert found[1] == [(Outcome.SILENT, "it is damaged")]
     assert found[2] == [(Outcome.SILENT, "no input 'c'")]
+
+
+def test_what_stands_for_a_missing_value_is_not_taken_to_break_another_rule() -> None:
+    """-1 below a minimum of 0, 0 beside some classes, nothing below one letter: all are tokens."""
+    tokens = DataContract(
+        inputs=(
+            Watched(name="x", tensor="x", null_tokens=(-1,), rules=(rule(Check.MIN, 0),)),
+            Watched(
+                name="small",
+                tensor="small",
+                null_tokens=(0, 4),
+                rules=(
+                    replace(rule(Check.ALLOWED, allowed=(1, 2)), id="small.allowed"),
+                    replace(rule(Check.MAX, 3), id="small.max"),
+                ),
+            ),
+            Watched(
+                name="word",
+                tensor="word",
+                null_tokens=("", "aaaa"),
+                rules=(
+                    replace(rule(Check.MIN_LEN, 1), id="word.min_len"),
+                    replace(rule(Check.MIN_LEN, 0), id="word.none"),
+                    replace(rule(Check.MAX_LEN, 3), id="word.max_len"),
+                ),
+            ),
+        )
+    )
+    found = {one.alarm: one.outcome for one in contract_trials(tokens, TENSORS)}
+
+    assert {found.pop(f"word.{name}") for name in ("min_len", "none")} == {Outcome.SKIPPED}
+    assert set(found.values()) == {Outcome.RANG, Outcome.SKIPPED}, found
+    assert {name for name, one in found.items() if one is Outcome.SKIPPED} == {"rates", "age"}
+
+
+def test_times_in_an_input_are_tried_as_numbers() -> None:
+    """Old, early and missing ones ring; none can be unreadable, so that is not tried."""
+    times = TensorSpec(name="at", datatype=Datatype.FP64, shape=(-1, 1))
+    text = b"contract: 1\nevent_time: {input: at, max_lag: 10m, max_future: 1m}\n"
+    tensors = replace(TENSORS, inputs=(times,))
+    found = {one.alarm: one.outcome for one in contract_trials(parse_contract(text), tensors)}
+
+    assert found.pop("event_time.format") is Outcome.SKIPPED
+    assert {one for name, one in found.items() if name.startswith("event")} == {Outcome.RANG}

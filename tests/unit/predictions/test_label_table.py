@@ -93,3 +93,12 @@ def test_sources_that_disagree_are_counted_and_can_be_told_apart() -> None:
     assert alone is not None
     assert (both.label.value, both.is_disputed) == (1.0, True)
     assert (alone.label.value, alone.is_disputed) == (0.0, False)
+
+
+def test_when_a_row_was_labelled_first_is_not_changed_by_what_says_the_same_earlier() -> None:
+    """A post that dates a known label back begins its history: the row would be judged again."""
+    table = table_of([Cell("a", 0, "", 1.0, "", time_ns, 1.0) for time_ns in (10, 4)], start_ns=100)
+    held = table.held(KEYS[0])
+
+    assert held is not None
+    assert (held.label.time_ns, held.first_posted_ns) == (4, 100)

@@ -78,3 +78,15 @@ def test_old_segments_go_from_the_store_although_none_is_moved(tmp_path: Path) -
     mover.move(NOW_MS + 400_000)
 
     assert _there() == set()
+
+
+def test_a_segment_that_is_moved_while_places_are_listed_is_read_once(tmp_path: Path) -> None:
+    """It was open in the folder, and is finished in the store: its records are the same ones."""
+    open_name = _segment(tmp_path, 10, end=".open")
+    finished = _segment(tmp_path, 10)
+    assert _mover(tmp_path).move(NOW_MS) == 1
+
+    (found,) = PredictionReader(str(tmp_path), URL).segments()
+
+    assert open_name.removesuffix(".open") == finished.removesuffix(".seg")
+    assert found.name == finished

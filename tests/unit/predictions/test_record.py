@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.cli.prediction_log import list_log
+from serving.predictions.labels.book import LabelBook
+from serving.predictions.labels.joining import Wanted
 from serving.predictions.reading import Filter, PredictionReader
 from serving.predictions.record import (
     PREDICTION,
@@ -136,3 +139,19 @@ def test_what_was_left_out_is_told_on_stderr(
     told = capsys.readouterr()
     assert told.out == "[]\n"
     assert "1 records left out: 1780000000000-w-1-1.seg" in told.err
+
+
+def test_elements_that_are_no_text_hide_nothing(tmp_path: Path) -> None:
+    """What a model answers is kept as it is: the others are texts, and it stays bytes."""
+    spec = TensorSpec(name="word", datatype=Datatype.BYTES, shape=(-1, 1))
+    log = LabelledLog(tmp_path, [spec])
+    named = log.log({"word": np.array([["cat"], [b"\xff"]], dtype=object)})
+    log.label(named, "cat")
+    book = LabelBook(str(tmp_path))
+    (found,) = book.predictions.newest(Filter())
+    array = found.tensor("word", is_output=True)
+    status = book.status(Wanted(predictions=Filter(model="m")), log.now_s)
+
+    assert array is not None
+    assert array.tolist() == [["cat"], [b"\xff"]]
+    assert [one.labelled_rows for one in status.versions] == [1]
