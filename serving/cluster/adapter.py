@@ -228,6 +228,8 @@ class RayPools:
         ]
         if not due:
             return
+        for spec in due:  # a failure does not say that Serve has none of them: they are to be ended
+            self._deployed.setdefault(spec.pool, 0)
         try:
             await asyncio.to_thread(self._apps.deploy, due)
         except NotReadyError as error:
