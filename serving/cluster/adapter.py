@@ -206,7 +206,14 @@ class RayPools:
             ending=tuple(sorted(self._ending)),
             deployed=dict(self._deployed),
         )
-        await asyncio.to_thread(self._write, saved)
+        while True:
+            try:
+                await asyncio.to_thread(self._write, saved)
+            except OSError as error:  # a disk that is full: nothing is done that is not noted
+                log.warning("pools_not_kept", file=str(self._file), reason=str(error))
+                await asyncio.sleep(self._retry_s)
+            else:
+                return
 
     def _rest(self) -> None:
         """Note which applications end although their pools stay: they shall have no replica."""

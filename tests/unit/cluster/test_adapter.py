@@ -192,6 +192,27 @@ def test_a_pool_that_serve_took_without_saying_so_is_ended(tmp_path: Path) -> No
     assert serve.counts == {}
 
 
+def test_a_stop_that_cannot_be_noted_yet_is_carried_out_when_it_can(tmp_path: Path) -> None:
+    """A disk may be full for a while: the pool ends all the same, and so does the wait for it."""
+    serve, folder = FakeServe(), tmp_path / "run"
+    folder.mkdir()
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        await pools.settled()
+        folder.rename(tmp_path / "away")
+        async with asyncio.TaskGroup() as group:
+            stopping = group.create_task(pools.stop_pool("s1"))
+            while "s1" not in pools.ending:  # noqa: ASYNC110  nobody else waits for that
+                await asyncio.sleep(0)
+            await asyncio.to_thread((tmp_path / "away").rename, folder)
+            await stopping
+        assert pools.observe() == {}
+
+    run(serve, folder / "pools.json", body)
+    assert serve.counts == {}
+
+
 def test_a_pool_that_does_not_end_is_ended_again(tmp_path: Path) -> None:
     """Serve may be away for a moment; a pool that nobody wants must not keep its GPU."""
     serve = FakeServe(undeleted_count=2)
