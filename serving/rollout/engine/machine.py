@@ -72,7 +72,7 @@ def next_change(rollout: Rollout, sight: Sight, now_utc: datetime) -> Change | N
     """
     if rollout.state in ENDED:
         return None
-    waited_s = (now_utc - rollout.since_utc).total_seconds()
+    waited_s = max(0.0, (now_utc - rollout.since_utc).total_seconds())  # clocks are set back
     if rollout.state is State.ROLLING_BACK:
         return _returned(rollout, sight, waited_s)
     fault = next(_faults(rollout, sight), None)

@@ -94,3 +94,11 @@ def test_a_flip_without_a_bake_has_its_limit_from_the_flip(strategy: Strategy) -
     late = next_change(rollout, unobeyed, BEGAN + timedelta(seconds=51))
     assert late is not None
     assert "after 50 s in SWITCHED" in late.reason
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_who_need_not() -> None:
+    """A rollback is complete when every edge obeys, whatever time it is said to be."""
+    rollout = rollout_record(plan=Plan(strategy=Strategy.ROLLBACK), state=State.SWITCHED)
+    change = next_change(rollout, READY, BEGAN - timedelta(hours=1))
+    assert change is not None
+    assert change.state is State.COMPLETE
