@@ -206,7 +206,14 @@ class RayPools:
             ending=tuple(sorted(self._ending)),
             deployed=dict(self._deployed),
         )
-        await asyncio.to_thread(self._write, saved)
+        while True:
+            try:
+                await asyncio.to_thread(self._write, saved)
+            except OSError as error:  # a disk that is full: nothing is done that is not noted
+                log.warning("pools_not_kept", file=str(self._file), reason=str(error))
+                await asyncio.sleep(self._retry_s)
+            else:
+                return
 
     def _rest(self) -> None:
         """Note which applications end although their pools stay: they shall have no replica."""
@@ -228,6 +235,8 @@ class RayPools:
         ]
         if not due:
             return
+        for spec in due:  # a failure does not say that Serve has none of them: they are to be ended
+            self._deployed.setdefault(spec.pool, 0)
         try:
             await asyncio.to_thread(self._apps.deploy, due)
         except NotReadyError as error:

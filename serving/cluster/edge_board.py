@@ -7,7 +7,7 @@ end before. All methods run on the controller's one event loop.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from runtimes.facts import NodeFacts
@@ -67,6 +67,9 @@ class EdgeBoard:
 
     async def exchange(self, report: EdgeReport, wait_s: float) -> Publication | None:
         """Take an edge's report; return the publication that it lacks."""
+        if report.applied > self._number:
+            # An earlier controller's, and the wall clock was set back since: no word on ours.
+            report = replace(report, applied=-1)
         self._edges[report.status.node] = (report, self._attention.now_s())
         self._heard.ring()
         end_s = self._clock.monotonic_s() + wait_s

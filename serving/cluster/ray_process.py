@@ -89,11 +89,21 @@ def record_path(settings: Settings) -> Path:
 
 
 def read_record(settings: Settings) -> RayInstance | None:
-    """Return the record of the instance in this home; None if there is none."""
+    """Return the record of the instance in this home; None if there is none.
+
+    Raises:
+        NotReadyError: There is one, and it is damaged, as by a machine that lost its power.
+    """
+    path = record_path(settings)
     try:
-        return msgspec.json.decode(record_path(settings).read_bytes(), type=RayInstance)
+        return msgspec.json.decode(path.read_bytes(), type=RayInstance)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except msgspec.DecodeError as error:
+        raise NotReadyError(
+            f"{path}, the record of this home's instance on Ray, is damaged ({error}): if none "
+            "runs, remove it"
+        ) from error
 
 
 def write_record(settings: Settings, record: RayInstance) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
+from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.local_http import LocalHttp
 from serving.rollout.ports import HostedVersion
@@ -17,12 +18,15 @@ async def counted_sequences(
     """Return the versions of a worker whose number of sequences is another than was known.
 
     Raises:
-        NotReadyError: The worker does not answer.
+        NotReadyError: The worker does not answer, or says something else.
     """
     if not any(said.served and said.served.has_sequences for said in hosted.values()):
         return {}
     reply = await http.ask("GET", "/worker/state")
-    report = msgspec.json.decode(reply.body, type=WorkerReport)
+    try:
+        report = msgspec.json.decode(reply.body, type=WorkerReport)
+    except msgspec.DecodeError as error:
+        raise NotReadyError(f"GET /worker/state: status {reply.status}: {error}") from error
     counts = {VersionKey(line.model, line.version): line.sequence_count for line in report.versions}
     return {
         key: replace(said, sequence_count=counts[key])

@@ -48,6 +48,7 @@ class SequenceHold:
             now_s: Seconds, monotonic.
         """
         if not desired.predecessors:
+            self._since_s.clear()
             return desired
         succeeded = tuple(_succeeded(desired, published, routes))
         self._since_s = {key: self._since_s.get(key, now_s) for key in succeeded}

@@ -3,7 +3,7 @@
 A pause stops these clocks, and they begin anew when it ends. An A/B test waits for a person.
 """
 
-from serving.registry.rollouts.plan import Strategy
+from serving.registry.rollouts.plan import Plan, Strategy
 from serving.registry.rollouts.record import Rollout, RolloutState
 
 State = RolloutState
@@ -44,5 +44,10 @@ def _own_time_s(rollout: Rollout) -> float:
     if rollout.state is State.CANARY:
         return plan.steps[rollout.step].hold_s
     if rollout.state is State.SWITCHED:
-        return max(plan.bake_s, plan.sequence_limit_s)
+        return max(plan.baked_s, 0.0 if lets_go(plan) else plan.sequence_limit_s)
     return 0.0
+
+
+def lets_go(plan: Plan) -> bool:
+    """Whether a rollout ends without a wait for sequences that began on the version before."""
+    return plan.keep_old or plan.strategy in {Strategy.ROLLBACK, Strategy.RECREATE}

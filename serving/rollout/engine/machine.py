@@ -27,7 +27,7 @@ from serving.registry.rollouts.plan import Plan, Strategy
 from serving.registry.rollouts.record import ENDED, HELD, Change, Order, Rollout, RolloutState
 from serving.registry.version import VersionState
 from serving.rollout.engine.guardrails import Ruling
-from serving.rollout.engine.limits import overdue
+from serving.rollout.engine.limits import lets_go, overdue
 
 State = RolloutState
 
@@ -72,7 +72,7 @@ def next_change(rollout: Rollout, sight: Sight, now_utc: datetime) -> Change | N
     """
     if rollout.state in ENDED:
         return None
-    waited_s = (now_utc - rollout.since_utc).total_seconds()
+    waited_s = max(0.0, (now_utc - rollout.since_utc).total_seconds())  # clocks are set back
     if rollout.state is State.ROLLING_BACK:
         return _returned(rollout, sight, waited_s)
     fault = next(_faults(rollout, sight), None)
@@ -342,7 +342,6 @@ def _recreated(rollout: Rollout) -> tuple[int, ...]:
 
 def _has_sequences(plan: Plan, sight: Sight, waited_s: float) -> bool:
     """Whether the version before stays loaded for the sequences that began on it."""
-    is_let_go = plan.keep_old or plan.strategy in {Strategy.ROLLBACK, Strategy.RECREATE}
-    if is_let_go or sight.old_sequence_count is None or waited_s >= plan.sequence_limit_s:
+    if lets_go(plan) or sight.old_sequence_count is None or waited_s >= plan.sequence_limit_s:
         return False
     return sight.old_sequence_count > 0 or waited_s < SEQUENCES_KNOWN_S

@@ -36,6 +36,8 @@ class FakeServe:
     counts: dict[str, int] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
     failure_count: int = 0
+    takes_what_it_refuses: bool = False
+    """Serve does what it is asked for, and its answer is lost."""
     undeleted_count: int = 0
     deleted: threading.Event = field(default_factory=threading.Event)
     """A pool has ended."""
@@ -48,6 +50,8 @@ class FakeServe:
         """Start pools, unless this call is one of those that fail."""
         if self.failure_count:
             self.failure_count -= 1
+            if self.takes_what_it_refuses:
+                self.counts |= {spec.pool: spec.replica_count for spec in specs}
             raise NotReadyError("Serve is away")
         self.counts |= {spec.pool: spec.replica_count for spec in specs}
         self.deployed += [spec.pool for spec in specs]
@@ -57,7 +61,7 @@ class FakeServe:
         if self.undeleted_count:
             self.undeleted_count -= 1
             raise NotReadyError("Serve is away")
-        del self.counts[pool]
+        self.counts.pop(pool, None)  # as Serve: what is not there is gone
         self.deleted.set()
 
 
@@ -171,6 +175,41 @@ def test_a_stopped_pool_is_deleted(tmp_path: Path) -> None:
         assert pools.observe() == {}
 
     run(serve, tmp_path / "pools.json", body)
+    assert serve.counts == {}
+
+
+def test_a_pool_that_serve_took_without_saying_so_is_ended(tmp_path: Path) -> None:
+    """Its answer was lost, and the pool is stopped before it is asked again: no worker remains."""
+    serve = FakeServe(failure_count=1, takes_what_it_refuses=True)
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        while serve.failure_count:  # noqa: ASYNC110  the fake has no event
+            await asyncio.sleep(0)
+        await pools.stop_pool("s1")
+
+    run(serve, tmp_path / "pools.json", body)
+    assert serve.counts == {}
+
+
+def test_a_stop_that_cannot_be_noted_yet_is_carried_out_when_it_can(tmp_path: Path) -> None:
+    """A disk may be full for a while: the pool ends all the same, and so does the wait for it."""
+    serve, folder = FakeServe(), tmp_path / "run"
+    folder.mkdir()
+
+    async def body(pools: RayPools) -> None:
+        await pools.ensure_pool(POOL)
+        await pools.settled()
+        folder.rename(tmp_path / "away")
+        async with asyncio.TaskGroup() as group:
+            stopping = group.create_task(pools.stop_pool("s1"))
+            while "s1" not in pools.ending:  # noqa: ASYNC110  nobody else waits for that
+                await asyncio.sleep(0)
+            await asyncio.to_thread((tmp_path / "away").rename, folder)
+            await stopping
+        assert pools.observe() == {}
+
+    run(serve, folder / "pools.json", body)
     assert serve.counts == {}
 
 

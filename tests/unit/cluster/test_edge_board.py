@@ -73,6 +73,24 @@ def test_publish_waits_for_every_living_edge() -> None:
     assert asyncio.run(publish()) is False
 
 
+def test_publish_waits_for_an_edge_that_obeys_a_controller_from_the_future() -> None:
+    """The wall clock was set back between two controllers: the earlier one's numbers are higher."""
+
+    async def publish() -> tuple[bool, bool]:
+        board = edge_board()
+        await board.exchange(edge(1, applied=5000), 0.0)
+        async with asyncio.TaskGroup() as group:
+            done = group.create_task(board.publish(snapshot(2)))
+            await asyncio.sleep(0)
+            heard = await board.exchange(edge(1, applied=5000), 0.0)
+            await asyncio.sleep(0)
+            was_early = done.done()
+            await board.exchange(edge(2, applied=11), 0.0)
+        return heard is not None, was_early
+
+    assert asyncio.run(publish()) == (True, False)
+
+
 def test_publish_waits_for_a_silent_edge_whose_haproxy_routes() -> None:
     """Its actor is away, not its HAProxy: what that one routes to must not end."""
 
@@ -218,6 +236,7 @@ def test_a_worker_of_a_table_on_its_way_is_routed() -> None:
             await board.exchange(edge(2, applied=12), 0.0)
             await publishing
             group.create_task(board.publish(snapshot(3)))
+            await asyncio.sleep(0)
             await board.exchange(edge(3, applied=13), 0.0)
         return was_early
 

@@ -73,3 +73,11 @@ def test_nothing_is_kept_that_would_stay_live() -> None:
     assert not is_held(succession(old=A2, new=A1))
     assert not is_held(succession(pinned_live={"a": 1}))
     assert is_held(succession(pinned_live={"a": 2}))
+
+
+def test_a_limit_counts_anew_after_everything_went_in_between() -> None:
+    """A model that was taken away and came back is succeeded another time: not long ago."""
+    hold = SequenceHold(100)
+    assert held_at(hold, 0, 1)
+    hold.with_held(Desired(), BOTH, BOTH.routes, lambda _: None, 50)
+    assert held_at(hold, 1000, 1)

@@ -82,3 +82,23 @@ def test_a_pause_has_no_limit_and_an_open_test_neither() -> None:
     assert next_change(paused, FEW, late) is None
     split = Plan(strategy=Strategy.AB, steps=(Step(share=100),))
     assert next_change(rollout_record(plan=split, state=State.CANARY), FEW, late) is None
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ROLLBACK, Strategy.RECREATE])
+def test_a_flip_without_a_bake_has_its_limit_from_the_flip(strategy: Strategy) -> None:
+    """What neither bakes nor waits for sequences is late once edges have not obeyed for so long."""
+    plan = Plan(strategy=strategy, bake_s=300, sequence_limit_s=300, switch_limit_s=50)
+    rollout = rollout_record(plan=plan, state=State.SWITCHED)
+    unobeyed = replace(READY, is_obeyed=False)
+    assert next_change(rollout, unobeyed, BEGAN + timedelta(seconds=50)) is None
+    late = next_change(rollout, unobeyed, BEGAN + timedelta(seconds=51))
+    assert late is not None
+    assert "after 50 s in SWITCHED" in late.reason
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_who_need_not() -> None:
+    """A rollback is complete when every edge obeys, whatever time it is said to be."""
+    rollout = rollout_record(plan=Plan(strategy=Strategy.ROLLBACK), state=State.SWITCHED)
+    change = next_change(rollout, READY, BEGAN - timedelta(hours=1))
+    assert change is not None
+    assert change.state is State.COMPLETE
