@@ -28,7 +28,9 @@ from serving.wire import refusals
 BUFFER_BYTES: Final = 32_768
 """A request must fit one to be sent again. HAProxy keeps a copy of it for that, and copies whole
 buffers: 66,800 of 117,900 instructions a call under callgrind, some 8 of 46 µs (2 busy cores). The
-way through the rules below takes 18,000 more than a plain proxy."""
+way through the rules takes 18,000 more than a plain proxy."""
+HOT_BYTES: Final = 8 << 20
+"""Holds the buffers of 64 calls; with the default, of 4, a call took 14.6 in place of 14.0 µs."""
 MAX_STREAMS: Final = 200  # of one connection
 
 # A restart of a worker takes 0.5 to 1 s: three failed checks leave its calls time to be retried.
@@ -85,6 +87,7 @@ def _global(layout: EdgeLayout, digest: str) -> str:
     tune.h2.max-concurrent-streams {MAX_STREAMS}
     tune.h2.fe.initial-window-size 262144  # 64 KiB, the default, throttles uploads
     tune.h2.be.initial-window-size 262144
+    tune.memory.hot-size {HOT_BYTES}         # of each thread: more goes back to a shared pool
     tune.pool-low-fd-ratio 90              # idle clients must not end connections to workers
     tune.pool-high-fd-ratio 95
 {log_target(layout.access_log)}"""
