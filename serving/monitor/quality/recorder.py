@@ -49,7 +49,7 @@ class QualityRecorder:
         self._slot_s = contract.window.window_s / SLOTS
         self._latest = _Slot(0)
         self._slots: deque[_Slot] = deque([self._latest], maxlen=SLOTS)
-        self._slot_end_s = 0.0
+        self._slot_begin_s = self._slot_end_s = 0.0
         watched = (*contract.inputs, *contract.outputs)
         named = [(one.name, rule) for one in watched for rule in one.rules]
         time = contract.event_time
@@ -77,7 +77,8 @@ class QualityRecorder:
         """Count requests of which there is nothing to say; `rows`: of all together."""
         self._requests += count
         self._row_count += rows
-        slot = self._latest if now_s < self._slot_end_s else self._slot(now_s)
+        is_in_latest = self._slot_begin_s <= now_s < self._slot_end_s
+        slot = self._latest if is_in_latest else self._slot(now_s)
         slot.rows += rows
 
     def count_request(
@@ -144,6 +145,7 @@ class QualityRecorder:
         if number > self._latest.number or not self._slots:
             self._latest = _Slot(number)
             self._slots.append(self._latest)
+            self._slot_begin_s = number * self._slot_s
             self._slot_end_s = (number + 1) * self._slot_s
         return self._latest
 

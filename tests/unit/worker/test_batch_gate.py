@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtimes.contract import Array
@@ -169,6 +169,7 @@ def test_what_bounds_do_not_settle_is_judged_before_it_waits() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.booleans()), min_size=1, max_size=30))
+@example([(2, False), (0, False)])
 def test_the_window_counts_requests_that_passed_as_others(
     asked: list[tuple[int, bool]],
 ) -> None:
