@@ -53,12 +53,21 @@ def version_number(text: str) -> int:
     Raises:
         InvalidArgumentError: It is not a positive 64-bit integer.
     """
-    digits = text.lstrip("0")[:20]  # Python refuses to read thousands, and counts zeros, too
-    if not text.isascii() or not digits.isdigit() or not int(digits) <= MAX_VERSION:
+    number = natural(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < number <= MAX_VERSION:
         raise InvalidArgumentError(
             f"invalid version '{text[:40]}': a positive integer up to {MAX_VERSION} is expected"
         )
-    return int(digits)
+    return number
+
+
+def natural(digits: str) -> int:
+    """Return a number in decimal digits; of one with more than 20, its first 20 without zeros.
+
+    So it is above every bound of 64 bits if it should be: Python refuses to read thousands of
+    digits, and counts zeros in front, too.
+    """
+    return int(digits.lstrip("0")[:20] or "0")
 
 
 def version_key(text: str) -> VersionKey:

@@ -16,7 +16,7 @@ import msgspec
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError, NotReadyError
-from serving.ids import MAX_VERSION, VersionKey
+from serving.ids import MAX_VERSION, VersionKey, natural
 from serving.wire import refusals
 from serving.worker.loaded import LoadedVersion
 
@@ -200,7 +200,7 @@ def _message_version(text: str) -> int:
     digits = text.removeprefix("-")
     if not digits.isascii() or not digits.isdigit():
         raise InvalidArgumentError(refusals.unparsable_version(text[:40]))
-    significant = digits.lstrip("0")[:20]  # Python refuses to read thousands, and counts zeros, too
-    if text.startswith("-") or not significant:
+    version = natural(digits)
+    if text.startswith("-") or not version:
         raise InvalidArgumentError(refusals.version_below_one(text[:40]))
-    return min(int(significant), MAX_VERSION)
+    return min(version, MAX_VERSION)

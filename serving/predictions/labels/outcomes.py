@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtimes.errors import InvalidArgumentError
+from serving.ids import natural
 from serving.monitor.labels.rows import FloatArray, Kind
 from serving.predictions.labels.answers import Table
 from serving.predictions.labels.targets import Target
@@ -81,7 +82,7 @@ def class_index(name: str, indices: Mapping[str, int]) -> float:
     if name in indices:
         return indices[name]
     is_number = name.isascii() and name.isdecimal()
-    index = int(name.lstrip("0")[:9] or "0") if is_number else len(indices)
+    index = natural(name) if is_number else len(indices)
     return index if index < len(indices) else float("nan")
 
 

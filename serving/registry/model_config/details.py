@@ -9,6 +9,7 @@ from runtimes.datatypes import Datatype
 from runtimes.engine_options import DEFAULT_OPTIONS, EngineOptions, GraphLevel
 from runtimes.errors import InvalidArgumentError
 from runtimes.reshape import Reshape, require_equal_sizes
+from serving.ids import natural
 from serving.registry.version import LabelFile, WarmupInput, WarmupSample
 
 MAX_WARMUP_RUNS: Final = 10_000
@@ -129,13 +130,13 @@ def count_parameter(message: pb.ModelConfig, name: str, most: int, default: int 
     if name not in message.parameters:
         return default
     text = message.parameters[name].string_value.strip()
-    digits = text.lstrip("0") or "0"  # zeros in front may be many, and say nothing
-    if not text.isascii() or not text.isdigit() or int(digits[:9]) > most:
+    number = natural(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= number <= most:
         raise InvalidArgumentError(
             f"parameters: {name} is '{text[:40]}': a number from 0 (automatic) to {most} is "
             "expected"
         )
-    return int(digits)
+    return number
 
 
 def switch_parameter(message: pb.ModelConfig, name: str, *, is_on: bool) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
+from serving.ids import natural
 
 HEADER: Final = "fair_share_header"
 AGEING: Final = "priority_ageing_microseconds"
@@ -60,7 +61,7 @@ def ageing_s(given: Mapping[str, str], level_count: int) -> float:
     if AGEING not in given:
         return 0.0
     text = given[AGEING].strip()
-    us = int(text.lstrip("0")[:12] or "0") if text.isascii() and text.isdigit() else -1
+    us = natural(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= us <= LONGEST_AGEING_US:
         raise InvalidArgumentError(
             f"parameters: {AGEING} is '{text[:40]}': a number from 0 (never) to "
