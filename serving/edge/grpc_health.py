@@ -55,14 +55,17 @@ class Health:
             return
         loop = asyncio.get_running_loop()
         said, said_s = None, 0.0
+        drain = self._desk.drain
         while True:
+            is_last = drain.has_begun  # a drain that begins while a status is written has its own
             status = self._status(service)
             if status != said or loop.time() - said_s >= AGAIN_S:
                 said, said_s = status, loop.time()
                 yield HealthCheckResponse(status=status)
-            if self._desk.drain.has_begun:
+            if is_last:
                 return
-            await asyncio.sleep(LOOK_S)
+            if not drain.has_begun:
+                await asyncio.sleep(LOOK_S)
 
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus:
         if service not in self._names:

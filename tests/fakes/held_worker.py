@@ -124,10 +124,11 @@ def held_call(**options: Any) -> bytes:  # noqa: ANN401  those of `infer`
 
 
 def _may_end(permits: Path) -> bool:
-    if (permits / "open").exists():
+    names = sorted(permit.name for permit in permits.iterdir())  # one look: it may come meanwhile
+    if "open" in names:
         return True
-    for permit in sorted(permits.iterdir()):
-        permit.unlink()
+    for name in names:
+        (permits / name).unlink()
         return True
     return False
 
