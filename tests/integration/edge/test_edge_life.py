@@ -181,6 +181,25 @@ def test_an_edge_that_did_not_start_can_be_stopped() -> None:
     asyncio.run(scenario())
 
 
+def test_a_haproxy_that_is_too_old_is_refused_with_its_version() -> None:
+    """Its own words, of a keyword that it does not know, say nothing of that."""
+
+    async def scenario() -> None:
+        with home_folder() as home:
+            binary = home / "haproxy"
+            binary.write_text(
+                '#!/bin/sh\n[ "$1" = -v ] && echo "HAProxy version 2.6.12" && exit 0\n'
+                "echo \"[ALERT] unknown keyword 'tune.memory.hot-size' in 'global'\"; exit 1\n"
+            )
+            binary.chmod(0o700)
+            failure = await refusal(edge_settings(home, haproxy=binary))
+            assert isinstance(failure, EdgeError)
+            assert f"HAProxy 2.8 or newer, and {binary} is 'HAProxy version 2.6.12'" in str(failure)
+            assert "'tune.memory.hot-size'" in str(failure)
+
+    asyncio.run(scenario())
+
+
 def test_a_start_that_is_cancelled_leaves_no_haproxy() -> None:
     """An edge that is stopped while HAProxy starts again ends that one, too."""
 
