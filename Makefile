@@ -62,6 +62,7 @@ bench: $(INSTALLED) ## the edge beside other servers, and engines alone: needs w
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.wide
 	$(BIN)/python -m benchmarks.padding
+	$(BIN)/python -m benchmarks.mixed
 
 bench-gpu: $(INSTALLED) ## this node: engines alone and served, on CPU and CUDA: needs wrk
 	$(BIN)/python -m benchmarks.gpu_node

