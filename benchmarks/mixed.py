@@ -82,27 +82,33 @@ def main() -> int:
     parser.add_argument("--seconds", type=positive, default=3.0)
     add_results(parser)
     options = parser.parse_args()
-    others = [workload.request for workload in workloads()]
-    besides: list[Beside] = []
-    together: list[Together] = []
     try:
         require_tools()
-        with tempfile.TemporaryDirectory(prefix="mixed-") as scratch:
-            folder = Path(scratch)
-            prepare_models(folder / "models")
-            write_model(folder / "models", tiny_graph().folder("tiny", MAX_ROWS))
-            scripts = {one.model: one.write_for_wrk(folder) for one in (TINY, *others)}
-            with running_instance(folder / "models") as instance:
-                measuring = _Measuring(instance, scripts, options.seconds)
-                for number in range(options.rounds):
-                    besides += [measuring.beside(number, one) for one in (None, *others)]
-                    together += measuring.together(number, (TINY, *others))
+        besides, together = measure(options.rounds, options.seconds)
     except (FetchError, InstanceError, LoadError) as error:
         print(error, file=sys.stderr)
         return 1
     facts = [*map(asdict, besides), *map(asdict, together)]
     write(options.results, "mixed", page(besides, together), facts)
     return 1 if _failures(besides, together) else 0
+
+
+def measure(rounds: int, seconds: float) -> tuple[list[Beside], list[Together]]:
+    """Serve all models, and call them beside each other; rounds are outermost."""
+    others = [workload.request for workload in workloads()]
+    besides: list[Beside] = []
+    together: list[Together] = []
+    with tempfile.TemporaryDirectory(prefix="mixed-") as scratch:
+        folder = Path(scratch)
+        prepare_models(folder / "models")
+        write_model(folder / "models", tiny_graph().folder("tiny", MAX_ROWS))
+        scripts = {one.model: one.write_for_wrk(folder) for one in (TINY, *others)}
+        with running_instance(folder / "models") as instance:
+            measuring = _Measuring(instance, scripts, seconds)
+            for number in range(rounds):
+                besides += [measuring.beside(number, one) for one in (None, *others)]
+                together += measuring.together(number, (TINY, *others))
+    return besides, together
 
 
 @dataclass(frozen=True, slots=True)
