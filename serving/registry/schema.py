@@ -58,6 +58,16 @@ CONNECT_ARGUMENTS: Final[Mapping[str, dict[str, Any]]] = {
     },
 }
 
+PRIMARY_CODE: Final = 0xFF
+"""What of SQLite's error codes says which kind of failure it is."""
+REMEDIES: Final[Mapping[int, str]] = {
+    sqlite3.SQLITE_FULL: ": free space on its disk",
+    sqlite3.SQLITE_IOERR: ": its disk may be full, or failing (df, dmesg)",
+    sqlite3.SQLITE_READONLY: ": whoever runs this must be able to write it, and its folder",
+    sqlite3.SQLITE_CANTOPEN: ": whoever runs this must be able to write it, and its folder",
+    sqlite3.SQLITE_BUSY: ": another process holds it; run this again",
+}
+
 METADATA: Final = sql.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -260,9 +270,15 @@ def told_apart(url: str) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise NotReadyError(f"catalog {place}: {error.orig}") from error
+        raise NotReadyError(f"catalog {place}: {error.orig}{_remedy(error)}") from error
     except DatabaseError as error:
         raise InvalidArgumentError(f"catalog {place} is damaged: {error.orig}") from error
+
+
+def _remedy(error: OperationalError) -> str:
+    """Say what to do about the failures of SQLite that it tells in a word or two."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY_CODE
+    return REMEDIES.get(code, "")
 
 
 def _engine(url: str) -> sql.Engine:
