@@ -36,7 +36,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotReadyError
@@ -264,13 +264,19 @@ def told_apart(url: str) -> Iterator[None]:
 
     Raises:
         NotReadyError: The database cannot be reached, or stayed locked.
-        InvalidArgumentError: The database is no catalog.
+        InvalidArgumentError: The database is no catalog, or cannot keep what it is given.
     """
     place = without_password(url)
     try:
         yield
     except OperationalError as error:
         raise NotReadyError(f"catalog {place}: {error.orig}{_remedy(error)}") from error
+    except (DataError, UnicodeEncodeError) as error:
+        told = error.orig if isinstance(error, DataError) else error.reason
+        raise InvalidArgumentError(
+            f"a text or a number cannot be kept in the catalog: {told}: write texts in UTF-8, "
+            "without NUL"
+        ) from error
     except DatabaseError as error:
         raise InvalidArgumentError(f"catalog {place} is damaged: {error.orig}") from error
 
