@@ -5,7 +5,6 @@ last one that reads it. Free dimensions other than the batch are supposed to hav
 """
 
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import shape_inference
 
 from runtimes.estimate import Estimate
-from runtimes.onnx_static import BITS, DEFAULT_BITS, load_slim
+from runtimes.onnx_static import elements_bytes, load_slim
 
 MAX_NODES: Final = 5_000
 FREE_SIZE: Final = 128
@@ -55,8 +54,7 @@ def _sizes(graph: onnx.GraphProto) -> dict[str, int]:
         tensor = item.type.tensor_type
         dims = tensor.shape.dim
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
-            count: int = prod(max(0, dim.dim_value) for dim in dims)
-            sizes[item.name] = count * BITS.get(tensor.elem_type, DEFAULT_BITS) // 8
+            sizes[item.name] = elements_bytes((dim.dim_value for dim in dims), tensor.elem_type)
     return sizes
 
 

@@ -5,7 +5,6 @@ Importing this module imports `onnx` (0.3 s): only who has such a file pays for 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -59,6 +58,7 @@ BITS: Final = MappingProxyType(
         TensorProto.FLOAT4E2M1: 4,
     }
 )
+MOST_BYTES: Final = 1 << 60
 DEFAULT_BITS: Final = 8  # of what is younger than this table: the FP8 types
 STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx.ml"})
 OVERRIDABLE_SINCE_IR: Final = 4
@@ -113,9 +113,17 @@ def tensor_bytes(tensor: onnx.TensorProto) -> int:
     """Return how many bytes the elements of a tensor take; texts count as nothing."""
     if tensor.data_type == TensorProto.STRING:
         return 0
-    bits = BITS.get(tensor.data_type, DEFAULT_BITS)
-    count: int = prod(max(0, dim) for dim in tensor.dims)
-    return (count * bits + 7) // 8
+    return elements_bytes(tensor.dims, tensor.data_type)
+
+
+def elements_bytes(dims: Iterable[int], data_type: int) -> int:
+    """Return how many bytes elements take, or what no machine has, if a file claims more."""
+    count = 1
+    for dim in dims:
+        if dim <= 0:
+            return 0
+        count = min(count * dim, MOST_BYTES)
+    return min((count * BITS.get(data_type, DEFAULT_BITS) + 7) // 8, MOST_BYTES)
 
 
 def _facts(model: onnx.ModelProto, size_bytes: int) -> OnnxModel:

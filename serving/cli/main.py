@@ -15,6 +15,7 @@ import typer
 
 from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.system_failure import system_failure_text
 from serving.own_version import own_version
 
 EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and gRPC.
@@ -106,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo(f"bascule: {error.message}", err=True)
         sys.exit(1)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"bascule: {system_failure_text(error)}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:  # while the command's module was imported
         sys.exit(INTERRUPTED)

@@ -22,7 +22,6 @@ What is not said is as in `bascule rollout start`.
 import difflib
 import re
 import reprlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -125,10 +124,7 @@ def parse_models(raw: bytes, source: str) -> tuple[WantedModel, ...]:
 
 
 def _require_plain(root: yaml.Node) -> None:
-    """Refuse a key that comes twice, and numbers that are not what they look like.
-
-    YAML would silently take the last one, and read 010 as 8 and 1:30 as 90.
-    """
+    """Refuse numbers that are not what they look like: YAML would read 010 as 8 and 1:30 as 90."""
     pending, known = [root], set[yaml.Node]()
     while pending:
         node = pending.pop()
@@ -136,16 +132,9 @@ def _require_plain(root: yaml.Node) -> None:
             continue
         known.add(node)
         if isinstance(node, yaml.MappingNode):
-            twice = [key for key, count in Counter(_names(node)).items() if count > 1]
-            if twice:
-                raise ValueError(f"{twice[0]!r} comes twice")
             pending += [value for _, value in node.value]
         elif node.tag == WHOLE_NUMBER and not PLAIN_NUMBER.fullmatch(node.value):
             raise ValueError(f"{node.value!r}: write a number in plain digits, and text in quotes")
-
-
-def _names(node: yaml.MappingNode) -> list[str]:
-    return [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
 
 
 def _wanted(name: str, found: _Wanted, source: str) -> WantedModel:

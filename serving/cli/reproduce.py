@@ -10,6 +10,7 @@ from serving.cli.bundle_target import bundle_folder, may_execute
 from serving.cli.log_access import Place, opened_log
 from serving.cli.prediction_replay import output_line, replay_prediction, show_replay
 from serving.cli.render import print_json
+from serving.cli.system_failure import system_failure_text
 from serving.predictions.ids import is_prediction_id
 from serving.registry.bundles.bundle import read_head
 from serving.registry.bundles.reproduction import Replayer, Reproduction, Verdict
@@ -52,6 +53,9 @@ def reproduce(
             status = _version(target, device, threads=threads, as_json=as_json)
     except BasculeError as error:  # 1 would say that it was run, and differs
         typer.echo(f"bascule: {error.message}", err=True)
+        status = UNKNOWN
+    except OSError as error:
+        typer.echo(f"bascule: {system_failure_text(error)}", err=True)
         status = UNKNOWN
     raise typer.Exit(status)
 

@@ -4,11 +4,12 @@ A bundle is copied into a staging folder, measured on the way, and renamed into 
 in between leaves a staging folder whose lock nobody holds; the next push clears it away.
 """
 
+import errno
 import fcntl
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
@@ -82,39 +83,38 @@ class Blobs:
         replaced = False
         if target.exists():
             read_bundle(source)
-            if self._keep_with_signatures(target, head):
-                return read_bundle(target)
+            kept = self._kept_with_signatures(target, head)
+            if kept is not None:
+                return kept
             replaced = True
         with self._staged() as staging:
             staged = _copied(source, head, staging / "bundle")
-            if replaced and target.exists():
-                target.rename(staging / "replaced")
-            try:
-                staged.folder.rename(target)
-            except OSError:
-                # Another push of the same bytes was faster.
-                if not target.exists():
-                    raise
-            sync_folder(self._bundles)
+            if replaced:
+                with suppress(FileNotFoundError):  # a collection was faster
+                    target.rename(staging / "replaced")
+            _put(staged.folder, target)
         return replace(staged, folder=target)
 
-    def _keep_with_signatures(self, target: Path, head: Head) -> bool:
-        """Add a bundle's signatures to the stored one; False: that must be replaced."""
+    def _kept_with_signatures(self, target: Path, head: Head) -> Bundle | None:
+        """Add a bundle's signatures to the stored one; None: that is damaged, or has just gone."""
         try:
-            read_bundle(target)
+            kept = read_bundle(target)
             stored = read_head(target)
         except (BasculeError, OSError):
-            return False  # damaged
+            return None
         if set(head.signers) <= set(stored.signers):
-            return True
+            return kept
         if head.raw != stored.raw:
             # The same values in other bytes, which is not what was signed.
-            return bool(stored.envelope)
+            return kept if stored.envelope else None
         envelopes = [raw for raw in (stored.envelope, head.envelope) if raw]
         envelope = merged(statement(head.manifest, head.raw), envelopes)
-        with self._staged() as staging:
-            replace_file(target / SIGNATURE_FILE, envelope, staging)
-        return True
+        try:
+            with self._staged() as staging:
+                replace_file(target / SIGNATURE_FILE, envelope, staging)
+        except FileNotFoundError:
+            return None
+        return replace(kept, signers=tuple(dict.fromkeys((*stored.signers, *head.signers))))
 
     def adopt(self, digest: str, fill: Callable[[Path], None]) -> Bundle:
         """Take a bundle in that a function writes into a folder; it appears verified, or not.
@@ -131,13 +131,7 @@ class Blobs:
                     f"bundle {digest[:12]} was asked for and {found.digest[:12]} was found in its "
                     "place: push the version again"
                 )
-            try:
-                place.rename(self.folder(digest))
-            except OSError:
-                # Another process fetched the same bytes faster.
-                if not self.has(digest):
-                    raise
-            sync_folder(self._bundles)
+            _put(place, self.folder(digest))
         return replace(found, folder=self.folder(digest))
 
     def discard(self, digest: str) -> None:
@@ -183,6 +177,16 @@ class Blobs:
 
     def _lock_files(self) -> tuple[Path, ...]:
         return tuple(self._staging.glob(f"*{LOCK_SUFFIX}"))
+
+
+def _put(bundle: Path, target: Path) -> None:
+    """Let a bundle appear, unless another process that brought the same bytes was faster."""
+    try:
+        bundle.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+    sync_folder(target.parent)
 
 
 def _clear_if_abandoned(lock_file: Path) -> bool:

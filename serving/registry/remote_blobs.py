@@ -118,15 +118,13 @@ class RemoteBlobs:
             NotReadyError: The store does not answer.
         """
         bundle = self._cache.add(source)
-        whole = self.has(bundle.digest)
         with self._told():
-            for file in bundle.manifest.files:
-                if not (whole and self._has_file(bundle.digest, file)):
-                    self._put(bundle, file.path)
-            if (bundle.folder / SIGNATURE_FILE).exists():
-                self._put(bundle, SIGNATURE_FILE)
-            if not whole:
-                self._put(bundle, MANIFEST_FILE)
+            try:
+                self._upload(bundle)
+            except FileNotFoundError:
+                if self._cache.has(bundle.digest):
+                    raise
+                # A collection was faster: `has` tells it, and whoever pushes copies it anew.
         return bundle
 
     def discard(self, digest: str) -> None:
@@ -147,6 +145,16 @@ class RemoteBlobs:
     def count_abandoned(self) -> int:
         """Count the processes that left something half done here and are gone."""
         return self._cache.count_abandoned()
+
+    def _upload(self, bundle: Bundle) -> None:
+        whole = self.has(bundle.digest)
+        for file in bundle.manifest.files:
+            if not (whole and self._has_file(bundle.digest, file)):
+                self._put(bundle, file.path)
+        if (bundle.folder / SIGNATURE_FILE).exists():
+            self._put(bundle, SIGNATURE_FILE)
+        if not whole:
+            self._put(bundle, MANIFEST_FILE)
 
     def _key(self, digest: str, path: str) -> str:
         return f"{self._root}/{digest}/{path}"

@@ -36,7 +36,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError
 
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.errors import NotReadyError
@@ -56,6 +56,16 @@ CONNECT_ARGUMENTS: Final[Mapping[str, dict[str, Any]]] = {
         "connect_timeout": CONNECT_LIMIT_S,
         "options": f"-c lock_timeout={LOCK_WAIT_S:.0f}s",
     },
+}
+
+PRIMARY_CODE: Final = 0xFF
+"""What of SQLite's error codes says which kind of failure it is."""
+REMEDIES: Final[Mapping[int, str]] = {
+    sqlite3.SQLITE_FULL: ": free space on its disk",
+    sqlite3.SQLITE_IOERR: ": its disk may be full, or failing (df, dmesg)",
+    sqlite3.SQLITE_READONLY: ": whoever runs this must be able to write it, and its folder",
+    sqlite3.SQLITE_CANTOPEN: ": whoever runs this must be able to write it, and its folder",
+    sqlite3.SQLITE_BUSY: ": another process holds it; run this again",
 }
 
 METADATA: Final = sql.MetaData(
@@ -254,15 +264,27 @@ def told_apart(url: str) -> Iterator[None]:
 
     Raises:
         NotReadyError: The database cannot be reached, or stayed locked.
-        InvalidArgumentError: The database is no catalog.
+        InvalidArgumentError: The database is no catalog, or cannot keep what it is given.
     """
     place = without_password(url)
     try:
         yield
     except OperationalError as error:
-        raise NotReadyError(f"catalog {place}: {error.orig}") from error
+        raise NotReadyError(f"catalog {place}: {error.orig}{_remedy(error)}") from error
+    except (DataError, UnicodeEncodeError) as error:
+        told = error.orig if isinstance(error, DataError) else error.reason
+        raise InvalidArgumentError(
+            f"a text or a number cannot be kept in the catalog: {told}: write texts in UTF-8, "
+            "without NUL"
+        ) from error
     except DatabaseError as error:
         raise InvalidArgumentError(f"catalog {place} is damaged: {error.orig}") from error
+
+
+def _remedy(error: OperationalError) -> str:
+    """Say what to do about the failures of SQLite that it tells in a word or two."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY_CODE
+    return REMEDIES.get(code, "")
 
 
 def _engine(url: str) -> sql.Engine:

@@ -14,7 +14,8 @@ from serving.registry.contracts.kept_contract import stored_contract
 from serving.registry.file_digests import FileDigest
 from serving.registry.model_config.parsing import parse_config
 from serving.registry.trust.trust import Candidate
-from serving.registry.trust.trust_gate import Stamp, TrustGate, candidate_of, head_stamp
+from serving.registry.trust.trust_file import Stamp
+from serving.registry.trust.trust_gate import TrustGate, candidate_of, head_stamp
 from serving.registry.version import ServingPolicy, VersionSpec
 
 PROFILE_SUFFIX: Final = ".drift"

@@ -56,6 +56,7 @@ def _expanded_count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
     counts[node] = 0
     children: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
+        _require_each_once(node)
         children = [each for pair in node.value for each in pair]
     elif isinstance(node, yaml.SequenceNode):
         children = node.value
@@ -64,3 +65,15 @@ def _expanded_count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
         raise ValueError(f"its aliases stand for more than {MAX_VALUES} values")
     counts[node] = count
     return count
+
+
+def _require_each_once(node: yaml.MappingNode) -> None:
+    """Refuse a key that comes twice: YAML's reader would silently take the last one."""
+    known = set[tuple[str, str]]()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        if (key.tag, key.value) in known:
+            line = key.start_mark.line + 1
+            raise ValueError(f"{key.value[:80]!r} comes twice, again in line {line}: keep one")
+        known.add((key.tag, key.value))

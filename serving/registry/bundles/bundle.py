@@ -15,6 +15,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -148,9 +149,11 @@ def copy_file(source: Path, target: Path, path: str) -> BundleFile:
     with source.open("rb") as reader, target.open("xb") as writer:
         while chunk := reader.read(CHUNK_BYTES):
             digest.update(chunk)
-            size += writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
+            with _named(target):
+                size += writer.write(chunk)
+        with _named(target):
+            writer.flush()
+            os.fsync(writer.fileno())
     target.chmod(0o444)
     return BundleFile(path=path, size_bytes=size, sha256=digest.hexdigest())
 
@@ -165,29 +168,30 @@ def hash_file(file: Path, path: str) -> BundleFile:
 
 def write_file(target: Path, content: bytes) -> None:
     """Write a new file to stable storage."""
-    with target.open("xb") as stream:
+    with _named(target), target.open("xb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     target.chmod(0o444)
 
 
-def replace_file(target: Path, content: bytes, draft_folder: Path) -> None:
+def replace_file(target: Path, content: bytes, draft_folder: Path, *, mode: int = 0o444) -> None:
     """Write a file to stable storage so that readers see the old one or the new one.
 
     Args:
         target: The file.
         content: Its new bytes.
         draft_folder: Where it is written before it is renamed; on the same file system.
+        mode: Who may read and write it.
     """
     handle, draft = tempfile.mkstemp(dir=draft_folder, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with _named(target), os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         draft_file = Path(draft)
-        draft_file.chmod(0o444)
+        draft_file.chmod(mode)
         draft_file.replace(target)
     except BaseException:
         Path(draft).unlink()
@@ -202,6 +206,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Say which file it was that could not be written: a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file)
+        raise
 
 
 def _read_up_to(file: Path, limit_bytes: int) -> bytes:

@@ -31,6 +31,8 @@ SIGNATURE_FILE: Final = "signature.dsse.json"
 """Lies beside the manifest of a signed bundle, and is not listed in it."""
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_PATH_CHARACTERS: Final = 255
+MOST_BYTES: Final = 1 << 60
+MAX_DIM: Final = 2**63 - 1
 
 
 def _inner_path(text: str) -> str:
@@ -67,7 +69,7 @@ class BundleFile(_Strict):
     """One file of a bundle."""
 
     path: InnerPath
-    size_bytes: int = Field(ge=0)
+    size_bytes: int = Field(ge=0, le=MOST_BYTES)
     sha256: Sha256
 
 
@@ -101,7 +103,7 @@ class Tensor(_Strict):
 
     name: str = Field(min_length=1, max_length=1024)
     datatype: Datatype = Field(strict=False)
-    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(max_length=64, strict=False)
+    shape: tuple[Annotated[int, Field(ge=-1, le=MAX_DIM)], ...] = Field(max_length=64, strict=False)
     optional: bool = False
 
 
@@ -161,7 +163,9 @@ class Lineage(_Strict):
     """When it was saved there."""
     parent: str = Field("", max_length=400)
     """The version that this one was made from: `model:version`, or a bundle's digest."""
-    metrics: dict[str, float] = Field(default_factory=dict, max_length=1000)
+    metrics: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict, max_length=1000
+    )
     """What the model reached when it was evaluated: `accuracy`, …"""
 
 
@@ -172,9 +176,9 @@ class Requirements(_Strict):
         (), max_length=32, strict=False
     )
     """Hardware profiles in order of preference: the first that a node fits is used."""
-    memory_bytes: int = Field(0, ge=0)
+    memory_bytes: int = Field(0, ge=0, le=MOST_BYTES)
     """Host memory that loading and running took when it was packed; 0: not measured."""
-    gpu_memory_bytes: int = Field(0, ge=0)
+    gpu_memory_bytes: int = Field(0, ge=0, le=MOST_BYTES)
     """GPU memory, likewise."""
     lock_file: InnerPath | Literal[""] = ""
     """A file of the bundle that pins Python packages, in requirements.txt's format."""

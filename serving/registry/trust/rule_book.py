@@ -7,7 +7,9 @@ process that reads it first.
 """
 
 import hashlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +25,13 @@ from serving.registry.audit import Event
 from serving.registry.database import Database
 from serving.registry.schema import TRUST_RULES
 from serving.registry.trust.trust import TrustPolicy
-from serving.registry.trust.trust_file import find_policy, parse_policy, policy_text, write_policy
+from serving.registry.trust.trust_file import (
+    KeptFile,
+    find_policy,
+    parse_policy,
+    policy_text,
+    write_policy,
+)
 
 THE_ROW: Final = 1
 BY_HAND: Final = "(edited file)"
@@ -88,7 +96,7 @@ class RuleBook:
         Raises:
             UntrustedError: The registry has rules, and their file is gone.
         """
-        with self._database.changing() as connection:
+        with self._changing(file) as connection:
             if find_policy(file) is None and (recorded := _read(connection)) is not None:
                 raise lost(file, recorded)
             policy = apply(file)
@@ -102,7 +110,7 @@ class RuleBook:
             NotFoundError: The registry has no rules.
             InvalidArgumentError: The file is there.
         """
-        with self._database.changing() as connection:
+        with self._changing(file) as connection:
             recorded = _read(connection)
             if recorded is None:
                 raise NotFoundError("the registry has no rules that could be restored")
@@ -119,7 +127,7 @@ class RuleBook:
         Raises:
             NotFoundError: There are none.
         """
-        with self._database.changing() as connection:
+        with self._changing(file) as connection:
             recorded = _read(connection)
             if recorded is None and find_policy(file) is None:
                 raise NotFoundError("the registry has no rules that could be removed")
@@ -127,6 +135,18 @@ class RuleBook:
             connection.execute(sql.delete(TRUST_RULES))
             before = "" if recorded is None else recorded.digest
             self._append(connection, change, f"digest none, before: {before or 'none'}")
+
+    @contextmanager
+    def _changing(self, file: Path) -> Iterator[sql.Connection]:
+        """Change the catalog and the file, or neither: a full disk may refuse the commit alone."""
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".rules-") as folder:
+            kept = KeptFile(file, Path(folder))
+            try:
+                with self._database.changing() as connection, kept.changing():
+                    yield connection
+            except BaseException:
+                kept.bring_back()
+                raise
 
     def _record(self, connection: sql.Connection, policy: TrustPolicy, change: RuleChange) -> None:
         recorded = _read(connection)

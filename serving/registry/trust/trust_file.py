@@ -15,10 +15,8 @@ whether there should be some, the catalog knows (`serving.registry.trust.rule_bo
 """
 
 import base64
-import binascii
 import fcntl
-import os
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtimes.errors import InvalidArgumentError
 from serving.errors import NotFoundError
+from serving.registry.bundles.bundle import replace_file
 from serving.registry.bundles.keys import PublicKey
 from serving.registry.trust.trust import TrustedKey, TrustPolicy, Unsigned
 from serving.registry.yaml_text import read_yaml
@@ -37,6 +36,9 @@ from serving.registry.yaml_text import read_yaml
 TRUST_FILE: Final = "trust.yaml"
 MAX_TRUST_BYTES: Final = 1 << 20
 HEAD: Final = "# Whom this registry trusts. Commands rewrite this file: bascule keys --help.\n"
+
+Stamp = tuple[int, int, int] | None
+"""Size, time and inode of a file; None: there is none."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -59,7 +61,7 @@ class _Trust(_Strict):
 
 
 def find_policy(file: Path) -> TrustPolicy | None:
-    """Read the rules; None: the file is gone, or empty.
+    """Read the rules; None: the file is gone, or says nothing but comments.
 
     Raises:
         InvalidArgumentError: The file cannot be read, or says something that is no rule.
@@ -71,7 +73,8 @@ def find_policy(file: Path) -> TrustPolicy | None:
         return None
     except OSError as error:
         raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
-    return parse_policy(raw, str(file)) if raw.strip() else None
+    said = _said(raw, str(file))
+    return None if said is None else _policy(said, str(file))
 
 
 def read_policy(file: Path) -> TrustPolicy:
@@ -89,14 +92,23 @@ def parse_policy(raw: bytes, source: str) -> TrustPolicy:
     Raises:
         InvalidArgumentError: They are too long, no YAML, or a field is unknown or wrong.
     """
+    said = _said(raw, source)
+    return TrustPolicy() if said is None else _policy(said, source)
+
+
+def _said(raw: bytes, source: str) -> object:
+    """Return what rules say; None: nothing, comments apart."""
     if len(raw) > MAX_TRUST_BYTES:
         raise InvalidArgumentError(f"{source}: more than {MAX_TRUST_BYTES} bytes are no trust file")
     try:
-        said = read_yaml(raw)
+        return read_yaml(raw)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{source} is no YAML: {error.message}") from error
+
+
+def _policy(said: object, source: str) -> TrustPolicy:
     try:
-        found = _Trust.model_validate(said or {})
+        found = _Trust.model_validate(said)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "policy"
@@ -172,14 +184,48 @@ def write_policy(file: Path, policy: TrustPolicy) -> TrustPolicy:
     file.parent.mkdir(parents=True, exist_ok=True)
     text = policy_text(policy)
     checked = parse_policy(text.encode(), str(file))
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(draft).chmod(0o644)
-    Path(draft).replace(file)
+    replace_file(file, text.encode(), file.parent, mode=0o644)
     return checked
+
+
+class KeptFile:
+    """A file that is changed together with something else: it can be brought back as it was."""
+
+    def __init__(self, file: Path, folder: Path) -> None:
+        """Remember the file, and a folder of our own for a copy of it; nothing is read yet."""
+        self._file = file
+        self._copy = folder / file.name
+        self._before: Stamp = None
+        self._after: Stamp = None
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Copy the file first: the disk may be full when it has to come back."""
+        self._before = self._after = file_stamp(self._file)
+        if self._before is not None:
+            shutil.copy2(self._file, self._copy)
+        try:
+            yield
+        finally:
+            self._after = file_stamp(self._file)
+
+    def bring_back(self) -> None:
+        """Undo the block's change, unless somebody has changed the file again."""
+        if self._after == self._before or file_stamp(self._file) != self._after:
+            return
+        if self._before is None:
+            self._file.unlink()
+        else:
+            self._copy.replace(self._file)
+
+
+def file_stamp(file: Path) -> Stamp:
+    """Return what changes when a file is changed."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def policy_text(policy: TrustPolicy) -> str:
@@ -202,10 +248,12 @@ def policy_text(policy: TrustPolicy) -> str:
 
 def _trusted(key: _Key, source: str) -> TrustedKey:
     try:
-        der = base64.b64decode(key.public_key, validate=True)
-    except binascii.Error as error:
-        raise InvalidArgumentError(f"{source}: key '{key.name}': no base64") from error
-    public = PublicKey.from_der(der)
+        public = PublicKey.from_der(base64.b64decode(key.public_key, validate=True))
+    except (ValueError, InvalidArgumentError) as error:
+        raise InvalidArgumentError(
+            f"{source}: key '{key.name}': public_key '{key.public_key[:80]}' is no Ed25519 key in "
+            "base64: take it from the key's .pub.pem file"
+        ) from error
     if public.key_id != key.id:
         raise InvalidArgumentError(
             f"{source}: key '{key.name}' has the id {public.key_id} and not {key.id}: correct the "

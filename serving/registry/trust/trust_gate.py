@@ -12,12 +12,9 @@ from serving.registry.bundles.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from serving.registry.formats import format_named
 from serving.registry.trust.rule_book import RuleBook, lost
 from serving.registry.trust.trust import Candidate, TrustPolicy, Verdict, judge
-from serving.registry.trust.trust_file import TRUST_FILE, find_policy
+from serving.registry.trust.trust_file import TRUST_FILE, Stamp, file_stamp, find_policy
 
 log = structlog.get_logger(__name__)
-
-Stamp = tuple[int, int, int] | None
-"""Size, time and inode of a file; None: there is none."""
 
 
 class TrustGate:
@@ -129,12 +126,3 @@ def candidate_of(head: Head) -> Candidate:
 def head_stamp(folder: Path) -> tuple[Stamp, Stamp]:
     """Return what changes when a bundle's manifest or signature is changed."""
     return file_stamp(folder / MANIFEST_FILE), file_stamp(folder / SIGNATURE_FILE)
-
-
-def file_stamp(file: Path) -> Stamp:
-    """Return what changes when a file is changed."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -43,7 +43,16 @@ def empty(file: Path) -> None:
     file.write_text("")
 
 
-LOSSES = [pytest.param(delete, id="deleted"), pytest.param(empty, id="emptied")]
+def cut(file: Path) -> None:
+    """Lose all of a file but the comment that it begins with."""
+    file.write_text(file.read_text().partition("\n")[0])
+
+
+LOSSES = [
+    pytest.param(delete, id="deleted"),
+    pytest.param(empty, id="emptied"),
+    pytest.param(cut, id="cut after its comment"),
+]
 
 
 @pytest.mark.parametrize("lose", LOSSES)

@@ -8,7 +8,7 @@ import sqlalchemy as sql
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from runtimes.errors import BasculeError, UnsupportedError
+from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.cli.main import main
 from serving.edge.control import PageForm
 from serving.errors import AlreadyExistsError, NotReadyError
@@ -52,6 +52,18 @@ def test_the_life_of_a_version(home: Path, postgres_url: str, tmp_path: Path) ->
         assert check(registry) == ()
     assert told[-3:] == ["live.moved", "version.archived", "version.collected"]
     assert not (home / "registry" / "catalog.sqlite").exists()
+
+
+@pytest.mark.parametrize("reason", ["caf\udce9", "a\0b"])
+def test_a_text_that_the_server_does_not_keep_is_the_callers(
+    home: Path, postgres_url: str, tmp_path: Path, reason: str
+) -> None:
+    """It is refused as such, and the catalog is not called damaged for it."""
+    with Registry(home, url=postgres_url) as registry:
+        bundle = make_bundle(tmp_path / "1").folder
+        with pytest.raises(InvalidArgumentError, match=r"cannot be kept.*in UTF-8, without NUL"):
+            registry.push(bundle, "ann", reason=reason)
+        assert registry.versions() == ()
 
 
 def test_a_picture_is_of_one_moment(home: Path, postgres_url: str, tmp_path: Path) -> None:

@@ -144,6 +144,16 @@ def test_archiving_the_live_version_forgets_the_promotion(
     assert registry.picture().pinned_live == {}
 
 
+def test_a_reason_that_is_no_utf8_is_refused(registry: Registry, tmp_path: Path) -> None:
+    """What a terminal of another encoding sends ends no command in a traceback; nothing is kept."""
+    bundle = make_bundle(tmp_path).folder
+    with pytest.raises(InvalidArgumentError, match="write texts in UTF-8"):
+        registry.push(bundle, "ann", reason="caf\udce9")
+
+    assert registry.events() == ()
+    assert registry.push(bundle, "ann", reason="café").created
+
+
 def test_every_change_is_counted_and_told(registry: Registry, tmp_path: Path) -> None:
     """The counter rises with each change, and the events say who did what."""
     counters = [registry.change_counter()]

@@ -198,6 +198,11 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
         ("surprise", 1, "surprise"),
         ("files", [], "files"),
         ("created_utc", "2026-01-01T00:00:00", "created_utc"),
+        ("requirements", {"memory_bytes": 10**400}, "requirements.memory_bytes"),
+        ("requirements", {"gpu_memory_bytes": 1 << 61}, "requirements.gpu_memory_bytes"),
+        ("inputs", [{"name": "x", "datatype": "FP32", "shape": [10**400]}], "inputs.0.shape.0"),
+        ("lineage", {"metrics": {"loss": float("nan")}}, "lineage.metrics.loss"),
+        ("lineage", {"metrics": {"loss": 10**400}}, "lineage.metrics.loss"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, field: str, value: object, words: str) -> None:

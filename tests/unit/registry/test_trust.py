@@ -135,6 +135,7 @@ def test_only_a_known_key_is_taken_out(tmp_path: Path, name: str) -> None:
         pytest.param("unsigned: sometimes", "unsigned", id="unknown rule"),
         pytest.param("unsinged: refuse", "unsinged", id="unknown field"),
         pytest.param("- a list", "policy", id="no mapping"),
+        *(pytest.param(text, "policy", id=f"{text} for rules") for text in ("[]", "0", "no", "''")),
         pytest.param("keys: [", "no YAML", id="no YAML"),
         pytest.param("!!python/object/apply:os.getcwd []", "no YAML", id="code"),
         pytest.param("may_execute: '*'", "may_execute", id="text for a list"),
@@ -142,8 +143,13 @@ def test_only_a_known_key_is_taken_out(tmp_path: Path, name: str) -> None:
             policy_text(policy()).replace(ALICE.key_id, BOB.key_id), "has the id", id="other id"
         ),
         pytest.param(
+            policy_text(policy()).replace(base64.b64encode(ALICE.der).decode(), "ü"),
+            "'ü' is no Ed25519",
+            id="no ASCII",
+        ),
+        pytest.param(
             policy_text(policy()).replace(base64.b64encode(ALICE.der).decode(), "AAAA"),
-            "no Ed25519",
+            "trust.yaml: key 'alice': public_key 'AAAA' is no Ed25519",
             id="no key",
         ),
     ],

@@ -30,6 +30,8 @@ UNREADABLE = {
     "levels without end": b"[" * 3000,
     "a tag of Python": b'!!python/object/apply:os.system ["id"]',
     "no text": b"\xff\xfe\xff",
+    "a key that comes twice": b"unsigned: refuse\nunsigned: allow",
+    "a key that comes twice below": b"a:\n- {b: {max: 1, max: 2}}",
 }
 READERS: dict[str, Callable[[bytes], object]] = {
     "models": lambda raw: parse_models(raw, "f"),
@@ -72,3 +74,10 @@ def test_aliases_in_measure_are_read() -> None:
         "d": [{"b": 1}, {"b": 1}],
     }
     assert read_yaml(b"# nothing") is None
+
+
+def test_a_key_that_comes_twice_is_named() -> None:
+    """The last one would be in force in silence: which of the two is meant, only people know."""
+    with pytest.raises(InvalidArgumentError, match="'max' comes twice, again in line 3: keep one"):
+        read_yaml(b"age:\n  max: 120\n  max: 130\n")
+    assert read_yaml(b"1: a\n'1': b") == {1: "a", "1": "b"}

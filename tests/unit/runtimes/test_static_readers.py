@@ -173,3 +173,19 @@ def test_activations_grow_with_the_batch(tmp_path: Path) -> None:
     one, many = estimate_activations(file, 1), estimate_activations(file, 64)
 
     assert (one.peak_bytes, many.peak_bytes) == (20 * 4, 64 * 20 * 4)
+
+
+def test_sizes_that_no_machine_has_are_still_sizes(tmp_path: Path) -> None:
+    """A weight and an input of 2^1240 elements are told and compared as other sizes are."""
+    model = onnx.load_from_string(models.tiny())
+    claimed = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[2**62] * 20)
+    model.graph.initializer.append(claimed)
+    model.graph.input[0].CopyFrom(
+        onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2**62] * 20)
+    )
+    found = read(tmp_path, model.SerializeToString())
+    run = estimate_activations(tmp_path / "model.onnx", 1)
+
+    assert isinstance(found, OnnxModel)
+    assert 1 << 60 <= found.weight_bytes < 1 << 64
+    assert run.peak_bytes is None or run.peak_bytes < 1 << 64
