@@ -110,7 +110,7 @@ def _running(settings: Settings) -> str:
     try:
         text = (settings.run_dir / RECORD_FILE).read_bytes()
         record = msgspec.json.decode(text, type=InstanceRecord)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, UnicodeError, msgspec.DecodeError):
         return f"an instance already runs in {settings.home}: {remedy}"
     return (
         f"an instance already runs in {settings.home} (process {record.pid}, HTTP at "
