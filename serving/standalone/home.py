@@ -47,8 +47,11 @@ def sole_instance(settings: Settings, instance: str) -> Iterator[None]:
             metrics=str(settings.metrics),
         )
         path = settings.run_dir / RECORD_FILE
-        path.write_bytes(msgspec.json.encode(record))
         try:
+            try:
+                path.write_bytes(msgspec.json.encode(record))
+            except OSError as error:  # a disk that is full: nothing of it is left
+                raise unusable_home(settings, error) from error
             yield
         finally:
             path.unlink(missing_ok=True)
