@@ -80,6 +80,16 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A version was given from one shared worker to another one."""
+
+    pool: str
+    """Where to."""
+    count: int
+    """How often, since it last stayed somewhere for long."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What the controller knows besides desired and observed."""
@@ -93,6 +103,8 @@ class Memory:
     """Versions that cannot be loaded, until their digest changes or they are asked for again."""
     moves: Mapping[VersionKey, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     """Versions that must not share a worker any more, and why."""
+    spread: Mapping[VersionKey, Spread] = field(default_factory=lambda: MappingProxyType({}))
+    """Versions that a crowded shared worker gave to another one."""
     unloaded: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
     """Versions that were wanted once, with what the index says of them: `unloaded`, or why they
     had failed."""
