@@ -26,6 +26,7 @@ from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.monitor.comparison import ComparisonReport
 from serving.monitor.traffic import Lives
+from serving.rollout.damaged_file import read_or_set_aside
 from serving.rollout.ports import Mirror, PoolSpec, WorkerState
 from serving.rollout.traffic_asking import life_of
 from serving.worker.control import TrafficQuestion
@@ -106,7 +107,9 @@ class RayPools:
         """
         saved = await asyncio.to_thread(self._read)
         running = await asyncio.to_thread(self._apps.running)
-        self._ending = set(running.intersection(saved.ending))
+        # Each was noted before Serve heard of it: who is not, has a note that was lost.
+        unknown = running.difference(spec.pool for spec in saved.pools)
+        self._ending = set(running.intersection(saved.ending) | unknown)
         self._to_end = set(self._ending)
         for spec in saved.pools:
             self._specs[spec.pool] = spec
@@ -263,10 +266,14 @@ class RayPools:
         self._ring()
 
     def _read(self) -> _SavedPools:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_SavedPools)
-        except FileNotFoundError:
-            return _SavedPools()
+        saved = read_or_set_aside(
+            self._file,
+            _SavedPools,
+            event="pools_lost",
+            remedy="those that run are ended and versions get new ones: calls are refused until "
+            "these are ready",
+        )
+        return _SavedPools() if saved is None else saved
 
     def _write(self, saved: _SavedPools) -> None:
         fresh = self._file.with_suffix(".new")

@@ -99,7 +99,7 @@ def read_record(settings: Settings) -> RayInstance | None:
         return msgspec.json.decode(path.read_bytes(), type=RayInstance)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise NotReadyError(
             f"{path}, the record of this home's instance on Ray, is damaged ({error}): if none "
             "runs, remove it"

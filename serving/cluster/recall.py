@@ -16,6 +16,7 @@ from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
 from serving.registry.version import ServedVersion, VersionSpec, VersionState
+from serving.rollout.damaged_file import read_or_set_aside
 from serving.rollout.memory import Memory, Pool, PoolShape
 from serving.rollout.ports import PoolSpec
 
@@ -72,11 +73,15 @@ class RoutesFile:
 
     def load(self) -> Snapshot:
         """Return the routes that were saved last, and the versions that were asleep."""
-        try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
+        saved = read_or_set_aside(
+            self._path,
+            _SavedRoutes,
+            event="routes_lost",
+            remedy="they are learnt anew from the workers that report; what sleeps is started "
+            "once to see what it is like",
+        )
+        if saved is None:
             return Snapshot()
-        saved = msgspec.json.decode(text, type=_SavedRoutes)
         routes = RouteTable(
             revision=saved.revision,
             pools=saved.pools,

@@ -79,7 +79,7 @@ class RegionBook:
         """Take over what this instance's last edge has left, or clear what another one has."""
         try:
             table = msgspec.json.decode(self._file.read_bytes(), type=RegionTable)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, UnicodeError, msgspec.MsgspecError):
             return
         if keep and table.instance == self._table.instance:
             self._table = table

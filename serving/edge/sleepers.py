@@ -24,7 +24,7 @@ import structlog
 from runtimes.errors import BasculeError
 from serving.edge.control import Snapshot
 from serving.edge.drain import Drain
-from serving.edge.routes import RouteTable
+from serving.edge.routes import RouteTable, VersionRoute
 from serving.errors import NotReadyError, QueueFullError
 from serving.ids import VersionKey
 from serving.registry.version import VersionState
@@ -46,6 +46,7 @@ LIMIT_S: Final = 240.0
 """Longest wait: shorter than the silence that the edge allows a client."""
 AGAIN_S: Final = 2.0
 """The controller is asked again after so long: it may be another one."""
+AWAKE: Final = VersionRoute(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,10 @@ class Sleepers:
         self._coming = snapshot.routes
 
     async def hear(self) -> None:
-        """The edge obeys another snapshot: see who is awake."""
+        """The edge obeys another snapshot: see who is awake; who sleeps again is woken at once."""
+        routes = self._snapshot().routes.versions
+        for key in [key for key in self._asked_s if not routes.get(key, AWAKE).asleep]:
+            del self._asked_s[key]
         async with self._news:
             self._news.notify_all()
 

@@ -71,10 +71,10 @@ def encode(memory: Remembered) -> bytes:
 
 
 def decode(text: bytes) -> Remembered | None:
-    """Read it back; None if it is not of this form (another release wrote it)."""
+    """Read it back; None if it is not of this form (another release wrote it, or it is damaged)."""
     try:
         stored = msgspec.json.decode(text, type=_Stored)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError):
         return None
     table = RouteTable(
         revision=stored.revision,

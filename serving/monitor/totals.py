@@ -78,7 +78,7 @@ class Totals:
         """Go on from what another edge of the instance knew; say whether that could be read."""
         try:
             kept = msgspec.json.decode(text, type=_Kept)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError):
             return False
         if kept.instance != instance:
             return False

@@ -57,9 +57,11 @@ class Autoscaler:
             if decision is None or self._digests.get(key) != spec.digest:
                 pool = memory.pools.get(memory.placement.get(key, ""))
                 running = 1 if pool is None else pool.worker_count
-                # A pool that this controller has not made is one that it recalls.
+                # A pool that this controller has not made is one that it recalls. One that no route
+                # names has not served yet, as far as anybody knows.
                 known = None if pool is None or decision is not None else pool.versions.get(key)
-                is_recalled = known is not None and known.digest == spec.digest
+                is_same = known is not None and known.digest == spec.digest
+                is_recalled = is_same and memory.routed_pool(key) is not None
                 decision = first_decision(policy, now_s, running, is_proven=is_recalled)
                 self._decisions[key], self._digests[key] = decision, spec.digest
             found[key] = decision.count

@@ -12,6 +12,10 @@ missing to all others. Workers say how busy each version keeps them (`serving.mo
 
 A version moves as any other that changes its pool: it serves there before it leaves here. One move
 at a time, and none until what moved last has been measured where it is now.
+
+What versions take of a worker that has no time left is not what they would take of another one, so
+two such workers could give versions to each other for ever. Hence a worker that took versions over
+gives none to one that there is already, for `STAY_S` and twice as long after each further move.
 """
 
 from bisect import bisect_left
@@ -23,7 +27,7 @@ from typing import Final
 from serving.ids import VersionKey
 from serving.rollout.desired import Desired
 from serving.rollout.learning import may_add_pool, may_move
-from serving.rollout.memory import Limits, Memory, Observed, Pool, Verdict
+from serving.rollout.memory import Limits, Memory, Observed, Pool, Spread, Verdict
 
 CROWDED: Final = 0.5
 """Reading, checking and writing calls is not counted, and takes up to as long as running them: a
@@ -37,21 +41,31 @@ CROWD_LOOK_S: Final = 2.0
 """Between two looks; workers are asked less often than that how busy versions keep them."""
 SETTLE_S: Final = 20.0
 """A version that is younger may not have said yet how busy it is."""
+STAY_S: Final = 60.0
+MAX_DOUBLINGS: Final = 6
+FORGIVEN_S: Final = 3600.0
+"""A version that has stayed for so long begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """One shared pool: how busy each version keeps its worker."""
+    """One shared pool: how busy each version keeps its worker, and how long it has been there."""
 
     pool: str
     busy: Mapping[VersionKey, float]
+    age_s: Mapping[VersionKey, float]
 
     @property
     def total(self) -> float:
         return sum(self.busy.values())
 
+    def has_taken(self, spread: Mapping[VersionKey, Spread]) -> bool:
+        """Whether it took versions over lately."""
+        taken = ((key, spread[key]) for key in self.busy if key in spread)
+        return any(one.pool == self.pool and self.age_s[key] < _stay_s(one) for key, one in taken)
 
-_NOTHING: Final = _Room("", MappingProxyType({}))
+
+_NOTHING: Final = _Room("", MappingProxyType({}), MappingProxyType({}))
 
 
 def is_crowded(memory: Memory, desired: Desired, observed: Observed, limits: Limits) -> bool:
@@ -61,18 +75,33 @@ def is_crowded(memory: Memory, desired: Desired, observed: Observed, limits: Lim
 
 def relieved(memory: Memory, desired: Desired, observed: Observed, limits: Limits) -> Memory:
     """Let versions leave the most crowded shared worker; the same memory if none has to."""
-    may_move_now = not _is_moving(memory) and may_add_pool(memory, limits)
-    rooms = _rooms(memory, observed) if may_move_now else []
-    crowded = max(rooms, key=lambda room: room.total, default=_NOTHING)
+    if _is_moving(memory) or not may_add_pool(memory, limits):
+        return memory
+    rooms = _rooms(memory, observed)
+    crowded = [room for room in rooms if room.total > CROWDED]
+    for room in sorted(crowded, key=lambda room: room.total, reverse=True):
+        found = _relieve(memory, desired, rooms, room, limits)
+        if found is not memory:
+            return found
+    return memory
+
+
+def _relieve(
+    memory: Memory, desired: Desired, rooms: Sequence[_Room], crowded: _Room, limits: Limits
+) -> Memory:
+    """Let versions leave one crowded worker; the same memory if that would not help."""
     movable = [key for key in crowded.busy if may_move(memory, desired, key)]
-    if crowded.total <= CROWDED or not movable:
+    if not movable:
         return memory
     may_grow = not limits.scaled_workers or len(memory.pools) < limits.scaled_workers
     heaviest = max(movable, key=lambda key: crowded.busy[key])
     heavy = crowded.busy[heaviest]
     if may_grow and heavy >= HEAVY * crowded.total and crowded.total - heavy >= BESIDE:
         return _apart(memory, desired, heaviest, crowded)
-    return _spread(memory, crowded, movable, _target(rooms, crowded, may_grow=may_grow), limits)
+    target = _target(rooms, crowded, may_grow=may_grow)
+    if target is None or (target.pool and crowded.has_taken(memory.spread)):
+        return memory
+    return _spread(memory, crowded, movable, target, limits)
 
 
 def _is_moving(memory: Memory) -> bool:
@@ -88,13 +117,15 @@ def _rooms(memory: Memory, observed: Observed) -> list[_Room]:
         if known.shape.dedicated:
             continue
         busy: dict[VersionKey, float] = {}
+        age_s: dict[VersionKey, float] = {}
         for one in (one for worker in observed.get(pool, ()) for one in worker.vitals):
             if memory.placement.get(one.key) != pool:
                 continue  # it has left since
             if one.busy is None and one.traffic.age_s < SETTLE_S:
                 return []
             busy[one.key] = one.busy or 0.0
-        rooms.append(_Room(pool, busy))
+            age_s[one.key] = one.traffic.age_s
+        rooms.append(_Room(pool, busy, age_s))
     return rooms
 
 
@@ -120,12 +151,10 @@ def _spread(
     memory: Memory,
     crowded: _Room,
     movable: Sequence[VersionKey],
-    target: _Room | None,
+    target: _Room,
     limits: Limits,
 ) -> Memory:
     """Move versions from one shared worker to another one, if that gains enough."""
-    if target is None:
-        return memory
     hosted = sum(pool == target.pool for pool in memory.placement.values())
     chosen = _chosen(crowded, target, movable)[: limits.shared_pool_versions - hosted]
     moved = sum(crowded.busy[key] for key in chosen)
@@ -137,7 +166,18 @@ def _spread(
         pool = f"s{pool_count}"
         pools[pool] = Pool(shape=memory.pools[crowded.pool].shape)
     placement = {**memory.placement, **dict.fromkeys(chosen, pool)}
-    return replace(memory, pools=pools, pool_count=pool_count, placement=placement)
+    counts = {key: _spread_count(memory.spread.get(key), crowded.age_s[key]) for key in chosen}
+    spread = {**memory.spread, **{key: Spread(pool, count) for key, count in counts.items()}}
+    return replace(memory, pools=pools, pool_count=pool_count, placement=placement, spread=spread)
+
+
+def _stay_s(spread: Spread) -> float:
+    """Seconds for which a worker that took a version over gives none to another one."""
+    return min(STAY_S * 2.0 ** min(spread.count - 1, MAX_DOUBLINGS), FORGIVEN_S)
+
+
+def _spread_count(before: Spread | None, age_s: float) -> int:
+    return 1 if before is None or age_s >= FORGIVEN_S else before.count + 1
 
 
 def _chosen(crowded: _Room, target: _Room, movable: Sequence[VersionKey]) -> list[VersionKey]:

@@ -57,6 +57,7 @@ def _forgotten(memory: Memory, desired: Desired) -> Memory:
         memory,
         failures=current(memory.failures),
         moves=current(memory.moves),
+        spread={key: one for key, one in memory.spread.items() if key in wanted},
         unloaded={
             key: reason
             for key, reason in once.items()

@@ -291,7 +291,7 @@ class ControlLoop:
         self._is_idle = actions.is_empty
         if not actions.is_empty:
             self._wake.set()  # what was done may be the condition of the next step
-        self._served_digests = self._asleep_digests() | {
+        self._served_digests = self._memory.still_asleep(self._served_digests) | {
             key: said.digest
             for workers in observed.values()
             for worker in workers
@@ -300,25 +300,26 @@ class ControlLoop:
         }
         log_pools(actions)
 
-    def _asleep_digests(self) -> dict[VersionKey, str]:
-        """Return what is asleep in the form in which it was served when it was awake."""
-        routes = self._memory.routes.versions
-        return {
-            key: digest
-            for key, digest in self._served_digests.items()
-            if (route := routes.get(key)) is not None and route.asleep
-        }
-
     async def _scale_always(self) -> None:
         """Choose the number of workers of what is scaled, and relieve shared ones, for ever."""
         while True:
             is_scaled = any(spec.policy.scaling for spec in self._linked.versions.values())
             await asyncio.sleep(LOOK_S if is_scaled else CROWD_LOOK_S)
-            observed, now_s = self._ports.cluster.observe(), self._ports.clock.monotonic_s()
-            has_changed = self._scaler.look(self._memory, self._linked, observed, now_s)
-            if has_changed or is_crowded(self._memory, self._linked, observed, self._limits):
-                self._wake.set()
-                self._kick.set()
+            try:
+                is_due = self._looks_at_loads()
+            except Exception as error:  # noqa: BLE001  as with a pass: what serves must outlive it
+                told("loads_not_looked_at", error)
+                await asyncio.sleep(AFTER_ERROR_S)
+            else:
+                if is_due:
+                    self._wake.set()
+                    self._kick.set()
+
+    def _looks_at_loads(self) -> bool:
+        """Decide how many workers what is scaled shall have; say whether a pass is due."""
+        observed, now_s = self._ports.cluster.observe(), self._ports.clock.monotonic_s()
+        has_changed = self._scaler.look(self._memory, self._linked, observed, now_s)
+        return has_changed or is_crowded(self._memory, self._linked, observed, self._limits)
 
     def _with_environments(self, group: asyncio.TaskGroup, observed: Observed) -> Desired:
         """Return what is wanted with what is known of where it runs; new things are looked into."""
@@ -347,12 +348,9 @@ class ControlLoop:
 
     async def _publish(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to all edges; until they have it, both tables may be obeyed."""
-        old = self._memory.in_force
-        new = snapshot.routes
-        both = old if old[-1] is new else (*old, new)
-        self._memory = replace(self._memory, in_force=both)
+        self._memory = self._memory.offering(snapshot.routes)
         await self._ports.edges.publish(snapshot)
-        self._memory = replace(self._memory, in_force=(new,))
+        self._memory = replace(self._memory, in_force=(snapshot.routes,))
         log_changes(self._published, snapshot)
         self._published = snapshot
 

@@ -4,7 +4,7 @@ Nothing here is written to disk: a restarted controller learns again from what i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from serving.edge.routes import RouteTable
@@ -80,6 +80,16 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A version was given from one shared worker to another one."""
+
+    pool: str
+    """Where to."""
+    count: int
+    """How often, since it last stayed somewhere for long."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What the controller knows besides desired and observed."""
@@ -93,6 +103,8 @@ class Memory:
     """Versions that cannot be loaded, until their digest changes or they are asked for again."""
     moves: Mapping[VersionKey, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     """Versions that must not share a worker any more, and why."""
+    spread: Mapping[VersionKey, Spread] = field(default_factory=lambda: MappingProxyType({}))
+    """Versions that a crowded shared worker gave to another one."""
     unloaded: Mapping[VersionKey, str] = field(default_factory=lambda: MappingProxyType({}))
     """Versions that were wanted once, with what the index says of them: `unloaded`, or why they
     had failed."""
@@ -108,6 +120,21 @@ class Memory:
         """The newest table."""
         return self.in_force[-1]
 
+    def offering(self, table: RouteTable) -> "Memory":
+        """Return the memory while edges are handed a table, and may obey it or any before.
+
+        Of those before only what nobody else says is kept: edges may refuse tables for hours.
+        """
+        if table is self.routes:
+            return self
+        kept = [table]
+        said = _places(table)
+        for older in reversed(self.in_force):
+            if not (places := _places(older)) <= said:
+                kept.append(older)
+                said |= places
+        return replace(self, in_force=tuple(reversed(kept)))
+
     def routed_pool(self, key: VersionKey) -> str | None:
         """Return the pool that the newest table names for a version."""
         route = self.routes.versions.get(key)
@@ -122,6 +149,15 @@ class Memory:
             if home is not None and home.worker_count == 0
         }
 
+    def still_asleep(self, digests: Mapping[VersionKey, str]) -> dict[VersionKey, str]:
+        """Return the forms in which versions were served when they were awake, of the sleeping."""
+        routes = self.routes.versions
+        return {
+            key: digest
+            for key, digest in digests.items()
+            if (route := routes.get(key)) is not None and route.asleep
+        }
+
     def failure(self, key: VersionKey, digest: str) -> str:
         """Say why this very version cannot be loaded; empty if that is not known."""
         return _reason(self.failures, key, digest)
@@ -129,6 +165,10 @@ class Memory:
     def move(self, key: VersionKey, digest: str) -> str:
         """Say why this very version may not share a worker; empty if it may."""
         return _reason(self.moves, key, digest)
+
+
+def _places(table: RouteTable) -> set[tuple[VersionKey, str | None]]:
+    return {(key, route.pool) for key, route in table.versions.items() if route.pool is not None}
 
 
 def _reason(verdicts: Mapping[VersionKey, Verdict], key: VersionKey, digest: str) -> str:

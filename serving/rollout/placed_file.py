@@ -111,6 +111,6 @@ class PlacedFile:
             return msgspec.json.decode(self._path.read_bytes(), type=_Content)
         except FileNotFoundError:
             return _Content()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, UnicodeError, msgspec.DecodeError) as error:
             log.warning("placed_file_unreadable", file=str(self._path), error=str(error))
             return _Content()

@@ -5,17 +5,14 @@ loaded and unloaded since, and what was taken out, is in this file: it lives as 
 and no longer, since a new start begins with what it is told. Blocking.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from serving.errors import NotReadyError
 from serving.registry.repository import ModelScan
-
-log = structlog.get_logger(__name__)
+from serving.rollout.damaged_file import read_or_set_aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +42,14 @@ class WishesFile:
         self._saved: Wishes | None = None
 
     def load(self) -> Wishes | None:
-        """Return what was saved last; None: no controller came before, or it cannot be read.
-
-        A damaged file is told of and kept beside: it must not keep every controller from starting.
-        """
-        try:
-            self._saved = msgspec.json.decode(self._path.read_bytes(), type=Wishes)
-        except FileNotFoundError:
-            return None
-        except (msgspec.MsgspecError, UnicodeError, OSError) as error:
-            kept = self._path.with_suffix(".damaged")
-            with suppress(OSError):  # what cannot be moved is written over by the next change
-                self._path.replace(kept)
-            log.warning(
-                "wishes_lost",
-                file=str(self._path),
-                kept=str(kept),
-                error=str(error),
-                remedy="what was named at start is served: load and unload again what operators "
-                "asked for since (bascule status)",
-            )
-            return None
+        """Return what was saved last; None: no controller came before, or it cannot be read."""
+        self._saved = read_or_set_aside(
+            self._path,
+            Wishes,
+            event="wishes_lost",
+            remedy="what was named at start is served: load and unload again what operators "
+            "asked for since (bascule status)",
+        )
         return self._saved
 
     def save(self, wishes: Wishes) -> None:

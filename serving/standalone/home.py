@@ -47,8 +47,11 @@ def sole_instance(settings: Settings, instance: str) -> Iterator[None]:
             metrics=str(settings.metrics),
         )
         path = settings.run_dir / RECORD_FILE
-        path.write_bytes(msgspec.json.encode(record))
         try:
+            try:
+                path.write_bytes(msgspec.json.encode(record))
+            except OSError as error:  # a disk that is full: nothing of it is left
+                raise unusable_home(settings, error) from error
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -110,7 +113,7 @@ def _running(settings: Settings) -> str:
     try:
         text = (settings.run_dir / RECORD_FILE).read_bytes()
         record = msgspec.json.decode(text, type=InstanceRecord)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, UnicodeError, msgspec.DecodeError):
         return f"an instance already runs in {settings.home}: {remedy}"
     return (
         f"an instance already runs in {settings.home} (process {record.pid}, HTTP at "

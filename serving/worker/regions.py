@@ -146,7 +146,7 @@ class OpenRegions:
             self.replace(msgspec.json.decode(file.read_bytes(), type=RegionTable))
         except FileNotFoundError:
             return
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, UnicodeError, msgspec.MsgspecError) as error:
             log.warning("regions_not_read", error=str(error))
 
     async def take(self, table: RegionTable) -> tuple[RegionFault, ...]:

@@ -76,7 +76,7 @@ def _read(place: str, file: str, what: str, kind: type[dict[str, T]]) -> dict[st
         return msgspec.json.decode(_content(place, file), type=kind)
     except FileNotFoundError:
         return {}
-    except (msgspec.MsgspecError, OSError) as error:
+    except (msgspec.MsgspecError, UnicodeError, OSError) as error:
         raise InvalidArgumentError(
             f"{without_password(place)}/{file}: {what} cannot be read ({error}): restore the file, "
             "or remove it, and the labels that are left are looked at anew"

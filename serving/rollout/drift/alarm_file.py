@@ -62,6 +62,6 @@ class AlarmFile:
             return msgspec.json.decode(self._path.read_bytes(), type=tuple[KeptAlarms, ...])
         except FileNotFoundError:
             return ()
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, UnicodeError, msgspec.MsgspecError) as error:
             log.warning("drift_alarms_not_read", file=str(self._path), error=str(error))
             return ()

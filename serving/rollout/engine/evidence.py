@@ -81,6 +81,7 @@ class Evidence:
         kept = [readable_kept(one.evidence) for one in reversed(transitions)]
         watches = (one.watch for one in kept if one.watch is not None)
         self._watch = next(watches, Watch(seed=rollout.id))
+        self._kept_restart_count = self._watch.restart_count
         reports = (one.comparison for one in kept if one.comparison is not None)
         self._report = next(reports, None)
         self._samples: tuple[Sample, ...] = ()
@@ -139,7 +140,7 @@ class Evidence:
             compared_rows=max(0, look.compared.rows - before.rows),
             mismatched_rows=max(0, look.compared.mismatched_rows - before.mismatched_rows),
             largest_error=look.compared.largest_error,
-            restart_count=len(self._crashes),
+            restart_count=self._kept_restart_count + len(self._crashes),
             rss_bytes=_own_rss_bytes(look.workers),
             labels=labels,
         )

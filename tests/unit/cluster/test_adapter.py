@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from serving.clock import SystemClock
 from serving.cluster.adapter import RayPools
 from serving.cluster.pool_board import PoolBoard
@@ -238,6 +240,26 @@ def test_a_new_controller_finds_running_pools(tmp_path: Path) -> None:
 
     run(serve, tmp_path / "pools.json", body)
     assert serve.deployed == ["s1"]
+
+
+def test_pools_whose_note_is_damaged_are_ended(tmp_path: Path) -> None:
+    """Nobody knows what they are: a controller starts all the same, and new ones get new names."""
+    serve, file = FakeServe(), tmp_path / "pools.json"
+    run(serve, file, lambda pools: pools.ensure_pool(POOL))
+    file.write_bytes(b'{"pools": [')
+
+    async def body(pools: RayPools) -> None:
+        assert pools.observe() == {}
+        assert remembered({}, RouteTable(), pools.ending).pool_count == 1
+        await pools.ensure_pool(replace(POOL, pool="s2"))
+        while pools.ending:  # noqa: ASYNC110  nobody else waits for that
+            await asyncio.sleep(0)
+
+    with capture_logs() as logs:
+        run(serve, file, body)
+    assert serve.counts == {"s2": 1}
+    (told,) = [line for line in logs if line["event"] == "pools_lost"]
+    assert Path(told["kept"]).read_bytes() == b'{"pools": ['
 
 
 def test_a_pool_that_was_lost_is_deployed_again(tmp_path: Path) -> None:

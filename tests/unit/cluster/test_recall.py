@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from serving.clock import SystemClock
 from serving.cluster.recall import RoutesFile, remembered
+from serving.edge.control import Snapshot
 from serving.registry.version import VersionState
 from serving.rollout.controller import Controller
 from serving.rollout.driven import Ports
@@ -27,10 +29,21 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def succeeded(world: ScaledWorld, folder: Path, **changes: str) -> AsyncIterator[Controller]:
-    """Let a controller work that knows of a world only what is on the disk."""
+async def succeeded(
+    world: ScaledWorld, folder: Path, *, routes: bytes = b"", **changes: str
+) -> AsyncIterator[Controller]:
+    """Let a controller work that knows of a world only what is on the disk.
+
+    Args:
+        world: What it succeeds to.
+        folder: Where the disk is.
+        routes: What stands in the file of routes; empty: what the controller before wrote.
+        changes: Of the version.
+    """
     file = RoutesFile(folder / "routes.json")
     file.save(world.snapshot)
+    if routes:
+        (folder / "routes.json").write_bytes(routes)
     last = file.load()
     spec = replace(SPEC, **changes)  # type: ignore[arg-type]  # a test's own names
     ports = Ports(
@@ -51,6 +64,27 @@ async def succeeded(world: ScaledWorld, folder: Path, **changes: str) -> AsyncIt
         await controller.loop.until(lambda: bool(controller.loop.snapshot.routes.revision))
         yield controller
         task.cancel()
+
+
+async def test_what_is_asleep_is_woken_where_the_routes_were_lost(tmp_path: Path) -> None:
+    """Without them nobody knows what it is like: it would be loading for ever, without calls."""
+    world = asleep()
+    async with succeeded(world, tmp_path, routes=b"{") as controller:
+        assert controller.loop.is_on_its_way(KEY)
+        assert world.workers() == 1
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"revision": 7', b'{"revision": "x"}', b"\xff"])
+def test_damaged_routes_are_none_and_kept_beside(tmp_path: Path, damaged: bytes) -> None:
+    """They must not keep every controller from starting; the log says what that means."""
+    path = tmp_path / "routes.json"
+    path.write_bytes(damaged)
+    with capture_logs() as logs:
+        assert RoutesFile(path).load() == Snapshot()
+    (told,) = [line for line in logs if line["event"] == "routes_lost"]
+    assert told["file"] == str(path)
+    assert Path(told["kept"]).read_bytes() == damaged
+    assert not path.exists()
 
 
 def asleep() -> ScaledWorld:

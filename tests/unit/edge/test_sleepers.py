@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from runtimes.errors import BasculeError
+from serving.edge import sleepers
 from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.drain import Drain
 from serving.edge.routes import RouteTable, VersionRoute
@@ -57,17 +58,22 @@ class Bed:
         await self.sleepers.hear()
 
 
-async def test_calls_wait_until_the_version_is_awake() -> None:
-    """The controller is asked once for all of them, and their places are free again."""
+async def test_calls_wait_until_the_version_is_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller is asked once for all of them, and their places are free again.
+
+    Of what fell asleep again it is asked at once: who called then waited for two seconds more.
+    """
+    monkeypatch.setattr(sleepers, "AGAIN_S", 3600.0)
     bed = Bed()
     for _ in range(2):
+        bed.asked.clear()
         bed.snapshot = told(asleep=True)
         async with asyncio.timeout(90), asyncio.TaskGroup() as group:
             calls = [group.create_task(bed.sleepers.until_awake(Sleeper(KEY, 0))) for _ in range(3)]
             await bed.asked.wait()
             assert not any(call.done() for call in calls)
             await bed.publish(told(asleep=False))
-    assert bed.woken == [("m", 1)]
+    assert bed.woken == [("m", 1)] * 2
 
 
 async def test_one_call_too_many_is_refused() -> None:

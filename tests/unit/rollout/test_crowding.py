@@ -2,15 +2,21 @@
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.edge.routes import RouteTable, VersionRoute, WorkerAddress
 from serving.ids import VersionKey
+from serving.monitor.traffic import TrafficCounters
+from serving.monitor.vitals import VersionVitals
 from serving.registry.version import Isolation, ServingPolicy
-from serving.rollout.crowding import BESIDE, CROWDED, LEAST_GAIN
-from serving.rollout.memory import Limits
+from serving.rollout.crowding import BESIDE, CROWDED, LEAST_GAIN, relieved
+from serving.rollout.memory import Limits, Memory
+from serving.rollout.placement import place
+from serving.rollout.ports import WorkerState
 from tests.fakes.cluster import version_spec
 from tests.fakes.world import World, wanted
 
@@ -93,6 +99,94 @@ def test_nothing_moves_until_what_moved_was_measured() -> None:
     )
     world.cluster.observe = lambda: {"s1": [replace(worker, vitals=young)]}  # type: ignore[method-assign]
     assert world.controller_pass().is_empty
+
+
+class Saturated:
+    """Shared workers of small versions, and what they say at looks that are a time apart.
+
+    Whatever is said, a move is carried out at once, and its version is young where it came to.
+    """
+
+    def __init__(self, count: int, limits: Limits) -> None:
+        """Begin with one worker that has all."""
+        self.keys = [VersionKey(f"m{number}", 1) for number in range(count)]
+        self.desired = wanted(*(version_spec(key) for key in self.keys))
+        self.limits = limits
+        self.memory = place(Memory(), self.desired, limits)
+        self.age_s = dict.fromkeys(self.keys, 1e6)
+        self.move_count = Counter[VersionKey]()
+
+    def look(self, shares: dict[VersionKey, float], passed_s: float) -> set[VersionKey]:
+        """Let time pass, and let the workers say what versions take; return who moved."""
+        for key in self.keys:
+            self.age_s[key] += passed_s
+        before = self.memory.placement
+        routes = RouteTable(versions={key: VersionRoute(pool) for key, pool in before.items()})
+        self.memory = replace(self.memory, in_force=(routes,))
+        observed = {pool: [self.worker(pool, shares)] for pool in self.memory.pools}
+        self.memory = relieved(self.memory, self.desired, observed, self.limits)
+        moved = {key for key, pool in self.memory.placement.items() if before[key] != pool}
+        for key in moved:
+            self.age_s[key] = 0.0
+        self.move_count.update(moved)
+        return moved
+
+    def worker(self, pool: str, shares: dict[VersionKey, float]) -> WorkerState:
+        """Describe the worker of a pool, which is never busy for more than all of the time."""
+        hosted = [key for key, home in self.memory.placement.items() if home == pool]
+        most = max(1.0, sum(shares[key] for key in hosted))
+        vitals = tuple(
+            VersionVitals(
+                traffic=TrafficCounters(
+                    model=key.model, version=1, began_ns=1, age_s=self.age_s[key]
+                ),
+                busy=None if self.age_s[key] < 10 else shares[key] / most,
+            )
+            for key in hosted
+        )
+        address = WorkerAddress(f"{pool}-0", "here", "/w.sock")
+        return WorkerState(address=address, pool=pool, pid=1, state="ready", vitals=vitals)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 8), st.integers(2, 4), st.randoms(use_true_random=False))
+def test_saturated_workers_do_not_give_versions_to_each_other_for_ever(
+    count: int, workers: int, random: Random
+) -> None:
+    """Whatever they say for an hour, looked at every 10 s: each version moves ever more seldom."""
+    world = Saturated(count, replace(LIMITS, scaled_workers=workers))
+    for _ in range(360):
+        shares = {key: random.choice([0.02, 0.2, 0.5, 0.9]) for key in world.keys}
+        world.look(shares, 10.0)
+    assert max(world.move_count.values(), default=0) <= MOST_MOVES_AN_HOUR
+
+
+MOST_MOVES_AN_HOUR = 8
+"""The first, and those after 1, 2, 4, 8, 16 and 32 minutes; one more where a worker was new."""
+
+
+def test_two_saturated_workers_come_to_rest() -> None:
+    """Who took a version over last seems to have less room: it was a move a look, for ever."""
+    world, full, moves = Saturated(9, replace(LIMITS, scaled_workers=2)), "s1", []
+    for _ in range(60):
+        homes = world.memory.placement
+        hosted = Counter(homes.values())
+        shares = {key: (0.9 if p == full else 0.5) / hosted[p] for key, p in homes.items()}
+        moved = world.look(shares, 12.0)
+        full = next((world.memory.placement[key] for key in moved), full)
+        moves.append(bool(moved))
+    assert sum(moves[:30]) <= 6
+    assert sum(moves[30:]) <= 2
+
+
+def test_a_worker_that_took_versions_over_is_relieved_by_a_new_one() -> None:
+    """It does not give back what it got; where there is a CPU, a worker more takes it."""
+    world = Saturated(4, LIMITS)
+    assert world.look(dict.fromkeys(world.keys, 0.2), 10.0)
+    assert set(world.memory.placement.values()) == {"s1", "s2"}
+    busy = {key: 0.45 if pool == "s2" else 0.2 for key, pool in world.memory.placement.items()}
+    assert world.look(busy, 30.0)
+    assert set(world.memory.placement.values()) == {"s1", "s2", "s3"}
 
 
 @settings(max_examples=100, deadline=None)

@@ -190,6 +190,39 @@ def test_ends_of_workers_count_from_the_first_look_on() -> None:
     assert workers_of({"d1": (worker,)}, OLD) == ()
 
 
+def test_ends_of_workers_that_were_kept_count_on() -> None:
+    """A controller that is started again adds to them: it began at none, and never came to two."""
+    worker = WorkerState(
+        address=WorkerAddress("d1-0", "local", "/w.sock"),
+        pool="d1",
+        pid=1,
+        state="ready",
+        versions={NEW: HostedVersion(state=VersionState.READY)},
+    )
+    died = replace(worker, restart_count=1, crashed_on=NEW)
+    evidence = Evidence(rollout_in(RolloutState.CANARY))
+    evidence.see(Look(at_s=0, lives=lives(), workers=(worker,)))
+    evidence.see(Look(at_s=1, lives=lives(new=20), workers=(died,)))
+    assert evidence.verdict().ruling is Ruling.ENOUGH
+    kept = Transition(
+        number=5,
+        at_utc=BEGAN,
+        state=RolloutState.CANARY,
+        step=0,
+        who="engine",
+        reason="",
+        evidence=evidence.kept(RolloutState.CANARY),
+    )
+
+    again = Evidence(rollout_in(RolloutState.CANARY), (kept,))
+    again.see(Look(at_s=2, lives=lives(new=20), workers=(died,)))
+    again.see(Look(at_s=3, lives=lives(new=40), workers=(died,)))
+    assert again.verdict().ruling is Ruling.ENOUGH
+    again.see(Look(at_s=4, lives=lives(new=60), workers=(replace(died, restart_count=2),)))
+    assert again.verdict().ruling is Ruling.BREACH
+    assert "2 times" in again.verdict().reason
+
+
 def test_copies_that_were_compared_before_the_first_look_do_not_count_again() -> None:
     """Workers' totals outlive the controller: only what comes after its first look is new."""
     evidence = Evidence(rollout_in(RolloutState.SHADOW))
