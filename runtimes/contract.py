@@ -107,6 +107,14 @@ class Placed(Protocol):
     """What is to be told of that."""
 
 
+@runtime_checkable
+class Looping(Protocol):
+    """A loaded model that knows whether it has loops."""
+
+    has_loops: bool
+    """How long a run takes may depend on the values of its inputs, not on their shapes alone."""
+
+
 class Runtime(Protocol):
     """Loads and runs one format."""
 

@@ -52,6 +52,8 @@ class Remarked:
     """Where it runs."""
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    has_loops: bool = False
+    """How long a run takes may depend on its inputs' values."""
 
 
 class PlainModel(Remarked):

@@ -33,6 +33,8 @@ CPU_PROVIDER: Final = "CPUExecutionProvider"
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 TELLS_PLACEMENT: Final = "get_provider_graph_assignment_info"
 """Older engines have no such method."""
+LOOP: Final = "Loop"
+"""Its number of turns may be computed from values; that of `Scan` follows from shapes."""
 GRAPH_LEVELS: Final[MappingProxyType[GraphLevel, Any]] = MappingProxyType(
     {
         "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -93,6 +95,7 @@ class OnnxRuntime:
         model = _model(session, tuple(inputs), tuple(outputs), device, graphs=graphs)
         model.device, model.notes = device, placement.notes
         model.findings = placement.findings
+        model.has_loops = any(node.operator == LOOP for node in assigned_nodes(session) or ())
         return reshaped(model, _listed_scalars(inputs, request), ())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
-from runtimes.contract import Array, LoadedModel, Noted, Placed, TensorSpec
+from runtimes.contract import Array, LoadedModel, Looping, Noted, Placed, TensorSpec
 from runtimes.errors import EngineError, InvalidArgumentError, ModelLoadError
 
 FREE: Final = -1
@@ -88,6 +88,7 @@ class _ReshapedModel:
         self.inputs = with_wire_shapes(model.inputs, inputs)
         self.outputs = with_wire_shapes(model.outputs, outputs)
         self.notes = model.notes if isinstance(model, Noted) else ()
+        self.has_loops = isinstance(model, Looping) and model.has_loops
         if isinstance(model, Placed):
             self.device, self.findings = model.device, model.findings
         self._fed = _targets(model.inputs, inputs)

@@ -1,4 +1,4 @@
-"""What a TorchScript `forward` changes besides its results, read from its graph.
+"""What a TorchScript `forward` does besides giving its results, read from its graph.
 
 A module that assigns its own attributes keeps state between calls, and so mixes its clients' calls.
 One that writes into its inputs must not see memory that others use.
@@ -20,19 +20,22 @@ TAKES_OUT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What `forward` changes besides its results."""
+    """What `forward` does besides giving its results."""
 
     attributes: tuple[str, ...]
     """Attributes of the module that it assigns or writes into."""
     writes_tensors: bool
     """It writes into tensors that may be its inputs."""
+    has_loops: bool = False
+    """It has a loop, whose number of turns may follow from its inputs' values."""
 
 
 def effects_of(graph: torch.Graph) -> Effects:
-    """Find what a `forward` changes, from its inlined graph."""
+    """Find what a `forward` does, from its inlined graph."""
     attributes: set[str] = set()
-    writes_tensors = False
+    writes_tensors = has_loops = False
     for node in _nodes(graph):
+        has_loops = has_loops or node.kind() == "prim::Loop"
         if node.kind() == "prim::SetAttr":
             attributes.add(node.s("name"))
         for value in _written(node):
@@ -42,7 +45,9 @@ def effects_of(graph: torch.Graph) -> Effects:
             else:
                 writes_tensors = True
     return Effects(
-        attributes=tuple(sorted(attributes - IDLE_ATTRIBUTES)), writes_tensors=writes_tensors
+        attributes=tuple(sorted(attributes - IDLE_ATTRIBUTES)),
+        writes_tensors=writes_tensors,
+        has_loops=has_loops,
     )
 
 

@@ -40,6 +40,8 @@ class Callee:
 class TorchModel:
     """A loaded module; see `runtimes.contract.LoadedModel`."""
 
+    has_loops = False
+
     def __init__(
         self,
         callee: Callee,

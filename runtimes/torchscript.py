@@ -103,7 +103,7 @@ class TorchScriptRuntime:
         if not declared:
             declared = found_outputs(TorchModel(callee, bound, (), placement, ()), effects, count)
         positions = bind_outputs(count, declared)
-        return TorchModel(
+        model = TorchModel(
             callee,
             bound,
             tuple(zip(positions, declared, strict=True)),
@@ -111,6 +111,8 @@ class TorchScriptRuntime:
             (*notes, *notes_of(effects)),
             capture_of(request, placement, effects, bound),
         )
+        model.has_loops = effects.has_loops
+        return model
 
 
 def found_outputs(model: TorchModel, effects: Effects, count: int | None) -> tuple[TensorSpec, ...]:

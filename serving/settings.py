@@ -103,6 +103,10 @@ class _Environment(BaseSettings):
     )
     repository_poll_s: float = Field(15.0, gt=0, le=86_400, description="poll mode: seconds")
     server_id: str = Field("triton", min_length=1, description="name in server metadata")
+    strict_readiness: bool = Field(
+        True,  # noqa: FBT003  a default
+        description="ready while every version is; else once each has loaded, or failed",
+    )
     max_request_bytes: int = Field(
         1 << 30, ge=1 << 10, le=(1 << 31) - 1, description="largest body that is read"
     )
@@ -235,6 +239,7 @@ class Settings:
     allow_load_overrides: bool
     repository_poll_s: float
     server_id: str
+    strict_readiness: bool
     max_request_bytes: int
     max_inflated_bytes: int
     system_shared_memory: bool

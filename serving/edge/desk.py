@@ -66,8 +66,19 @@ class Desk:
         server_id: str,
         node: str,
         settings: ProtocolSettings | None = None,
+        is_strict: bool = True,
     ) -> None:
-        """Know nothing yet: `snapshot` is set when the controller has published one."""
+        """Know nothing yet: `take` brings what the controller has published.
+
+        Args:
+            control: What operators may ask for.
+            regions: Memory that clients share.
+            server_id: The name in server metadata.
+            node: Where this is.
+            settings: What may be traced and logged.
+            is_strict: Be ready only while every wanted version is; else from the moment on when
+                each of those of the start had been loaded, or had failed.
+        """
         self.control = control
         self.regions = regions
         self.server_id = server_id
@@ -81,16 +92,28 @@ class Desk:
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
         self.sleepers = Sleepers(control, lambda: self.snapshot, self.drain)
         self._node = node
+        self._is_strict = is_strict
+        self._was_settled = False
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Answer from a newer snapshot."""
+        self.snapshot = snapshot
+        self._was_settled = self._was_settled or snapshot.settled
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it may be called, as long as it is not on its way out."""
+        return self.snapshot.ready or (self._was_settled and not self._is_strict)
 
     @property
     def ready(self) -> bool:
-        """Whether every wanted version can answer.
+        """Whether it may be called.
 
         Raises:
             DrainingError: The server is on its way out.
         """
         self.check_live()
-        return self.snapshot.ready
+        return self.is_ready
 
     @property
     def extensions(self) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ class Edge:
             server_id=settings.server_id,
             node=node,
             settings=_protocol_settings(settings),
+            is_strict=settings.strict_readiness,
         )
         self._labels = LabelKeeper(settings, node)
         self._desk.labels = self._labels.store
@@ -161,7 +162,7 @@ class Edge:
             self._desk.sleepers.expect(snapshot)
             await self._keeper.change(wanted)
             self._regions.route_only(workers)
-            self._desk.snapshot = snapshot
+            self._desk.take(snapshot)
             await self._desk.sleepers.hear()
             return table.revision
 
@@ -290,7 +291,7 @@ class Edge:
         if memory is None or not self._outlives or memory.instance != self._instance:
             return HaproxyState()
         self._slots = dict(memory.slots)
-        self._desk.snapshot = memory.snapshot
+        self._desk.take(memory.snapshot)
         self._regions.route_only(workers_of(memory.snapshot.routes, self._node))
         self._recall_totals()
         log.info("edge_recalled", revision=memory.snapshot.routes.revision)

@@ -213,6 +213,7 @@ class _Answers:
     async def repository_index(
         self, request: pb.RepositoryIndexRequest, _: object
     ) -> pb.RepositoryIndexResponse:
+        _check_repository(request.repository_name)
         entries = lookup.index_entries(self._desk.snapshot, only_ready=request.ready)
         return pb.RepositoryIndexResponse(
             models=[

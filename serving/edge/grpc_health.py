@@ -70,5 +70,5 @@ class Health:
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus:
         if service not in self._names:
             return HealthCheckResponse.SERVICE_UNKNOWN
-        serving = not self._desk.drain.has_begun and self._desk.snapshot.ready
+        serving = not self._desk.drain.has_begun and self._desk.is_ready
         return HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING

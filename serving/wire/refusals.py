@@ -76,5 +76,6 @@ NO_MODEL_NAME = (
 WORKER_DIED = "the worker died while it ran this call; it may have been executed"
 FRONT_DESK_DIED = "the front desk ended during this call; it may have been executed"
 MALFORMED_HTTP = (
-    "malformed HTTP/1.1: one sound body length, ASCII and a head of up to 31 KiB are expected"
+    "malformed HTTP/1.1, or its client closed its side of the connection before the answer: one "
+    "sound body length, ASCII, a head of up to 31 KiB and a connection that stays open are expected"
 )

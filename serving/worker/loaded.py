@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
-from runtimes.contract import LoadedModel
+from runtimes.contract import LoadedModel, Looping
 from serving.monitor.statistics import StatisticsRecorder
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
@@ -195,6 +195,12 @@ def _stacker(parts: LoadedParts) -> Stacker:
     return PaddedStacker(served.inputs, served.outputs, max_batch_rows=rows, padding=padding)
 
 
+def _costs(parts: LoadedParts) -> RunCosts:
+    model = parts.model
+    has_loops = isinstance(model, Looping) and model.has_loops
+    return RunCosts(mixes_lengths=parts.padding is not None, has_loops=has_loops)
+
+
 def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running) -> Intake:
     """Build the queue: a batcher, and what stands before it: a cache, or lines of sequences."""
     served = parts.served
@@ -227,7 +233,7 @@ def _queue(shop: Shop, spec: VersionSpec, parts: LoadedParts, running: _Running)
         queue_bytes=shop.queue_bytes,
         executor=shop.executor,
         statistics=running.statistics,
-        costs=RunCosts(mixes_lengths=parts.padding is not None),
+        costs=_costs(parts),
         loop=shop.loop,
         now_ns=shop.now_ns,
         levels=None if queue.priorities is None else LevelQueue(queue.priorities),

@@ -123,14 +123,23 @@ class TraceFile:
         """
         self._descriptor = os.open(path, APPEND, 0o600)
         self._number = os.getpid() << ID_BITS
+        self._is_full = False
+        """Whether the one before was lost."""
+        self._is_cut = False
+        """Whether a part of one stands at the end, without an end of its line."""
 
     def write(self, key: VersionKey, item: Traced, moments: Moments) -> None:
-        """Append one trace; what cannot be written is lost, and told."""
+        """Append one trace; what cannot be written is lost, and the first one in a row is told."""
         self._number += 1
+        line = rest = self._is_cut * b"\n" + _line(self._number, key, item, moments)
         try:
-            os.write(self._descriptor, _line(self._number, key, item, moments))
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            log.warning("trace_not_written", error=error.strerror)
+            if not self._is_full:
+                log.warning("trace_not_written", error=error.strerror)
+        self._is_full = bool(rest)
+        self._is_cut = self._is_full and (self._is_cut or len(rest) < len(line))
 
     def close(self) -> None:
         """Close it."""

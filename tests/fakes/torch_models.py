@@ -55,6 +55,16 @@ class Listed(nn.Module):
         return [row for row in x]  # noqa: C416  TorchScript knows no list(tensor)
 
 
+class Counted(nn.Module):
+    """Takes as many turns as the first element says."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add one in each turn."""
+        for _ in range(int(x[0].item())):
+            x = x + 1
+        return x
+
+
 class Named(nn.Module):
     """Returns a dictionary, which cannot be served."""
 

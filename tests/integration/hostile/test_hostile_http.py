@@ -102,6 +102,13 @@ def test_half_of_a_request_ends_with_its_connection(server: Server, sent: bytes)
         assert b"200 OK" not in client.send(sent).finish_sending().rest()
 
 
+def test_a_client_that_closes_its_side_too_early_is_told(server: Server) -> None:
+    """It counts as gone, as nobody can tell it from one that is; what it may still read says so."""
+    with RawHttp(server.http) as client:
+        reply = client.send(post(INFER, BODY)).finish_sending().read()
+    assert reply.status == 200 or "stays open" in reply.error
+
+
 def test_idle_and_slow_connections_cost_little(server: Server) -> None:
     """Hundreds of connections that send half a request leave others alone, in bounded memory."""
     everybody = [psutil.Process(server.process.pid)]

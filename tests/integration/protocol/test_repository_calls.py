@@ -94,11 +94,16 @@ def test_named_repositories_are_not_supported(served: Served) -> None:
     for what in ("load", "unload"):
         reply = served.ask("POST", f"/v2/repository/other/models/tiny/{what}", b"{}")
         assert reply.refusal() == (501, text)
-    with pytest.raises(grpc.RpcError) as caught:
-        served.stub.RepositoryModelLoad(
-            pb.RepositoryModelLoadRequest(repository_name="other", model_name="tiny")
-        )
-    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNIMPLEMENTED, text)
+    named = {"repository_name": "other", "model_name": "tiny"}
+    for call, request in (
+        (served.stub.RepositoryIndex, pb.RepositoryIndexRequest(repository_name="other")),
+        (served.stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(**named)),
+        (served.stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(**named)),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(request)
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        assert caught.value.details() == text
 
 
 def test_trace_settings_have_their_keys_and_types(served: Served) -> None:

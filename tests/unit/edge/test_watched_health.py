@@ -18,7 +18,7 @@ async def asked() -> AsyncIterator[bytes]:
 
 def test_a_drain_that_begins_while_a_status_is_written_is_told() -> None:
     """The client had SERVING; the stream does not end with that."""
-    desk = SimpleNamespace(drain=Drain(), snapshot=SimpleNamespace(ready=True))
+    desk = SimpleNamespace(drain=Drain(), is_ready=True)
 
     async def run() -> list[int]:
         told = []

@@ -1,6 +1,7 @@
 """Which calls are traced, and what a trace says."""
 
 import json
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from serving.ids import VersionKey
 from serving.monitor.diagnostics import Diagnostics, TracePlan
 from serving.wire.call import InferCall
+from serving.worker import tracing as tracing_module
 from serving.worker.tracing import Moments, TraceSlot, Tracing
 
 KEY, OTHER = VersionKey("m", 2), VersionKey("m", 3)
@@ -170,3 +172,29 @@ def test_a_file_that_cannot_be_opened_traces_nothing(tmp_path: Path) -> None:
     settings.change(tracing(tmp_path / "missing" / "t", TracePlan(rate=1)))
 
     assert settings.slot(KEY).tracer is None
+
+
+def test_a_full_disk_cuts_one_trace_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has room again is on lines of its own."""
+    told: list[str] = []
+    monkeypatch.setattr(tracing_module.log, "warning", lambda event, **_: told.append(event))
+    settings, file = Tracing(), tmp_path / "t"
+    slot = settings.slot(KEY)
+    settings.change(tracing(file, TracePlan(rate=1)))
+    take(slot, "whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 40, limits[1]))
+    try:
+        take(slot, "cut", "lost", "lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    take(slot, "next", "last")
+
+    whole, cut, *others = file.read_text().splitlines()
+    assert json.loads(whole)["request_id"] == "whole"
+    assert len(cut) == 40
+    assert [json.loads(line)["request_id"] for line in others] == ["next", "last"]
+    assert told == ["trace_not_written"]

@@ -195,6 +195,27 @@ def test_runs_of_mixed_lengths_tell_nothing_of_each_other() -> None:
     assert costs.least_ns("kind", 1) == RunCosts().least_ns("kind", 1)
 
 
+def test_a_run_of_a_second_keeps_its_kind_from_the_loop_for_as_long_again() -> None:
+    """No pre-emption lasts so long: others like it may come, and threads cost no more than it."""
+    costs = RunCosts()
+    for cost_ns in (10_000, 10_000, 1_000_000_000):
+        costs.learn("kind", 1, cost_ns)
+    spent_ns = 0
+    while not costs.is_short("kind", 1):
+        costs.learn("kind", 1, 10_000)
+        spent_ns += INLINE_NS
+    assert spent_ns == 1_000_000_000
+
+
+def test_what_has_loops_never_runs_on_the_loop() -> None:
+    """However many were short; what they cost is known, and what is foreseen by it."""
+    costs = RunCosts(has_loops=True)
+    for _ in range(100):
+        costs.learn("kind", 1, 10_000)
+    assert not costs.is_short("kind", 1)
+    assert costs.expected_ns("kind", 1) == 10_000
+
+
 def test_runs_that_are_often_disturbed_stay_short() -> None:
     """On busy CPUs every third run is pre-empted: what it costs is what it costs undisturbed."""
     costs = RunCosts()
