@@ -87,7 +87,16 @@ def _from_parquet(file: Path) -> dict[str, Array]:
         table = parquet.read_table(file)
     except ValueError as error:  # pyarrow's ArrowInvalid is one
         raise InvalidArgumentError(f"{file} is no Parquet file: {error}") from error
-    return {name: _from_list(table[name].to_pylist()) for name in table.column_names}
+    found: dict[str, Array] = {}
+    for name in table.column_names:
+        try:
+            found[name] = _from_list(table[name].to_pylist())
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"{file}: the rows of column '{name}' are no numbers or texts of one shape: leave "
+                f"it out, or pad its lists to one length ({error})"
+            ) from error
+    return found
 
 
 def _from_list(values: Sequence[object]) -> Array:

@@ -71,7 +71,8 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         return "-"
     if "p50" in summary:
         p05, p50, p95 = (_number(summary[name]) for name in ("p05", "p50", "p95"))
-        text = f"{p50} [{p05}, {p95}]"
+        end = f" {summary['median_end']}" if summary.get("median_end") else ""
+        text = f"{p50}{end} [{p05}, {p95}]"
     else:
         levels = summary["top_levels"][:SHOWN_LEVELS]
         text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in levels)

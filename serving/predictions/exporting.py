@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -30,6 +31,7 @@ from serving.predictions.reading import Filter, PredictionReader, answered_at
 from serving.predictions.record import Prediction
 
 LINEAGE_SUFFIX: Final = ".lineage.json"
+MAX_TEXT_BYTES: Final = 1 << 30
 KEYS: Final = ("prediction_id", "answered_at", "model", "version")
 
 
@@ -214,13 +216,29 @@ def _npz(columns: Mapping[str, Array]) -> bytes:
     return stream.getvalue()
 
 
+class _Lines:
+    """Takes the lines of a table and ends them as files here do.
+
+    A text is quoted if it has one of the characters that end lines, and readers take a bare
+    carriage return for an end, too.
+    """
+
+    END: Final = "\r\n"
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line.removesuffix(self.END))
+
+
 def _csv(columns: Mapping[str, Array]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    sink = _Lines()
+    writer = csv.writer(sink, lineterminator=_Lines.END)
     flat = {name: array for key, table in columns.items() for name, array in _spread(key, table)}
     writer.writerow(flat)
     writer.writerows(zip(*(array.tolist() for array in flat.values()), strict=True))
-    return stream.getvalue().encode()
+    return "".join(f"{line}\n" for line in sink.lines).encode()
 
 
 def _spread(name: str, array: Array) -> Iterator[tuple[str, Array]]:
@@ -246,18 +264,33 @@ def _parquet(columns: Mapping[str, Array]) -> bytes:
 
 
 def _arrow(pa: Any, array: Array) -> Any:  # noqa: ANN401  pyarrow has no types
-    table = _storable(array).reshape(len(array), -1)
-    flat = pa.array(table.ravel())
+    is_text = array.dtype == object  # not numpy's own: those are as long as the longest of them
+    table = (array if is_text else _storable(array)).reshape(len(array), prod(array.shape[1:]))
+    flat = pa.array(table.ravel(), pa.string() if is_text else None)
     if table.shape[1] == 1:
         return flat
+    if not table.size:
+        return pa.array([[] for _ in table], pa.list_(flat.type))
     return pa.FixedSizeListArray.from_arrays(flat, table.shape[1])
 
 
 def _storable(array: Array) -> Array:
-    """Return an array of a dtype that others know: BF16 as FP32, texts as texts."""
-    if array.dtype == object:
-        return array.astype(str)
-    return array.astype(np.float32) if is_float(array.dtype) and array.dtype.kind != "f" else array
+    """Return an array of a dtype that others know: BF16 as FP32, texts as texts.
+
+    Raises:
+        InvalidArgumentError: Its texts would take too much: each takes as much as the longest.
+    """
+    if array.dtype != object:
+        is_strange = is_float(array.dtype) and array.dtype.kind != "f"
+        return array.astype(np.float32) if is_strange else array
+    longest = max(map(len, array.ravel().tolist()), default=0)
+    size_bytes = array.size * longest * np.dtype("U1").itemsize
+    if size_bytes > MAX_TEXT_BYTES:
+        raise InvalidArgumentError(
+            f"{array.size:,} texts of which the longest has {longest:,} characters would take "
+            f"{size_bytes:,} bytes in .npz, at most {MAX_TEXT_BYTES:,}: export to .parquet or .csv"
+        )
+    return array.astype(str)
 
 
 WRITERS: Final[Mapping[str, Callable[[Mapping[str, Array]], bytes]]] = MappingProxyType(

@@ -222,18 +222,24 @@ def as_written(head: PredictionHead) -> PredictionHead:
 def read_predictions(
     content: Buffer, name: str, faults: list[str] | None = None
 ) -> Iterator[Prediction]:
-    """Read a segment up to its last whole record.
+    """Read the whole records of a segment.
 
     Args:
         content: The segment.
         name: What to call it in messages.
-        faults: Is told of each record that is whole and cannot be understood; the others are read.
+        faults: Is told of each record that is whole and cannot be understood, and of what is
+            damaged; the others are read. What is not whole at the end may be still being written,
+            or have been when its process died.
 
     Raises:
         InvalidArgumentError: A record cannot be understood, and there are no `faults` to tell it.
     """
     sources: dict[int, Source] = {}
+    end = 0
     for frame in read_frames(content):
+        if faults is not None and frame.begin > end:
+            faults.append(f"{name}: bytes {end} to {frame.begin} are not what was written")
+        end = frame.end
         try:
             if frame.kind == SOURCE:
                 source = msgspec.json.decode(frame.head, type=Source)

@@ -8,8 +8,10 @@
     payload = size of the head (4), head (JSON), raw tensors
 
 A process that dies in the middle of a write leaves a frame that is cut off: readers stop before it.
+A frame that a disk has damaged hides no other: readers go on where it ends.
 """
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from struct import Struct
@@ -21,6 +23,7 @@ from serving.wire.tensors import Buffer
 
 MAGIC: Final = b"BPL1"
 _HEAD: Final = Struct("<4sBIQ")
+_MAGIC: Final = re.compile(re.escape(MAGIC))
 _SIZE: Final = Struct("<I")
 _CHECKED: Final = Struct("<BQ")
 FRAME_BYTES: Final = _HEAD.size
@@ -33,6 +36,7 @@ class Frame(msgspec.Struct, frozen=True):
     head: memoryview
     tail: memoryview
     """The raw tensors."""
+    begin: int
     end: int
     """Where the next frame begins."""
 
@@ -48,12 +52,32 @@ def encode_frame(kind: int, head: bytes, tail: Sequence[Buffer] = ()) -> list[Bu
 
 
 def read_frames(content: Buffer) -> Iterator[Frame]:
-    """Yield the whole frames of a segment, in order, up to the first that is not whole."""
+    """Yield the whole frames of a segment, in order; what is damaged or cut off is left out."""
     view = memoryview(content)
-    at = 0
-    while (frame := _frame(view, at)) is not None:
-        yield frame
-        at = frame.end
+    at: int | None = 0
+    while at is not None:
+        frame = _frame(view, at)
+        if frame is not None:
+            yield frame
+        at = _after_damage(view, at) if frame is None else frame.end
+
+
+def _after_damage(view: memoryview, at: int) -> int | None:
+    """Return where the next frame may begin after one that is not whole; None: nowhere.
+
+    Where the frame's head says its end, none is looked for inside of it: tensors are their
+    senders', who may have put frames into them.
+    """
+    if at + FRAME_BYTES > len(view):
+        return None
+    magic, _, _, size = _HEAD.unpack_from(view, at)
+    end: int = at + FRAME_BYTES + size
+    if magic == MAGIC and end > len(view):
+        return None  # it is cut off
+    if magic == MAGIC and (end == len(view) or bytes(view[end : end + len(MAGIC)]) == MAGIC):
+        return end
+    begins = (found.start() for found in _MAGIC.finditer(view, at + 1))
+    return next((begin for begin in begins if _frame(view, begin) is not None), None)
 
 
 def _frame(view: memoryview, at: int) -> Frame | None:
@@ -71,4 +95,4 @@ def _frame(view: memoryview, at: int) -> Frame | None:
     split = _SIZE.size + head_bytes
     if split > size:
         return None
-    return Frame(kind, payload[_SIZE.size : split], payload[split:], end)
+    return Frame(kind, payload[_SIZE.size : split], payload[split:], at, end)

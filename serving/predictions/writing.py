@@ -69,6 +69,9 @@ class SegmentWriter:
         size = _size(records) + _size(self._sources[source])
         if size > self._folder.bounds.segment_bytes:
             raise RecordTooLargeError
+        if self._path is not None and not self._path.exists():
+            # Somebody has removed it, perhaps with its folder: nobody would read what it gets.
+            self._leave()
         if self._path is not None and not self._takes(size):
             self.seal()
         try:
@@ -160,9 +163,13 @@ class SegmentWriter:
             os.lseek(self._descriptor, self._size_bytes, os.SEEK_SET)
         except OSError:
             # What comes after a half record cannot be read: others may take the segment over.
-            self._path = None
-            os.close(self._descriptor)
+            self._leave()
             raise
+
+    def _leave(self) -> None:
+        """Write no more to the segment, without finishing it."""
+        self._path = None
+        os.close(self._descriptor)
 
 
 def _write_all(descriptor: int, parts: Sequence[Buffer]) -> None:

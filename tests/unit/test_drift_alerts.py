@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from serving.cli.drift_words import summary_text
 from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Column
@@ -43,6 +44,22 @@ def test_an_alert_says_how_a_number_moved() -> None:
     assert text.startswith("CRITICAL fraud v7: feature 'a' moved since 14:02 (")
     assert "median " in text
     assert "Expected false alarms: 1 per 97,479 rows." in text
+
+
+@pytest.mark.parametrize(("factor", "end"), [(1e3, "or more"), (-1e3, "or less")])
+def test_a_median_beyond_the_reference_is_said_to_be_that_far_at_least(
+    factor: float, end: str
+) -> None:
+    """As of metres that come in millimetres: what is counted does not know how far they went."""
+    columns = drawn_columns(7, 4_096)
+    found = alert(
+        reference(), with_numbers(columns, "a", factor * (2 + abs(numbers_of(columns, "a"))))
+    )
+
+    text = found.text("fraud v7")
+    assert f" {end}, Wasserstein/std" in text
+    assert summary_text(found.to_json()["after"]).split(" [")[0].endswith(end)
+    assert "or " not in summary_text(found.to_json()["before"])
 
 
 def test_an_alert_is_json() -> None:

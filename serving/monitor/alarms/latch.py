@@ -43,7 +43,7 @@ class SignLatch:
         told: list[Sign] = []
         for sign in signs:
             place = (key, sign.kind, sign.name)
-            before = self._standing.get(place)
+            before = _by_now(self._standing.get(place), now_s)
             is_news = (
                 before is None
                 or sign.severity > before.sign.severity
@@ -70,3 +70,13 @@ class SignLatch:
         over = [p for p, one in self._standing.items() if abs(now_s - one.last_s) > SETTLED_S]
         for place in over:
             del self._standing[place]
+
+
+def _by_now(told: StandingAlarm | None, now_s: float) -> StandingAlarm | None:
+    """Take what was seen and told after now, before the clock was set back, for seen and told now.
+
+    Else it would be told again only when the clock has caught up.
+    """
+    if told is None or told.told_s <= now_s:
+        return told
+    return replace(told, told_s=now_s, since_s=min(told.since_s, now_s))

@@ -72,7 +72,11 @@ class AlarmBook:
             self.counts[alarm.severity] += 1
             return alarm
         before = self._alarms[place]
-        seen = replace(before, last_s=at_s, last_row=alert.at_row, count=before.count + 1)
+        # What was told after now was told before the clock was set back: as if it were told now.
+        told_s = min(before.told_s, now_s)
+        seen = replace(
+            before, last_s=at_s, last_row=alert.at_row, count=before.count + 1, told_s=told_s
+        )
         if not self._is_news(before, alert.severity, now_s):
             self._alarms[place] = seen
             return None

@@ -164,7 +164,7 @@ def _change(alert: DriftAlert) -> str:
     if alert.kind == "pair":
         moved = f"its relation changed, mean product of normal scores by {alert.effect:.2f}"
     elif isinstance(before, NumberSummary) and isinstance(after, NumberSummary):
-        moved = f"median {_short(before.p50)} -> {_short(after.p50)}"
+        moved = f"median {_short(before.p50)} -> {_short(after.p50)} {after.median_end}".rstrip()
         moved += f", {alert.effect_name} {alert.effect:.2f}"
     else:
         moved = f"{alert.statistic}, {alert.effect_name} changed by {100 * alert.effect:.1f} points"

@@ -23,6 +23,9 @@ class NumberSummary:
     p95: float
     missing: float
     """Share of rows."""
+    median_end: str = ""
+    """`or more`, `or less`: most rows are as the reference's outermost, or beyond them. How far, is
+    not counted: the median is that far at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +49,23 @@ def summarise_numbers(reference: NumberReference, bins: IntArray) -> NumberSumma
         return NumberSummary(mean=np.nan, p05=np.nan, p50=np.nan, p95=np.nan, missing=share)
     middles = (edges[1:] + edges[:-1]) / 2
     reached = np.concatenate(([0.0], np.cumsum(counts) / present))
-    low, middle, high = np.interp((0.05, 0.5, 0.95), reached, edges)
+    low, middle, high = np.interp((0.05, 0.5, 0.95), reached, edges).tolist()
+    end, middle = _median_end(counts, edges) or ("", middle)
     return NumberSummary(
         mean=float((counts * middles).sum() / present),
-        p05=float(low),
-        p50=float(middle),
-        p95=float(high),
+        p05=low,
+        p50=middle,
+        p95=high,
         missing=share,
+        median_end=end,
     )
+
+
+def _median_end(counts: IntArray, edges: FloatArray) -> tuple[str, float] | None:
+    """Return on which side most rows are in the outermost bin, and where that begins."""
+    if len(counts) < 2 or 2 * counts[[0, -1]].max() <= counts.sum():  # noqa: PLR2004  two ends
+        return None
+    return ("or less", float(edges[1])) if counts[0] > counts[-1] else ("or more", float(edges[-2]))
 
 
 def summarise_levels(reference: LevelReference, bins: IntArray) -> LevelSummary:

@@ -184,7 +184,7 @@ class LabelReader:
 
 
 def read_batches(content: Buffer) -> Iterator[LabelBatch]:
-    """Read a segment of labels up to its last whole record."""
+    """Read the whole records of a segment of labels."""
     for frame in read_frames(content):
         if frame.kind == LABELS:
             yield _read(frame.head, LabelBatch)

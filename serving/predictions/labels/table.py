@@ -9,11 +9,15 @@ times in any order.
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
 from serving.predictions.labels.entries import Cell
+
+_MOMENT: Final = attrgetter("time_ns", "posted_ns")
+_POSTED: Final = attrgetter("posted_ns")
 
 
 class CellKey(NamedTuple):
@@ -63,27 +67,46 @@ class Held:
 
 
 @dataclass(slots=True)
+class _Said:
+    """All that was said of a cell."""
+
+    plain: list[Label] = field(default_factory=list)
+    """Labels without a time: each is another one, and there may be a million."""
+    timed: dict[tuple[str, int, float | str, float], Label] = field(default_factory=dict)
+    """A time that the client gave makes a repeat the same label, whenever it was posted."""
+
+    def add(self, cell: Cell, posted_ns: int, version: int | None) -> None:
+        value, weight, source, time_ns = cell.value, cell.weight, cell.source, cell.time_ns
+        if not time_ns:
+            self.plain.append(Label(posted_ns, posted_ns, value, weight, source, version, False))  # noqa: FBT003  has_time
+            return
+        label = Label(time_ns, posted_ns, value, weight, source, version, True)  # noqa: FBT003  has_time
+        same = (source, time_ns, value, weight)
+        before = self.timed.get(same)
+        self.timed[same] = label if before is None else min(before, label, key=_posted)
+
+    def of(self, source: str | None) -> list[Label]:
+        labels = (*self.plain, *self.timed.values())
+        return [one for one in labels if source in {None, one.source}]
+
+
+@dataclass(slots=True)
 class LabelTable:
     """Labels of one model. Grows by batches, in any order."""
 
-    _said: dict[CellKey, dict[tuple[str, int, float | str, float], Label]] = field(
-        default_factory=dict
-    )
+    _said: dict[CellKey, _Said] = field(default_factory=dict)
     _rows: dict[str, set[int]] = field(default_factory=dict)
 
     def add(self, batch: LabelBatch, wanted: Container[str] | None = None) -> None:
         """Add what a post brought: all of it, or what is about these predictions."""
-        for index, cell in enumerate(batch.cells):
-            if wanted is not None and cell.prediction_id not in wanted:
-                continue
-            key = CellKey(cell.prediction_id, cell.row, cell.output)
-            label = _label(cell, batch, batch.posted_ns + index)
-            # A time that the client gave makes a repeat the same label, whenever it was posted.
-            same = (cell.source, cell.time_ns or -label.posted_ns, cell.value, cell.weight)
-            self._rows.setdefault(key.prediction_id, set()).add(key.row)
-            there = self._said.setdefault(key, {})
-            before = there.get(same)
-            there[same] = label if before is None else min(before, label, key=_posted)
+        for posted_ns, cell in enumerate(batch.cells, batch.posted_ns):
+            if wanted is None or cell.prediction_id in wanted:
+                key = CellKey(cell.prediction_id, cell.row, cell.output)
+                said = self._said.get(key)
+                if said is None:
+                    said = self._said[key] = _Said()
+                    self._rows.setdefault(key.prediction_id, set()).add(key.row)
+                said.add(cell, posted_ns, batch.version)
 
     def __len__(self) -> int:
         """How many cells have a label."""
@@ -104,7 +127,8 @@ class LabelTable:
             key: The cell.
             source: Only what this source says; None: all.
         """
-        said = [one for one in self._said.get(key, {}).values() if source in {None, one.source}]
+        there = self._said.get(key)
+        said = [] if there is None else there.of(source)
         histories = {name: _history(labels) for name, labels in _by_source(said)}
         if not histories:
             return None
@@ -115,20 +139,8 @@ class LabelTable:
             correction_count=len(histories[newest.source]) - 1,
             is_disputed=len(values) > 1,
             histories=histories,
-            first_posted_ns=min(label.posted_ns for label in said),
+            first_posted_ns=min(map(_POSTED, said)),
         )
-
-
-def _label(cell: Cell, batch: LabelBatch, posted_ns: int) -> Label:
-    return Label(
-        time_ns=cell.time_ns or posted_ns,
-        posted_ns=posted_ns,
-        value=cell.value,
-        weight=cell.weight,
-        source=cell.source,
-        version=batch.version,
-        has_time=cell.time_ns > 0,
-    )
 
 
 def _by_source(labels: Iterable[Label]) -> Iterator[tuple[str, list[Label]]]:
@@ -140,10 +152,12 @@ def _by_source(labels: Iterable[Label]) -> Iterator[tuple[str, list[Label]]]:
 
 def _history(labels: list[Label]) -> tuple[Label, ...]:
     history: list[Label] = []
-    for label in sorted(labels, key=_order):
-        is_repeat = history and _says(history[-1]) == _says(label)
-        if not is_repeat:
+    value: float | str | None = None
+    weight = 0.0
+    for label in sorted(labels, key=_MOMENT):
+        if label.value != value or label.weight != weight:
             history.append(label)
+            value, weight = label.value, label.weight
     return tuple(history)
 
 

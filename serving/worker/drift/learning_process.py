@@ -5,6 +5,7 @@
 Whoever is first writes the reference; others who learnt of the same version then use that one.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.storage import to_bytes
 
 NICENESS: Final = 10
+LOCK: Final = ".lock"
+FILE_MODE: Final = 0o600
 
 
 class KeptTensor(msgspec.Struct, frozen=True):
@@ -50,7 +53,7 @@ def start(tensors: Sequence[Tensor], reference: Path) -> subprocess.Popen[bytes]
     reference.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     rows = reference.with_name(f"{reference.name}.{os.getpid()}.rows")
     rows.write_bytes(written(tensors))
-    rows.chmod(0o600)
+    rows.chmod(FILE_MODE)
     module = "serving.worker.drift.learning_process"
     return subprocess.Popen(  # noqa: S603  our own module
         [sys.executable, "-m", module, str(rows), str(reference)],
@@ -67,15 +70,26 @@ def main(arguments: Sequence[str]) -> int:
         profile = learn_tensors(read(rows.read_bytes()), is_ordered=True)
     finally:
         rows.unlink(missing_ok=True)
-    fresh = reference.with_name(f"{reference.name}.{os.getpid()}.new")
-    fresh.write_bytes(to_bytes(profile))
-    try:
-        os.link(fresh, reference)
-    except FileExistsError:
-        return 0  # another replica was quicker
-    finally:
-        fresh.unlink()
+    _put_first(to_bytes(profile), reference)
     return 0
+
+
+def _put_first(content: bytes, reference: Path) -> None:
+    """Write a file whole, unless another replica was quicker.
+
+    By a lock and not by a link, which file systems of containers and shares may not have.
+    """
+    fresh = reference.with_name(f"{reference.name}.{os.getpid()}.new")
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(reference.with_name(LOCK), flags, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not reference.exists():
+            fresh.write_bytes(content)
+            fresh.replace(reference)
+    finally:
+        os.close(descriptor)
+        fresh.unlink(missing_ok=True)
 
 
 def _kept(tensor: Tensor) -> KeptTensor:

@@ -101,6 +101,17 @@ def test_the_next_controller_goes_on_with_what_was_told() -> None:
     assert (alarm.acknowledged, alarm.count, alarm.last_row) == (SAID, 2, 500)
 
 
+def test_what_lasts_is_told_again_in_time_though_the_clock_was_set_back() -> None:
+    """Also by the next controller, which finds in the file that it was told in the future."""
+    ahead = AlarmBook("m v1", renotify_s=100.0)
+    _note(ahead, 50_000.0)
+    book = AlarmBook("m v1", renotify_s=100.0, alarms=ahead.alarms, counts=ahead.counts)
+
+    assert _note(book, 10.0) is None
+    assert _note(book, 109.0) is None
+    assert _note(book, 110.0) is not None
+
+
 def test_metrics_have_the_same_64_columns_always() -> None:
     """The first ones of the reference, however their scores stand; all alarms are counted."""
     features = tuple(

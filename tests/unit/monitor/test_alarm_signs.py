@@ -246,3 +246,14 @@ def test_a_clock_that_is_set_back_ends_what_it_has_left_behind() -> None:
     assert list(window.signs(0.0)) == []
     assert latch.standing == ()
     assert [one.name for one in silence.note(MIN_CALLS, Heard(), MIN_S)] == ["drift"]
+
+
+def test_what_lasts_is_told_again_in_time_though_the_clock_was_set_back() -> None:
+    """A reminder comes after its period, not when the clock has caught up."""
+    latch = SignLatch()
+    latch.news(KEY, [sign()], DAY_S)
+
+    assert latch.news(KEY, [sign()], 0.0) == []
+    assert latch.standing[0].since_s == 0.0
+    assert latch.news(KEY, [sign()], RENOTIFY_S - 1) == []
+    assert latch.news(KEY, [sign()], RENOTIFY_S) == [sign()]

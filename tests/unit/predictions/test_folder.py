@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -278,3 +279,18 @@ def test_many_buffers_are_one_batch(tmp_path: Path) -> None:
 def test_other_names_are_no_segments() -> None:
     """Locks and foreign files have no time."""
     assert created_ms(".lock") == created_ms("1-a.txt") == created_ms("x-1.seg") == 0
+
+
+def test_a_segment_that_somebody_removed_takes_no_more_records(tmp_path: Path) -> None:
+    """What an open file without a name gets, nobody could read: the next record begins another."""
+    place = tmp_path / "log"
+    clock, folder = Clock(), _folder(place)
+    writer = _writer(folder, clock)
+    writer.write(1, encode_frame(2, b"before"))
+    shutil.rmtree(place)
+
+    for head in (b"first", b"second"):
+        writer.write(1, encode_frame(2, head))
+
+    (segment,) = place.glob("*-*")
+    assert _heads(segment) == [b"source", b"first", b"second"]

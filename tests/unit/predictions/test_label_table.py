@@ -1,5 +1,8 @@
 """One table, whatever the order in which labels were posted."""
 
+import sys
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,3 +105,18 @@ def test_when_a_row_was_labelled_first_is_not_changed_by_what_says_the_same_earl
 
     assert held is not None
     assert (held.label.time_ns, held.first_posted_ns) == (4, 100)
+
+
+def test_what_a_label_costs_does_not_hang_on_how_often_its_cell_was_labelled() -> None:
+    """A job that posts one label again and again makes a million: few calls for each of them."""
+    cells = [Cell("a", 0, "", float(n % 2), "", 0, 1.0) for n in range(2_000)]
+    calls = Counter[str]()
+    sys.setprofile(lambda _frame, event, _: calls.update((event,)) if event == "call" else None)
+    try:
+        held = table_of(cells).held(KEYS[0])
+    finally:
+        sys.setprofile(None)
+
+    assert held is not None
+    assert held.correction_count == len(cells) - 1
+    assert calls["call"] < 5 * len(cells), "a post, its batch and its label, and none to sort them"

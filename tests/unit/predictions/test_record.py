@@ -127,6 +127,25 @@ def test_a_record_that_cannot_be_understood_hides_no_other(
     assert reader.find(logged.head.id) is not None
 
 
+def test_what_a_disk_has_damaged_hides_no_other_record_and_is_told(
+    logged: Prediction, tmp_path: Path
+) -> None:
+    """One flipped bit costs the record that it is in, and nobody takes the rest for all."""
+    source = b"".join(encode_source(logged.source))
+    whole = b"".join(encode_prediction(logged.head, [logged.tail]))
+    spoilt = bytearray(source + 3 * whole)
+    spoilt[len(source) + len(whole) + len(whole) // 2] ^= 4
+    segment = tmp_path / "1780000000000-w-1-1.seg"
+    segment.write_bytes(spoilt)
+    reader = PredictionReader(str(tmp_path))
+
+    found = list(reader.oldest(Filter()))
+
+    first, second = len(source) + len(whole), len(source) + 2 * len(whole)
+    assert len(found) == 2
+    assert f"bytes {first} to {second} are not what was" in reader.left_out[segment.name]
+
+
 def test_what_was_left_out_is_told_on_stderr(
     logged: Prediction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
