@@ -13,7 +13,8 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import read_columns, tensors_of
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.clock import utc_s
 from serving.errors import NotFoundError
 from serving.monitor.quality.drafting import Column, draft_contract

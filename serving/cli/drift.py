@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import SUFFIXES, Columns, read_columns
 from serving.cli.drift_live import ShownByDefault, ack, show
 from serving.cli.render import console, print_json
+from serving.cli.tables import plain_pairs
 from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Role
@@ -95,7 +95,7 @@ def learn(
     if as_json:
         print_json({**facts, "file": str(output)})
         return
-    table = Table(show_header=False, box=None)
+    table = plain_pairs()
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), str(value))
     console().print(table)
