@@ -28,6 +28,11 @@ READY_LIMIT_S: Final = 180.0
 STOP_LIMIT_S: Final = 60.0
 LOOK_S: Final = 0.02
 LOG_TAIL_LINES: Final = 15
+PLACES: Final = "BLOBS EVENTS_FILE OTLP_ENDPOINT PREDICTION_LOG REGISTRY_URL SLO_FILE TRACE_FILE"
+OF_OTHERS: Final = frozenset(
+    f"BASCULE_{name}" for name in (*PLACES.split(), "LOAD_MODEL", "MODEL_CONTROL_MODE")
+)
+"""Settings of the caller that no instance of ours takes over."""
 
 
 class InstanceError(Exception):
@@ -94,7 +99,7 @@ def running_instance(
     http, grpc, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
     variables = {"home": str(home), "http": http, "grpc": grpc, "metrics": metrics}
     variables |= {"model_repository": str(repository), **settings}
-    environment = inherited_environment() | {
+    environment = callers_environment(inherited_environment()) | {
         f"BASCULE_{name.upper()}": value for name, value in variables.items()
     }
     is_up = has_started or is_ready
@@ -116,6 +121,11 @@ def running_instance(
         for process in processes_of(home):
             process.kill()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def callers_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the settings that lead to other places, people or models."""
+    return {name: value for name, value in inherited.items() if name not in OF_OTHERS}
 
 
 def instance_at(home: Path, *, http: str, grpc: str) -> Instance:

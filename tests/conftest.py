@@ -2,8 +2,12 @@
 
 Hypothesis fails an example that takes long unless it is told not to. How long something takes is no
 promise of a test: on a busy machine that alone would make good code fail.
+
+Settings of whoever runs the tests are taken away, before any test: a `BASCULE_REGISTRY_URL` or
+`BASCULE_BLOBS` would have tests write there. `BASCULE_HAPROXY` says only where a program is.
 """
 
+import os
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -14,6 +18,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("bascule", deadline=None, print_blob=True)
 settings.load_profile("bascule")
+
+for variable in [*os.environ]:  # noqa: TID251  the tests' own process
+    if variable.startswith("BASCULE_") and variable != "BASCULE_HAPROXY":
+        del os.environ[variable]  # noqa: TID251  likewise
 
 TOGETHER: Final = ("tests/e2e", "tests/integration/protocol", "tests/integration/hostile")
 """Folders whose tests share a server, or a machine's Ray: one process runs all of each."""

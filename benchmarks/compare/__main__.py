@@ -27,7 +27,7 @@ from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import budget, links, page
 from benchmarks.compare.plots import draw
 from benchmarks.compare.required import EDGE, judge
-from benchmarks.compare.rounds import BARE, DamagedSamplesError, Run, kept_samples
+from benchmarks.compare.rounds import BARE, Run, SamplesError, own_run
 from benchmarks.compare.systems import Place, System, UnknownSystemError, all_systems, chosen
 from benchmarks.load_tools import LoadError, require_tools
 from benchmarks.loads import Request
@@ -47,21 +47,23 @@ def main() -> int:
     try:
         systems = chosen(all_systems(options.reference_script), options.only)
         require_tools()
-        if not options.resume:
-            kept.unlink(missing_ok=True)
-        run = Run(kept=kept, samples=kept_samples(kept))
-    except (LoadError, UnknownSystemError, DamagedSamplesError) as error:
+        with own_run(kept, is_resumed=options.resume) as run:
+            _measure(run, systems, options)
+    except (LoadError, UnknownSystemError, SamplesError) as error:
         print(error, file=sys.stderr)
         return 1
+    failed = {one.system for one in run.samples if one.measured.failures}
+    missing = {problem.system for problem in run.problems}
+    return 1 if OURS & (failed | missing) else 0
+
+
+def _measure(run: Run, systems: list[System], options: argparse.Namespace) -> None:
     loads = Loads(seconds=options.seconds, open_rate=options.open_rate)
     with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
         place = _place(Path(scratch))
         for number in range(1, options.rounds + 1):
             run.measure(number, systems, loads, place)
             _report(run, systems, options, number)
-    failed = {one.system for one in run.samples if one.measured.failures}
-    missing = {problem.system for problem in run.problems}
-    return 1 if OURS & (failed | missing) else 0
 
 
 def _place(folder: Path) -> Place:

@@ -5,9 +5,11 @@ go on. A system's samples of a whole round are kept in a file as they come, so a
 off can go on there, and asks again what had a problem.
 """
 
+import fcntl
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -35,8 +37,8 @@ FAULTS: Final = (
 """What a system may do wrong."""
 
 
-class DamagedSamplesError(Exception):
-    """The samples that were kept cannot be read; says where, and what to do."""
+class SamplesError(Exception):
+    """The samples that are kept cannot be read, or are another run's; says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +94,31 @@ class Run:
             self.keep(found)
 
 
+@contextmanager
+def own_run(kept: Path, *, is_resumed: bool) -> Iterator[Run]:
+    """Give a run whose samples no other run writes, reads or removes until it is over.
+
+    Raises:
+        SamplesError: Another run has them, or those of the run to go on with cannot be read.
+    """
+    with kept.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SamplesError(
+                f"{kept}: another run keeps its samples there: wait until it has ended, or name "
+                "another folder with --results"
+            ) from error
+        if not is_resumed:
+            held.truncate(0)
+        yield Run(kept=kept, samples=kept_samples(kept))
+
+
 def kept_samples(kept: Path) -> list[Sample]:
     """Read the samples of a run that was broken off.
 
     Raises:
-        DamagedSamplesError: A line is none of ours, or is cut.
+        SamplesError: A line is none of ours, or is cut.
     """
     lines = kept.read_text(errors="replace").splitlines() if kept.exists() else []
     found = []
@@ -105,7 +127,7 @@ def kept_samples(kept: Path) -> list[Sample]:
             one = json.loads(line)
             found.append(Sample(**{**one, "measured": Measured(**one["measured"])}))
         except (ValueError, TypeError, KeyError) as error:
-            raise DamagedSamplesError(
+            raise SamplesError(
                 f"{kept}: line {number} is no sample, or is cut: remove it and the other lines of "
                 "its system and round, which are then measured again, or leave --resume out"
             ) from error

@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import Reason, opened, who
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.ids import model_name
 from serving.registry.aliases import Author, named_version
 from serving.registry.approval import waiting

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runtimes.findings import Severity
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 
 
 class Entry(Protocol):

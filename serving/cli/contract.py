@@ -11,9 +11,10 @@ import typer
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
-from serving.cli.data_rows import read_columns, tensors_of
+from serving.cli.data_rows import fitted_column, read_columns, tensors_of
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.clock import utc_s
 from serving.errors import NotFoundError
 from serving.monitor.quality.drafting import Column, draft_contract
@@ -191,17 +192,22 @@ def _tensors(
     """Put columns that are named as features are where these stand."""
     whole: dict[str, Array] = dict(columns)
     for spec in specs:
-        places = {
-            one.column: columns[one.name]
+        features = {
+            one.column: one.name
             for one in found.inputs
-            if one.tensor == spec.name and one.column is not None and one.name in columns
+            if one.tensor == spec.name and one.column is not None
         }
-        if spec.name in columns or not places:
+        if spec.name in columns or not columns.keys() & {*features.values()}:
             continue
-        rows = len(next(iter(places.values())))
-        matrix = np.zeros((rows, max(places) + 1), DTYPES[spec.datatype])
-        for place, values in places.items():
-            matrix[:, place] = values
+        missing = [name for name in features.values() if name not in columns]
+        if missing:  # zeros in its place would be judged
+            raise InvalidArgumentError(
+                f"{source} has no column '{missing[0]}': it has {', '.join(list(columns)[:10])}"
+            )
+        rows = len(next(iter(columns.values())))
+        matrix = np.zeros((rows, max(features) + 1), DTYPES[spec.datatype])
+        for place, name in features.items():
+            matrix[:, place] = fitted_column(name, columns[name], spec.datatype, source)
         whole[spec.name] = matrix
     return tensors_of(whole, specs, source)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import SUFFIXES, Columns, read_columns
 from serving.cli.drift_live import ShownByDefault, ack, show
 from serving.cli.render import console, print_json
+from serving.cli.tables import plain_pairs
 from serving.monitor.drift.alert import DriftAlert, alert_of
 from serving.monitor.drift.calibration import FalseAlarms
 from serving.monitor.drift.columns import Role
@@ -95,7 +95,7 @@ def learn(
     if as_json:
         print_json({**facts, "file": str(output)})
         return
-    table = Table(show_header=False, box=None)
+    table = plain_pairs()
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), str(value))
     console().print(table)
@@ -114,8 +114,9 @@ def check(
     tensors = read_columns(rows)
     missing = [r.tensor for r in profile.reductions if r.tensor not in tensors]
     if missing:
+        hint = "" if rows.suffix == ".npz" else "; a column is a tensor here: a matrix needs .npz"
         raise InvalidArgumentError(
-            f"{rows} has no {missing[0]!r}, which the reference has: give every tensor of it"
+            f"{rows} has no {missing[0]!r}, which the reference has: give every tensor of it{hint}"
         )
     count = len(next(iter(tensors.values())))
     alerts = list(_alerts(profile, tensors, count))

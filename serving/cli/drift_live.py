@@ -15,7 +15,8 @@ from serving.cli.admin_client import AdminClient
 from serving.cli.drift_page import drift_page
 from serving.cli.drift_words import alarm_text, effect_text, head, summary_text
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.monitor.drift.view import VersionDrift
 from serving.rollout.report.html import html
 from serving.settings import load_settings

@@ -11,7 +11,8 @@ from rich.text import Text
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
-from serving.cli.render import console, environment_lines, plain_table, print_json
+from serving.cli.render import console, environment_lines, print_json
+from serving.cli.tables import plain_table
 from serving.errors import NotFoundError, NotReadyError
 from serving.ids import model_name
 from serving.monitor.environment.records import Issue

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.render import console, duration_text, plain_table, print_json, size_text
+from serving.cli.render import console, duration_text, print_json, size_text
+from serving.cli.tables import plain_table
 from serving.environments.build import build_environment
 from serving.environments.record import Environment
 from serving.environments.store import Environments

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.render import plain_table
+from serving.cli.tables import plain_table
 from serving.events.cloud_event import cloud_event
 from serving.events.deliveries import Delivery, DeliveryState
 from serving.events.outbox_book import Told

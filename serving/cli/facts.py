@@ -16,7 +16,8 @@ from runtimes.facts_json import facts_json, plain
 from runtimes.node_probe import Engine, probe
 from runtimes.profile import GIB, NEWEST_CAPABILITY, SHIPPED, HardwareProfile
 from runtimes.profile_fit import Misfit, Requirement, misfits
-from serving.cli.render import console, plain_table, print_json, size_text
+from serving.cli.render import console, print_json, size_text
+from serving.cli.tables import plain_pairs, plain_table
 from serving.errors import NotFoundError
 from serving.registry.preflight.facts_file import read_facts
 from serving.registry.preflight.profiles import read_profiles
@@ -63,7 +64,7 @@ def facts(
     if as_json:
         typer.echo(facts_json(measured))
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = plain_pairs()
     for name, value in facts_rows(measured):
         table.add_row(Text(name, style="bold"), Text(value))
     console().print(table)
@@ -198,7 +199,7 @@ def _entry(profile: HardwareProfile, missed: tuple[Misfit, ...]) -> dict[str, ob
 
 
 def _print_one(profile: HardwareProfile, missed: tuple[Misfit, ...]) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = plain_pairs()
     for item in fields(profile):
         text = _value_text(item.name, getattr(profile, item.name))
         table.add_row(Text(item.name, style="bold"), Text(text))

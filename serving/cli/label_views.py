@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.render import plain_table
+from serving.cli.tables import plain_table
 from serving.monitor.labels.drop import DropReport, DropState
 from serving.monitor.labels.estimate import Estimate
 from serving.monitor.labels.intervals import Figure

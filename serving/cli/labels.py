@@ -10,6 +10,7 @@ from serving.cli.label_files import read_label_posts
 from serving.cli.label_options import Most, Source, Target, wanted_labels
 from serving.cli.label_review import add_review_commands
 from serving.cli.label_views import performance_view, status_view
+from serving.cli.listeners import Url, listeners
 from serving.cli.log_access import Place, Since, Until, log_places, tell_left_out
 from serving.cli.predict_http import HttpClient
 from serving.cli.render import console, print_json
@@ -17,7 +18,6 @@ from serving.cli.targets import named_target
 from serving.clock import utc_s
 from serving.predictions.labels.book import LabelBook, cut_of
 from serving.predictions.labels.joining import MAX_PREDICTIONS
-from serving.settings import host_port, load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +41,7 @@ def post(
         str, typer.Argument(metavar="FILE|-", help="Labels: .json (a list), .jsonl or .csv.")
     ],
     *,
-    url: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Another server's HTTP listener.")
-    ] = None,
+    url: Url = None,
     timeout_s: Annotated[float, typer.Option(min=0.001, help="Longest wait, seconds.")] = 60.0,
     as_json: Json = False,
 ) -> None:
@@ -53,8 +51,7 @@ def post(
     label_time, source and weight.
     """
     model, version = named_target(target)
-    address = host_port(url) if url else load_settings().http
-    with closing(HttpClient(address, timeout_s)) as client:
+    with closing(HttpClient(listeners(url).http, timeout_s)) as client:
         count = sum(client.post_labels(model, version, body) for body in read_label_posts(file))
     if as_json:
         print_json({"labels": count})

@@ -13,6 +13,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli import loadtest_options as options
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
+from serving.cli.listeners import listeners
 from serving.cli.load.clients import Load, record
 from serving.cli.load.flips import Flip, Judgement, judge, read_flips
 from serving.cli.load.ledger import Heading, Ledger, Outcome, heading, read_ledger, write_ledger
@@ -26,7 +27,7 @@ from serving.cli.render import console, print_json
 from serving.cli.result_file import check_places
 from serving.cli.rollout_options import seconds
 from serving.ids import model_name
-from serving.settings import host_port, load_settings
+from serving.settings import load_settings
 
 PLAIN_CLIENTS: Final = 4
 TOLD_EVERY_S: Final = 1.0
@@ -80,18 +81,18 @@ def loadtest(  # noqa: PLR0913  one parameter for each flag
     if model is None:
         raise InvalidArgumentError("name the MODEL to ask, or the ledger to --check")
     check_places(ledger)
-    settings = load_settings()
-    http_at = host_port(http) if http else settings.http
-    metadata = described(http_at, model_name(model), timeout_s)
+    over_grpc = _plain_count(grpc_clients, sequence) + stream + sequence
+    at = listeners(http, grpc, is_grpc_asked=over_grpc > 0)
+    metadata = described(at.http, model_name(model), timeout_s)
     questions = [
         Question(model=model, tensors=tensors, step_count=sequence_steps if sequence else 0)
         for tensors in question_tensors(metadata, json_input, _sizes(body_bytes))
     ]
     told = told_answers(metadata, expect) if expect else {}
     load = Load(
-        http=http_at,
-        grpc=host_port(grpc) if grpc else settings.grpc,
-        asked=asked_questions(http_at, questions, told, _limits(rtol, atol), timeout_s),
+        http=at.http,
+        grpc=at.grpc,
+        asked=asked_questions(at.http, questions, told, _limits(rtol, atol), timeout_s),
         http_client_count=_plain_count(http_clients, sequence),
         grpc_client_count=_plain_count(grpc_clients, sequence),
         new_share=new_connections,

@@ -45,10 +45,17 @@ Rtol = Annotated[float, typer.Option(min=0, help="Numbers may differ by this sha
 Atol = Annotated[float, typer.Option(min=0, help="And by this much.")]
 Timeout = Annotated[float, typer.Option(min=0.001, help="Longest wait, seconds.")]
 Http = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Another server's HTTP listener.")
+    str | None,
+    typer.Option(
+        "--url",
+        "--http",
+        metavar="HOST:PORT",
+        help="Another server's HTTP listener; default: that of this home's instance.",
+    ),
 ]
 Grpc = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Another server's gRPC listener.")
+    str | None,
+    typer.Option("--grpc-url", "--grpc", metavar="HOST:PORT", help="Likewise its gRPC listener."),
 ]
 Check = Annotated[
     Path | None, typer.Option(metavar="LEDGER", help="Ask nothing: judge this ledger again.")

@@ -4,7 +4,7 @@ Only the module of the word that was typed is imported: `bascule --help` stays q
 serve` never imports Ray. A command's module has `register(app)`, which adds its commands.
 """
 
-import io
+import errno
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import typer
 
 from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.output import UNWRITABLE, discard_output, prepare_output
 from serving.cli.system_failure import system_failure_text
 from serving.own_version import own_version
 
@@ -97,19 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:  # the process is ours
         unwind_at_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a substitute, not a traceback.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_output()
     try:
-        build_app(given)(args=given, prog_name="bascule")
+        try:
+            build_app(given)(args=given, prog_name="bascule")
+        finally:
+            sys.stdout.flush()  # here, where a failure can be told
     except BasculeError as error:
         typer.echo(f"bascule: {error.message}", err=True)
         sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(1)
     except OSError as error:
-        typer.echo(f"bascule: {system_failure_text(error)}", err=True)
+        is_output = error.errno in UNWRITABLE and error.filename is None
+        if is_output:
+            discard_output()
+        if not (is_output and error.errno == errno.EPIPE):  # its reader has read enough
+            place = "what this prints cannot be written: " if is_output else ""
+            typer.echo(f"bascule: {place}{system_failure_text(error)}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:  # while the command's module was imported
         sys.exit(INTERRUPTED)

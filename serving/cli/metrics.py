@@ -9,7 +9,8 @@ import typer
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.monitor.alerting.rules_file import alerts
 from serving.monitor.alerting.slo import DEFAULT, Slo, read_slo
 from serving.monitor.metric_list import all_metrics, haproxy_metrics, metrics_page

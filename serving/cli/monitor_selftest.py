@@ -7,7 +7,8 @@ from rich.markup import escape
 
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.monitor.drift.alarm_book import utc_text
 from serving.monitor.selftest.trial import Outcome, SelfTest, is_good
 from serving.settings import load_settings

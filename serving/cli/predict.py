@@ -12,6 +12,7 @@ import typer
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
+from serving.cli.listeners import GrpcUrl, Url, listeners
 from serving.cli.predict_http import HttpClient, Prediction
 from serving.cli.predict_tensors import (
     NamedTensor,
@@ -23,7 +24,6 @@ from serving.cli.predict_tensors import (
 from serving.cli.render import duration_text, print_json
 from serving.cli.targets import named_target
 from serving.clock import SystemClock
-from serving.settings import host_port, load_settings
 
 SHOWN_VALUES: Final = 60
 
@@ -49,12 +49,8 @@ def predict(  # noqa: PLR0913  one parameter for each flag
     generate: Annotated[bool, typer.Option("--generate", help="Make inputs up.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="Made-up rows.")] = 1,
     grpc: Annotated[bool, typer.Option("--grpc", help="Call over gRPC instead of HTTP.")] = False,
-    url: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Another server's HTTP listener.")
-    ] = None,
-    grpc_url: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Another server's gRPC listener.")
-    ] = None,
+    url: Url = None,
+    grpc_url: GrpcUrl = None,
     timeout_s: Annotated[float, typer.Option(min=0.001, help="Longest wait, seconds.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
@@ -62,16 +58,15 @@ def predict(  # noqa: PLR0913  one parameter for each flag
     model, version = named_target(target)
     if (json_input is not None) + bool(npy) + generate != 1:
         raise InvalidArgumentError("give the inputs by one of --json-input, --npy and --generate")
-    settings = load_settings()
+    at = listeners(url, grpc_url, is_grpc_asked=grpc)
     clock = SystemClock()
-    with closing(HttpClient(host_port(url) if url else settings.http, timeout_s)) as client:
+    with closing(HttpClient(at.http, timeout_s)) as client:
         specs = client.metadata(model, version).inputs
         tensors = _tensors(specs, json_input, npy or (), rows)
         start_s = clock.monotonic_s()
         if grpc:
-            address = host_port(grpc_url) if grpc_url else settings.grpc
             caller = import_module("serving.cli.predict_grpc")
-            reply: Prediction = caller.infer(address, model, version, tensors, timeout_s)
+            reply: Prediction = caller.infer(at.grpc, model, version, tensors, timeout_s)
         else:
             reply = client.infer(model, version, tensors)
         took_s = clock.monotonic_s() - start_s

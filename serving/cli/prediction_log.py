@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from runtimes.contract import Array
@@ -22,7 +21,8 @@ from serving.cli.log_access import (
     opened_log,
     tell_left_out,
 )
-from serving.cli.render import console, duration_text, plain_table, print_json, size_text
+from serving.cli.render import console, duration_text, print_json, size_text
+from serving.cli.tables import plain_pairs, plain_table
 from serving.errors import NotFoundError
 from serving.predictions.exporting import export_predictions
 from serving.predictions.reading import Found, answered_at
@@ -105,7 +105,7 @@ def show(
     if as_json:
         print_json(_shown(found.prediction))
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = plain_pairs()
     for name, value in _lines(found).items():
         table.add_row(name, Text(value))
     console().print(table)

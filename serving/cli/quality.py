@@ -7,7 +7,8 @@ import typer
 
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.edge.quality_call import VersionQuality
 from serving.monitor.quality.report import QualityReport, RuleCount
 from serving.settings import load_settings

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry import audit

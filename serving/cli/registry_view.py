@@ -8,7 +8,8 @@ from rich.text import Text
 
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import manifest_named, manifest_of, opened, target_of
-from serving.cli.render import console, plain_table, print_json, size_text
+from serving.cli.render import console, print_json, size_text
+from serving.cli.tables import plain_table
 from serving.errors import NotFoundError
 from serving.ids import LIVE, VersionKey, model_name
 from serving.registry.aliases import aliases_of, stored_version

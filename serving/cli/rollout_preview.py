@@ -10,7 +10,7 @@ from rich.text import Text
 from runtimes.errors import BasculeError
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, plain_table, print_json, size_text
+from serving.cli.render import console, print_json, size_text
 from serving.cli.rollout_options import (
     STANDARD_BAKE,
     STANDARD_SEQUENCE_LIMIT,
@@ -27,6 +27,7 @@ from serving.cli.rollout_options import (
     To,
     plan_body,
 )
+from serving.cli.tables import plain_table
 from serving.cli.targets import named_number
 from serving.ids import model_name
 from serving.registry.approval import waiting

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.render import plain_table
+from serving.cli.tables import plain_table
 from serving.edge.control import RolloutReport
 from serving.registry.rollouts.plan import WHOLE_SHARE
 from serving.registry.rollouts.record import ENDED, Rollout, RolloutState

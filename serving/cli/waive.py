@@ -11,7 +11,8 @@ from runtimes.errors import InvalidArgumentError
 from runtimes.preflight.waivers import Waiver, in_force
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened, target_of, who
-from serving.cli.render import console, plain_table, print_json
+from serving.cli.render import console, print_json
+from serving.cli.tables import plain_table
 from serving.registry.aliases import Author
 from serving.registry.waivers import end, grant
 

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from serving.cli.load.flips import Judgement
 from serving.cli.load.ledger import Entry, Ledger, Outcome
-from serving.cli.render import duration_text, plain_table, size_text
+from serving.cli.render import duration_text, size_text
+from serving.cli.tables import plain_table
 
 FIGURES: Final = ("inputs", "right", "p50", "p95", "p99", "max")
 

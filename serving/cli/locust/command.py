@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from runtimes.errors import InvalidArgumentError
+from serving.cli.listeners import listeners
 from serving.cli.load.preparing import described
 from serving.cli.locust import options
 from serving.cli.locust.plan import NAMES, Client, Plan, Transport
@@ -20,7 +21,7 @@ from serving.cli.render import console
 from serving.cli.result_file import check_places, write_result
 from serving.cli.rollout_options import seconds
 from serving.ids import model_name
-from serving.settings import HostPort, host_port, load_settings
+from serving.settings import HostPort, host_port
 
 
 def locust(  # noqa: PLR0913  one parameter for each flag
@@ -85,16 +86,18 @@ def addresses(
     Raises:
         InvalidArgumentError: One is no address, or gRPC's is missing.
     """
-    settings = load_settings()
     if host is None:
-        return settings.http, host_port(grpc) if grpc else settings.grpc
+        here = listeners(grpc_url=grpc)
+        return here.http, here.grpc
     if host.startswith("https:"):
-        raise InvalidArgumentError(f"--host {host}: only http:// is spoken")
+        raise InvalidArgumentError(f"--url {host}: only http:// is spoken")
     http_at = host_port(host.removeprefix("http://").rstrip("/"))
     if grpc is not None:
         return http_at, host_port(grpc)
     if transport is not Transport.HTTP:
-        raise InvalidArgumentError("--host needs --grpc HOST:PORT beside it, or --transport http")
+        raise InvalidArgumentError(
+            "--url needs --grpc-url HOST:PORT beside it, or --transport http"
+        )
     return http_at, http_at
 
 

@@ -11,9 +11,17 @@ from serving.cli.locust.shapes import Shape
 Model = Annotated[str, typer.Option(metavar="NAME", help="Its live version is asked.")]
 Host = Annotated[
     str | None,
-    typer.Option(metavar="http://HOST:PORT", help="The server; without it, this node's instance."),
+    typer.Option(
+        "--url",
+        "--host",
+        metavar="[http://]HOST:PORT",
+        help="Another server's HTTP listener; default: that of this home's instance.",
+    ),
 ]
-Grpc = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The server's gRPC listener.")]
+Grpc = Annotated[
+    str | None,
+    typer.Option("--grpc-url", "--grpc", metavar="HOST:PORT", help="Likewise its gRPC listener."),
+]
 TransportOption = Annotated[Transport, typer.Option(help="The users are shared out evenly.")]
 ClientOption = Annotated[
     Client,

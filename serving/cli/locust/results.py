@@ -7,7 +7,8 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from serving.cli.render import duration_text, plain_table
+from serving.cli.render import duration_text
+from serving.cli.tables import plain_table
 
 FIGURES: Final = ("requests", "failed", "requests/s", "p50", "p95", "p99", "max")
 

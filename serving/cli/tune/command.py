@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -15,7 +16,14 @@ from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.progress import Progress
 from serving.cli.render import console, print_json
 from serving.cli.tune import options
-from serving.cli.tune.keeping import evidence, push_tuned, report_folder, where_now, write_report
+from serving.cli.tune.keeping import (
+    evidence,
+    push_tuned,
+    refuse_displacing,
+    report_folder,
+    where_now,
+    write_report,
+)
 from serving.cli.tune.rates import STAGES
 from serving.cli.tune.records import Tuning
 from serving.cli.tune.run import Order, Tuner
@@ -86,8 +94,7 @@ def tune(  # noqa: PLR0913  one parameter for each flag
     if dry_run:
         _show_plan(order, as_json=as_json)
         return
-    if report is not None:
-        report_folder(report)
+    _check_ends(subject, settings, report, wanted=write)
     where = where_now(subject.bundle.manifest.format if subject.bundle else "")
     with Progress() as progress:
         found = asyncio.run(Tuner(order, progress.say).run())
@@ -105,6 +112,16 @@ def tune(  # noqa: PLR0913  one parameter for each flag
             write_report(report, files)
     if found.best is None:
         raise UnreachableError(unreachable(found))
+
+
+def _check_ends(
+    subject: Subject, settings: Settings, report: Path | None, *, wanted: bool | None
+) -> None:
+    """Refuse what would fail at the end, before what takes minutes."""
+    if wanted and subject.bundle is not None:
+        refuse_displacing(subject.model, settings)
+    if report is not None:
+        report_folder(report)
 
 
 def _space(subject: Subject, cpus: int, slo_s: float) -> Space:

@@ -11,6 +11,8 @@ import msgspec
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.node_probe import probe
+from serving.cli.admin_client import AdminClient
+from serving.cli.repository_place import Forced, displaced
 from serving.cli.result_file import check_places, write_result
 from serving.cli.tune.plot import svg
 from serving.cli.tune.records import Tuning
@@ -74,6 +76,15 @@ def write_report(folder: Path, files: Mapping[str, bytes]) -> None:
         write_result(folder / name, content)
 
 
+def refuse_displacing(model: str, settings: Settings) -> None:
+    """Refuse to push what would move calls away from a model of the repository.
+
+    Raises:
+        AlreadyExistsError: The running instance serves such a model of that name.
+    """
+    displaced(AdminClient(settings.admin_socket), model, Forced())
+
+
 def push_tuned(
     bundle: Bundle,
     config: str,
@@ -85,8 +96,10 @@ def push_tuned(
 
     Raises:
         UntrustedError: The registry's rules refuse it: it is to be signed.
+        AlreadyExistsError: It would take the place of what is served from a model repository.
     """
     manifest = bundle.manifest
+    refuse_displacing(manifest.name, settings)
     with (
         tempfile.TemporaryDirectory(prefix="bascule-tuned-") as folder,
         Registry.of(settings) as registry,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from serving.cli.render import duration_text, plain_table, size_text
+from serving.cli.render import duration_text, size_text
+from serving.cli.tables import plain_table
 from serving.cli.tune.records import Trial, Tuning, best_of, frontier
 from serving.cli.tune.words import joining_text, scheduling_text
 

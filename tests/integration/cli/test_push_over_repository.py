@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from serving.cli.main import main
+from serving.cli.tune.keeping import push_tuned
 from serving.edge.control import VersionRecord
+from serving.errors import AlreadyExistsError
 from serving.registry.store import Registry
 from serving.registry.version import VersionState
+from serving.settings import load_settings
 from tests.fakes.admin_server import FakeInstance, empty_status, running
 from tests.fakes.bundles import make_bundle
 
@@ -136,3 +139,18 @@ def test_an_import_takes_nobodys_place(
     seen = capsys.readouterr()
     assert "is served from the model repository" in seen.out + seen.err
     assert pushed(home) == []
+
+
+def test_tuning_writes_no_version_over_a_repositorys_model(
+    home: Path, instance: FakeInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused before anything is measured, and, if the instance came later, when pushed."""
+    bundle = make_bundle(tmp_path / "b", version=7)
+    status = run("tune", str(bundle.folder), "--slo-p99-ms", "5", "--write")
+
+    assert status == 1
+    assert "'m' is served from the model repository (m:1 (live))" in capsys.readouterr().err
+    with pytest.raises(AlreadyExistsError, match="nothing was pushed"):
+        push_tuned(bundle, "", {}, load_settings(), None)
+    assert pushed(home) == []
+    assert not [call for call in instance.calls if "sync" in call]

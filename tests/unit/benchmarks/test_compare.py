@@ -13,7 +13,7 @@ from benchmarks.compare.loads import Loads
 from benchmarks.compare.page import CLIENT, budget, links, page
 from benchmarks.compare.processes import spent_s
 from benchmarks.compare.required import BUSY, EDGE, HTTP, Required, judge
-from benchmarks.compare.rounds import BARE, DamagedSamplesError, Problem, Run, kept_samples
+from benchmarks.compare.rounds import BARE, Problem, Run, SamplesError, kept_samples, own_run
 from benchmarks.compare.systems import (
     Endpoints,
     Place,
@@ -170,7 +170,7 @@ def test_a_sample_that_is_cut_is_told_with_its_line(rest: str, tmp_path: Path) -
     with kept.open("a") as file:
         file.write(rest)
 
-    with pytest.raises(DamagedSamplesError, match=r"line 2 is no sample.*leave --resume out"):
+    with pytest.raises(SamplesError, match=r"line 2 is no sample.*leave --resume out"):
         kept_samples(kept)
 
 
@@ -212,3 +212,21 @@ def test_answers_are_read_on_both_forms_of_the_protocol() -> None:
 
     assert np.array_equal(v2_binary(request).read(head + Y.tobytes(), headers), Y)
     assert np.array_equal(v2_json(request).read(plain, {}), Y)
+
+
+def test_two_runs_never_share_their_samples(tmp_path: Path) -> None:
+    """The second is refused before it removes or adds any; without `--resume` one begins anew."""
+    kept = tmp_path / "s.jsonl"
+    with own_run(kept, is_resumed=False) as first:
+        first.keep([sample(EDGE, 1, 100)])
+        with (
+            pytest.raises(SamplesError, match="another run keeps its samples there"),
+            own_run(kept, is_resumed=False),
+        ):
+            pytest.fail("both have them")
+        assert kept_samples(kept) == first.samples
+
+    with own_run(kept, is_resumed=True) as again:
+        assert again.samples == first.samples
+    with own_run(kept, is_resumed=False) as anew:
+        assert anew.samples == kept_samples(kept) == []

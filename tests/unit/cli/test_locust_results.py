@@ -73,7 +73,7 @@ def test_silence_is_no_success() -> None:
     [
         (("--host", "h"), "'h' is no address"),
         (("--host", "https://h:1"), "only http:// is spoken"),
-        (("--host", "http://h:1"), "--host needs --grpc"),
+        (("--host", "http://h:1"), "--url needs --grpc-url"),
         (("--users", "1"), "name one --transport"),
         (("--duration", "soon"), "as 90s"),
         (("--duration", "0s"), "no time to run"),

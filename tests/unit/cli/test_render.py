@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from runtimes.findings import Severity
-from serving.cli.render import console, duration_text, plain_table, size_text, status_view
+from serving.cli.render import console, duration_text, size_text, status_view
+from serving.cli.tables import plain_table
 from serving.edge.control import ClusterStatus, EdgeStatus, VersionRecord, WorkerStatus
 from serving.registry.version import VersionState
 from tests.fakes.gate_parts import finding

@@ -1,0 +1,32 @@
+"""What commands print goes to: a terminal, a file, a pipe whose reader has left, or nobody."""
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""Errors of a place that takes no more."""
+
+
+def prepare_output() -> None:
+    """Make sure that printing raises no errors of its own.
+
+    Where stdout or stderr is closed, as some supervisors have it, nobody reads. A terminal that
+    cannot show a character gets a substitute.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Drop what stdout still holds: Python would try to write it once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

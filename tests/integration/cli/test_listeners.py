@@ -1,0 +1,69 @@
+"""Whom a command calls when nobody named a server, and when somebody did."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runtimes.errors import InvalidArgumentError
+from serving.cli.listeners import listeners
+from serving.settings import HostPort
+from tests.fakes.admin_server import FakeInstance, empty_status, running
+
+DEFAULT_HTTP, DEFAULT_GRPC = HostPort("127.0.0.1", 8000), HostPort("127.0.0.1", 8001)
+MOVED_HTTP, MOVED_GRPC = HostPort("127.0.0.1", 9000), HostPort("127.0.0.1", 9001)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, and nothing that says where its instance listens."""
+    monkeypatch.setenv("BASCULE_HOME", str(tmp_path))
+    monkeypatch.delenv("BASCULE_HTTP", raising=False)
+    monkeypatch.delenv("BASCULE_GRPC", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def moved(home: Path) -> FakeInstance:
+    """An instance that was started with `--http` and `--grpc`."""
+    return FakeInstance(
+        status=replace(empty_status(home), http=str(MOVED_HTTP), grpc=str(MOVED_GRPC))
+    )
+
+
+def test_the_running_instance_says_where_it_listens(home: Path, moved: FakeInstance) -> None:
+    """Not the default ports, where nobody may be, or another home's instance."""
+    with running(moved, home / "run" / "admin.sock"):
+        at = listeners()
+
+    assert (at.http, at.grpc) == (MOVED_HTTP, MOVED_GRPC)
+
+
+def test_a_variable_goes_before_the_instance(
+    home: Path, moved: FakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a flag before both; the other listener is still the instance's."""
+    monkeypatch.setenv("BASCULE_HTTP", "127.0.0.1:7000")
+    with running(moved, home / "run" / "admin.sock"):
+        by_variable, by_flag = listeners(), listeners("127.0.0.1:6000")
+
+    assert (by_variable.http.port, by_variable.grpc) == (7000, MOVED_GRPC)
+    assert by_flag.http.port == 6000
+
+
+def test_without_an_instance_the_defaults_are_called(home: Path) -> None:
+    """So that a server of another kind is found there."""
+    at = listeners()
+
+    assert not (home / "run").exists()
+    assert (at.http, at.grpc) == (DEFAULT_HTTP, DEFAULT_GRPC)
+
+
+@pytest.mark.usefixtures("home")
+def test_two_servers_are_never_asked_as_one() -> None:
+    """A server that was named by one listener is not asked on this home's other one."""
+    with pytest.raises(InvalidArgumentError, match="say with --grpc-url"):
+        listeners("h:1", is_grpc_asked=True)
+    at = listeners("h:1", "h:2", is_grpc_asked=True)
+
+    assert (at.http.port, at.grpc.port) == (1, 2)
