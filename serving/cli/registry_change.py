@@ -8,15 +8,15 @@ from runtimes.errors import InvalidArgumentError
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import Reason, opened, who
 from serving.cli.render import print_json
-from serving.ids import LIVE, VersionKey, model_name, version_number
+from serving.ids import VersionKey, model_name, version_number
 from serving.registry.aliases import (
     Author,
-    aliases_of,
     named_version,
     remove_alias,
     set_alias,
     stored_version,
 )
+from serving.registry.archiving import archive as archive_version
 
 
 def register(app: typer.Typer) -> None:
@@ -68,13 +68,7 @@ def archive(
     with opened() as registry:
         key = named_version(registry, target)
         stored_version(registry, key)
-        live = [item for item in aliases_of(registry, key.model) if item.name == LIVE]
-        if any(item.version == key.version for item in live):
-            raise InvalidArgumentError(
-                f"{key} is live: promote another version first, or take it out of service with "
-                f"bascule unload {key}"
-            )
-        registry.unwant(key.model, key.version, who(), reason=reason.strip())
+        archive_version(registry, key, Author(who=who(), reason=reason.strip()))
     if as_json:
         print_json({"model": key.model, "version": key.version, "state": "archived"})
     else:

@@ -31,6 +31,8 @@ SIGNATURE_FILE: Final = "signature.dsse.json"
 """Lies beside the manifest of a signed bundle, and is not listed in it."""
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_PATH_CHARACTERS: Final = 255
+MAX_RUN_ID: Final = 200
+MAX_SOURCE_ID: Final = 400
 MOST_BYTES: Final = 1 << 60
 MAX_DIM: Final = 2**63 - 1
 
@@ -155,9 +157,9 @@ class Lineage(_Strict):
     trained_until: AwareDatetime | None = Field(None, strict=False)
     """The newest observation that the model has seen."""
     code_revision: str = Field("", max_length=200)
-    run_id: str = Field("", max_length=200)
+    run_id: str = Field("", max_length=MAX_RUN_ID)
     """The run of an experiment tracker that made it."""
-    source_id: str = Field("", max_length=400)
+    source_id: str = Field("", max_length=MAX_SOURCE_ID)
     """What the model is called where it was imported from: `mlflow:` and the model's id, …"""
     source_created_utc: AwareDatetime | None = Field(None, strict=False)
     """When it was saved there."""

@@ -79,10 +79,16 @@ def inner_file(folder: Path, path: str) -> Path:
     """Return a file of a folder that somebody else filled.
 
     Raises:
-        InvalidArgumentError: The path leads out of the folder, be it by a link.
+        InvalidArgumentError: The path leads out of the folder, be it by a link, or in a circle.
     """
     target = folder / path
-    if not target.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside = target.resolve().is_relative_to(folder.resolve())
+    except (RuntimeError, OSError) as error:  # RuntimeError: what pathlib says of a circle
+        raise InvalidArgumentError(
+            f"'{path[:80]}' in {folder} leads nowhere: put the file in its place"
+        ) from error
+    if not is_inside:
         raise InvalidArgumentError(
             f"'{path[:80]}' leads out of {folder}: what is imported must lie in it"
         )

@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from google.protobuf.text_encoding import CEscape
+
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
@@ -26,7 +28,7 @@ from serving.registry.bundles.packing import PackOrder
 from serving.registry.bundles.pins import MAX_LOCK_BYTES, sift_pins
 from serving.registry.formats import CODE_SUFFIXES, REFUSED_SUFFIXES
 from serving.registry.interchange.imports import Candidate, Refusal, Survey, inner_file
-from serving.registry.interchange.mlflow_model import MlflowModel, read_mlmodel
+from serving.registry.interchange.mlflow_model import SOURCE_PREFIX, MlflowModel, read_mlmodel
 
 MLMODEL_FILE: Final = "MLmodel"
 REQUIREMENTS_FILE: Final = "requirements.txt"
@@ -99,7 +101,7 @@ def _candidate(folder: Path, order: MlflowOrder) -> Candidate:
         lock_file=lock_file,
         lineage=Lineage(
             run_id=model.run_id,
-            source_id=f"mlflow:{model.model_id}" if model.model_id else "",
+            source_id=f"{SOURCE_PREFIX}{model.model_id}" if model.model_id else "",
             source_created_utc=model.created_utc,
         ),
     )
@@ -217,6 +219,6 @@ def _config(model: MlflowModel) -> str:
 
 def _tensor_text(role: str, spec: TensorSpec) -> str:
     kind = "STRING" if spec.datatype is Datatype.BYTES else spec.datatype.value
-    name = spec.name.encode("unicode_escape").decode().replace('"', '\\"')
+    name = CEscape(spec.name.encode(), as_utf8=False)
     dims = ", ".join(str(size) for size in spec.shape)
     return f'{role} {{ name: "{name}" data_type: TYPE_{kind} dims: [ {dims} ] }}'

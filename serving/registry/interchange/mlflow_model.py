@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
+from serving.registry.bundles.manifest import MAX_RUN_ID, MAX_SOURCE_ID
 from serving.registry.yaml_text import read_yaml
 
 MAX_MLMODEL_BYTES: Final = 256 << 10
@@ -38,9 +39,13 @@ DATATYPES: Final = {
     "str": Datatype.BYTES,
 }
 """numpy's names, as MLflow writes them."""
+SOURCE_PREFIX: Final = "mlflow:"
+"""What a bundle writes in front of MLflow's id of a model."""
 UNNAMED: Final = {"inputs": "INPUT__{}", "outputs": "OUTPUT__{}"}
 
 Text = Annotated[str, Field(max_length=400)]
+RunId = Annotated[str, Field(max_length=MAX_RUN_ID)]
+ModelId = Annotated[str, Field(max_length=MAX_SOURCE_ID - len(SOURCE_PREFIX))]
 
 
 class _Open(BaseModel):
@@ -70,9 +75,9 @@ class _Signature(_Open):
 class _MLmodel(_Open):
     flavors: _Flavours
     signature: _Signature | None = None
-    run_id: Text | None = None
-    model_uuid: Text | None = None
-    model_id: Text | None = None
+    run_id: RunId | None = None
+    model_uuid: ModelId | None = None
+    model_id: ModelId | None = None
     mlflow_version: Text | None = None
     utc_time_created: Text | datetime | None = None
 

@@ -187,6 +187,20 @@ def test_nothing_outside_the_folder_is_taken(tmp_path: Path) -> None:
     assert "linked folder" in told["folder"]
 
 
+def test_a_link_in_a_circle_stops_no_other_model(tmp_path: Path) -> None:
+    """It leads nowhere: that model is refused with the reason, and the rest is imported."""
+    repository = tmp_path / "triton"
+    add(repository, "good", "1")
+    labels = add(repository, "circle", "1") / "labels.txt"
+    labels.unlink()
+    labels.symlink_to("labels.txt")
+
+    status, said = run("import", str(repository), "-o", str(tmp_path / "bundles"))
+
+    assert (status, [one["model"] for one in said["imported"]]) == (1, ["good"])
+    assert "leads nowhere" in said["refused"][0]["reason"]
+
+
 def test_imported_versions_can_be_pushed_and_exported(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -177,3 +177,32 @@ def test_a_model_without_a_name_is_asked_for_it(tmp_path: Path) -> None:
     assert (status, "--name" in said["refused"][0]["reason"]) == (1, True)
     status, said = run(str(folder), "-o", str(tmp_path / "out"), "--name", "fraud")
     assert (status, said["imported"][0]["model"]) == (0, "fraud")
+
+
+@pytest.mark.parametrize(("field", "most"), [("run_id", 200), ("model_uuid", 393)])
+def test_an_id_that_no_bundle_keeps_stops_no_other_model(
+    tmp_path: Path, field: str, most: int
+) -> None:
+    """It is refused by its name, and the models beside it are imported."""
+    for name, length in (("longest", most), ("longer", most + 1)):
+        said = mlmodel(onnx_flavour(), **{field: "r" * length})
+        write_folder(tmp_path / "saved" / name, said, {"model.onnx": models.tiny()})
+
+    status, found = run(str(tmp_path / "saved"), "-o", str(tmp_path / "bundles"))
+
+    assert (status, [one["model"] for one in found["imported"]]) == (1, ["longest"])
+    assert f"{field}: String should have at most {most}" in found["refused"][0]["reason"]
+
+
+def test_names_of_a_signature_are_read_in_any_script(tmp_path: Path) -> None:
+    """What does not fit is the name, which reaches the model whole, and not how it is written."""
+    spec = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}
+    signature = {"inputs": json.dumps([{"name": "größe", **spec}]), "outputs": json.dumps([spec])}
+    said = mlmodel(pytorch_flavour(), signature=signature)
+    files = {"data/model.pth": models.torchscript(Doubler())}
+    folder = write_folder(tmp_path / "sizes", said, files)
+
+    status, found = run(str(folder), "-o", str(tmp_path))
+
+    assert status == 1
+    assert "input 'größe' fits no argument of forward" in found["refused"][0]["reason"]

@@ -1,11 +1,15 @@
 """Commands on a registry, without any instance."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 from serving.cli.main import main
+from serving.registry.database import Database
 from serving.registry.store import Registry
 from tests.fakes.admin_server import FakeInstance, empty_status, running
 from tests.fakes.bundles import CONFIG, make_bundle
@@ -117,6 +121,29 @@ def test_the_live_version_is_not_archived(capsys: pytest.CaptureFixture[str]) ->
     """It must be replaced, or taken out of service, first."""
     assert run("archive", "m:1", "--reason", "old") == 1
     assert "m:1 is live: promote another version first" in capsys.readouterr().err
+
+
+def test_a_version_that_becomes_live_meanwhile_is_not_archived(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody promotes it after the command has looked: it goes on answering."""
+    changing = Database.changing
+
+    @contextmanager
+    def promoted_first(database: Database) -> Iterator[sql.Connection]:
+        monkeypatch.setattr(Database, "changing", changing)
+        with Registry(home) as other:
+            other.pin_live("m", 2, "bob")
+        with changing(database) as connection:
+            yield connection
+
+    monkeypatch.setattr(Database, "changing", promoted_first)
+    assert run("archive", "m:2", "--reason", "old") == 1
+
+    assert "m:2 is live: promote another version first" in capsys.readouterr().err
+    with Registry(home) as registry:
+        assert dict(registry.picture().pinned_live) == {"m": 2}
+        assert [spec.version for spec in registry.picture().wanted] == [1, 2]
 
 
 @pytest.mark.usefixtures("home")
