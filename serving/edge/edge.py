@@ -187,6 +187,7 @@ class Edge:
         try:
             await self._keeper.refuse_calls()
             async with asyncio.timeout(self._settings.drain_s):
+                await asyncio.sleep(DRAIN_POLL_S)  # who calls now is told, too
                 # HAProxy sends no events: it has to be asked again.
                 while await self._keeper.count_calls():  # noqa: ASYNC110  polled
                     await asyncio.sleep(DRAIN_POLL_S)

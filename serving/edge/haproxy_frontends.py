@@ -60,7 +60,9 @@ def http_frontend(layout: EdgeLayout) -> str:
     """Write the frontend of the HTTP port."""
     limit = layout.max_request_bytes
     large = refusals.message_too_large("%[req.body_size]", limit)
-    exiting = json_reply(Code.DRAINING, refusals.SERVER_EXITING, live=False, ready=False)
+    leaving = json_reply(Code.DRAINING, refusals.SERVER_EXITING, live=False, ready=False)
+    # Who calls on is to go elsewhere: a connection that stays would break with its next call.
+    exiting = f"{leaving} hdr connection close"
     refuse_method = json_reply(Code.METHOD_NOT_ALLOWED, refusals.METHOD_NOT_ALLOWED)
     failures = _lookup_failures("%[var(txn.name),json(utf8s)]", "%[path,field(6,/)]")
     return f"""frontend http from own

@@ -9,6 +9,7 @@ import asyncio
 import importlib.util
 import resource
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ DESCRIPTORS_PER_CONNECTION: Final = 2.6
 and their calls answered with 503."""
 SPARE_CONNECTIONS: Final = 50
 LEAST_CONNECTIONS: Final = 100
+CLOSE_S: Final = 2.0
+"""For clients' connections to end in order; one with a call that has no end is broken then."""
 STOP_S: Final = 2.0
 LOG_TAIL_BYTES: Final = 4_000
 
@@ -70,7 +73,15 @@ class HaproxyProcess:
         return await self._child.wait()
 
     async def stop(self) -> None:
-        """End it at once: its calls in flight were waited for before."""
+        """End it, when every client has been told on its connection: calls were waited for before.
+
+        Connections that are idle are closed, and others with the answer to the call that they have
+        just brought. Ended at once, it would leave such calls without any.
+        """
+        self._child.send_signal(signal.SIGUSR1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._child.wait()
         await self._child.stop(STOP_S)
 
     def release(self) -> None:

@@ -14,6 +14,7 @@ cannot be repeated.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -58,6 +59,14 @@ class Room:
         self.used_bytes = 0
 
 
+@dataclass(slots=True)
+class Counts:
+    """What became of the copies of a pair, through all tables that have it."""
+
+    copied: int = 0
+    dropped: int = 0
+
+
 class MirrorQueue:
     """The copies of one mirror that wait or are being sent, and what became of the others."""
 
@@ -70,25 +79,26 @@ class MirrorQueue:
         self._waiting: deque[LiveCall] = deque()
         self._open_count = 0
         self._has_calls = asyncio.Event()
-        self.copied_calls = 0
-        self.dropped_calls = 0
+        self._counts = Counts()
 
     def keep_counts_of(self, before: "MirrorQueue") -> None:
-        """Go on with the counts of an earlier mirror of the same pair."""
-        self.copied_calls += before.copied_calls
-        self.dropped_calls += before.dropped_calls
+        """Go on with the counts of an earlier mirror of the same pair, whose messages may be lost.
+
+        They are on their way, and counted when that is known.
+        """
+        self._counts = before._counts  # noqa: SLF001  its own class
 
     def offer(self, call: Callable[[], LiveCall]) -> None:
         """Take a copy if it is this call's turn and there is room."""
         if not self._turns.takes_next():
             return
-        self.copied_calls += 1
+        self._counts.copied += 1
         if self._open_count >= self._max_calls:
-            self.dropped_calls += 1
+            self._counts.dropped += 1
             return
         copy = call()
         if self._room.used_bytes + copy.held_bytes > self._room.max_bytes:
-            self.dropped_calls += 1
+            self._counts.dropped += 1
             return
         self._room.used_bytes += copy.held_bytes
         self._open_count += 1
@@ -113,7 +123,7 @@ class MirrorQueue:
         """Give back the room of copies that were sent or lost; so many of them count as dropped."""
         self._open_count -= len(taken)
         self._room.used_bytes -= sum(copy.held_bytes for copy in taken)
-        self.dropped_calls += dropped
+        self._counts.dropped += dropped
 
     def drop_waiting(self) -> None:
         """Let go of what waits: there is nobody to send it to any more."""
@@ -127,8 +137,8 @@ class MirrorQueue:
             model=self.pair.model,
             version=self.pair.version,
             against=self.pair.against,
-            copied_calls=self.copied_calls,
-            dropped_calls=self.dropped_calls,
+            copied_calls=self._counts.copied,
+            dropped_calls=self._counts.dropped,
         )
 
 

@@ -94,6 +94,24 @@ def test_what_was_sent_gives_its_room_back() -> None:
     asyncio.run(send())
 
 
+def test_what_is_lost_on_its_way_while_a_table_is_replaced_counts() -> None:
+    """The mirror of the same pair that follows begins while it is still on its way."""
+
+    async def replace() -> None:
+        room = Room(1000)
+        before, after = MirrorQueue(entry(), room), MirrorQueue(entry(), room)
+        before.offer(answered)
+        before.offer(answered)
+        taken = await before.take()
+        before.drop_waiting()
+        after.keep_counts_of(before)
+        after.offer(answered)
+        before.release(taken, dropped=len(taken))
+        assert (after.report().copied_calls, after.report().dropped_calls) == (3, 2)
+
+    asyncio.run(replace())
+
+
 def test_a_sender_waits_for_calls() -> None:
     """It sleeps while there are none, and gets the ones that came together as one message."""
 
