@@ -6,7 +6,9 @@ asked for their counters, each over its own socket and all at once.
 
 import asyncio
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -19,6 +21,7 @@ from serving.edge.load_parameters import load_override, refuse_unknown
 from serving.edge.protocol_settings import LogValue, ProtocolSettings, TraceValue
 from serving.edge.regions import RegionBook
 from serving.edge.routes import WorkerAddress
+from serving.edge.shared_ask import SharedAsk
 from serving.edge.sleepers import Sleepers
 from serving.edge.worker_settings import WorkerSettings
 from serving.errors import DrainingError, NotFoundError, NotReadyError
@@ -53,6 +56,8 @@ SYSTEM_SHARED_MEMORY: Final = "system_shared_memory"
 CUDA_SHARED_MEMORY: Final = "cuda_shared_memory"
 TRACE: Final = "trace"
 ASK_WORKER_S: Final = 2.0
+
+WorkerAsk = SharedAsk[list[VersionStatistics] | None]
 
 
 class Desk:
@@ -92,6 +97,8 @@ class Desk:
         self.worker_settings = WorkerSettings(self.protocol_settings, self._local_workers)
         self.sleepers = Sleepers(control, lambda: self.snapshot, self.drain)
         self._node = node
+        self._asked: WeakValueDictionary[WorkerAddress, WorkerAsk] = WeakValueDictionary()
+        """Of the workers that are being asked: who asks meanwhile shares the next answer."""
         self._is_strict = is_strict
         self._was_settled = False
 
@@ -183,12 +190,18 @@ class Desk:
         workers = {worker for pool in pools for worker in routes.pools.get(pool, ())}
         async with asyncio.TaskGroup() as group:
             asked = {
-                worker.worker: group.create_task(_worker_statistics(worker))
+                worker.worker: group.create_task(self._said_by(worker))
                 for worker in sorted(workers)
                 if worker.node == self._node
             }
         said = {worker: task.result() for worker, task in asked.items()}
         return {worker: counted for worker, counted in said.items() if counted is not None}
+
+    async def _said_by(self, worker: WorkerAddress) -> list[VersionStatistics] | None:
+        ask = self._asked.get(worker)
+        if ask is None:
+            ask = self._asked[worker] = SharedAsk(partial(_worker_statistics, worker))
+        return await ask()
 
     async def change_trace(
         self, model: str, changes: Mapping[str, TraceValue | None]

@@ -28,6 +28,7 @@ from serving.edge.json_body import MAX_BODY_BYTES, BodyReader, json_object
 from serving.edge.label_routes import label_routes
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
+from serving.edge.shared_ask import SharedAsk
 from serving.edge.sleepers import sleeper_of
 from serving.errors import WIRE, DrainingError, NotFoundError, NotReadyError
 from serving.local_http import LocalReply
@@ -62,8 +63,10 @@ def front_desk_app(
     """
     http = _HttpDesk(desk, generator, BodyReader(max_body_bytes=max_request_bytes))
 
+    scraped = SharedAsk(metrics)
+
     async def exposition(_: Request) -> Response:
-        return Response(await metrics(), headers={"content-type": METRICS_TYPE})
+        return Response(await scraped(), headers={"content-type": METRICS_TYPE})
 
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", "/metrics", exposition),

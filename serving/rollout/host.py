@@ -39,6 +39,7 @@ from serving.rollout.mirror_link import MirrorLink
 from serving.rollout.ports import WorkerState
 from serving.rollout.process_memory import resident_bytes
 from serving.rollout.sequence_counts import counted_sequences
+from serving.rollout.silence import Silence
 from serving.rollout.vitals_link import VitalsLink
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
 from serving.supervise import Child, ChildSpec, RestartPolicy
@@ -347,19 +348,20 @@ class WorkerHost:
 
     async def _watch_health(self, http: LocalHttp, child: Child) -> None:
         """Kill a worker that does not answer any more: its end starts the next one."""
-        patience, silent_since_s = self._patience, self._clock.monotonic_s()
+        patience, now_s = self._patience, self._clock.monotonic_s
+        silence = Silence(now_s())
         while True:
             await asyncio.sleep(patience.look_s)
             limit_s = patience.loading_answer_s if self._is_applying else patience.answer_s
+            asked_s = now_s()
             try:
                 await http.ask("GET", "/v2/health/live", timeout_s=limit_s)
-                silent_since_s = self._clock.monotonic_s()
+                silence.end(now_s())
                 counted = await counted_sequences(http, self._hosted.versions)
                 self._hosted.versions |= counted
             except NotReadyError:
-                silent_s = self._clock.monotonic_s() - silent_since_s
-                if silent_s >= limit_s:
-                    self._hung_s = silent_s
+                self._hung_s = silence.hung_s(asked_s, limit_s, now_s())
+                if self._hung_s:
                     await child.stop(0)
 
     async def _watch_gpus(self, child: Child) -> None:

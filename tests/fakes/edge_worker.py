@@ -46,6 +46,8 @@ class EdgeWorker:
     """It says that it is ready once this is set; None: at once."""
     asked_count: int = 0
     """How often it was asked whether it is ready."""
+    counted_count: int = 0
+    """How often it was asked what it has counted."""
     told: list[bytes] = field(default_factory=list)
     """The tables of shared memory regions that it was handed."""
     gate: asyncio.Event = field(default_factory=_opened)
@@ -94,6 +96,7 @@ class EdgeWorker:
                 await self.readiness.wait()
             return READY
         if call.target == "/worker/statistics":
+            self.counted_count += 1
             return _plain(self.statistics)
         if call.target == "/worker/regions":
             self.told.append(call.body)
