@@ -6,14 +6,14 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from runtimes.contract import TensorSpec
 from runtimes.findings import Finding, Severity
+from serving.cli.plain_tables import PlainTable
 from serving.edge.control import ClusterStatus, ScaleStatus
 from serving.monitor.environment.records import Issue
 from serving.monitor.environment.telling import sentence
@@ -41,36 +41,17 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=UNLIMITED)
 
 
-class _PlainTable(Table):
-    """A table whose lines end where their text does."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        drawn = super().__rich_console__(console, options)
-        for line in Segment.split_lines(item for item in drawn if isinstance(item, Segment)):
-            yield from _trimmed(line)
-            yield Segment.line()
-
-
-def _trimmed(line: list[Segment]) -> list[Segment]:
-    kept = list(line)
-    while kept:
-        text, style, control = kept.pop()
-        if stripped := text.rstrip(" "):
-            return [*kept, Segment(stripped, style, control)]
-    return kept
-
-
 def plain_table(
     columns: Iterable[str], *, right: Container[str] = (), whole: Container[str] = ()
 ) -> Table:
     """Return an empty table without lines.
 
     Args:
-        columns: Their titles. The first, that of names, is neither cut nor folded.
+        columns: Their titles. The first, that of names, is neither cut nor folded, nor are figures.
         right: Columns whose cells stand at the right, as figures do.
         whole: More columns that are neither cut nor folded.
     """
-    table = _PlainTable(box=None, pad_edge=False)
+    table = PlainTable(box=None, pad_edge=False)
     for place, column in enumerate(columns):
         table.add_column(
             column,
