@@ -37,7 +37,7 @@ def events_view(found: Iterable[Told]) -> Table:
             _kind(one.event.type),
             Text(one.event.subject),
             Text(str(data.get("who", ""))),
-            Text(str(data.get("reason", ""))),
+            Text(_why(data)),
             Text("\n").join(map(_delivery, one.deliveries)),
         )
     return table
@@ -78,7 +78,7 @@ def tail_line(event: OutboxEvent) -> str:
         kind_of(event.type),
         event.subject,
         str(data.get("who", "")),
-        str(data.get("reason", "")),
+        _why(data),
     )
     return "  ".join(words).rstrip()
 
@@ -125,6 +125,11 @@ def _delivery(found: Delivery) -> Text:
     return Text.assemble(
         f"{found.receiver} ", (found.state.value, COLOURS[found.state]), f"{attempts}{told}"
     )
+
+
+def _why(data: Mapping[str, Any]) -> str:
+    """Return what somebody said of a change, or what an alarm says."""
+    return str(data.get("reason") or data.get("text", ""))
 
 
 def _data(event: OutboxEvent) -> dict[str, Any]:

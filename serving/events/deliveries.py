@@ -15,10 +15,13 @@ from typing import Final
 import sqlalchemy as sql
 
 from serving.events.receivers import Receiver
+from serving.events.retrying import LONGEST_ASKED_PAUSE_S
 from serving.registry.announcing.outbox import OutboxEvent, outbox_event
 from serving.registry.schema import EVENT_DELIVERIES, EVENT_RECEIVERS, OUTBOX
 
 SENT: Final = EVENT_DELIVERIES.c
+LONGEST_WAIT_S: Final = LONGEST_ASKED_PAUSE_S + 60.0
+"""No event is due later than that: a pause, and what statements take."""
 ON_ITS_WAY: Final = ""
 """What is told of an attempt while it is made, and before the first."""
 
@@ -174,7 +177,12 @@ def _newest_id(connection: sql.Connection) -> int:
 
 
 def _due(names: Sequence[str], now_utc: datetime) -> sql.Select[tuple[object, ...]]:
-    """Select what may be sent now: of each receiver's subjects the oldest, if it is due."""
+    """Select what may be sent now: of each receiver's subjects the oldest, if it is due.
+
+    So is what would wait for longer than anything does: the clock was set back meanwhile.
+    """
+    latest_utc = now_utc + timedelta(seconds=LONGEST_WAIT_S)
+    is_due = sql.or_(SENT.due_utc <= now_utc.isoformat(), SENT.due_utc > latest_utc.isoformat())
     first = (
         sql.select(SENT.receiver, sql.func.min(SENT.event).label("event"))
         .where(SENT.state == DeliveryState.PENDING, SENT.receiver.in_(names))
@@ -186,7 +194,7 @@ def _due(names: Sequence[str], now_utc: datetime) -> sql.Select[tuple[object, ..
         sql.select(OUTBOX, SENT.receiver, SENT.attempt_count, SENT.since_utc)
         .join_from(EVENT_DELIVERIES, first, is_first)
         .join(OUTBOX, OUTBOX.c.id == SENT.event)
-        .where(SENT.due_utc <= now_utc.isoformat())
+        .where(is_due)
         .order_by(OUTBOX.c.id)
     )
 

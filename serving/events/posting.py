@@ -66,11 +66,8 @@ class HttpPoster:
             return Answer(told=f"no answer within {self._limit_s:g} s")
         except BasculeError as error:
             return Answer(told=error.message)
-        except aiohttp.ClientConnectorError as error:
-            why = guard.refused or f"cannot connect to {error.host}:{error.port}: {error.os_error}"
-            return Answer(told=_short(why))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(told=_short(f"{error}" or type(error).__name__))
+            return Answer(told=_short(_fault(error, guard)))
 
     async def _post(self, guard: "_Guard", parcel: Parcel, means: "_Means") -> Answer:
         began_s = self._clock.monotonic_s()
@@ -105,6 +102,8 @@ class HttpPoster:
             answer = Answer(status=response.status, told=told)
             if answer.is_taken:
                 return answer
+            if "location" in response.headers:
+                told += ", which leads elsewhere: redirects are not followed, name that URL"
             text = await response.content.read(MAX_ANSWER_BYTES)
             return Answer(
                 status=response.status,
@@ -198,6 +197,17 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is kept."""
+
+
+def _fault(error: Exception, guard: _Guard) -> str:
+    """Say why there is no answer."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return guard.refused or f"cannot connect to {error.host}:{error.port}: {error.os_error}"
+    if isinstance(error, aiohttp.ClientResponseError):
+        # What it quotes of the answer is bytes, and its status is none that came.
+        said = error.message.partition("\n\n")[0].rstrip(":")
+        return f"what {guard.address} answered is no HTTP: {said}"
+    return str(error) or type(error).__name__
 
 
 def _short(text: str) -> str:

@@ -22,6 +22,12 @@ REQUEST_SUCCESS: Final = of_version(
 REQUEST_FAILURE: Final = of_version(
     "nv_inference_request_failure", "counter", "Number of failed inference requests", "reason"
 )
+REQUEST_FAULTS: Final = of_version(
+    "bascule_request_faults_total",
+    "counter",
+    "Clients' calls that failed by no mistake of theirs: failures without copies in shadow "
+    "traffic, inputs that the engine refused, and clients that left",
+)
 INFERENCES: Final = of_version(
     "nv_inference_count", "counter", "Number of inferences performed, by rows"
 )

@@ -70,6 +70,7 @@ def version_samples(
 def _counters(item: VersionStatistics) -> tuple[tuple[MetricSpec, int], ...]:
     return (
         (catalogue.REQUEST_SUCCESS, item.success.count),
+        (catalogue.REQUEST_FAULTS, item.fault_count),
         (catalogue.INFERENCES, item.inference_count),
         (catalogue.EXECUTIONS, item.execution_count),
         (catalogue.PENDING, item.pending_count),

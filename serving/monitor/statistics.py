@@ -109,6 +109,8 @@ class VersionStatistics:
     fail_ns: int = 0
     failures: Mapping[FailureReason, int]
     """Failed calls by reason; every reason is present."""
+    fault_count: int = 0
+    """Those of clients that were no mistake of theirs, and whose client was there."""
     batches: tuple[BatchStatistics, ...] = ()
     """By batch size, ascending."""
     pending_count: int = 0
@@ -176,6 +178,7 @@ def _sum(one: VersionStatistics, other: VersionStatistics) -> VersionStatistics:
             reason: one.failures.get(reason, 0) + other.failures.get(reason, 0)
             for reason in FailureReason
         },
+        fault_count=one.fault_count + other.fault_count,
         batches=tuple(batches[rows] for rows in sorted(batches)),
         pending_count=one.pending_count + other.pending_count,
         log=one.log + other.log if one.log and other.log else one.log or other.log,
@@ -279,10 +282,8 @@ class StatisticsRecorder:
             transport: How it came. A copy is no client's, and so left out of the traffic.
         """
         begin_ns = end_ns - phases.input_ns - phases.infer_ns - phases.output_ns
-        self.count_execution(
-            rows,
-            (begin_ns, begin_ns + phases.input_ns, end_ns - phases.output_ns, end_ns),
-        )
+        moments_ns = (begin_ns, begin_ns + phases.input_ns, end_ns - phases.output_ns, end_ns)
+        self.count_execution(rows, moments_ns)
         self._inference_count += rows
         self._success_count += 1
         self._success_ns += duration_ns
@@ -380,6 +381,7 @@ class StatisticsRecorder:
             has_cache=self.has_cache,
             fail_ns=self._fail_ns,
             failures=dict(self._failures),
+            fault_count=self.traffic.fault_count,
             batches=tuple(
                 BatchStatistics(
                     batch_rows=rows,

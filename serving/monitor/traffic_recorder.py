@@ -139,6 +139,11 @@ class TrafficRecorder:
         self._flush()
         return self.stages.counted()
 
+    @property
+    def fault_count(self) -> int:
+        """Failed calls that were no mistake of their callers."""
+        return self._fault_count
+
     def count_failure(self, error: BasculeError | None) -> None:
         """Count a failed call, unless its caller made a mistake."""
         self._fault_count += _is_fault(error)

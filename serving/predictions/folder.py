@@ -21,6 +21,8 @@ FINISHED: Final = ".seg"
 LOCK: Final = ".lock"
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+SET_BACK_MS: Final = 30_000
+"""A clock that was set back by less is no matter: readers look further around a moment."""
 STEPS: Final = 16
 """In so many steps a segment becomes full."""
 
@@ -102,7 +104,7 @@ class SegmentFolder:
         """
         bounds = self.bounds
         reserved = self._reserved()
-        finished = _finished(self.path)
+        finished = _finished(self.path, now_ms)
         # An owner may have finished its segment since it was listed: it must not count twice.
         open_bytes = sum(reserved[stem] for stem in reserved.keys() - {p.stem for p in finished})
         self.writer_count = len(reserved)
@@ -183,10 +185,19 @@ def _is_orphan(path: Path) -> bool:
     return True
 
 
-def _finished(folder: Path) -> dict[Path, tuple[int, float]]:
+def age_order(name: str, now_ms: int) -> tuple[bool, str]:
+    """Return what segments are sorted by, the oldest first.
+
+    One that begins after now was begun before the clock was set back: what came since is younger.
+    """
+    return created_ms(name) <= now_ms + SET_BACK_MS, name
+
+
+def _finished(folder: Path, now_ms: int) -> dict[Path, tuple[int, float]]:
     """Return size and last change of finished segments, the oldest first."""
     found: dict[Path, tuple[int, float]] = {}
-    for path in sorted(folder.glob(f"*{FINISHED}")):
+    paths = folder.glob(f"*{FINISHED}")
+    for path in sorted(paths, key=lambda path: age_order(path.name, now_ms)):
         with suppress(FileNotFoundError):  # it was moved meanwhile
             known = path.stat()
             found[path] = (known.st_size, known.st_mtime)

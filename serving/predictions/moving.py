@@ -12,7 +12,7 @@ from typing import Any, Final
 import fsspec
 import structlog
 
-from serving.predictions.folder import FILE_MODE, FINISHED, Bounds, created_ms
+from serving.predictions.folder import FILE_MODE, FINISHED, Bounds, age_order, created_ms
 
 MOVER: Final = ".mover"
 TEND_MS: Final = 300_000
@@ -63,18 +63,18 @@ class Mover:
 
     def _let_go(self, store: Any, root: str, now_ms: int) -> None:  # noqa: ANN401  fsspec has no types
         store.invalidate_cache(root)
-        there = sorted(
-            (Path(item["name"]).name, int(item["size"] or 0))
+        there = {
+            Path(item["name"]).name: int(item["size"] or 0)
             for item in store.ls(root, detail=True)
             if item["type"] == "file" and created_ms(Path(item["name"]).name)
-        )
-        used = sum(size for _, size in there)
+        }
+        used = sum(there.values())
         oldest_ms = now_ms - self._bounds.retention_s * 1e3
-        for name, size in there:
+        for name in sorted(there, key=lambda name: age_order(name, now_ms)):
             if used <= self._bounds.max_bytes and created_ms(name) >= oldest_ms:
-                break
+                continue
             if created_ms(name) >= oldest_ms:
                 max_bytes = self._bounds.max_bytes
                 log.warning("prediction_log_made_room", segment=name, max_bytes=max_bytes)
             store.rm_file(f"{root}/{name}")
-            used -= size
+            used -= there[name]

@@ -20,8 +20,6 @@ ERRORS: Final = "bascule:request_errors:ratio_rate"
 SLOW: Final = "bascule:request_slow:ratio_rate"
 EDGE_ERRORS: Final = "bascule:edge_errors:ratio_rate"
 CALLS: Final = "bascule:requests:rate"
-NOT_GONE: Final = 'reason!="CANCELED"'
-"""A client that left has not been failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def budget_series(slo: Slo) -> Iterator[Recording]:
     """Give what is computed ahead, for each window."""
     http = f'proxy="http",job="{slo.job}"'
     for window in WINDOWS:
-        failed = rate(catalogue.REQUEST_FAILURE, window, NOT_GONE, by=MODEL)
+        failed = rate(catalogue.REQUEST_FAULTS, window, by=MODEL)
         answered = rate(catalogue.REQUEST_SUCCESS, window, by=MODEL)
         yield Recording(name=f"{CALLS}{window}", expression=f"{answered} + {failed}")
         yield Recording(name=f"{ERRORS}{window}", expression=f"{failed} / ({answered} + {failed})")

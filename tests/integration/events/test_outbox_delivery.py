@@ -17,7 +17,7 @@ from serving.errors import NotFoundError
 from serving.events.courier import Courier, Poster
 from serving.events.outbox_book import KEPT_DAYS, LEASE_S, OutboxBook
 from serving.events.receivers import Receiver, Receivers, Tally
-from serving.events.retrying import GIVE_UP_S
+from serving.events.retrying import GIVE_UP_S, LONGEST_ASKED_PAUSE_S
 from serving.registry import catalog
 from serving.registry.aliases import Author
 from serving.registry.announcing.outbox import Announcement, announce, read_events
@@ -255,6 +255,28 @@ def test_a_receiver_that_is_back_gets_all_at_once(book: OutboxBook, ops: Receive
 
     assert before == ()
     assert [one.event for one in book.claim([ops], {ops.name: 1})] == [waits.event]
+
+
+def test_a_clock_that_is_set_back_keeps_no_event_waiting_until_it_has_caught_up(
+    tmp_path: Path,
+) -> None:
+    """What was postponed, or claimed, by a clock that was a day ahead is due: nothing waits so."""
+    clock = TickingClock()
+    with Registry(tmp_path, clock=clock) as registry:
+        book = OutboxBook(registry)
+        ops = known(book, "")
+        clock.now_utc += timedelta(days=1)
+        announced(book, "m/1")
+        announced(book, "n/1")
+        postponed, claimed = book.claim([ops], {ops.name: 2})
+        book.postponed(postponed, "no", 300.0)
+        clock.now_utc -= timedelta(days=1)
+
+        again = book.claim([ops], {ops.name: 2})
+        book.postponed(again[0], "no", LONGEST_ASKED_PAUSE_S)
+
+        assert [one.event for one in again] == [postponed.event, claimed.event]
+        assert book.claim([ops], {ops.name: 2}) == ()
 
 
 def test_a_receiver_gets_only_what_it_wants(book: OutboxBook, ops: Receiver) -> None:

@@ -11,7 +11,7 @@ import pytest
 from serving.clock import SystemClock
 from serving.events.posting import MAX_TOLD_CHARACTERS, HttpPoster, Parcel
 from serving.events.receivers import Receiver
-from serving.events.retrying import Answer
+from serving.events.retrying import NO_ANSWER, Answer
 from tests.fakes.standalone_server import free_ports
 from tests.fakes.webhook_receiver import SECRET, own_certificate, receiving, verified
 
@@ -54,6 +54,7 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
 
     assert (answer.status, answer.is_taken) == (307, False)
     assert inner.came == []
+    assert "redirects are not followed" in answer.told
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,29 @@ def test_only_the_beginning_of_a_refusal_is_read(receiver: Receiver) -> None:
     assert (answer.status, answer.retry_after_s) == (503, 120.0)
     assert len(answer.told) <= MAX_TOLD_CHARACTERS
     assert answer.told.isprintable()
+
+
+def test_an_answer_that_is_no_http_is_told_in_words(receiver: Receiver) -> None:
+    """As of a service that speaks something else: nothing reads as if HTTP 400 had come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            client, _ = server.accept()
+            with client:
+                came = b""
+                while not came.endswith(PARCEL.body):
+                    came += client.recv(65536)
+                client.sendall(b"\x00\xff SSH-2.0-other\r\n" * 100)
+
+        greeting = threading.Thread(target=greet)
+        greeting.start()
+        answer = posted(receiver, f"http://127.0.0.1:{server.getsockname()[1]}/")
+        greeting.join()
+
+    assert answer.status == NO_ANSWER
+    assert answer.told.startswith("what 127.0.0.1 answered is no HTTP: Bad status line")
+    assert "400" not in answer.told
+    assert "\\x" not in answer.told
 
 
 def test_a_receiver_that_says_nothing_is_left(receiver: Receiver) -> None:

@@ -105,6 +105,16 @@ def test_events_are_listed_with_what_became_of_them(
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("server")
+def test_what_an_alarm_says_is_listed(book: OutboxBook, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has given a reason for it: it has a text, and the list would show nothing."""
+    data = {"text": "availability: 12 calls failed", "severity": "critical"}
+    book.tell(Announcement(kind="slo.burn", subject="tiny/1", data=data))
+    run("list")
+
+    assert "availability: 12 calls failed" in capsys.readouterr().out
+
+
 def test_where_nothing_happened_the_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Without an event there is no empty table."""
     run("list")

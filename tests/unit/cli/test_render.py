@@ -139,6 +139,22 @@ def test_a_table_keeps_its_names_whole() -> None:
     assert name in text.getvalue()
 
 
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 120])
+def test_no_figure_is_folded_however_narrow_the_terminal_is(width: int) -> None:
+    """A figure in two lines reads as two: columns of words fold, or each cell has a line."""
+    figures = ("0.56", "-0.02462", "[-1.612,", "1.603]", "194,957", "22:39:05", "98.5%")
+    table = plain_table(("column", "score", "reference", "rows", "at", "share", "what"))
+    table.add_row("x[0]", *figures[:1], " ".join(figures[1:4]), *figures[4:], "many words of it")
+    text = io.StringIO()
+
+    Console(file=text, width=width, highlight=False).print(table)
+
+    found = text.getvalue().split()
+    assert [figure for figure in figures if figure not in found] == []
+    assert max(map(len, text.getvalue().splitlines())) <= width
+    assert {"x[0]", "many", "words", "column", "score"} <= {*found}
+
+
 def test_where_there_is_no_terminal_lines_are_as_wide_as_they_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

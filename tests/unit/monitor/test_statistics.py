@@ -5,7 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtimes.errors import InvalidArgumentError
+from serving.errors import QueueFullError
 from serving.ids import VersionKey
+from serving.monitor.exposition import version_samples
 from serving.monitor.statistics import (
     FailureReason,
     StatisticsRecorder,
@@ -101,3 +104,22 @@ def test_gpus_are_kept_apart_where_that_is_asked_for() -> None:
     (together,) = merge_statistics(parts)
     assert together.gpu_uuid == ""
     assert together == merge_statistics([*apart])[0] == merge_statistics([one, other, one])[0]
+
+
+def test_a_fault_is_a_failure_that_a_client_can_blame_on_us() -> None:
+    """Not its own mistake, not its leaving, and no copy: budgets of errors are counted by it."""
+    recorder = StatisticsRecorder(VersionKey("m", 1))
+    mistake = InvalidArgumentError("index out of bounds")
+    recorder.count_failure(FailureReason.BACKEND, 7, mistake)
+    recorder.count_failure(FailureReason.CANCELED, 7)
+    recorder.count_failure(FailureReason.BACKEND, 7, is_copy=True)
+    recorder.count_failure(FailureReason.BACKEND, 7)
+    recorder.count_failure(FailureReason.REJECTED, 7, QueueFullError("queue full"))
+    counted = recorder.snapshot(now_ns=0, now_ms=0, pending_count=0)
+    (both,) = merge_statistics([counted, counted])
+    shown = {
+        (sample.metric.name, *sample.labels): sample.value for sample in version_samples([both], {})
+    }
+
+    assert (counted.fail.count, counted.fault_count) == (5, 2)
+    assert shown["bascule_request_faults_total", "m", "1"] == 4

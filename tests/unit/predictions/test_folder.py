@@ -294,3 +294,31 @@ def test_a_segment_that_somebody_removed_takes_no_more_records(tmp_path: Path) -
 
     (segment,) = place.glob("*-*")
     assert _heads(segment) == [b"source", b"first", b"second"]
+
+
+def test_a_clock_that_was_set_back_begins_another_segment(tmp_path: Path) -> None:
+    """Records are looked for in segments of their time: one that begins later hides them."""
+    clock = Clock()
+    writer = _writer(_folder(tmp_path), clock)
+    writer.write(1, encode_frame(2, b"before"))
+    clock.now_ns -= 20_000_000_000
+    writer.write(1, encode_frame(2, b"a little before"))
+    clock.now_ns -= 3_600_000_000_000
+    writer.write(1, encode_frame(2, b"an hour before"))
+
+    first, second = sorted(tmp_path.glob("*-*"))
+    assert _heads(first) == [b"source", b"an hour before"]
+    assert _heads(second) == [b"source", b"before", b"a little before"]
+    assert created_ms(first.name) * 1_000_000 <= clock.now_ns
+
+
+def test_what_was_written_before_the_clock_was_set_back_goes_first(tmp_path: Path) -> None:
+    """Its name says that it is younger than now, and all that comes now would go in its place."""
+    clock, folder = Clock(), _folder(tmp_path)
+    ahead = [_finished(tmp_path, clock, size=SEGMENT) for _ in range(3)]
+    clock.now_ns -= 3_600_000_000_000
+    now = _finished(tmp_path, clock, size=SEGMENT)
+
+    folder.make_room(clock() // 1_000_000, grown=SEGMENT)
+
+    assert {*tmp_path.glob("*-*")} == {*ahead[1:], now}

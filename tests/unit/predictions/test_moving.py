@@ -61,6 +61,18 @@ def test_the_store_stays_within_its_bounds(tmp_path: Path) -> None:
     assert _there() == {names[4], newest}
 
 
+def test_what_was_written_before_the_clock_was_set_back_goes_first(tmp_path: Path) -> None:
+    """Its name says that it is younger than now; what is too old goes all the same."""
+    ahead = [_segment(tmp_path, -age_s) for age_s in (3000, 4000)]
+    old, now = _segment(tmp_path, 90), _segment(tmp_path, 5)
+    _mover(tmp_path, max_bytes=300).move(NOW_MS)
+    assert _there() == {ahead[1], old, now}
+
+    _segment(tmp_path, 4)
+    _mover(tmp_path, retention_s=15).move(NOW_MS)
+    assert old not in _there()
+
+
 def test_nothing_to_move_asks_nobody(tmp_path: Path) -> None:
     """Without a finished segment the store is not even opened."""
     bounds = Bounds(max_bytes=1, segment_bytes=1, retention_s=1)
