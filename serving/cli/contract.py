@@ -11,7 +11,7 @@ import typer
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
-from serving.cli.data_rows import read_columns, tensors_of
+from serving.cli.data_rows import fitted_column, read_columns, tensors_of
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
 from serving.cli.tables import plain_table
@@ -151,7 +151,9 @@ def check(
     columns = read_columns(data)
     specs = _specs(found, columns) if bundle is None else specs_of(read_manifest(bundle)).inputs
     tensors = _tensors(found, columns, specs, data.name)
-    rows = max(len(tensor) for tensor in tensors if tensor is not None)
+    rows = max((len(tensor) for tensor in tensors if tensor is not None), default=0)
+    if not rows:
+        raise InvalidArgumentError(f"{data.name}: nothing in it is an input that {file} judges")
     judge = Judge(_of_inputs(found), specs, (), is_batched=True)
     checked = _checked(found, judge.judge_inputs(tensors, rows, None, utc_s()), rows)
     if as_json:
@@ -192,17 +194,22 @@ def _tensors(
     """Put columns that are named as features are where these stand."""
     whole: dict[str, Array] = dict(columns)
     for spec in specs:
-        places = {
-            one.column: columns[one.name]
+        features = {
+            one.column: one.name
             for one in found.inputs
-            if one.tensor == spec.name and one.column is not None and one.name in columns
+            if one.tensor == spec.name and one.column is not None
         }
-        if spec.name in columns or not places:
+        if spec.name in columns or not columns.keys() & {*features.values()}:
             continue
-        rows = len(next(iter(places.values())))
-        matrix = np.zeros((rows, max(places) + 1), DTYPES[spec.datatype])
-        for place, values in places.items():
-            matrix[:, place] = values
+        missing = [name for name in features.values() if name not in columns]
+        if missing:  # zeros in its place would be judged
+            raise InvalidArgumentError(
+                f"{source} has no column '{missing[0]}': it has {', '.join(list(columns)[:10])}"
+            )
+        rows = len(next(iter(columns.values())))
+        matrix = np.zeros((rows, max(features) + 1), DTYPES[spec.datatype])
+        for place, name in features.items():
+            matrix[:, place] = fitted_column(name, columns[name], spec.datatype, source)
         whole[spec.name] = matrix
     return tensors_of(whole, specs, source)
 

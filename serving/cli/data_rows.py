@@ -116,8 +116,10 @@ def tensors_of(columns: Columns, specs: Sequence[TensorSpec], source: str) -> li
     """
     names = [spec.name for spec in specs]
     if len(specs) == 1 and names[0] not in columns and _is_matrix_of(specs[0], columns):
-        dtype = DTYPES[specs[0].datatype]
-        return [np.column_stack([array.astype(dtype) for array in columns.values()])]
+        matrix = [
+            fitted_column(name, array, specs[0].datatype, source) for name, array in columns.items()
+        ]
+        return [np.column_stack(matrix)]
     found: list[Array | None] = []
     for place, spec in enumerate(specs):
         array = columns.get(spec.name, columns.get(f"input_{place}"))
@@ -138,9 +140,29 @@ def _fitted(array: Array, spec: TensorSpec, source: str) -> Array:
     shaped = array.reshape(len(array), 1) if array.ndim == 1 and len(spec.shape) > 1 else array
     if spec.datatype is Datatype.BYTES:
         return shaped.astype(str).astype(object)
+    return fitted_column(spec.name, shaped, spec.datatype, source)
+
+
+def fitted_column(name: str, array: Array, datatype: Datatype, source: str) -> Array:
+    """Return numbers as a model takes them.
+
+    Raises:
+        InvalidArgumentError: A value is none, or the datatype cannot hold it.
+    """
     try:
-        return shaped.astype(DTYPES[spec.datatype])
-    except (TypeError, ValueError) as error:
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = array.astype(DTYPES[datatype])
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgumentError(
-            f"{source}: column '{spec.name}' is no {spec.datatype}: {error}"
+            f"{source}: column '{name}' is no {datatype}: {error}"
         ) from error
+    if found.dtype.kind in "iub":
+        odd = np.argwhere(found != array)
+    else:
+        odd = np.argwhere(np.isinf(found) & np.isfinite(array.astype(np.float64)))
+    if len(odd):
+        row = tuple(odd[0])
+        raise InvalidArgumentError(
+            f"{source}: column '{name}' row {row[0]} is {array[row]}, which {datatype} cannot hold"
+        )
+    return found

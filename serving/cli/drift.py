@@ -114,8 +114,9 @@ def check(
     tensors = read_columns(rows)
     missing = [r.tensor for r in profile.reductions if r.tensor not in tensors]
     if missing:
+        hint = "" if rows.suffix == ".npz" else "; a column is a tensor here: a matrix needs .npz"
         raise InvalidArgumentError(
-            f"{rows} has no {missing[0]!r}, which the reference has: give every tensor of it"
+            f"{rows} has no {missing[0]!r}, which the reference has: give every tensor of it{hint}"
         )
     count = len(next(iter(tensors.values())))
     alerts = list(_alerts(profile, tensors, count))
