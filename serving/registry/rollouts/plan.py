@@ -218,7 +218,9 @@ def _require_steps(plan: Plan) -> None:
     if plan.strategy is Strategy.AB and len(shares) != 1:
         raise InvalidArgumentError(f"steps: an A/B test has one share, {len(shares)} were given")
     if plan.strategy not in {Strategy.CANARY, Strategy.AB} and shares:
-        raise InvalidArgumentError(f"steps: a {plan.strategy} rollout has none")
+        raise InvalidArgumentError(
+            f"steps: a {plan.strategy} rollout has none, a {Strategy.CANARY} rollout has"
+        )
     if any(not 0 < share < WHOLE_SHARE for share in shares):
         raise InvalidArgumentError(
             f"steps: shares are above 0 % and below 100 %, got {_percents(shares)}"

@@ -32,10 +32,26 @@ def checked(
     ("contract", "rows", "told"),
     [
         (CONTRACT, "age,pay\n1,2\nold,3\n", "column 'age' is no FP32: could not convert"),
-        (CONTRACT, "age,pay\n1,2\n1e39,3\n", "column 'age' row 1 is 1e+39, which FP32 cannot hold"),
-        (WHOLE, "age,pay\n1,300\n", "column 'pay' row 0 is 300, which UINT8 cannot hold"),
-        (WHOLE, "age,pay\n1,2\n1,1.5\n", "column 'pay' row 1 is 1.5, which UINT8 cannot hold"),
-        (WHOLE, "age,pay\n1,2\n1,\n", "column 'pay' row 1 is nan, which UINT8 cannot hold"),
+        (
+            CONTRACT,
+            "age,pay\n1,2\n1e39,3\n",
+            "is no FP32: [1] is 1e+39, which FP32 cannot hold",
+        ),
+        (
+            WHOLE,
+            "age,pay\n1,300\n",
+            "is no UINT8: [0] is 300, which UINT8 cannot hold",
+        ),
+        (
+            WHOLE,
+            "age,pay\n1,2\n1,1.5\n",
+            "is no UINT8: [1] is 1.5, which UINT8 cannot hold",
+        ),
+        (
+            WHOLE,
+            "age,pay\n1,2\n1,\n",
+            "is no UINT8: [1] is nan, which UINT8 cannot hold",
+        ),
         (CONTRACT, "age\n1\n", "has no column 'pay': it has age"),
     ],
 )
