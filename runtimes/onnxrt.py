@@ -273,7 +273,8 @@ def _spec(
             f"'{file.name}' cannot be served: {role} '{node.name}' is {node.type}, and only plain "
             f"tensors of {', '.join(Datatype)} travel over the protocol; "
             + (
-                "leave it out of the configuration's outputs, or export the model without it"
+                "leave it out of the configuration's outputs, or export the model without it (of "
+                "scikit-learn: options={'zipmap': False} of to_onnx)"
                 if role == "output"
                 else "export the model with a tensor in its place"
             )

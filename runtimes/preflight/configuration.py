@@ -82,7 +82,8 @@ def _tensors(model: OnnxModel, configured: Configured) -> Iterator[Finding]:
                 "BP-C01",
                 name,
                 f"it is {kind}, and only plain tensors travel over the protocol",
-                "export the model with a tensor in its place, or leave it out of the outputs",
+                "export the model with a tensor in its place (of scikit-learn: options={'zipmap': "
+                "False} of to_onnx), or leave it out of the outputs",
                 evidence=Evidence(kind, "a plain tensor"),
             )
             return

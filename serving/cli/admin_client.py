@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -59,7 +59,7 @@ class AdminClient:
         # Most commands, and those in a hurry, need none of what it imports.
         from serving.edge.control import ClusterStatus  # noqa: PLC0415  see above
 
-        return msgspec.json.decode(self.status_bytes(), type=ClusterStatus)
+        return _decoded(self.status_bytes(), ClusterStatus)
 
     def status_bytes(self) -> bytes:
         """Return the status as the instance wrote it: JSON.
@@ -91,7 +91,7 @@ class AdminClient:
         reply = self._call(
             "POST", path, {"version": version, "force": force, "reason": reason}, CHANGE_LIMIT_S
         )
-        return msgspec.json.decode(reply, type=_Promoted).revision
+        return _decoded(reply, _Promoted).revision
 
     def retire(self, model: str, version: int | None) -> None:
         """Unload one version, or all of a model (None).
@@ -111,7 +111,7 @@ class AdminClient:
             RefusedCallError: The version does not exist, or another rollout is under way.
         """
         reply = self._call("POST", f"{_model(model)}/rollout", body, CHANGE_LIMIT_S)
-        return msgspec.json.decode(reply, type=Rollout)
+        return _decoded(reply, Rollout)
 
     def plan_rollout(self, model: str, body: Mapping[str, object]) -> Forecast:
         """Return what a rollout would do; the body is that of `start_rollout`.
@@ -121,7 +121,7 @@ class AdminClient:
             RefusedCallError: The version does not exist, or the plan cannot work.
         """
         reply = self._call("POST", f"{_model(model)}/rollout/plan", body, STATUS_LIMIT_S)
-        return msgspec.json.decode(reply, type=Forecast)
+        return _decoded(reply, Forecast)
 
     def order_rollout(self, model: str, order: Order, reason: str) -> Rollout:
         """Pause, resume, skip a step of, or abort the rollout of a model.
@@ -132,7 +132,7 @@ class AdminClient:
         """
         path = f"{_model(model)}/rollout/{order}"
         reply = self._call("POST", path, {"reason": reason}, CHANGE_LIMIT_S)
-        return msgspec.json.decode(reply, type=Rollout)
+        return _decoded(reply, Rollout)
 
     def rollback(self, model: str, reason: str) -> Rollout:
         """Give all traffic to the version before; return when every edge does.
@@ -143,7 +143,7 @@ class AdminClient:
         """
         path = f"{_model(model)}/rollback"
         reply = self._call("POST", path, {"reason": reason}, CHANGE_LIMIT_S)
-        return msgspec.json.decode(reply, type=Rollout)
+        return _decoded(reply, Rollout)
 
     def rollouts(self, model: str | None) -> tuple[Rollout, ...]:
         """Return the latest rollouts, newest first.
@@ -153,7 +153,7 @@ class AdminClient:
         """
         query = "" if model is None else f"?model={quote(model, safe='')}"
         reply = self._call("GET", f"/v1/rollouts{query}", None, STATUS_LIMIT_S)
-        return msgspec.json.decode(reply, type=tuple[Rollout, ...])
+        return _decoded(reply, tuple[Rollout, ...])
 
     def rollout(self, number: int) -> "RolloutReport":
         """Return one rollout with all its changes.
@@ -165,7 +165,7 @@ class AdminClient:
         reply = self._call("GET", f"/v1/rollouts/{number}", None, STATUS_LIMIT_S)
         from serving.edge.control import RolloutReport  # noqa: PLC0415  as for a status
 
-        return msgspec.json.decode(reply, type=RolloutReport)
+        return _decoded(reply, RolloutReport)
 
     def quality(self, model: str) -> "tuple[VersionQuality, ...]":
         """Return what the data contracts of a model's versions have seen on this node.
@@ -177,7 +177,7 @@ class AdminClient:
         from serving.edge.quality_call import VersionQuality  # noqa: PLC0415  as for a status
 
         reply = self._call("GET", f"{_model(model)}/quality", None, STATUS_LIMIT_S)
-        return msgspec.json.decode(reply, type=tuple[VersionQuality, ...])
+        return _decoded(reply, tuple[VersionQuality, ...])
 
     def drift(self, model: str, version: int | None = None) -> "tuple[VersionDrift, ...]":
         """Return how far the rows of a model's versions are from their references.
@@ -190,7 +190,7 @@ class AdminClient:
 
         query = "" if version is None else f"?version={version}"
         reply = self._call("GET", f"{_model(model)}/drift{query}", None, STATUS_LIMIT_S)
-        return msgspec.json.decode(reply, type=tuple[VersionDrift, ...])
+        return _decoded(reply, tuple[VersionDrift, ...])
 
     def alarms(self) -> "tuple[StandingAlarm, ...]":
         """Return what is wrong now, drift aside.
@@ -201,7 +201,7 @@ class AdminClient:
         from serving.monitor.alarms.latch import StandingAlarm  # noqa: PLC0415  as for a status
 
         reply = self._call("GET", "/v1/alarms", None, STATUS_LIMIT_S)
-        return msgspec.json.decode(reply, type=tuple[StandingAlarm, ...])
+        return _decoded(reply, tuple[StandingAlarm, ...])
 
     def self_test(self, model: str | None) -> "SelfTest":
         """Try every alarm of a model's versions, or of all.
@@ -214,7 +214,7 @@ class AdminClient:
 
         body = {"model": model}
         reply = self._call("POST", "/v1/monitor/selftest", body, CHANGE_LIMIT_S)
-        return msgspec.json.decode(reply, type=SelfTest)
+        return _decoded(reply, SelfTest)
 
     def acknowledge_drift(
         self, model: str, version: int | None, alarm: str, reason: str
@@ -229,7 +229,7 @@ class AdminClient:
 
         body = {"version": version, "alarm": alarm, "reason": reason}
         reply = self._call("POST", f"{_model(model)}/drift/ack", body, STATUS_LIMIT_S)
-        return msgspec.json.decode(reply, type=tuple[DriftAlarm, ...])
+        return _decoded(reply, tuple[DriftAlarm, ...])
 
     def label_estimate(self, model: str, version: int | None) -> "ModelForecast":
         """Return what is expected of a model's answers without labels.
@@ -242,7 +242,7 @@ class AdminClient:
 
         query = "" if version is None else f"?version={version}"
         path = f"{_model(model)}/labels/estimate{query}"
-        return msgspec.json.decode(self._call("GET", path, None, LOG_LIMIT_S), type=ModelForecast)
+        return _decoded(self._call("GET", path, None, LOG_LIMIT_S), ModelForecast)
 
     def review_label(self, model: str, decided: Mapping[str, object]) -> "Review":
         """Decide about a label; the body is `serving.edge.label_review_body.ReviewBody` as JSON.
@@ -254,7 +254,7 @@ class AdminClient:
         from serving.predictions.labels.reviews import Review  # noqa: PLC0415  likewise
 
         reply = self._call("POST", f"{_model(model)}/labels/review", decided, LOG_LIMIT_S)
-        return msgspec.json.decode(reply, type=Review)
+        return _decoded(reply, Review)
 
     def rollout_page(self, number: int, form: str) -> str:
         """Return one page about a rollout, as text.
@@ -316,6 +316,19 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+T = TypeVar("T")
+
+
+def _decoded(reply: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(reply, type=kind)
+    except msgspec.MsgspecError as error:
+        raise RefusedCallError(
+            f"the running instance answers as another version of Bascule does ({error}): use the "
+            "bascule that it was started with, or start it again with this one"
+        ) from error
 
 
 def _refusal(reply: bytes, status: int) -> str:

@@ -151,7 +151,9 @@ def check(
     columns = read_columns(data)
     specs = _specs(found, columns) if bundle is None else specs_of(read_manifest(bundle)).inputs
     tensors = _tensors(found, columns, specs, data.name)
-    rows = max(len(tensor) for tensor in tensors if tensor is not None)
+    rows = max((len(tensor) for tensor in tensors if tensor is not None), default=0)
+    if not rows:
+        raise InvalidArgumentError(f"{data.name}: nothing in it is an input that {file} judges")
     judge = Judge(_of_inputs(found), specs, (), is_batched=True)
     checked = _checked(found, judge.judge_inputs(tensors, rows, None, utc_s()), rows)
     if as_json:

@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 
 from runtimes.contract import Array, TensorSpec
-from runtimes.datatypes import DTYPES, Datatype
+from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from runtimes.golden import read_arrays
+from serving.cli.fitting import fitted
 
 SUFFIXES: Final = (".csv", ".parquet", ".npz")
 Columns = Mapping[str, Array]
@@ -159,19 +160,8 @@ def fitted_column(name: str, array: Array, datatype: Datatype, source: str) -> A
         InvalidArgumentError: A value is none, or the datatype cannot hold it.
     """
     try:
-        with np.errstate(invalid="ignore", over="ignore"):
-            found = array.astype(DTYPES[datatype])
+        return fitted(array, datatype)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgumentError(
             f"{source}: column '{name}' is no {datatype}: {error}"
         ) from error
-    if found.dtype.kind in "iub":
-        odd = np.argwhere(found != array)
-    else:
-        odd = np.argwhere(np.isinf(found) & np.isfinite(array.astype(np.float64)))
-    if len(odd):
-        row = tuple(odd[0])
-        raise InvalidArgumentError(
-            f"{source}: column '{name}' row {row[0]} is {array[row]}, which {datatype} cannot hold"
-        )
-    return found

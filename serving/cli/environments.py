@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: bascule environments list · bascule environments build resnet-3",
         no_args_is_help=True,
     )
-    group.command("list")(list_environments)
+    group.command("list", epilog="Example: bascule environments list --json")(list_environments)
     group.command("build", epilog="Example: bascule environments build resnet-3")(build)
-    group.command("clear")(clear)
+    group.command("clear", epilog="Example: bascule environments clear")(clear)
     app.add_typer(group)
 
 

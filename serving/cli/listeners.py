@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 import typer
 
 from runtimes.errors import InvalidArgumentError
@@ -68,7 +69,14 @@ def listeners(
 
 def _running(client: AdminClient) -> dict[str, HostPort]:
     try:
-        found = client.status()
-    except NotReadyError:
+        found = msgspec.json.decode(client.status_bytes(), type=_Told)
+    except (NotReadyError, msgspec.MsgspecError):  # nobody, or one that tells nothing of it
         return {}
     return {"http": host_port(found.http), "grpc": host_port(found.grpc)}
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What is read of a status: an instance of another version says that much, too."""
+
+    http: str
+    grpc: str

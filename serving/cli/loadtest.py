@@ -162,14 +162,16 @@ async def _recorded(load: Load, versions: tuple[str, ...], length_s: float) -> L
 
 
 async def _tell(progress: Progress, ledger: Ledger, stop: asyncio.Event) -> None:
-    begun_s = time.monotonic()
+    begun_s, is_terminal = time.monotonic(), sys.stderr.isatty()
     while not stop.is_set():
         counts = ledger.counts
+        # Elsewhere than on a terminal each line says when it was told.
+        passed = f"{time.monotonic() - begun_s:.0f} s: " if is_terminal else ""
         progress.say(
-            f"{time.monotonic() - begun_s:.0f} s: {len(ledger.entries):,} sent, "
-            f"{counts[Outcome.FAILED]:,} failed, {counts[Outcome.WRONG]:,} wrong"
+            f"{passed}{len(ledger.entries):,} sent, {counts[Outcome.FAILED]:,} failed, "
+            f"{counts[Outcome.WRONG]:,} wrong"
         )
-        await _stopped(stop, TOLD_EVERY_S if sys.stderr.isatty() else TOLD_EVERY_ELSEWHERE_S)
+        await _stopped(stop, TOLD_EVERY_S if is_terminal else TOLD_EVERY_ELSEWHERE_S)
 
 
 async def _stopped(stop: asyncio.Event, limit_s: float) -> None:

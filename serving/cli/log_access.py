@@ -47,8 +47,9 @@ def log_places(place: str = "") -> tuple[str, ...]:
     order = log_order(load_settings())
     if order is None:
         raise NotFoundError(
-            "no predictions are logged here: set BASCULE_PREDICTION_LOG to a folder or an fsspec "
-            "URL and start again, or name a log with --log"
+            "where predictions are logged was not said: name the folder or fsspec URL that the "
+            "instance was started with (--prediction-log) by --log or BASCULE_PREDICTION_LOG; one "
+            "that was started without logs none"
         )
     return order.folder, order.url
 

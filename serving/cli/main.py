@@ -5,6 +5,7 @@ serve` never imports Ray. A command's module has `register(app)`, which adds its
 """
 
 import errno
+import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and g
 Try: [bold]bascule serve model.onnx[/bold], then in another terminal
 [bold]bascule status[/bold] and [bold]bascule predict MODEL --generate[/bold].
 """
+STATUSES: Final = (
+    "Exit status: 0 done; 1 it failed, or found what its --help says; 2 the command line cannot be "
+    "read; 130 Ctrl-C. bascule preflight, monitor lint and reproduce say more by theirs."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     """
     app = typer.Typer(
         help=EXAMPLES,
+        epilog=STATUSES,
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode="rich",
@@ -147,7 +153,18 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
             app.command(name, help=word.help)(_elsewhere)
     if chosen is not None:
         import_module(chosen).register(app)
+        _flow(app)
     return app
+
+
+def _flow(app: typer.Typer) -> None:
+    """Let help be folded where the terminal ends, not also where the lines of our files do."""
+    for command in app.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _flow(group.typer_instance)
 
 
 def _options(

@@ -4,7 +4,7 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +18,7 @@ from serving.errors import NotReadyError
 from serving.settings import HostPort
 from serving.wire.tensors import decode_strings, encode_strings, raw_bytes
 
+T = TypeVar("T")
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 
 
@@ -64,7 +65,7 @@ class HttpClient:
             RefusedPredictionError: The server does not have the model, or it is not ready.
         """
         reply = self._ask("GET", model_path(model, version), b"", {})
-        found = msgspec.json.decode(reply.content, type=_Metadata)
+        found = self._understood(reply, _Metadata)
         return Metadata(
             inputs=tuple(item.spec() for item in found.inputs),
             outputs=tuple(item.spec() for item in found.outputs),
@@ -93,7 +94,16 @@ class HttpClient:
         """
         path = f"{model_path(model, version)}/labels"
         reply = self._ask("POST", path, labels, {"Content-Type": "application/json"})
-        return msgspec.json.decode(reply.content, type=dict[str, int])["labels"]
+        return self._understood(reply, _Kept).labels
+
+    def _understood(self, reply: "Body", kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(reply.content, type=kind)
+        except msgspec.MsgspecError as error:
+            raise RefusedPredictionError(
+                f"what answers at {self._address} does not speak the Open Inference Protocol "
+                f"({error}): is another program listening there? (--url HOST:PORT asks another one)"
+            ) from error
 
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> "Body":
         try:
@@ -186,6 +196,10 @@ def tensor_from_bytes(raw: bytes, name: str, datatype: Datatype, shape: tuple[in
         return np.frombuffer(raw, dtype=DTYPES[datatype]).reshape(shape)
     except ValueError as error:
         raise EngineError(f"output '{name}' of the reply cannot be read: {error}") from error
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    labels: int
 
 
 class _Tensor(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ import numpy as np
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
+from serving.cli.fitting import fitted
 
 SEED: Final = 20_240_229
 """Made-up values are the same each time, so that two answers can be compared."""
@@ -91,7 +92,8 @@ def read_text(place: str) -> str:
     try:
         return Path(place).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{place} cannot be read: {error}") from error
+        hint = ": write JSON into a file, or into - (stdin)" if place.lstrip()[:1] in "{[" else ""
+        raise InvalidArgumentError(f"{place} cannot be read: {error}{hint}") from error
 
 
 class _ProtocolInput(msgspec.Struct, frozen=True):
@@ -116,8 +118,7 @@ def _tensor(
         known = ", ".join(item.name for item in specs)
         raise InvalidArgumentError(f"the model has no input '{name}': it takes {known}")
     try:
-        with np.errstate(over="raise"):
-            array = np.asarray(value, dtype=DTYPES[spec.datatype])
+        array = _array(value, spec.datatype)
         array = array if shape is None else array.reshape(tuple(shape))
     except (ValueError, TypeError, ArithmeticError) as error:
         raise InvalidArgumentError(
@@ -128,15 +129,32 @@ def _tensor(
     return NamedTensor(name=name, datatype=spec.datatype, array=np.ascontiguousarray(array))
 
 
+def _array(value: object, datatype: Datatype) -> Array:
+    if datatype is Datatype.BYTES:
+        return np.asarray(value, dtype=DTYPES[datatype])
+    if isinstance(value, np.ndarray):
+        return fitted(value, datatype)
+    with np.errstate(over="raise"):
+        array = np.asarray(value, dtype=DTYPES[datatype])
+    if array.dtype.kind in "iub":
+        for item in np.asarray(value, dtype=object).flat:
+            if isinstance(item, float) and not item.is_integer():
+                raise ValueError(f"{item} is no whole number")
+    return array
+
+
 def _load(path: Path) -> Array:
     try:
-        array: Array = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, EOFError) as error:
         raise InvalidArgumentError(
             f"{path} is no .npy file of numbers or text (pickled objects are never read)"
         ) from error
+    if not isinstance(array, np.ndarray):  # a .npz of several
+        array.close()
+        raise InvalidArgumentError(f"{path} is no .npy file: write each of its arrays by np.save")
     if array.dtype.kind in "SU":
         return array.astype(np.str_).astype(object)
     return array

@@ -1,5 +1,6 @@
 """The words of `bascule rollout start`, read into the body of the admin call."""
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -8,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.registry.rollouts.plan import Guardrails, QualityTest, Strategy
+from serving.registry.rollouts.plan import OFF, Guardrails, QualityTest, Strategy
 
 DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
 UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -56,7 +57,11 @@ Limit = Annotated[
 ]
 Guard = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=VALUE", help="A guardrail's limit, as latency_ratio=2."),
+    typer.Option(
+        metavar="NAME=VALUE",
+        help=f"A guardrail's limit, as latency_ratio=2 or mismatch_share=off; may be repeated: "
+        f"{', '.join(GUARDRAILS)}.",
+    ),
 ]
 KeepOld = Annotated[
     bool, typer.Option("--keep-old", help="Leave the old version loaded at the end.")
@@ -145,14 +150,20 @@ def _limit(text: str) -> tuple[str, float]:
 def _guard(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     if name not in GUARDRAILS:
-        raise InvalidArgumentError(f"--guard {name!r}: one of {', '.join(GUARDRAILS)} is expected")
+        near = difflib.get_close_matches(name, GUARDRAILS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InvalidArgumentError(
+            f"--guard {name!r}: {hint}one of {', '.join(GUARDRAILS)} is expected"
+        )
     kind = GUARDRAILS[name]
+    if name in OFF and value.lower() == "off":
+        return name, OFF[name]
     try:
         if kind is QualityTest:
             return name, str(QualityTest(value.lower()))
         return name, SWITCHES[value.lower()] if kind is bool else _number(value)
     except (KeyError, ValueError) as error:
-        expected = EXPECTED.get(kind, "a number")
+        expected = EXPECTED.get(kind, "a number, or off," if name in OFF else "a number")
         raise InvalidArgumentError(f"--guard {name}={value!r}: {expected} is expected") from error
 
 

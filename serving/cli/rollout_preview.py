@@ -10,7 +10,7 @@ from rich.text import Text
 from runtimes.errors import BasculeError
 from serving.cli.admin_client import AdminClient
 from serving.cli.json_flag import Json
-from serving.cli.render import console, print_json, size_text
+from serving.cli.render import console, duration_text, print_json, size_text
 from serving.cli.rollout_options import (
     STANDARD_BAKE,
     STANDARD_SEQUENCE_LIMIT,
@@ -120,10 +120,11 @@ def changes_text(found: "Comparison | None") -> str:
 def _view(found: Forecast, changed: "Comparison | None") -> Group:
     table = plain_table(("state", "at least", "what"))
     for stage in found.stages:
-        length = f"{stage.at_least_s:g} s" if stage.at_least_s else "-"
+        length = duration_text(stage.at_least_s)
         table.add_row(str(stage.state), length, Text(stage.text))
     name = f"{found.model}: {found.from_version or '-'} → {found.to_version}"
-    head = f"{name}  {found.strategy}  at least {found.at_least_s:g} s (nothing was changed)"
+    length = duration_text(found.at_least_s)
+    head = f"{name}  {found.strategy}  at least {length} (nothing was changed)"
     return Group(Text(head, style="bold"), table, *(Text(line) for line in _lines(found, changed)))
 
 

@@ -8,6 +8,7 @@ from serving.ids import MAX_VERSION
 from serving.registry.rollouts.plan import (
     LEAST_ALPHA,
     LEAST_SHARE,
+    OFF,
     WHOLE_SHARE,
     Guardrails,
     Plan,
@@ -43,6 +44,19 @@ class StepBody(BaseModel):
     call_count: int = Field(default=0, ge=0, le=MOST_CALLS)
 
 
+def _or_off(name: str) -> BeforeValidator:
+    """Read `off`, which YAML reads as false, as the limit that switches a guardrail off."""
+
+    def read(given: object) -> object:
+        if given is False or (isinstance(given, str) and given.lower() == "off"):
+            return OFF[name]
+        if given is True:
+            raise ValueError("a number, or off, is expected")
+        return given
+
+    return BeforeValidator(read)
+
+
 class GuardrailsBody(BaseModel):
     """What ends a rollout; what is not said is as in `Guardrails`."""
 
@@ -51,15 +65,23 @@ class GuardrailsBody(BaseModel):
     alpha: float = Field(default=DEFAULT.alpha, ge=LEAST_ALPHA, lt=1)
     error_rate: bool = DEFAULT.error_rate
     latency_quantile: float = Field(default=DEFAULT.latency_quantile, gt=0, lt=1)
-    latency_ratio: float = Field(default=DEFAULT.latency_ratio, ge=0, le=1000)
-    mismatch_share: float = Field(default=DEFAULT.mismatch_share, ge=-1, lt=1)
+    latency_ratio: Annotated[float, _or_off("latency_ratio")] = Field(
+        default=DEFAULT.latency_ratio, ge=0, le=1000
+    )
+    mismatch_share: Annotated[float, _or_off("mismatch_share")] = Field(
+        default=DEFAULT.mismatch_share, ge=-1, lt=1
+    )
     output_shift: bool = DEFAULT.output_shift
     data_quality: Annotated[QualityTest, BeforeValidator(_quality_word)] = DEFAULT.data_quality
     violation_share: float = Field(default=DEFAULT.violation_share, ge=LEAST_SHARE, lt=1)
     quality_call_count: int = Field(default=DEFAULT.quality_call_count, ge=0, le=MOST_CALLS)
     label_loss: bool = DEFAULT.label_loss
-    restart_count: int = Field(default=DEFAULT.restart_count, ge=0, le=1000)
-    memory_growth_share: float = Field(default=DEFAULT.memory_growth_share, ge=0, le=1000)
+    restart_count: Annotated[int, _or_off("restart_count")] = Field(
+        default=DEFAULT.restart_count, ge=0, le=1000
+    )
+    memory_growth_share: Annotated[float, _or_off("memory_growth_share")] = Field(
+        default=DEFAULT.memory_growth_share, ge=0, le=1000
+    )
     min_call_count: int = Field(default=DEFAULT.min_call_count, ge=0, le=MOST_CALLS)
 
 

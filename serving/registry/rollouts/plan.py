@@ -3,6 +3,7 @@
 Shares count ten-thousandths of the calls that name no version, as in the route table.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -93,6 +94,15 @@ class Guardrails:
     """Its workers may grow by so much over what they took when calls began; 0: not looked at."""
     min_call_count: int = 50
     """Calls of the candidate before it can pass a step."""
+
+
+OFF: Final[Mapping[str, int]] = {
+    "latency_ratio": 0,
+    "mismatch_share": -1,
+    "restart_count": 0,
+    "memory_growth_share": 0,
+}
+"""The limits that switch their guardrails off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +218,9 @@ def _require_steps(plan: Plan) -> None:
     if plan.strategy is Strategy.AB and len(shares) != 1:
         raise InvalidArgumentError(f"steps: an A/B test has one share, {len(shares)} were given")
     if plan.strategy not in {Strategy.CANARY, Strategy.AB} and shares:
-        raise InvalidArgumentError(f"steps: a {plan.strategy} rollout has none")
+        raise InvalidArgumentError(
+            f"steps: a {plan.strategy} rollout has none, a {Strategy.CANARY} rollout has"
+        )
     if any(not 0 < share < WHOLE_SHARE for share in shares):
         raise InvalidArgumentError(
             f"steps: shares are above 0 % and below 100 %, got {_percents(shares)}"

@@ -13,6 +13,7 @@ from serving.rollout.engine.output_shift import OutputShift
 from serving.rollout.engine.quality_signs import QualitySide
 
 _MIB = 2**20
+MEANT = "; if it was trained to answer otherwise, start it with --guard mismatch_share=off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +81,17 @@ def mismatch_finding(rows: Counted, limit: float, largest_error: str, odds: Odds
     """Say how many rows of copied calls differ."""
     worst = f"; {largest_error}" if largest_error else ""
     if limit <= 0:
+        is_breach = rows.event_count > 0
         return Finding(
             guardrail="mismatch",
-            text=f"{_of(rows, 'compared rows')} are off{worst}; none may be",
-            is_breach=rows.event_count > 0,
+            text=f"{_of(rows, 'compared rows')} are off{worst}; none may be"
+            + (MEANT if is_breach else ""),
+            is_breach=is_breach,
         )
     return Finding(
         guardrail="mismatch",
-        text=f"{_of(rows, 'compared rows')} are off, {limit:.3%} may be{worst} ({odds.text})",
+        text=f"{_of(rows, 'compared rows')} are off, {limit:.3%} may be{worst} ({odds.text})"
+        + (MEANT if odds.is_over else ""),
         is_breach=odds.is_over,
         evidence=odds,
     )

@@ -67,3 +67,20 @@ def test_two_servers_are_never_asked_as_one() -> None:
     at = listeners("h:1", "h:2", is_grpc_asked=True)
 
     assert (at.http.port, at.grpc.port) == (1, 2)
+
+
+def test_an_instance_of_another_version_is_called_all_the_same(
+    home: Path, moved: FakeInstance
+) -> None:
+    """Of its status only the addresses are read."""
+
+    class Newer(FakeInstance):
+        def answer(self, method: str, path: str, body: bytes) -> object:
+            """Tell what every version tells, and what ours does not know."""
+            del method, path, body
+            return {"http": self.status.http, "grpc": self.status.grpc, "novelty": [1]}
+
+    with running(Newer(status=moved.status), home / "run" / "admin.sock"):
+        at = listeners()
+
+    assert (at.http, at.grpc) == (MOVED_HTTP, MOVED_GRPC)

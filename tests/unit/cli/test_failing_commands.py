@@ -30,7 +30,7 @@ def failed(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> st
     [
         (["no/such/bundle"], "no/such/bundle"),
         (["nobody:3"], "nobody"),
-        ([ID], "no predictions are logged here"),
+        ([ID], "where predictions are logged was not said"),
         ([ID, "--device", "cuda"], "--device is for versions"),
         ([ID, "--log", NO_URL], "Protocol not known"),
     ],

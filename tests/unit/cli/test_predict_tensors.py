@@ -86,6 +86,48 @@ def test_arrays_come_from_files(tmp_path: Path) -> None:
     assert s.array.tolist() == ["a", "bc"]
 
 
+@pytest.mark.parametrize(
+    ("datatype", "array", "told"),
+    [
+        (Datatype.UINT8, np.array([[1, 300]]), r"\[0, 1\] is 300, which UINT8 cannot hold"),
+        (Datatype.INT64, np.array([[1.5]]), "is 1.5, which INT64 cannot hold"),
+        (Datatype.INT64, np.array([[np.nan]]), "is nan, which INT64 cannot hold"),
+        (Datatype.FP32, np.array([[1e300]]), "is 1e\\+300, which FP32 cannot hold"),
+        (Datatype.FP32, np.array([[1 + 2j]]), "complex numbers do not travel"),
+        (Datatype.UINT64, np.array([[-1]]), "is -1, which UINT64 cannot hold"),
+    ],
+)
+def test_no_other_number_is_sent_in_place_of_what_was_given(
+    tmp_path: Path, datatype: Datatype, array: np.ndarray, told: str
+) -> None:
+    """What an input's datatype cannot hold is refused, not wrapped, cut or made infinite."""
+    spec = TensorSpec(name="x", datatype=datatype, shape=(-1, -1))
+    np.save(tmp_path / "x.npy", array)
+
+    with pytest.raises(InvalidArgumentError, match=told):
+        tensors_from_files({"x": tmp_path / "x.npy"}, (spec,))
+
+
+def test_whole_numbers_are_whole_in_json_too() -> None:
+    """1.0 is 1, 1.5 is none, and the largest of 64 bits are as they were written."""
+    spec = TensorSpec(name="x", datatype=Datatype.UINT64, shape=(-1,))
+
+    (tensor,) = tensors_from_json('{"x": [18446744073709551615, 1]}', (spec,))
+    assert tensor.array.tolist() == [2**64 - 1, 1]
+    (tensor,) = tensors_from_json('{"x": [1.0]}', (spec,))
+    assert tensor.array.tolist() == [1]
+    with pytest.raises(InvalidArgumentError, match=r"1\.5 is no whole number"):
+        tensors_from_json('{"x": [1.5]}', (spec,))
+
+
+def test_a_file_of_several_arrays_is_no_input(tmp_path: Path) -> None:
+    """A .npz is told by what it is not."""
+    np.savez(tmp_path / "x.npz", a=np.ones(2))
+
+    with pytest.raises(InvalidArgumentError, match=r"is no \.npy file"):
+        tensors_from_files({"x": tmp_path / "x.npz"}, (X,))
+
+
 def test_pickled_arrays_are_never_read(tmp_path: Path) -> None:
     """A .npy file with objects could run code: it is refused."""
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
