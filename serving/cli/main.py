@@ -5,6 +5,7 @@ serve` never imports Ray. A command's module has `register(app)`, which adds its
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import typer
 
 from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.first_process import go_on_in_a_child
 from serving.own_version import own_version
 
 EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and gRPC.
@@ -22,6 +24,7 @@ EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and g
 Try: [bold]bascule serve model.onnx[/bold], then in another terminal
 [bold]bascule status[/bold] and [bold]bascule predict MODEL --generate[/bold].
 """
+NO_TEMPORARY_FOLDER: Final = "No usable temporary directory"  # `tempfile`'s words
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +96,34 @@ WORDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a failure is one sentence on stderr and exit status 1 (usage: 2)."""
-    if arguments is None:  # the process is ours
-        unwind_at_sigterm()
+    if arguments is None:
+        _own_the_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a substitute, not a traceback.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
         build_app(given)(args=given, prog_name="bascule")
     except BasculeError as error:
         typer.echo(f"bascule: {error.message}", err=True)
         sys.exit(1)
+    except FileNotFoundError as error:
+        if error.filename is not None or not str(error.strerror).startswith(NO_TEMPORARY_FOLDER):
+            raise
+        typer.echo(f"bascule: {error.strerror}: set TMPDIR to a folder of your own", err=True)
+        sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
     except KeyboardInterrupt:  # while the command's module was imported
         sys.exit(INTERRUPTED)
+
+
+def _own_the_process() -> None:
+    """Set what the whole process has one of."""
+    if os.getpid() == 1:
+        go_on_in_a_child()
+    unwind_at_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a substitute, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer
