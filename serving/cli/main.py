@@ -6,6 +6,7 @@ serve` never imports Ray. A command's module has `register(app)`, which adds its
 
 import errno
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import typer
 
 from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.first_process import go_on_in_a_child
 from serving.cli.output import UNWRITABLE, discard_output, prepare_output
 from serving.cli.system_failure import system_failure_text
 from serving.own_version import own_version
@@ -100,28 +102,45 @@ WORDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a failure is one sentence on stderr and exit status 1 (usage: 2)."""
-    if arguments is None:  # the process is ours
-        unwind_at_sigterm()
+    if arguments is None:
+        _own_the_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
     prepare_output()
     try:
-        try:
-            build_app(given)(args=given, prog_name="bascule")
-        finally:
-            sys.stdout.flush()  # here, where a failure can be told
+        _run(given)
     except BasculeError as error:
         typer.echo(f"bascule: {error.message}", err=True)
         sys.exit(1)
     except OSError as error:
-        is_output = error.errno in UNWRITABLE and error.filename is None
-        if is_output:
-            discard_output()
-        if not (is_output and error.errno == errno.EPIPE):  # its reader has read enough
-            place = "what this prints cannot be written: " if is_output else ""
-            typer.echo(f"bascule: {place}{system_failure_text(error)}", err=True)
+        if told := _told(error):
+            typer.echo(f"bascule: {told}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:  # while the command's module was imported
         sys.exit(INTERRUPTED)
+
+
+def _own_the_process() -> None:
+    """Set what the whole process has one of."""
+    if os.getpid() == 1:
+        go_on_in_a_child()
+    unwind_at_sigterm()
+
+
+def _run(given: Sequence[str]) -> None:
+    try:
+        build_app(given)(args=given, prog_name="bascule")
+    finally:
+        sys.stdout.flush()  # here, where a failure can be told
+
+
+def _told(error: OSError) -> str:
+    """Say what the system refused; empty: whoever read this from a pipe has read enough."""
+    if error.filename is not None or error.errno not in UNWRITABLE:
+        return system_failure_text(error)
+    discard_output()
+    if error.errno == errno.EPIPE:
+        return ""
+    return f"what this prints cannot be written: {system_failure_text(error)}"
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer

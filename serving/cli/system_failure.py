@@ -9,6 +9,7 @@ from typing import Final
 from serving.registry.people import current_user
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_TEMPORARY_FOLDER: Final = "No usable temporary directory"  # `tempfile`'s words
 FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -18,6 +19,8 @@ def system_failure_text(error: OSError) -> str:
     places = " → ".join(_shown(name) for name in named if name is not None)
     told = error.strerror or str(error) or type(error).__name__
     sentence = f"{places}: {told}" if places else told
+    if told.startswith(NO_TEMPORARY_FOLDER):
+        return f"{sentence}: set TMPDIR to a folder of your own"
     if error.errno in FULL:
         return f"{sentence}: free space there, or raise the limit, and run it again"
     if error.errno in FORBIDDEN:

@@ -1,5 +1,6 @@
 """What cannot be done is one sentence, before any work, and an exit status that means it."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,14 @@ def test_a_registry_that_cannot_be_opened_is_named(
     text = failed(capsys, 1, "list")
 
     assert f"the registry cannot be opened: {tmp_path}/registry: File exists: user " in text
+
+
+def test_a_machine_without_a_temporary_folder_is_told_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A container whose root is read-only, for one."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/no/such/folder"])
+    (tmp_path / "m.onnx").write_bytes(b"")
+
+    assert "set TMPDIR" in failed(capsys, 1, "push", str(tmp_path / "m.onnx"))
