@@ -89,7 +89,7 @@ def read_text(place: str) -> str:
     if place == "-":
         return sys.stdin.read()
     try:
-        return Path(place).read_text(encoding="utf-8")
+        return Path(place).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{place} cannot be read: {error}") from error
 
