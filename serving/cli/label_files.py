@@ -37,7 +37,7 @@ def _entries(text: str, suffix: str, file: str) -> list[object]:
         if suffix == ".csv":
             return [_row(line) for line in csv.DictReader(io.StringIO(text))]
         if suffix in {".jsonl", ".ndjson"}:
-            return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
+            return [msgspec.json.decode(line) for line in text.split("\n") if line.strip()]
         return msgspec.json.decode(text, type=list[object])
     except csv.Error as error:
         raise InvalidArgumentError(f"{file}: {error}: a CSV file is expected") from error

@@ -90,7 +90,7 @@ def read_text(place: str) -> str:
     if place == "-":
         return sys.stdin.read()
     try:
-        return Path(place).read_text(encoding="utf-8")
+        return Path(place).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         hint = ": write JSON into a file, or into - (stdin)" if place.lstrip()[:1] in "{[" else ""
         raise InvalidArgumentError(f"{place} cannot be read: {error}{hint}") from error

@@ -209,12 +209,15 @@ def _listed(url: str) -> Sequence[Mapping[str, Any]]:
     shown = f"prediction log {without_password(url)}"
     try:
         store, root = fsspec.core.url_to_fs(url)
-        return store.ls(root, detail=True) if store.exists(root) else ()
+        store.invalidate_cache(root)  # or what others have moved there since is not seen
+        return list(store.ls(root, detail=True))
+    except FileNotFoundError:
+        return ()
     except ImportError as error:
         raise UnsupportedError(f"{shown}: {error}; install the package that it names") from error
     except ValueError as error:
         raise InvalidArgumentError(f"{shown}: {error}") from error
-    except OSError as error:
+    except Exception as error:  # stores raise what they like
         told = str(error) or type(error).__name__
         raise NotReadyError(f"{shown} cannot be reached: {told}") from error
 
@@ -242,22 +245,28 @@ def content_of(segment: Segment) -> bytes:
         InvalidArgumentError: It cannot be read.
     """
     try:
-        return _bytes_of(segment.place)
+        return bytes_at(segment.place)
     except FileNotFoundError:
         other = segment.place.removesuffix(".open") + ".seg"
         try:
-            return _bytes_of(other)
+            return bytes_at(other)
         except FileNotFoundError:
             return b""
-    except OSError as error:
+    except Exception as error:  # stores raise what they like
+        told = (isinstance(error, OSError) and error.strerror) or str(error)
         raise InvalidArgumentError(
-            f"prediction log: {segment.place} cannot be read: {error.strerror or error}"
+            f"prediction log: {without_password(segment.place)} cannot be read: {told}"
         ) from error
 
 
-def _bytes_of(place: str) -> bytes:
+def bytes_at(place: str) -> bytes:
+    """Read a file, or what lies at an fsspec URL, as it is now: stores keep listings with sizes.
+
+    Raises:
+        OSError: It cannot be read. Stores of fsspec raise others as well.
+    """
     if "://" not in place:
         return Path(place).read_bytes()
-    with fsspec.open(place, "rb") as file:
-        content: bytes = file.read()
+    store, path = fsspec.core.url_to_fs(place)
+    content: bytes = store.cat_file(path)
     return content

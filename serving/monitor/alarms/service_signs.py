@@ -17,6 +17,8 @@ from serving.monitor.traffic import TrafficDelta, bucket_end_s
 SHORT_S: Final = 300.0
 LONG_S: Final = 3600.0
 MAX_BURN: Final = 14.4
+CERTAIN_SHARE: Final = 0.9
+"""So many bad calls ring whatever the budget: one of a tenth burns 10 times too fast at most."""
 MIN_BAD_CALLS: Final = 10
 """In the short window: one slow call of three is no emergency."""
 
@@ -72,15 +74,16 @@ class ServiceWindow:
         """Say which promises are being broken."""
         promise = self._promise
         short = [one for one in self._counts if one.at_s > at_s - SHORT_S]
+        budgets = {"availability": 1 - promise.availability, "latency": 1 - promise.fast_share}
         faults = (
             sum(one.faults for one in short),
-            _rate(short, "faults", "calls") / (1 - promise.availability),
-            _rate(self._counts, "faults", "calls") / (1 - promise.availability),
+            _rate(short, "faults", "calls") / budgets["availability"],
+            _rate(self._counts, "faults", "calls") / budgets["availability"],
         )
         slow = (
             sum(one.slow for one in short),
-            _rate(short, "slow", "answered") / (1 - promise.fast_share),
-            _rate(self._counts, "slow", "answered") / (1 - promise.fast_share),
+            _rate(short, "slow", "answered") / budgets["latency"],
+            _rate(self._counts, "slow", "answered") / budgets["latency"],
         )
         whats = {
             "availability": f"calls failed ({1 - promise.availability:.3%} may)",
@@ -89,12 +92,13 @@ class ServiceWindow:
             ),
         }
         for name, (bad, burn, long_burn) in {"availability": faults, "latency": slow}.items():
-            if bad >= MIN_BAD_CALLS and min(burn, long_burn) >= MAX_BURN:
+            limit = min(MAX_BURN, CERTAIN_SHARE / budgets[name])
+            if bad >= MIN_BAD_CALLS and min(burn, long_burn) >= limit:
                 yield Sign(
                     kind=BURN,
                     name=name,
                     value=burn,
-                    limit=MAX_BURN,
+                    limit=limit,
                     severity=Severity.CRITICAL,
                     text=(
                         f"{name}: {bad:,} {whats[name]}; the budget burns {burn:.0f} times too "

@@ -3,7 +3,7 @@
 With a budget for 30 days, burning at 14.4 for an hour spends 2 % of it, at 6 for 6 hours 5 %, at 3
 for a day 10 %, at 1 for 3 days 10 %. Each alert wants a long window, so that a short burst does not
 ring, and a short one, so that it ends soon after the trouble. A model whose calls are too few is
-left out.
+left out. Where a budget is so large that no share of the calls burns it so fast, nine of ten do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.monitor import catalogue, haproxy_catalogue
+from serving.monitor.alarms.service_signs import CERTAIN_SHARE
 from serving.monitor.alerting.promql import OURS, Alert, Recording, bucket_end, but, rate
 from serving.monitor.alerting.slo import Slo, availability_of, latency_of
 
@@ -67,8 +68,8 @@ def budget_alerts(slo: Slo) -> Iterator[Alert]:
         yield Alert(
             name=name,
             expression=" or ".join(
-                f"({EDGE_ERRORS}{burn.long} > {_number(burn.factor * (1 - slo.availability))} and "
-                f"{EDGE_ERRORS}{burn.short} > {_number(burn.factor * (1 - slo.availability))})"
+                f"({EDGE_ERRORS}{burn.long} > {_limit(burn, 1 - slo.availability)} and "
+                f"{EDGE_ERRORS}{burn.short} > {_limit(burn, 1 - slo.availability)})"
                 for burn in burns
             ),
             severity=severity,
@@ -115,12 +116,16 @@ def _ways(name: str) -> tuple[tuple[tuple[_Burn, ...], str, str], ...]:
 
 
 def _burning(slo: Slo, ratio: str, burn: _Burn, budget: float, which: str) -> str:
-    limit = _number(burn.factor * budget)
+    limit = _limit(burn, budget)
     braces = f"{{{which}}}" if which else ""
     return (
         f"({ratio}{burn.long}{braces} > {limit} and {ratio}{burn.short}{braces} > {limit} "
         f"and {CALLS}{burn.long}{braces} > {_number(slo.min_calls_per_s)})"
     )
+
+
+def _limit(burn: _Burn, budget: float) -> str:
+    return _number(min(burn.factor * budget, CERTAIN_SHARE))
 
 
 def _number(value: float) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from serving.monitor.labels.intervals import (
     Figure,
+    effective_rows,
     normal,
     root_of,
     weighted_mean,
@@ -93,7 +94,7 @@ def figures_of(rows: Rows) -> Figures:
         rows=len(known),
         accuracy=weighted_share(known.is_right.astype(np.float64), known.weight),
         log_loss=_log_loss(known),
-        auc=None if known.scores is None else roc_area(known.scores, known.given),
+        auc=None if known.scores is None else roc_area(known.scores, known.given, known.weight),
         classes=tuple(_of_classes(known)),
     )
 
@@ -120,16 +121,17 @@ def windows_of(rows: Rows, cut: Cut) -> tuple[Window, ...]:
     return tuple(found)
 
 
-def roc_area(scores: FloatArray, given: FloatArray) -> Figure | None:
+def roc_area(scores: FloatArray, given: FloatArray, weight: FloatArray) -> Figure | None:
     """Return the area under the ROC curve; None: fewer than two classes have labels.
 
     Args:
         scores: Shape (rows, classes).
         given: Class indices, of shape (rows,).
+        weight: Above 0, of shape (rows,).
     """
     columns = range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1])  # noqa: PLR2004
     found = [
-        _area(scores[:, column], given == column)
+        _area(scores[:, column], given == column, weight)
         for column in columns
         if 0 < np.count_nonzero(given == column) < len(given)
     ]
@@ -137,8 +139,8 @@ def roc_area(scores: FloatArray, given: FloatArray) -> Figure | None:
         return None
     influence = np.mean([each.influence for each in found], axis=0)
     value = float(np.mean([each.value for each in found]))
-    deviation = float(np.sqrt(np.mean(influence * influence) / len(given)))
-    return normal(value, deviation, float(len(given)))
+    deviation = float(np.sqrt(np.square(weight * influence).sum()) / weight.sum())
+    return normal(value, deviation, effective_rows(weight))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +149,26 @@ class _Area:
     influence: FloatArray
 
 
-def _area(score: FloatArray, is_positive: BoolArray) -> _Area:
+def _area(score: FloatArray, is_positive: BoolArray, weight: FloatArray) -> _Area:
     """Area and each row's influence on it, by mid-ranks."""
-    positive, negative = np.sort(score[is_positive]), np.sort(score[~is_positive])
+    is_negative = ~is_positive
     placed = np.empty(len(score))
-    placed[is_positive] = _share_below(negative, score[is_positive])
-    placed[~is_positive] = 1 - _share_below(positive, score[~is_positive])
-    value = float(placed[is_positive].mean())
-    share = np.where(is_positive, is_positive.mean(), 1 - is_positive.mean())
+    placed[is_positive] = _share_below(score, weight, is_negative)
+    placed[is_negative] = 1 - _share_below(score, weight, is_positive)
+    value = float(np.average(placed[is_positive], weights=weight[is_positive]))
+    positive_share = weight[is_positive].sum() / weight.sum()
+    share = np.where(is_positive, positive_share, 1 - positive_share)
     return _Area(value, np.asarray((placed - value) / share))
 
 
-def _share_below(ordered: FloatArray, values: FloatArray) -> FloatArray:
-    """Share of the ordered ones below each value; ties count half."""
-    left = np.searchsorted(ordered, values, side="left")
-    right = np.searchsorted(ordered, values, side="right")
-    return np.asarray((left + right) / (2 * len(ordered)), dtype=np.float64)
+def _share_below(score: FloatArray, weight: FloatArray, is_other: BoolArray) -> FloatArray:
+    """Share of the other rows, by weight, below each of the rest; ties count half."""
+    order = np.argsort(score[is_other], kind="stable")
+    ordered, values = score[is_other][order], score[~is_other]
+    below = np.concatenate(([0.0], np.cumsum(weight[is_other][order])))
+    left = below[np.searchsorted(ordered, values, side="left")]
+    right = below[np.searchsorted(ordered, values, side="right")]
+    return np.asarray((left + right) / (2 * below[-1]), dtype=np.float64)
 
 
 def _log_loss(known: Rows) -> Figure | None:

@@ -18,6 +18,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.ids import VersionKey
 from serving.monitor.labels.judging import DropReference, Judged
 from serving.predictions.folder import FOLDER_MODE
+from serving.predictions.reading import bytes_at
 from serving.settings import without_password
 
 REFERENCES: Final = "references.json"
@@ -73,10 +74,10 @@ def write_findings(place: str, findings: Findings) -> None:
 
 def _read(place: str, file: str, what: str, kind: type[dict[str, T]]) -> dict[str, T]:
     try:
-        return msgspec.json.decode(_content(place, file), type=kind)
+        return msgspec.json.decode(bytes_at(f"{place}/{file}"), type=kind)
     except FileNotFoundError:
         return {}
-    except (msgspec.MsgspecError, UnicodeError, OSError) as error:
+    except Exception as error:  # stores raise what they like
         raise InvalidArgumentError(
             f"{without_password(place)}/{file}: {what} cannot be read ({error}): restore the file, "
             "or remove it, and the labels that are left are looked at anew"
@@ -98,11 +99,3 @@ def _write(place: str, file: str, found: object) -> None:
         written.flush()
         os.fsync(written.fileno())
     fresh.replace(folder / file)
-
-
-def _content(place: str, file: str) -> bytes:
-    if "://" not in place:
-        return (Path(place) / file).read_bytes()
-    with fsspec.open(f"{place}/{file}", "rb") as opened:
-        content: bytes = opened.read()
-    return content

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,19 @@ def answered(calls: int, slow: int = 0, faults: int = 0) -> TrafficDelta:
     """Calls of which some were slow, and others that failed."""
     counts = {FAST: calls - slow, SLOW: slow}
     return TrafficDelta(answered_count=calls, fault_count=faults, latency_counts=counts)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.999])
+def test_what_fails_altogether_rings_however_little_was_promised(share: float) -> None:
+    """A budget of a tenth or more cannot burn 14.4 times too fast: nobody would ever know."""
+    window = ServiceWindow(Promise(availability=share, threshold_s=0.1, fast_share=share))
+    for number in range(800):
+        window.add(answered(100, slow=100, faults=2_000), number * 5.0)
+
+    signs = list(window.signs(800 * 5.0))
+
+    assert {one.name for one in signs} == {"availability", "latency"}
+    assert all(one.value >= one.limit for one in signs)
 
 
 def test_calls_within_the_promise_ring_nothing() -> None:

@@ -46,11 +46,37 @@ def test_the_area_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) -
     positive = [score for score, is_one in rows if is_one]
     negative = [score for score, is_one in rows if not is_one]
     chance = np.asarray([[1 - score / 5, score / 5] for score, _ in rows])
-    found = roc_area(chance, np.asarray([float(is_one) for _, is_one in rows]))
+    given_ = np.asarray([float(is_one) for _, is_one in rows])
+    found = roc_area(chance, given_, np.ones(len(rows)))
     pairs = [(p > n) + (p == n) / 2 for p in positive for n in negative]
 
     assert (found is None) == (not pairs)
     assert found is None or found.value == pytest.approx(np.mean(pairs))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.booleans(), st.integers(1, 4)), min_size=2, max_size=20
+    )
+)
+def test_a_row_of_weight_3_is_as_three_rows_for_the_area(
+    rows: list[tuple[int, bool, int]],
+) -> None:
+    """As it is for shares and means; what it says is still said by one witness."""
+    chance = np.asarray([[1 - score / 5, score / 5] for score, _, _ in rows])
+    given_ = np.asarray([float(is_one) for _, is_one, _ in rows])
+    counts = [count for _, _, count in rows]
+
+    found = roc_area(chance, given_, np.asarray(counts, dtype=np.float64))
+    repeated = roc_area(
+        np.repeat(chance, counts, axis=0), np.repeat(given_, counts), np.ones(sum(counts))
+    )
+
+    assert (found is None) == (repeated is None)
+    if found is not None and repeated is not None:
+        assert found.value == pytest.approx(repeated.value)
+        assert found.high - found.low >= repeated.high - repeated.low - 1e-9
+        assert found.rows <= repeated.rows + 1e-9
 
 
 def test_a_class_has_its_precision_and_recall() -> None:

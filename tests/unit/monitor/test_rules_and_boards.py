@@ -9,9 +9,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from runtimes.errors import InvalidArgumentError
-from serving.monitor.alerting.budgets import WINDOWS
+from serving.monitor.alerting.budgets import WINDOWS, budget_alerts
 from serving.monitor.alerting.rules_file import alerts, rules_text
-from serving.monitor.alerting.slo import DEFAULT, Slo, read_slo
+from serving.monitor.alerting.slo import DEFAULT, LatencySlo, ModelSlo, Slo, read_slo
 from serving.monitor.boards.boards import all_boards
 from serving.monitor.boards.layout import Board, board_text
 from serving.monitor.stages import EDGES_S
@@ -51,12 +51,27 @@ def test_series_that_alerts_need_are_computed() -> None:
     assert {f"bascule:request_errors:ratio_rate{window}" for window in WINDOWS} <= recorded
 
 
+@pytest.mark.parametrize("promise", [0.5, 0.9, 0.95])
+def test_every_limit_of_a_share_can_be_reached(promise: float) -> None:
+    """However little is promised: a share above 1 is none, and its alert would never fire."""
+    latency = LatencySlo(target=promise)
+    slo = Slo(availability=promise, latency=latency, models={"m": ModelSlo(availability=promise)})
+    limits = [
+        float(limit)
+        for alert in budget_alerts(slo)
+        for limit in re.findall(r"ratio_rate\w+(?:{[^}]*})? > ([\d.e-]+)", alert.expression)
+    ]
+
+    assert len(limits) >= 24
+    assert max(limits) < 1
+
+
 def test_a_model_may_have_promises_of_its_own() -> None:
     """It is left out of what holds for all, and has its own threshold and budget."""
     text = " ".join(rules_text(OWN).split())
     assert 'le=~"1(\\\\.0)?",model="fraud"' in text
     assert 'le="0.25",model!~"fraud"' in text
-    assert '{model="fraud"} > 1.44 and' in text
+    assert '{model="fraud"} > 0.9 and' in text
     assert '{model!~"fraud"} > 0.0144 and' in text
 
 
