@@ -21,12 +21,10 @@ from runtimes.errors import InvalidArgumentError
 
 # Set by Bascule for the processes that it starts; never read as a setting.
 INTERNAL_VARIABLES: Final = frozenset({"BASCULE_INSTANCE"})
-SERVICE_LINK: Final = re.compile(
-    r"BASCULE(_[A-Z0-9_]+)?_"
-    r"(SERVICE_HOST=.*|SERVICE_PORT(_[A-Z0-9_]+)?=\d+|PORT(_\d+_[A-Z]+)?=[a-z]+://.*"
-    r"|PORT_\d+_[A-Z]+_(PROTO|PORT|ADDR)=.*)"
+SERVICE_LINK: Final = re.compile(  # what Kubernetes tells containers of Services called bascule…
+    r"BASCULE(_[A-Z0-9_]+)?_(SERVICE_HOST=.*|SERVICE_PORT(_[A-Z0-9_]+)?=\d+"
+    r"|PORT(_\d+_[A-Z]+)?=[a-z]+://.*|PORT_\d+_[A-Z]+_(PROTO|PORT|ADDR)=.*)"
 )
-"""What Kubernetes tells every container of a Service whose name begins with `bascule`."""
 MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of a unix socket, less its end mark
 
 
@@ -400,9 +398,8 @@ def _shown(default: object) -> str:
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = {f"BASCULE_{name.upper()}" for name in _Environment.model_fields} | INTERNAL_VARIABLES
     for variable, value in environment.items():
-        if SERVICE_LINK.fullmatch(f"{variable}={value}"):
-            continue
-        if variable.startswith("BASCULE_") and variable not in known:
+        is_link = SERVICE_LINK.fullmatch(f"{variable}={value}")
+        if variable.startswith("BASCULE_") and variable not in known and not is_link:
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f": did you mean {near[0]}?" if near else ""
             raise InvalidArgumentError(f"unknown setting {variable}{hint}")

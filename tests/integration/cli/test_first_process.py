@@ -46,6 +46,14 @@ signal.pause()
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
+def kill_all_of(first: subprocess.Popen[str]) -> None:
+    """Leave nothing behind of a process that did not end."""
+    if first.poll() is None:
+        for process in psutil.Process(first.pid).children(recursive=True):
+            process.kill()
+        first.kill()
+
+
 @contextmanager
 def started(program: str) -> Iterator[subprocess.Popen[str]]:
     """Start a first process whose child runs a program; it ends by itself, or with the test."""
@@ -60,10 +68,7 @@ def started(program: str) -> Iterator[subprocess.Popen[str]]:
             yield first
             first.wait(LIMIT_S)
         finally:
-            if first.poll() is None:
-                for process in psutil.Process(first.pid).children(recursive=True):
-                    process.kill()
-                first.kill()
+            kill_all_of(first)
 
 
 def test_an_orphan_that_ends_is_taken_off_the_table() -> None:
