@@ -1,6 +1,6 @@
 """`bascule history`, `audit log` and `audit verify`: who changed what, when and why."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -11,6 +11,8 @@ from serving.cli.render import console, plain_table, print_json
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry import audit
+
+MOST_EVENTS: Final = 10_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def history(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
     *,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_EVENTS, help="The latest so many.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Show what was done to a model, newest first: when, by whom, and why."""
@@ -39,7 +41,7 @@ def history(
 
 def show_log(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_EVENTS, help="The latest so many.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Show what was done to the registry, newest first: versions, and the rules themselves."""
