@@ -19,7 +19,7 @@ def system_failure_text(error: OSError) -> str:
     told = error.strerror or str(error) or type(error).__name__
     sentence = f"{places}: {told}" if places else told
     if error.errno in FULL:
-        return f"{sentence}: free space there, or raise the limit, and run it again"
+        return f"{sentence}: free space{' there' * bool(places)}, or raise the limit, and try again"
     if error.errno in FORBIDDEN:
         return (
             f"{sentence}: user {current_user()} must be allowed to do that, or name another place"

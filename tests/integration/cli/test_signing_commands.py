@@ -119,7 +119,7 @@ def test_an_archive_is_pushed_with_its_signature(run: Terminal, tmp_path: Path, 
     run("push", name)
 
     assert "m:1 is what was signed" in run("verify", "m:1", "--key", key["public"])
-    assert list((tmp_path / "home").glob(".archive-*")) == []
+    assert list((tmp_path / "home").rglob(".archive-*")) == []
 
 
 def test_a_hostile_archive_is_one_sentence(run: Terminal, tmp_path: Path) -> None:
