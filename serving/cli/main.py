@@ -15,6 +15,7 @@ import typer
 
 from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.shown_text import shown
 from serving.cli.system_failure import system_failure_text
 from serving.own_version import own_version
 
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build_app(given)(args=given, prog_name="bascule")
     except BasculeError as error:
-        typer.echo(f"bascule: {error.message}", err=True)
+        typer.echo(f"bascule: {shown(error.message)}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)

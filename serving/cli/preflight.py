@@ -26,6 +26,7 @@ from serving.cli.codes_view import print_codes
 from serving.cli.render import console, print_json
 from serving.cli.rules import rules_in_force, waivers_in_force
 from serving.cli.sarif import sarif_of
+from serving.cli.shown_text import shown_line
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
@@ -287,14 +288,15 @@ def _print_text(report: Report) -> None:
     tried = "checked and tried" if report.tried else "checked, not loaded"
     counts = f"{_count(report.errors, 'error')}, {_count(report.warnings, 'warning')}"
     by = f" for profile {report.profile}" if report.profile else ""
-    screen.print(Text(f"{report.subject}: {counts} ({tried}{by})"))
+    screen.print(Text(f"{shown_line(report.subject)}: {counts} ({tried}{by})"))
 
 
 def _line(found: Finding) -> Text:
     line = Text.assemble(
-        (f"{found.severity.value:<8}", COLOURS[found.severity]), f"{found.code}  {found.subject}: "
+        (f"{found.severity.value:<8}", COLOURS[found.severity]),
+        f"{found.code}  {shown_line(found.subject)}: ",
     )
-    line.append(found.message)
+    line.append(shown_line(found.message))
     if found.waiver:
         line.append(f"\n{'':<8}waived {found.waiver}", style="cyan")
     line.append(f"\n{'':<8}→ {found.fix}", style="bold")

@@ -8,6 +8,7 @@ from rich.text import Text
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
 from serving.cli.render import console, plain_table, print_json
+from serving.cli.shown_text import shown, shown_line
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry import audit
@@ -73,11 +74,11 @@ def _show(events: tuple[audit.Event, ...], *, as_json: bool) -> None:
         is_all = event.version is None
         table.add_row(
             f"{event.at_utc:%Y-%m-%d %H:%M:%S}",
-            Text(event.who),
+            Text(shown_line(event.who)),
             event.action,
-            Text(event.model or "the registry"),
+            Text(shown_line(event.model or "the registry")),
             ("all" if event.model else "-") if is_all else str(event.version),
-            Text(event.detail),
-            Text(event.reason),
+            Text(shown(event.detail)),
+            Text(shown(event.reason)),
         )
     console().print(table)
