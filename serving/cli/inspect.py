@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,11 +13,15 @@ from serving.cli.bundle_target import bundle_folder
 from serving.cli.model_lines import Line, estimate_of, estimate_text, model_lines
 from serving.cli.pack import batch_text, golden_lines
 from serving.cli.render import print_json, size_text, tensor_text
+from serving.cli.shown_text import shown, shown_line
 from serving.errors import NotFoundError
 from serving.registry.bundles.bundle import Head, read_head
 from serving.registry.bundles.golden_samples import specs_of
 from serving.registry.bundles.manifest import BundleFile, Lineage, Manifest, Requirements
 from serving.registry.environment import fingerprint
+
+CONTINUED: Final = " " * 15
+"""In front of the further lines of a text."""
 
 
 def register(app: typer.Typer) -> None:
@@ -81,9 +85,9 @@ def _record(folder: Path, head: Head, facts: ModelFacts) -> dict[str, Any]:
 
 
 def _print(title: str, lines: list[Line]) -> None:
-    typer.echo(title)
+    typer.echo(shown_line(title))
     for label, text in lines:
-        typer.echo(f"  {label:<12} {text}")
+        typer.echo(f"  {label:<12} {shown(text, CONTINUED)}")
 
 
 def _bundle_lines(folder: Path, head: Head, facts: ModelFacts) -> Iterator[Line]:

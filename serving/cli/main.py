@@ -19,6 +19,7 @@ from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
 from serving.cli.first_process import go_on_in_a_child
 from serving.cli.output import UNWRITABLE, discard_output, prepare_output
+from serving.cli.shown_text import shown
 from serving.cli.system_failure import system_failure_text
 from serving.own_version import own_version
 
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(given)
     except BasculeError as error:
-        typer.echo(f"bascule: {error.message}", err=True)
+        typer.echo(f"bascule: {shown(error.message)}", err=True)
         sys.exit(1)
     except OSError as error:
         if told := _told(error):

@@ -48,6 +48,7 @@ from serving.cli.pack_options import (
 from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.progress import Progress
 from serving.cli.render import duration_text, print_json, size_text, tensor_text
+from serving.cli.shown_text import shown_line
 from serving.clock import SystemClock
 from serving.ids import model_name, version_number
 from serving.registry.bundles.bundle import Bundle
@@ -237,7 +238,7 @@ def _report(bundle: Bundle, seen: Inspection, gaps: tuple[str, ...], *, as_json:
     size = size_text(bundle.size_bytes)
     typer.echo(f"{manifest.name}:{manifest.version}  {manifest.format}  {size}")
     for label, text in lines:
-        typer.echo(f"  {label:<12} {text}")
+        typer.echo(f"  {label:<12} {shown_line(text)}")
     typer.echo(f"next: bascule push {bundle.folder}")
 
 

@@ -26,6 +26,8 @@ from serving.cli.codes_view import print_codes
 from serving.cli.render import console, print_json
 from serving.cli.rules import rules_in_force, waivers_in_force
 from serving.cli.sarif import sarif_of
+from serving.cli.shown_text import shown, shown_line
+from serving.cli.system_failure import system_failure_text
 from serving.clock import SystemClock
 from serving.errors import NotFoundError
 from serving.ids import model_name, version_number
@@ -140,7 +142,7 @@ def preflight(  # noqa: PLR0913  one parameter for each flag
         )
         report = examine(target, asked)
     except (BasculeError, OSError) as error:
-        _fail(error.message if isinstance(error, BasculeError) else str(error))
+        _fail(error.message if isinstance(error, BasculeError) else system_failure_text(error))
     _print(report, Format.JSON if as_json else shape)
     raise typer.Exit(_status(report, strict=strict))
 
@@ -261,7 +263,7 @@ def _with_memory(found: Target) -> Subject:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"bascule: {message}", err=True)
+    typer.echo(f"bascule: {shown(message)}", err=True)
     sys.exit(Exit.NOT_CHECKED)
 
 
@@ -287,14 +289,15 @@ def _print_text(report: Report) -> None:
     tried = "checked and tried" if report.tried else "checked, not loaded"
     counts = f"{_count(report.errors, 'error')}, {_count(report.warnings, 'warning')}"
     by = f" for profile {report.profile}" if report.profile else ""
-    screen.print(Text(f"{report.subject}: {counts} ({tried}{by})"))
+    screen.print(Text(f"{shown_line(report.subject)}: {counts} ({tried}{by})"))
 
 
 def _line(found: Finding) -> Text:
     line = Text.assemble(
-        (f"{found.severity.value:<8}", COLOURS[found.severity]), f"{found.code}  {found.subject}: "
+        (f"{found.severity.value:<8}", COLOURS[found.severity]),
+        f"{found.code}  {shown_line(found.subject)}: ",
     )
-    line.append(found.message)
+    line.append(shown_line(found.message))
     if found.waiver:
         line.append(f"\n{'':<8}waived {found.waiver}", style="cyan")
     line.append(f"\n{'':<8}→ {found.fix}", style="bold")

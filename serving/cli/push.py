@@ -111,7 +111,7 @@ def _push_bundle(target: Path, work: _Work) -> _Done:
         if target.is_dir():
             refuse_model_folder(target)
             return work.push(registry, target, read_manifest(target).name)
-        with opened_archive(target, work.settings.home) as folder:
+        with registry.blobs.scratch() as scratch, opened_archive(target, scratch) as folder:
             return work.push(registry, folder, read_manifest(folder).name)
 
 

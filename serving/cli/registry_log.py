@@ -1,6 +1,6 @@
 """`bascule history`, `audit log` and `audit verify`: who changed what, when and why."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -8,10 +8,13 @@ from rich.text import Text
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import opened
 from serving.cli.render import console, print_json
+from serving.cli.shown_text import shown, shown_line
 from serving.cli.tables import plain_table
 from serving.errors import NotFoundError
 from serving.ids import model_name
 from serving.registry import audit
+
+MOST_EVENTS: Final = 10_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +29,7 @@ def register(app: typer.Typer) -> None:
 def history(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
     *,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_EVENTS, help="The latest so many.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Show what was done to a model, newest first: when, by whom, and why."""
@@ -40,7 +43,7 @@ def history(
 
 def show_log(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_EVENTS, help="The latest so many.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Show what was done to the registry, newest first: versions, and the rules themselves."""
@@ -72,11 +75,11 @@ def _show(events: tuple[audit.Event, ...], *, as_json: bool) -> None:
         is_all = event.version is None
         table.add_row(
             f"{event.at_utc:%Y-%m-%d %H:%M:%S}",
-            Text(event.who),
+            Text(shown_line(event.who)),
             event.action,
-            Text(event.model or "the registry"),
+            Text(shown_line(event.model or "the registry")),
             ("all" if event.model else "-") if is_all else str(event.version),
-            Text(event.detail),
-            Text(event.reason),
+            Text(shown(event.detail)),
+            Text(shown(event.reason)),
         )
     console().print(table)

@@ -9,6 +9,7 @@ from rich.text import Text
 from serving.cli.json_flag import Json
 from serving.cli.registry_access import manifest_named, manifest_of, opened, target_of
 from serving.cli.render import console, print_json, size_text
+from serving.cli.shown_text import shown, shown_line
 from serving.cli.tables import plain_table
 from serving.errors import NotFoundError
 from serving.ids import LIVE, VersionKey, model_name
@@ -61,7 +62,7 @@ def list_versions(
     table = plain_table(columns)
     for item in listed:
         table.add_row(
-            Text(item.model),
+            Text(shown_line(item.model)),
             str(item.version),
             item.state,
             " ".join(item.aliases),
@@ -109,7 +110,7 @@ def diff(
     if as_json:
         print_json({"before": old_name, "after": new_name, "comparison": found})
         return
-    typer.echo("\n".join((f"{old_name} → {new_name}", *_difference_lines(found))))
+    typer.echo("\n".join((shown_line(f"{old_name} → {new_name}"), *_difference_lines(found))))
 
 
 def _listed(row: RegisteredVersion, aliases: tuple[Alias, ...]) -> Listed:
@@ -144,7 +145,7 @@ def _default_version(
 
 def _shown(listed: Listed, row: RegisteredVersion, manifest: Manifest) -> list[str]:
     lines = [
-        f"{listed.model}:{listed.version}  {' '.join((listed.state, *listed.aliases))}",
+        f"{shown_line(listed.model)}:{listed.version}  {' '.join((listed.state, *listed.aliases))}",
         f"  pushed    {row.created_utc:%Y-%m-%d %H:%M} UTC by {row.pushed_by or 'unknown'}",
         f"  digest    {row.digest}",
         f"  model     {manifest.model_file} ({manifest.format}, {size_text(row.size_bytes)})",
@@ -178,8 +179,12 @@ def _parts_of(manifest: Manifest) -> list[str]:
     for part in compare(blank, manifest).parts:
         if part.differences:
             lines.append(f"  {part.name}")
-            lines += [f"    {item.field}  {_indented(item.after)}" for item in part.differences]
-    lines.append(f"  packed on {manifest.packed_on.platform}, Python {manifest.packed_on.python}")
+            lines += [
+                f"    {shown_line(item.field)}  {_indented(item.after)}"
+                for item in part.differences
+            ]
+    where = manifest.packed_on
+    lines.append(f"  packed on {shown_line(f'{where.platform}, Python {where.python}')}")
     return lines
 
 
@@ -189,7 +194,7 @@ def _difference_lines(found: Comparison) -> list[str]:
         if part.differences:
             lines.append(f"{part.name}")
             lines += [
-                f"  {item.field}: {_indented(item.before)} → {_indented(item.after)}"
+                f"  {shown_line(item.field)}: {_indented(item.before)} → {_indented(item.after)}"
                 for item in part.differences
             ]
     same = [part.name for part in found.parts if not part.differences]
@@ -204,7 +209,8 @@ def _contract_lines(found: Comparison) -> list[str]:
     if not found.contract:
         return ["callers: notice nothing"]
     lines = [
-        f"  {'compatible' if change.is_compatible else 'BREAKS'}: {change.subject} {change.text}"
+        f"  {'compatible' if change.is_compatible else 'BREAKS'}: "
+        f"{shown_line(f'{change.subject} {change.text}')}"
         for change in found.contract
     ]
     breaks = sum(not change.is_compatible for change in found.contract)
@@ -213,4 +219,4 @@ def _contract_lines(found: Comparison) -> list[str]:
 
 
 def _indented(text: str) -> str:
-    return text.strip().replace("\n", "\n      ")
+    return shown(text.strip(), " " * 6)

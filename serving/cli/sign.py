@@ -86,13 +86,14 @@ def verify(
 
 
 def _signers(bundle: Bundle, policy: TrustPolicy) -> tuple[Signer, ...]:
-    known = {one.key: one for one in policy.keys}
+    names = {one.key: one.name for one in policy.keys}
     name = bundle.manifest.name
+    counted = {one.key for one in policy.keys if matches(name, one.models)}
     return tuple(
         Signer(
             key_id=key.key_id,
-            name=known[key].name if key in known else "",
-            trusted=key in known and matches(name, known[key].models),
+            name=names.get(key, ""),
+            trusted=key in counted,
         )
         for key in bundle.signers
     )

@@ -22,7 +22,7 @@ def system_failure_text(error: OSError) -> str:
     if told.startswith(NO_TEMPORARY_FOLDER):
         return f"{sentence}: set TMPDIR to a folder of your own"
     if error.errno in FULL:
-        return f"{sentence}: free space there, or raise the limit, and run it again"
+        return f"{sentence}: free space{' there' * bool(places)}, or raise the limit, and try again"
     if error.errno in FORBIDDEN:
         return (
             f"{sentence}: user {current_user()} must be allowed to do that, or name another place"

@@ -143,6 +143,13 @@ class Blobs:
                 return
 
     @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for a bundle to be; what a killed process leaves there the next push clears."""
+        self.clear_abandoned()
+        with self._staged() as staging:
+            yield staging
+
+    @contextmanager
     def _staged(self) -> Iterator[Path]:
         """A folder of our own, beside a file whose lock ends with this process."""
         staging = self._staging / uuid.uuid4().hex

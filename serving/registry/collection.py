@@ -8,7 +8,7 @@ go afterwards: whoever is killed in between leaves bundles that the next collect
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sql
@@ -60,7 +60,7 @@ def collectable(
     if not rules.takes_archived:
         return ()
     kept = rules.deployed | {VersionKey(alias.model, alias.version) for alias in aliases}
-    latest = now_utc - timedelta(days=rules.keep_days)
+    latest = _before(now_utc, rules.keep_days)
     return tuple(
         row
         for row in rows
@@ -70,6 +70,14 @@ def collectable(
         and row.archived_utc <= latest
         and VersionKey(row.model, row.version) not in kept
     )
+
+
+def _before(now_utc: datetime, days: float) -> datetime:
+    """Return the moment so many days ago; the beginning of time if that is later."""
+    try:
+        return now_utc - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def collect(registry: Registry, rules: Rules, who: str) -> Collected:

@@ -50,6 +50,11 @@ class Picture:
     waivers: tuple[Waiver, ...] = ()
     """What is allowed now."""
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether a version could not be looked at for now: it is worth another look."""
+        return any(one.is_passing for one in self.failed)
+
 
 def read_changes(connection: sql.Connection, now_utc: datetime) -> int:
     """Return a number that rises with every change in the tables and every end of a waiver."""

@@ -13,7 +13,7 @@ copy by one rename. An object is taken to appear as a whole, as S3 and its like 
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,6 +137,10 @@ class RemoteBlobs:
             if self._store.exists(folder):  # a store with real folders
                 self._store.rm(folder, recursive=True)
         self._cache.discard(digest)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A folder for a bundle to be; what a killed process leaves there the next push clears."""
+        return self._cache.scratch()
 
     def clear_abandoned(self) -> int:
         """Remove what killed processes left half done here; in the store it counts as a bundle."""

@@ -54,6 +54,8 @@ class FailedVersion:
     model: str
     version: int
     reason: str
+    is_passing: bool = False
+    """It could not be looked at for now: the next look may find it in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,9 @@ import sqlalchemy as sql
 from runtimes.errors import BasculeError, InvalidArgumentError
 from runtimes.preflight.waivers import Waiver, in_force
 from serving.clock import Clock, SystemClock
-from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError, UntrustedError
+from serving.errors import AlreadyExistsError, NotFoundError, NotReadyError
 from serving.ids import LIVE, VersionKey
 from serving.registry import approval_rows, audit, catalog, waiver_rows
-from serving.registry.approval import waiting
 from serving.registry.audit import Event
 from serving.registry.blob_places import open_blobs
 from serving.registry.bundles.bundle import read_bundle, read_head
@@ -26,10 +25,11 @@ from serving.registry.catalog import RegisteredVersion
 from serving.registry.database import Database, sqlite_url
 from serving.registry.people import current_user
 from serving.registry.picture import Picture, read_changes, read_rows
+from serving.registry.refusals import require_approved, require_files, require_same
 from serving.registry.repository import FailedVersion
 from serving.registry.rollouts import rows as rollout_rows
 from serving.registry.rollouts.record import Rollout
-from serving.registry.stored_version import StoredVersions
+from serving.registry.stored_version import StoredVersions, unreadable
 from serving.registry.trust.rule_book import RuleBook
 from serving.registry.trust.trust_gate import TrustGate, candidate_of
 from serving.registry.version import VersionSpec
@@ -211,7 +211,7 @@ class Registry:
         """
         with self.database.reading() as connection:
             found = self._required(connection, model, version)
-        _require_files(found)
+        require_files(found)
         return self.blobs.folder(found.digest)
 
     def next_version(self, manifest: Manifest) -> int:
@@ -245,7 +245,7 @@ class Registry:
             rollout_rows.require_free(connection, model)
             before = catalog.set_alias(connection, model, LIVE, version)
             if before != version:
-                _require_approved(connection, VersionKey(model, version), before)
+                require_approved(connection, VersionKey(model, version), before)
             told = "" if before is None else f"before: {before}"
             detail = "; ".join(part for part in (told, note) if part)
             audit.append(connection, self.event(who, "pin_live", model, version, detail, reason))
@@ -264,7 +264,7 @@ class Registry:
             NotFoundError: It was never pushed, or its files were collected.
         """
         with self.database.changing() as connection:
-            _require_files(self._required(connection, model, version))
+            require_files(self._required(connection, model, version))
             if catalog.want(connection, model, version):
                 audit.append(connection, self.event(who, "want", model, version))
 
@@ -296,7 +296,7 @@ class Registry:
         with self.database.reading() as connection:
             there = catalog.read_version(connection, manifest.name, manifest.version)
         if there is not None:
-            _require_same(manifest, there)
+            require_same(manifest, there)
         return there
 
     def _required(self, connection: sql.Connection, model: str, version: int) -> RegisteredVersion:
@@ -326,7 +326,7 @@ class Registry:
             detail = "; ".join(part for part in (digest, by.detail) if part)
             audit.append(connection, replace(by, detail=detail))
         else:
-            _require_same(manifest, there)
+            require_same(manifest, there)
             digest = there.digest
             if catalog.want(connection, name, version):
                 audit.append(connection, replace(by, action="want"))
@@ -372,29 +372,10 @@ class Registry:
         try:
             return self._stored.spec(row, self.blobs.folder(row.digest))
         except BasculeError as error:
-            return FailedVersion(model=row.model, version=row.version, reason=error.message)
-
-
-def _require_same(manifest: Manifest, there: RegisteredVersion) -> None:
-    if there.content_digest != manifest.content_digest():
-        raise AlreadyExistsError(
-            f"{there.model}:{there.version} exists with other content (digest {there.digest[:12]}, "
-            f"this bundle {manifest.digest()[:12]}): a version never changes, so push this as a "
-            "new version"
-        )
-
-
-def _require_approved(connection: sql.Connection, key: VersionKey, live: int | None) -> None:
-    missing = approval_rows.missing_count(connection, key)
-    if missing:
-        raise UntrustedError(
-            f"{key} {waiting(key, missing)}: the live version stays {live or 'none'}"
-        )
-
-
-def _require_files(row: RegisteredVersion) -> None:
-    if row.collected_utc is not None:
-        raise NotFoundError(
-            f"{row.model}:{row.version} was archived and its files were collected at "
-            f"{row.collected_utc:%Y-%m-%d %H:%M} UTC: push its bundle again"
+            passing = isinstance(error, NotReadyError)
+            reason = error.message
+        except OSError as error:  # it ends the reading of no other version
+            passing, reason = True, unreadable(error)
+        return FailedVersion(
+            model=row.model, version=row.version, reason=reason, is_passing=passing
         )

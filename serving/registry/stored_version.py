@@ -13,6 +13,7 @@ from serving.registry.catalog import RegisteredVersion
 from serving.registry.contracts.kept_contract import stored_contract
 from serving.registry.file_digests import FileDigest
 from serving.registry.model_config.parsing import parse_config
+from serving.registry.people import current_user
 from serving.registry.trust.trust import Candidate
 from serving.registry.trust.trust_file import Stamp
 from serving.registry.trust.trust_gate import TrustGate, candidate_of, head_stamp
@@ -55,14 +56,12 @@ class StoredVersions:
             NotFoundError: The bundle is not there.
             InvalidArgumentError: It is another one, or was changed.
             UntrustedError: The registry's rules refuse it.
+        OSError: It cannot be looked at, and was not before.
         """
         stamp = head_stamp(folder)
         known = self._known.get(row.digest)
         if known is None or known.stamp != stamp:
-            head = read_head(folder)
-            spec = stored_spec(row, head.manifest, folder, self._dependencies, gpu=self._gpu)
-            known = _Known(stamp=stamp, spec=spec, candidate=candidate_of(head))
-            self._known[row.digest] = known
+            known = self._known[row.digest] = self._read(row, folder, stamp)
         verdict = self._trust.require(known.candidate)
         warnings = (known.spec.warning, *(str(finding) for finding in verdict.findings))
         return replace(
@@ -70,6 +69,25 @@ class StoredVersions:
             may_execute=verdict.may_execute,
             warning="; ".join(text for text in warnings if text),
         )
+
+    def _read(self, row: RegisteredVersion, folder: Path, stamp: tuple[Stamp, Stamp]) -> _Known:
+        try:
+            head = read_head(folder)
+        except OSError:
+            known = self._known.get(row.digest)
+            if known is None:
+                raise
+            return known  # as it was: its worker reads every file before it loads one
+        spec = stored_spec(row, head.manifest, folder, self._dependencies, gpu=self._gpu)
+        return _Known(stamp=stamp, spec=spec, candidate=candidate_of(head))
+
+
+def unreadable(error: OSError) -> str:
+    """Say what of a bundle cannot be looked at for now, and who must be able to."""
+    return (
+        f"{error.filename or 'its bundle'}: {error.strerror or error}: user {current_user()}, who "
+        "runs this, must be able to read it"
+    )
 
 
 def stored_spec(

@@ -40,6 +40,8 @@ from serving.rollout.wishes import Retired, Wishes, WishesFile
 log = structlog.get_logger(__name__)
 
 ALL_MODELS: Final = "*"
+LOOKS_BETWEEN: Final = 30
+"""What could not be looked at is read again after so many looks at the registry (a second each)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ class Sources:
         self._retired: dict[VersionKey, str] = {}
         self._problems: tuple[str, ...] = ()
         self._counter = -1
+        self._is_partial = False
+        self._partial_looks = 0
         self._is_first = True
         self._is_recalled = False
 
@@ -106,7 +110,10 @@ class Sources:
         return self._selection.mode
 
     def has_registry_changed(self) -> bool:
-        """Whether the registry changed since it was read last."""
+        """Whether the registry changed since it was read last, or is worth another look."""
+        self._partial_looks += self._is_partial
+        if self._partial_looks > LOOKS_BETWEEN:
+            return True
         return self._registry.change_counter() != self._counter
 
     def read(self, *, rescan: bool = False) -> Desired:
@@ -134,6 +141,7 @@ class Sources:
         picture = self._registry.picture()
         desired = self._desired(picture)
         self._counter = picture.changes  # last: what could not be read is still to be read
+        self._is_partial, self._partial_looks = picture.is_partial, 0
         return desired
 
     def load(self, model: str, override: LoadOverride | None = None) -> ModelScan:

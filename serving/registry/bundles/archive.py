@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, cast
 
-from runtimes.errors import InvalidArgumentError
+from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import AlreadyExistsError, NotFoundError
 from serving.registry.bundles.bundle import CHUNK_BYTES, read_bundle
 from serving.registry.bundles.manifest import (
@@ -85,13 +85,18 @@ def opened_archive(file: Path, parent: Path) -> Iterator[Path]:
     Raises:
         NotFoundError: The file cannot be read.
         InvalidArgumentError: It is no such archive, is cut off, or is built to harm.
+        BasculeError: What is done with the bundle raises it; it names the archive then.
     """
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".archive-") as staging:
         folder = Path(staging) / "bundle"
         folder.mkdir()
         extract_archive(file, folder)
-        yield _root(folder)
+        root = _root(folder)
+        try:
+            yield root
+        except BasculeError as error:  # the folder is gone when this is read
+            raise error.reword(error.message.replace(str(root), str(file))) from error
 
 
 def extract_archive(file: Path, folder: Path) -> None:

@@ -73,8 +73,13 @@ def find_policy(file: Path) -> TrustPolicy | None:
         return None
     except OSError as error:
         raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
-    said = _said(raw, str(file))
-    return None if said is None else _policy(said, str(file))
+    try:
+        said = _said(raw, str(file))
+        return None if said is None else _policy(said, str(file))
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(
+            f"{error.message}; correct the file, or remove it and run bascule keys restore-rules"
+        ) from error
 
 
 def read_policy(file: Path) -> TrustPolicy:
@@ -151,7 +156,8 @@ def trusted_key(policy: TrustPolicy, name: str) -> TrustedKey:
     Raises:
         NotFoundError: No key, or more than one, is trusted under that name.
     """
-    found = [one for one in policy.keys if one.name == name or one.key.key_id.startswith(name)]
+    found = [one for one in policy.keys if name in (one.name, one.key.key_id)]
+    found = found or [one for one in policy.keys if one.key.key_id.startswith(name)]
     if not name or len(found) != 1:
         known = ", ".join(f"{one.name} ({one.key.key_id})" for one in policy.keys)
         raise NotFoundError(

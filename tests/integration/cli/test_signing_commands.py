@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.cli.main import main
 from tests.fakes.bundles import make_bundle
@@ -49,6 +50,22 @@ def test_from_a_key_to_a_verified_version(run: Terminal, tmp_path: Path) -> None
     run("push", bundle)
     assert "signed by alice" in run("verify", "m:1")
     assert "trusted" in run("verify", bundle)
+
+
+def test_verify_counts_a_key_as_a_push_does(run: Terminal, tmp_path: Path) -> None:
+    """Who edits the rules may name a key twice, each time for other models: both count."""
+    bundle = make_bundle(tmp_path / "m").folder
+    key = json.loads(run("keys", "new", "alice", "-o", tmp_path / "k", "--json"))
+    run("sign", bundle, "--key", key["private"])
+    run("keys", "trust", key["public"], "--model", "m")
+    run("keys", "policy", "--unsigned", "refuse")
+    file = tmp_path / "home" / "registry" / "trust.yaml"
+    rules = yaml.safe_load(file.read_text())
+    rules["keys"].append(rules["keys"][0] | {"models": ["other"]})
+    file.write_text(yaml.safe_dump(rules))
+
+    run("push", bundle)
+    assert "signed by alice" in run("verify", "m:1")
 
 
 def test_a_changed_byte_is_one_sentence(run: Terminal, tmp_path: Path) -> None:
@@ -119,7 +136,7 @@ def test_an_archive_is_pushed_with_its_signature(run: Terminal, tmp_path: Path, 
     run("push", name)
 
     assert "m:1 is what was signed" in run("verify", "m:1", "--key", key["public"])
-    assert list((tmp_path / "home").glob(".archive-*")) == []
+    assert list((tmp_path / "home").rglob(".archive-*")) == []
 
 
 def test_a_hostile_archive_is_one_sentence(run: Terminal, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Garbage collection: what goes, what stays, and what the checker says before and after."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -89,9 +90,11 @@ def test_a_dry_run_tells_the_same_and_takes_nothing(archived: Registry) -> None:
     "rules",
     [
         Rules(takes_archived=True, keep_days=32),
+        Rules(takes_archived=True, keep_days=1_000_000),
+        Rules(takes_archived=True, keep_days=math.inf),
         Rules(takes_archived=True, deployed=frozenset({KEY})),
     ],
-    ids=["too young", "deployed"],
+    ids=["too young", "before the year 1", "for ever", "deployed"],
 )
 def test_what_is_needed_stays(archived: Registry, rules: Rules) -> None:
     """A version that was archived lately, or is still loaded, keeps its files."""

@@ -57,6 +57,17 @@ def test_a_package_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) 
     assert "ocifs" in failed(capsys, 1, "log", "list", "--log", "oci://bucket/log")
 
 
+@pytest.mark.parametrize("command", [("history", "m"), ("audit", "log")])
+def test_a_limit_that_no_database_knows_is_a_mistake(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    """The range is told, as of any number that is out of it."""
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--limit", f"{10**30}"])
+    assert ended.value.code == 2
+    assert "less than or equal to 10000000" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("file", "why"),
     [("no/such/train.csv", "there is no folder"), ("folder.npz", "it is a folder")],

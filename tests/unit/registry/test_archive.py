@@ -193,6 +193,19 @@ def test_a_missing_archive_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_what_is_wrong_with_a_bundle_names_its_archive(tmp_path: Path) -> None:
+    """The folder into which it was unpacked is gone when the message is read."""
+    file = tmp_path / "m.tar"
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo("model.echo"))
+
+    with (
+        pytest.raises(NotFoundError, match=rf"^{file} is no bundle: it holds no manifest.json$"),
+        opened_archive(file, tmp_path) as folder,
+    ):
+        read_bundle(folder)
+
+
 class Sound:
     """A folder with a signed bundle in it, and its archives."""
 

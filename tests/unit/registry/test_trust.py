@@ -118,6 +118,26 @@ def test_trusting_again_replaces(tmp_path: Path) -> None:
     assert trust_key(file, later).keys == (later,)
 
 
+def test_a_name_is_no_beginning_of_an_id(tmp_path: Path) -> None:
+    """A key that is called as another one's id begins can still be taken out."""
+    file = tmp_path / "trust.yaml"
+    trust_key(file, TRUST_ALICE)
+    named = TrustedKey(key=BOB, name=ALICE.key_id[:3], models=("*",))
+    trust_key(file, named)
+
+    assert untrust_key(file, named.name) == named
+    assert read_policy(file).keys == (TRUST_ALICE,)
+    assert untrust_key(file, ALICE.key_id[:3]) == TRUST_ALICE
+
+
+def test_a_damaged_file_says_how_the_rules_come_back(tmp_path: Path) -> None:
+    """Whoever finds it cut off is told where the catalog's copy of the rules is."""
+    file = tmp_path / "trust.yaml"
+    file.write_text("unsigned: [")
+    with pytest.raises(InvalidArgumentError, match="remove it and run bascule keys restore-rules"):
+        read_policy(file)
+
+
 @pytest.mark.parametrize("name", ["", "carol"])
 def test_only_a_known_key_is_taken_out(tmp_path: Path, name: str) -> None:
     """A name that fits no key, or all of them, changes nothing."""

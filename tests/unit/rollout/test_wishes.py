@@ -1,5 +1,6 @@
 """What operators asked for outlives the controller that they asked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from structlog.testing import capture_logs
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
 from serving.registry.picture import Picture
+from serving.registry.repository import FailedVersion
 from serving.registry.version import VersionSpec
-from serving.rollout.sources import Selection, Sources
+from serving.rollout.sources import LOOKS_BETWEEN, Selection, Sources
 from serving.rollout.wishes import WishesFile
 from tests.fakes.cluster import version_spec
 from tests.fakes.sources import FakeFolder, FakeRegistry
@@ -114,6 +116,30 @@ def test_a_change_that_could_not_be_read_is_still_to_be_read(tmp_path: Path) -> 
     registry.is_locked = False
     assert kept.read().versions.keys() == {A1, B1}
     assert not kept.has_registry_changed()
+
+
+class PartialRegistry(FakeRegistry):
+    """One whose version b:1 cannot be looked at for now."""
+
+    is_away = True
+
+    def picture(self) -> Picture:
+        """Return all that is known."""
+        failed = FailedVersion(model="b", version=1, reason="no such disk", is_passing=True)
+        return replace(super().picture(), failed=(failed,) if self.is_away else ())
+
+
+def test_what_could_not_be_looked_at_is_looked_at_again(tmp_path: Path) -> None:
+    """Without any change of the registry, after a while; and no more when it has been read."""
+    registry = PartialRegistry(version_spec(A1))
+    kept = Sources(registry, FakeFolder(), Selection(), wishes=WishesFile(tmp_path / "wishes"))
+    assert kept.read().failed == {B1: "no such disk"}
+    assert [kept.has_registry_changed() for _ in range(LOOKS_BETWEEN)] == [False] * LOOKS_BETWEEN
+    assert kept.has_registry_changed()
+
+    registry.is_away = False
+    assert not kept.read().failed
+    assert not any(kept.has_registry_changed() for _ in range(2 * LOOKS_BETWEEN))
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"loaded": 3}', b"\xff\xfe"])
