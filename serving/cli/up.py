@@ -15,7 +15,7 @@ from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
-from serving.standalone.home import refuse_running, refuse_taken_ports
+from serving.standalone.home import refuse_running, refuse_taken_ports, unusable_home
 
 READY_LIMIT_S: Final = 600.0
 LOOK_S: Final = 0.25
@@ -97,9 +97,12 @@ def up(  # noqa: PLR0913  one parameter for each flag
     refuse_running(settings)
     refuse_second_instance(settings)
     refuse_taken_ports(settings)
-    record = start_instance(
-        settings, address=address, with_dashboard=not no_dashboard, tell=typer.echo
-    )
+    try:
+        record = start_instance(
+            settings, address=address, with_dashboard=not no_dashboard, tell=typer.echo
+        )
+    except OSError as error:  # a full disk; what was started has been ended again
+        raise unusable_home(settings, error) from error
     status = asyncio.run(_settled(settings))
     _print_result(settings, record, status)
 

@@ -92,7 +92,10 @@ def end_instance_of(settings: Settings) -> int | None:
     if record is None:
         return None
     if _can_end_in_order(record):
-        ending_mark(settings).touch()
+        try:
+            ending_mark(settings).touch()
+        except OSError as error:  # a full disk: replicas take leave one by one, which takes longer
+            log.warning("ending_not_marked", reason=str(error))
         try:
             with Messenger("down", settings, record) as messenger:
                 messenger.run(record, settings.drain_s + SHUTDOWN_LIMIT_S)
