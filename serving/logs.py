@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TextIO
 
@@ -42,6 +43,31 @@ class _Switched(logging.Filter):
         return self._switches.allows(record.levelno)
 
 
+class _Teller(logging.StreamHandler[TextIO]):
+    """Says once that records are lost, in place of a traceback for each: a disk may be full."""
+
+    _has_told = False
+
+    def flush(self) -> None:
+        """Write what was kept; it may be possible again."""
+        super().flush()
+        self._has_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Tell whoever sees standard error; a fault of our own has its traceback."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._has_told:
+            self._has_told = True
+            name = getattr(self.stream, "name", "?")
+            with suppress(OSError):  # it may be the same file
+                sys.stderr.write(
+                    f"the log {name} cannot be written ({error.strerror or error}): lines are lost "
+                    "until it can\n"
+                )
+
+
 def switches_of(level: str) -> LogSwitches:
     """Return what a level of the settings means."""
     order = ("debug", "info", "warning", "error").index(level)
@@ -68,7 +94,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Teller(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -1,7 +1,8 @@
 """`bascule serve`: one instance in the foreground, without Ray."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -103,12 +104,19 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         asyncio.run(run_instance(settings, models or (), _tell))
 
 
-def _log_stream(settings: Settings) -> TextIO:
+@contextmanager
+def _log_stream(settings: Settings) -> Iterator[TextIO]:
+    """Open the log; one that cannot be written to its end has been told of, and ends nothing."""
     try:
         settings.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return (settings.log_dir / LOG_FILE).open("a", encoding="utf-8")
+        stream = (settings.log_dir / LOG_FILE).open("a", encoding="utf-8")
     except OSError as error:
         raise unusable_home(settings, error) from error
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
 
 
 def _refuse_contradictions(settings: Settings) -> None:

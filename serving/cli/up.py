@@ -8,14 +8,14 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from serving.cluster.lifecycle import end_instance_of, refuse_second_instance, start_instance
+from serving.cluster.lifecycle import end_instance_of, sole_start, start_instance
 from serving.cluster.ray_process import RayInstance
 from serving.edge.control import VersionRecord
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
-from serving.standalone.home import refuse_running, refuse_taken_ports
+from serving.standalone.home import refuse_running, refuse_taken_ports, unusable_home
 
 READY_LIMIT_S: Final = 600.0
 LOOK_S: Final = 0.25
@@ -95,11 +95,14 @@ def up(  # noqa: PLR0913  one parameter for each flag
         prediction_log=prediction_log,
     )
     refuse_running(settings)
-    refuse_second_instance(settings)
-    refuse_taken_ports(settings)
-    record = start_instance(
-        settings, address=address, with_dashboard=not no_dashboard, tell=typer.echo
-    )
+    with sole_start(settings):
+        refuse_taken_ports(settings)
+        try:
+            record = start_instance(
+                settings, address=address, with_dashboard=not no_dashboard, tell=typer.echo
+            )
+        except OSError as error:  # a full disk; what was started has been ended again
+            raise unusable_home(settings, error) from error
     status = asyncio.run(_settled(settings))
     _print_result(settings, record, status)
 

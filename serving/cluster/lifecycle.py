@@ -4,8 +4,10 @@ The record `run/ray.json` is written before the first process starts and removed
 ended, so that `end_instance_of` finds what any interrupted start or end has left behind.
 """
 
+import fcntl
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -14,6 +16,7 @@ from serving.cluster.instance_processes import end_instance, processes_of
 from serving.cluster.messenger import Messenger
 from serving.cluster.names import ending_mark
 from serving.cluster.ray_process import (
+    START_LOCK,
     RayInstance,
     is_answering,
     let_stand_back,
@@ -36,11 +39,46 @@ Tell = Callable[[str], None]
 
 
 def refuse_second_instance(settings: Settings) -> None:
-    """Clear away what an instance that died has left; refuse while one runs.
+    """Clear away what an instance that died has left; refuse while one runs or starts.
 
     Raises:
-        AlreadyExistsError: An instance runs in this home.
+        AlreadyExistsError: An instance runs in this home, or is being started.
+        NotReadyError: The home cannot be written to.
     """
+    if settings.run_dir.is_dir():
+        with sole_start(settings):
+            return
+
+
+@contextmanager
+def sole_start(settings: Settings) -> Iterator[None]:
+    """Do as `refuse_second_instance`, and keep others from starting one within the block.
+
+    An instance that is being started has a record and no process yet: as one that has died.
+
+    Raises:
+        AlreadyExistsError: An instance runs in this home, or is being started.
+        NotReadyError: The home cannot be written to.
+    """
+    try:
+        file = (settings.run_dir / START_LOCK).open("ab")
+    except OSError as error:
+        raise NotReadyError(
+            f"BASCULE_HOME {settings.home} cannot be used: {error.strerror}; choose another"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyExistsError(
+                f"an instance is being started in {settings.home}: "
+                "wait for it, or set another BASCULE_HOME"
+            ) from None
+        _clear_dead(settings)
+        yield
+
+
+def _clear_dead(settings: Settings) -> None:
     record = read_record(settings)
     if record is None:
         return
@@ -92,7 +130,10 @@ def end_instance_of(settings: Settings) -> int | None:
     if record is None:
         return None
     if _can_end_in_order(record):
-        ending_mark(settings).touch()
+        try:
+            ending_mark(settings).touch()
+        except OSError as error:  # a full disk: replicas take leave one by one, which takes longer
+            log.warning("ending_not_marked", reason=str(error))
         try:
             with Messenger("down", settings, record) as messenger:
                 messenger.run(record, settings.drain_s + SHUTDOWN_LIMIT_S)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -61,9 +62,17 @@ class Messenger:
                 f"Ray at {record.address} did not finish `{self._action}` within {limit_s:.0f} s: "
                 f"see the logs in {record.temp_dir or 'its session folder'}"
             ) from error
-        log_file = self._settings.log_dir / f"ray_{self._action}.log"
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        log_file.write_bytes(output)
+        kept = kept_output(self._settings.log_dir / f"ray_{self._action}.log", output)
         if self._process.returncode:
             lines = output.decode(errors="replace").strip().splitlines() or ["no reason was given"]
-            raise NotReadyError(f"{lines[-1]} (log: {log_file})")
+            raise NotReadyError(f"{lines[-1]} ({kept})")
+
+
+def kept_output(file: Path, output: bytes) -> str:
+    """Keep what an errand has said, and say where: on a full disk its work counts all the same."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(output)
+    except OSError as error:
+        return f"its log cannot be kept in {file}: {error.strerror}"
+    return f"log: {file}"

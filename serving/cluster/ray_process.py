@@ -59,7 +59,8 @@ STAND_BACK_TRIES: Final = 50
 OBJECT_STORE_BYTES: Final = 128 << 20
 USUAL_DASHBOARD_PORT: Final = 8265
 START_LIMIT_S: Final = 120.0
-KEPT_RUN_FILES: Final = frozenset({"instance.lock"})
+START_LOCK: Final = "start.lock"
+KEPT_RUN_FILES: Final = frozenset({"instance.lock", START_LOCK})
 # Ray's longest socket path is `<folder>/session_<date>_<time>_<micros>_<pid>/sockets/plasma_store`.
 MAX_TEMP_DIR_BYTES: Final = 107 - len(
     "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"

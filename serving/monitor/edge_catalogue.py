@@ -45,4 +45,3 @@ EDGE_WORKERS_UP: Final = MetricSpec(
     labels=("pool",),
     when=When.POOL,
 )
-EDGE_METRICS: Final = (EDGE_TIME, EDGE_RETRIES, EDGE_ERRORS, EDGE_WAITING, EDGE_WORKERS_UP)

@@ -250,13 +250,6 @@ class Registry:
             detail = "; ".join(part for part in (told, note) if part)
             audit.append(connection, self.event(who, "pin_live", model, version, detail, reason))
 
-    def unpin_live(self, model: str, who: str) -> None:
-        """Forget a promotion; one that is not there is forgotten already."""
-        with self.database.changing() as connection:
-            before = catalog.set_alias(connection, model, LIVE, None)
-            if before is not None:
-                audit.append(connection, self.event(who, "unpin_live", model, before))
-
     def want(self, model: str, version: int, who: str) -> None:
         """Ask for a version to be loaded.
 

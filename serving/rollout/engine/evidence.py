@@ -101,11 +101,6 @@ class Evidence:
         """The versions to look at."""
         return (self._key,) if self._old is None else (self._key, self._old)
 
-    @property
-    def life_count(self) -> int:
-        """How many lives of workers are kept to compare the next look with."""
-        return 0 if self._last is None else len(self._last.lives)
-
     def is_due(self, now_s: float, window_s: float) -> bool:
         """Whether the last look is so long ago."""
         return self._last is None or now_s - self._last.at_s >= window_s

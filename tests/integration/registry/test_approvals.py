@@ -85,7 +85,8 @@ def test_a_new_rule_ends_no_service_that_nobody_promoted(
     """Where the highest version is live by itself, a rule that would stop it promotes it."""
     pushed(registry, tmp_path, 1)
     pushed(registry, tmp_path, 2)
-    registry.unpin_live("m", "ann")
+    registry.unwant("m", 1, "ann")
+    registry.want("m", 1, "ann")
     require_approvals(registry, "m", 1, EVE)
     assert registry.picture().pinned_live == {"m": 2}
 

@@ -11,10 +11,17 @@ from serving.registry.store import Registry
 from tests.fakes.bundles import make_bundle
 
 
+def not_live(registry: Registry) -> None:
+    """Take the promotion from a version that is wanted: a push makes the first one live."""
+    registry.unwant("m", 1, "ann")
+    registry.want("m", 1, "ann")
+    assert registry.picture().pinned_live == {}
+
+
 def test_a_way_back_to_nothing_leaves_no_promotion(registry: Registry, tmp_path: Path) -> None:
     """No version was live before the rollout: after it `live` names none, as the audit log says."""
     registry.push(make_bundle(tmp_path / "1", version=1, content=b"1").folder, "ann")
-    registry.unpin_live("m", "ann")  # a push makes the first version live
+    not_live(registry)
     book = RolloutBook(registry)
     rollout = book.begin(VersionKey("m", 1), None, Plan(), Author(who="ann"))
     flipped = book.record(rollout, Change(state=RolloutState.SWITCHED, live=1), "engine")
@@ -31,7 +38,7 @@ def test_a_way_back_to_nothing_leaves_no_promotion(registry: Registry, tmp_path:
 def test_a_push_during_a_rollout_makes_nothing_live(registry: Registry, tmp_path: Path) -> None:
     """Nothing is live, and a rollout is about to change that: a version pushed now is not it."""
     registry.push(make_bundle(tmp_path / "1", version=1, content=b"1").folder, "ann")
-    registry.unpin_live("m", "ann")
+    not_live(registry)
     book = RolloutBook(registry)
     rollout = book.begin(VersionKey("m", 1), None, Plan(), Author(who="ann"))
     registry.push(make_bundle(tmp_path / "2", version=2, content=b"2").folder, "bob")

@@ -1,8 +1,9 @@
 """What HAProxy says of its backends, as metrics."""
 
 from serving.edge.pool_samples import pool_samples
-from serving.monitor.edge_catalogue import EDGE_METRICS
+from serving.monitor import edge_catalogue
 from serving.monitor.exposition import render
+from serving.monitor.metric_spec import MetricSpec
 
 SAID = """# pxname,svname,qcur,act,econ,eresp,wretr,wredis,hrsp_5xx,qtime,ctime,rtime,ttime,
 s0001,BACKEND,2,3,4,5,6,7,8,1,2,30,45,
@@ -34,4 +35,5 @@ def test_what_was_not_measured_is_nothing() -> None:
     found = [*pool_samples(SAID, {"new": "s0002", "gone": "s0009"})]
     assert {sample.labels[0] for sample in found} == {"new"}
     assert {sample.value for sample in found} == {0}
-    assert {sample.metric for sample in found} == {*EDGE_METRICS}
+    specs = {one for one in vars(edge_catalogue).values() if isinstance(one, MetricSpec)}
+    assert {sample.metric for sample in found} == specs

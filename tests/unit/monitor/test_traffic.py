@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from serving.ids import VersionKey
 from serving.monitor.output_bins import NAN_BIN, bin_end, output_bin
 from serving.monitor.traffic import (
+    Lives,
     TrafficCounters,
     TrafficDelta,
     bucket_end_s,
     deltas,
     latency_bucket,
+    unanswered,
 )
 
 finite = st.floats(width=32, allow_nan=False)
@@ -128,3 +130,9 @@ def test_what_is_older_than_the_watching_is_history() -> None:
 def test_a_life_that_ended_takes_nothing_away() -> None:
     """A version without a worker has no delta."""
     assert deltas({"a/0": (counters(5),)}, {}, watched_s=9) == {}
+
+
+def test_what_a_look_did_not_hear_is_kept_unless_it_ended() -> None:
+    """A worker that answers in another life leaves nothing; one that missed a look is made up."""
+    before: Lives = {"w/0": (), "w/1": (), "silent/0": (), "heard/0": ()}
+    assert unanswered(before, {"w/2": (), "heard/0": ()}) == {"silent/0": ()}
