@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from runtimes.errors import InvalidArgumentError
+from serving.edge.departure import SCOPE_KEY, Departure
 from serving.wire import http1
 
 BACKLOG: Final = 256
@@ -63,6 +64,17 @@ class _LocalProtocol(HttpToolsProtocol):
         """Ask the kernel who connected."""
         super().connection_made(transport)
         self.client = (_user_of(transport.get_extra_info("socket")), 0)
+        self._departure = Departure()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is done for the client alone."""
+        self._departure.begin()
+        super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        """Let the request know when its client leaves."""
+        super().on_headers_complete()
+        self.scope[SCOPE_KEY] = self._departure  # type: ignore[typeddict-unknown-key]  # our own
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and end the connection."""
