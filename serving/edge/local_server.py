@@ -17,7 +17,8 @@ from runtimes.errors import InvalidArgumentError
 from serving.edge.departure import SCOPE_KEY, Departure
 from serving.wire import http1
 
-BACKLOG: Final = 256
+BACKLOG: Final = 4096
+"""Connections that wait to be accepted; with more, HAProxy is refused, and its clients get 503."""
 GRACE_S: Final = 5
 # HAProxy keeps idle connections for a minute; the side that listens must be the more patient one.
 KEEP_ALIVE_S: Final = 3600
@@ -42,6 +43,7 @@ class LocalServer:
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
             )
