@@ -21,6 +21,7 @@ from runtimes.errors import BasculeError, Code, InvalidArgumentError, Unsupporte
 from serving.edge import lookup
 from serving.edge.call_relay import CallRelay
 from serving.edge.caller_headers import caller_headers
+from serving.edge.departure import departure_of
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
@@ -63,13 +64,8 @@ def front_desk_app(
     """
     http = _HttpDesk(desk, generator, BodyReader(max_body_bytes=max_request_bytes))
 
-    scraped = SharedAsk(metrics)
-
-    async def exposition(_: Request) -> Response:
-        return Response(await scraped(), headers={"content-type": METRICS_TYPE})
-
     table: list[tuple[str, str, Endpoint]] = [
-        ("GET", "/metrics", exposition),
+        ("GET", "/metrics", _exposition(SharedAsk(metrics))),
         ("GET", "/v2", http.server_metadata),
         ("GET", "/v2/health/live", http.live),
         ("GET", "/v2/health/ready", http.ready),
@@ -232,12 +228,21 @@ class _HttpDesk:
 
     async def _generated(self, request: Request) -> LocalReply:
         found = lookup.ready_version(self._desk.snapshot, *_asked(request))
-        return await self._generator.ask(
-            request.scope["raw_path"].decode("latin-1"),
-            await self._large_object(request),
-            found.served.inputs,
-            headers=caller_headers(request.headers.items()),
-        )
+        asked = await self._large_object(request)
+        async with departure_of(request.scope).interrupts():
+            return await self._generator.ask(
+                request.scope["raw_path"].decode("latin-1"),
+                asked,
+                found.served.inputs,
+                headers=caller_headers(request.headers.items()),
+            )
+
+
+def _exposition(metrics: Callable[[], Awaitable[bytes]]) -> Endpoint:
+    async def exposition(_: Request) -> Response:
+        return Response(await metrics(), headers={"content-type": METRICS_TYPE})
+
+    return exposition
 
 
 def _asleep_infer(desk: Desk, relay: CallRelay) -> list[tuple[str, str, Endpoint]]:
@@ -247,8 +252,9 @@ def _asleep_infer(desk: Desk, relay: CallRelay) -> list[tuple[str, str, Endpoint
         sleeper = sleeper_of(request.headers.items())
         if sleeper is None:
             raise NotFoundError(refusals.NOT_FOUND)
-        await desk.sleepers.until_awake(sleeper)
-        return await relay.ask(request, sleeper.woken)
+        async with departure_of(request.scope).interrupts():
+            await desk.sleepers.until_awake(sleeper)
+            return await relay.ask(request, sleeper.woken)
 
     model = "/v2/models/{model}"
     return [("POST", f"{each}/infer", infer) for each in (model, model + "/versions/{version}")]

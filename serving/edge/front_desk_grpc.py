@@ -24,6 +24,7 @@ from serving.edge.grpc_relay import InferRelay
 from serving.edge.message_room import MessageRoom
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.relay_channels import RelayChannels
+from serving.edge.stream_limit import MAX_STREAMS, StreamLimit
 from serving.edge.stream_relay import StreamRelay
 from serving.edge.unary_calls import STATUS, unary_method
 from serving.errors import WIRE
@@ -44,7 +45,8 @@ SERVER_OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.per_message_decompression", 0),
 )
-MAX_CALLS: Final = 1024  # streams and slow calls at a time; more are RESOURCE_EXHAUSTED
+MAX_CALLS: Final = MAX_STREAMS + 1024
+"""Streams and slow calls at a time; more are RESOURCE_EXHAUSTED."""
 MAX_SMALL_BYTES: Final = 4 << 20  # inflated size of everything but infer calls
 
 CHOICE: Final = "parameter_choice"
@@ -101,7 +103,7 @@ class FrontDeskGrpc:
 
 
 def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
-    answers = _Answers(desk)
+    answers, streams = _Answers(desk), StreamLimit()
     unary = {
         name: unary_method(
             _answered(name, _parsed(getattr(pb, f"{name}Request").FromString, call)),
@@ -113,15 +115,15 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     raw = {
         "ModelInfer": unary_method(relay.infer, relay.room),
         "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
-            StreamRelay(relay, desk.drain).stream
+            streams.writing(StreamRelay(relay, desk.drain).stream)
         ),
     }
     reflection = grpc.stream_stream_rpc_method_handler(
-        grpc_reflection.Reflection(desk.drain).reflect
+        streams.writing(grpc_reflection.Reflection(desk.drain).reflect)
     )
     return (
         grpc.method_handlers_generic_handler(SERVICE, unary | raw),
-        grpc.method_handlers_generic_handler(grpc_health.NAME, _health(desk, relay.room)),
+        grpc.method_handlers_generic_handler(grpc_health.NAME, _health(desk, relay.room, streams)),
         *(
             grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": reflection})
             for name in grpc_reflection.NAMES
@@ -129,13 +131,15 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     )
 
 
-def _health(desk: Desk, room: MessageRoom) -> dict[str, object]:
+def _health(desk: Desk, room: MessageRoom, streams: StreamLimit) -> dict[str, object]:
     health = grpc_health.Health(desk, SERVICE)
     parse = HealthCheckRequest.FromString
     write = HealthCheckResponse.SerializeToString
     return {
         "Check": unary_method(_answered("Check", _parsed(parse, health.check)), room, write),
-        "Watch": grpc.stream_stream_rpc_method_handler(health.watch, response_serializer=write),
+        "Watch": grpc.stream_stream_rpc_method_handler(
+            streams.yielding(health.watch), response_serializer=write
+        ),
     }
 
 

@@ -9,10 +9,13 @@ import msgspec
 
 from runtimes.contract import TensorSpec
 from serving.edge.generate import Json, from_infer, into_infer
+from serving.errors import QueueFullError
 from serving.local_http import LocalHttp, LocalReply
 
 LIMIT_S: Final = 310.0
 """A little more than the edge gives an inference, so that its answer is the one that is told."""
+MAX_CALLS: Final = 1024
+"""In flight: each holds connections of this process. As many as the gRPC front desk takes."""
 EVENT_STREAM: Final = "text/event-stream"
 ACTION: Final = "/generate"
 
@@ -23,6 +26,7 @@ class GenerateRelay:
     def __init__(self, edge: Path) -> None:
         """Take the edge's own socket for HTTP."""
         self._edge = edge
+        self._call_count = 0
 
     async def ask(
         self,
@@ -42,17 +46,29 @@ class GenerateRelay:
 
         Raises:
             InvalidArgumentError: The body does not fit the inputs.
+            QueueFullError: Too many are in flight.
             NotReadyError: The edge does not answer.
         """
         body = msgspec.json.encode(into_infer(asked, inputs))
-        target = path[: path.rindex(ACTION)] + "/infer"
-        async with LocalHttp(str(self._edge)) as edge:
-            reply = await edge.ask("POST", target, body, timeout_s=LIMIT_S, headers=headers)
+        if self._call_count >= MAX_CALLS:
+            raise QueueFullError(
+                f"{self._call_count} calls of generate are in flight, which is the maximum; this "
+                "one was not executed: retry, or call infer, which goes to a worker directly"
+            )
+        self._call_count += 1
+        try:
+            reply = await self._sent(path[: path.rindex(ACTION)] + "/infer", body, headers)
+        finally:
+            self._call_count -= 1
         if reply.status != 200:  # noqa: PLR2004  HTTP's OK
             return reply
         # The standard library's parser knows NaN and the infinities, as replies write them.
         flat = from_infer(json.loads(reply.body))
         return LocalReply(200, json.dumps(flat, separators=(",", ":")).encode())
+
+    async def _sent(self, target: str, body: bytes, headers: Mapping[str, str]) -> LocalReply:
+        async with LocalHttp(str(self._edge)) as edge:
+            return await edge.ask("POST", target, body, timeout_s=LIMIT_S, headers=headers)
 
 
 def as_event(reply: LocalReply) -> bytes:

@@ -14,9 +14,11 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from runtimes.errors import InvalidArgumentError
+from serving.edge.departure import SCOPE_KEY, Departure
 from serving.wire import http1
 
-BACKLOG: Final = 256
+BACKLOG: Final = 4096
+"""Connections that wait to be accepted; with more, HAProxy is refused, and its clients get 503."""
 GRACE_S: Final = 5
 # HAProxy keeps idle connections for a minute; the side that listens must be the more patient one.
 KEEP_ALIVE_S: Final = 3600
@@ -41,6 +43,7 @@ class LocalServer:
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
             )
@@ -63,6 +66,17 @@ class _LocalProtocol(HttpToolsProtocol):
         """Ask the kernel who connected."""
         super().connection_made(transport)
         self.client = (_user_of(transport.get_extra_info("socket")), 0)
+        self._departure = Departure()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is done for the client alone."""
+        self._departure.begin()
+        super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        """Let the request know when its client leaves."""
+        super().on_headers_complete()
+        self.scope[SCOPE_KEY] = self._departure  # type: ignore[typeddict-unknown-key]  # our own
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and end the connection."""

@@ -13,6 +13,7 @@ import structlog
 
 from serving.edge.protocol_settings import ProtocolSettings
 from serving.edge.routes import WorkerAddress
+from serving.edge.shared_ask import SharedAsk
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 
@@ -37,10 +38,17 @@ class WorkerSettings:
         self._settings = settings
         self._workers = workers
         self._has_changed = asyncio.Event()
+        self._tell_all = SharedAsk(self._tell_once)
 
     async def tell(self) -> None:
-        """Tell every worker now; one that cannot be reached is told later."""
+        """Tell every worker now; one that cannot be reached is told later.
+
+        Never twice at a time: what is told last is what was set last.
+        """
         self._has_changed.set()
+        await self._tell_all()
+
+    async def _tell_once(self) -> None:
         body = msgspec.json.encode(self._settings.diagnostics())
         async with asyncio.TaskGroup() as group:
             for worker in self._workers():

@@ -41,6 +41,26 @@ def test_a_crowd_that_asks_for_statistics_asks_each_worker_twice_at_most(tmp_pat
     assert all(1 <= worker.counted_count <= 2 for worker in workers)
 
 
+def test_a_crowd_that_changes_settings_has_each_worker_told_twice_at_most(tmp_path: Path) -> None:
+    """One after the other: a worker that hears two at once might obey the older one."""
+    worker = EdgeWorker("w")
+    book = RegionBook(RegionPolicy(), tmp_path / "regions", "test")
+    desk = Desk(FakeControl(), book, server_id="triton", node="local")
+    socket = tmp_path / "w.sock"
+    routed = {"p": [WorkerAddress("w", "local", str(socket))]}
+    desk.take(snapshot(1, routed, {("m a", 1): "p"}, {"m a": 1}))
+
+    async def run() -> None:
+        async with worker.serving(socket), asyncio.TaskGroup() as group:
+            for level in range(CROWD):
+                group.create_task(desk.change_logging({"log_verbose_level": level}))
+
+    asyncio.run(run())
+    assert 1 <= len(worker.begun) <= 2
+    assert worker.busiest_count == 1
+    assert worker.begun[-1].body == msgspec.json.encode(desk.protocol_settings.diagnostics())
+
+
 def test_a_crowd_of_scrapes_renders_twice_at_most() -> None:
     """Each has what was counted after it asked."""
     rendered_count = 0
