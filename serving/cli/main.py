@@ -112,15 +112,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo(f"bascule: {error.message}", err=True)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        discard_output()
-        if error.errno != errno.EPIPE:  # the reader of a pipe has read enough
-            place = error.filename or "what this prints"
-            typer.echo(f"bascule: {place} cannot be written: {error.strerror}", err=True)
+        _tell_unwritable(error)
         sys.exit(1)
     except KeyboardInterrupt:  # while the command's module was imported
         sys.exit(INTERRUPTED)
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        sys.exit(INTERRUPTED)  # Python 3.11 says so where a class was being made meanwhile
+
+
+def _tell_unwritable(error: OSError) -> None:
+    """Say that the output cannot be written; any other error stays what it is."""
+    if error.errno not in UNWRITABLE:
+        raise error
+    discard_output()
+    if error.errno != errno.EPIPE:  # the reader of a pipe has read enough
+        place = error.filename or "what this prints"
+        typer.echo(f"bascule: {place} cannot be written: {error.strerror}", err=True)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer
