@@ -4,7 +4,6 @@ Only the module of the word that was typed is imported: `bascule --help` stays q
 serve` never imports Ray. A command's module has `register(app)`, which adds its commands.
 """
 
-import errno
 import inspect
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import typer
 
 from runtimes.errors import BasculeError
 from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
-from serving.cli.output import UNWRITABLE, discard_output, prepare_output
+from serving.cli.output import prepare_output, unwritable
 from serving.own_version import own_version
 
 EXAMPLES: Final = """Serve versioned ONNX and TorchScript models over HTTP and gRPC.
@@ -112,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo(f"bascule: {error.message}", err=True)
         sys.exit(1)
     except OSError as error:
-        _tell_unwritable(error)
+        if told := unwritable(error):
+            typer.echo(f"bascule: {told}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:  # while the command's module was imported
         sys.exit(INTERRUPTED)
@@ -120,16 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not isinstance(error.__cause__, KeyboardInterrupt):
             raise
         sys.exit(INTERRUPTED)  # Python 3.11 says so where a class was being made meanwhile
-
-
-def _tell_unwritable(error: OSError) -> None:
-    """Say that the output cannot be written; any other error stays what it is."""
-    if error.errno not in UNWRITABLE:
-        raise error
-    discard_output()
-    if error.errno != errno.EPIPE:  # the reader of a pipe has read enough
-        place = error.filename or "what this prints"
-        typer.echo(f"bascule: {place} cannot be written: {error.strerror}", err=True)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  the shape of a callback of typer

@@ -9,6 +9,35 @@ from typing import Final
 
 UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 """Errors of a place that takes no more."""
+UNUSABLE: Final = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    }
+)
+"""Errors of a path that somebody named, or that lies below one."""
+
+
+def unwritable(error: OSError) -> str:
+    """Say what cannot be written, or used; any other error is raised.
+
+    A place that takes no more loses what stdout still holds. Empty: nobody need be told, for the
+    reader of a pipe has read enough.
+    """
+    if error.errno in UNUSABLE and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}"
+    if error.errno not in UNWRITABLE:
+        raise error
+    discard_output()
+    place = error.filename or "what this prints"
+    return "" if error.errno == errno.EPIPE else f"{place} cannot be written: {error.strerror}"
 
 
 def prepare_output() -> None:

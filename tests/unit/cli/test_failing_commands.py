@@ -111,3 +111,28 @@ def test_a_registry_that_cannot_be_opened_is_named(
     text = failed(capsys, 1, "list")
 
     assert f"the registry cannot be opened: {tmp_path}/registry: File exists: user " in text
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A file in its place, as a disk that is read-only, is one sentence with the path."""
+    file = tmp_path / "file"
+    file.touch()
+
+    text = failed(capsys, 1, "keys", "new", "ann", "--output", str(file / "keys"))
+
+    assert text == f"{file / 'keys'} cannot be used: Not a directory"
+
+
+def test_a_contract_that_is_none_is_not_packed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No worker would take such a version: it is told before the model is run."""
+    (tmp_path / "contract.yaml").write_text("sl,sw\n1,2\n")
+    given = ("--contract", str(tmp_path / "contract.yaml"), "--output", str(tmp_path / "made"))
+
+    text = failed(capsys, 1, "pack", "m.onnx", "--name", "m", "--version", "1", *given)
+
+    assert text.endswith("contract.yaml: contract: a mapping of names to values is expected")
+    assert not (tmp_path / "made").exists()
