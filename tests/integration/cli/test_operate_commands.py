@@ -213,9 +213,13 @@ def test_a_model_that_does_not_load_is_not_packed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"]
 
 
-@pytest.mark.usefixtures("instance")
-def test_doctor_sees_the_instance(capsys: pytest.CaptureFixture[str]) -> None:
-    """The doctor names what the running instance cannot serve."""
+def test_doctor_sees_the_instance(
+    instance: FakeInstance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The doctor names what it cannot serve; what was unloaded, as after a rollout, is well."""
+    unloaded = replace(FAILED, version=3, reason="unloaded")
+    instance.status = replace(instance.status, versions=(READY, FAILED, unloaded))
+
     run("doctor", "--json")
 
     found = json.loads(capsys.readouterr().out)
