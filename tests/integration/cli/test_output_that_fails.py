@@ -45,5 +45,10 @@ def test_a_reader_that_has_left_is_no_news(tmp_path: Path, arguments: list[str])
 
 
 def test_nobody_need_listen(tmp_path: Path) -> None:
-    """A supervisor may start it without stdout and stderr."""
-    assert command(tmp_path, ["config"], ">&- 2>&-").returncode == 0
+    """A supervisor may start it without stdin, stdout and stderr."""
+    assert command(tmp_path, ["config"], "<&- >&- 2>&-").returncode == 0
+
+    done = command(tmp_path, ["labels", "post", "m", "-"], "<&-")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "a JSON list of labels is expected" in done.stderr
