@@ -15,9 +15,9 @@ def register(app: typer.Typer) -> None:
     group.callback()(_group)
     group.command(
         epilog="Examples: bascule bench locust --model resnet --duration 30s · "
-        "bascule bench locust --host http://gpu-1:8000 --grpc gpu-1:8001 --model resnet "
+        "bascule bench locust --url gpu-1:8000 --grpc-url gpu-1:8001 --model resnet "
         "--shape step --users 64 --rows 8 --max-p99-ms 50 --report load.html --json load.json · "
-        "bascule bench locust --host http://gpu-1:8000 --model resnet --transport http "
+        "bascule bench locust --url gpu-1:8000 --model resnet --transport http "
         "--client raw --shape soak --duration 2h --rate 20 --max-failure-share 0.001"
     )(locust)
     app.add_typer(group, name="bench")

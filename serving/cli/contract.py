@@ -81,7 +81,8 @@ def infer(
     *,
     model: ModelOption = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it there, not to stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it there, not to stdout."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -25,6 +25,7 @@ from serving.cli.render import console, print_json
 from serving.edge.haproxy_process import haproxy_binary
 from serving.registry.version import VersionState
 from serving.settings import Settings, load_settings
+from serving.worker.control import UNLOADED
 
 COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.ERROR: "bold red"}
 REQUIRED: Final = ("numpy", "grpcio", "protobuf", "uvicorn", "uvloop", "httptools", "starlette")
@@ -129,13 +130,16 @@ def check_instance(
             yield Finding.ok("instance", "none runs on this home")
         return
     status = client.status()
-    bad = [item for item in status.versions if item.state is VersionState.UNAVAILABLE]
-    for item in bad:
+    away = [item for item in status.versions if item.state is VersionState.UNAVAILABLE]
+    for item in away:
+        if item.reason == UNLOADED:  # somebody, or a rollout, said so
+            continue
         yield Finding.warn("instance", f"{item.key} is not served: {item.reason}", "")
     if not status.settled:
         yield Finding.warn("instance", "still loading", "bascule status --watch")
     yield Finding.ok(
-        "instance", f"{status.mode}, {len(status.versions) - len(bad)} versions, http {status.http}"
+        "instance",
+        f"{status.mode}, {len(status.versions) - len(away)} versions, http {status.http}",
     )
 
 

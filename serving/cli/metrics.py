@@ -20,7 +20,8 @@ SloFile = Annotated[
     Path | None, typer.Option("--slo", metavar="FILE", help="What was promised: slo.yaml.")
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Where the files are written.")
+    Path | None,
+    typer.Option("--output", "-o", "--out", metavar="DIR", help="Where the files are written."),
 ]
 
 

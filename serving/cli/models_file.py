@@ -182,6 +182,8 @@ def _one_problem(found: Mapping[str, Any]) -> str:
         hint = f": did you mean {near[0]}?" if near else ""
         return f"{field} is no field{hint}"
     expected = found["msg"].removeprefix("Input ").removeprefix("should be ")
+    if found["type"] == "model_type":
+        expected = "a mapping of names to values"
     hint = ": put it in quotes" if found["type"] == "string_type" else ""
     return f"{field}: {_shown(found['input'])} came, {expected} is expected{hint}"
 

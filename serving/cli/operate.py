@@ -1,6 +1,8 @@
 """Day-to-day commands on the running instance: promote, unload, status; and config."""
 
+import sys
 import time
+from contextlib import suppress
 from typing import Annotated, Final
 
 import msgspec
@@ -85,12 +87,18 @@ def unload(
 def status(
     *,
     as_json: Json = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Refresh each second; with --json a line each.")
+    ] = False,
 ) -> None:
     """Show versions, workers and edges; exit status 1 when a version is not ready."""
     client = _client()
     if watch:
-        _watch(client)
+        with suppress(KeyboardInterrupt):
+            if as_json or not sys.stdout.isatty():
+                _follow(client, as_json=as_json)
+            else:
+                _watch(client)
         return
     if as_json:
         raw = client.status_bytes()
@@ -134,12 +142,19 @@ def _watch(client: AdminClient) -> None:
     from rich.live import Live  # noqa: PLC0415  only watching pays for it
 
     with Live(console=console(), screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                live.update(_view(client), refresh=True)
-                time.sleep(WATCH_S)
-        except KeyboardInterrupt:
-            return
+        while True:
+            live.update(_view(client), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def _follow(client: AdminClient, *, as_json: bool) -> None:
+    """Tell it again and again where nothing can be drawn over: JSON a line each."""
+    while True:
+        if as_json:
+            typer.echo(client.status_bytes())
+        else:
+            console().print(_view(client))
+        time.sleep(WATCH_S)
 
 
 def _view(client: AdminClient) -> RenderableType:

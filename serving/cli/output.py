@@ -12,11 +12,13 @@ UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EI
 
 
 def prepare_output() -> None:
-    """Make sure that printing raises no errors of its own.
+    """Make sure that printing, and asking, raises no errors of its own.
 
-    Where stdout or stderr is closed, as some supervisors have it, nobody reads. A terminal that
-    cannot show a character gets a substitute.
+    Where stdin, stdout or stderr is closed, as some supervisors have it, nobody writes or reads. A
+    terminal that cannot show a character gets a substitute.
     """
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115  until the process ends
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  until the process ends

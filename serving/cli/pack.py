@@ -63,6 +63,7 @@ from serving.registry.bundles.keys import SigningKey, read_signing_key
 from serving.registry.bundles.manifest import Golden, Manifest, Requirements
 from serving.registry.bundles.packing import PackOrder, pack_bundle
 from serving.registry.bundles.signing import sign_bundle
+from serving.registry.contracts.kept_contract import read_contract_file
 from serving.registry.formats import format_of_plain_file
 from serving.registry.model_folder import refuse_model_folder
 from serving.settings import inherited_environment
@@ -165,6 +166,8 @@ def pack_checked(
             of its author, and the order does not allow that.
     """
     refuse_model_folder(order.model_file)
+    if order.contract_file is not None:
+        read_contract_file(order.contract_file)  # or no worker would take the version
     run = run or RunOrder()
     if not run.may_execute:
         format_of_plain_file(order.model_file.name)

@@ -15,10 +15,12 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import BasculeError, EngineError
 from serving.cli.predict_tensors import NamedTensor
 from serving.errors import NotReadyError
+from serving.registry.nearest import nearest
 from serving.settings import HostPort
 from serving.wire.tensors import decode_strings, encode_strings, raw_bytes
 
 T = TypeVar("T")
+INDEX: Final = "/v2/repository/index"
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 
 
@@ -64,13 +66,27 @@ class HttpClient:
             NotReadyError: Nobody answers at the address.
             RefusedPredictionError: The server does not have the model, or it is not ready.
         """
-        reply = self._ask("GET", model_path(model, version), b"", {})
+        try:
+            reply = self._ask("GET", model_path(model, version), b"", {})
+        except RefusedPredictionError as error:
+            raise RefusedPredictionError(error.message + self._others(model)) from error
         found = self._understood(reply, _Metadata)
         return Metadata(
             inputs=tuple(item.spec() for item in found.inputs),
             outputs=tuple(item.spec() for item in found.outputs),
             versions=tuple(found.versions),
         )
+
+    def _others(self, model: str) -> str:
+        """Name the model that was meant, or those that there are; nothing if it is there itself."""
+        try:
+            listed = self._understood(self._ask("POST", INDEX, b"{}", {}), list[_Listed])
+        except BasculeError:  # a server without an index
+            return ""
+        names = sorted({one.name for one in listed})
+        if model in names or not names:
+            return ""
+        return f"; {nearest(model, names)}"
 
     def infer(self, model: str, version: int | None, tensors: Sequence[NamedTensor]) -> Prediction:
         """Run one call.
@@ -196,6 +212,10 @@ def tensor_from_bytes(raw: bytes, name: str, datatype: Datatype, shape: tuple[in
         return np.frombuffer(raw, dtype=DTYPES[datatype]).reshape(shape)
     except ValueError as error:
         raise EngineError(f"output '{name}' of the reply cannot be read: {error}") from error
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    name: str
 
 
 class _Kept(msgspec.Struct, frozen=True):

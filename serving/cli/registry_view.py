@@ -17,6 +17,8 @@ from serving.registry.aliases import aliases_of, stored_version
 from serving.registry.bundles.difference import Comparison, compare
 from serving.registry.bundles.manifest import Manifest
 from serving.registry.catalog import Alias, RegisteredVersion
+from serving.registry.nearest import nearest
+from serving.registry.store import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ def list_versions(
         model_name(model)
     with opened() as registry:
         rows, aliases = registry.versions(model), aliases_of(registry, model)
-    if model is not None and not rows:
-        raise NotFoundError(f"nothing of '{model}' was pushed: bascule push puts it there")
+        if model is not None and not rows:
+            raise _unknown(registry, model)
     listed = [_listed(row, aliases) for row in rows]
     if as_json:
         print_json(listed)
@@ -86,7 +88,7 @@ def show(
         model, version = target_of(registry, target)
         aliases = aliases_of(registry, model)
         if version is None:
-            version = _default_version(model, aliases, registry.versions(model))
+            version = _default_version(registry, model, aliases)
         row = stored_version(registry, VersionKey(model, version))
         manifest = manifest_of(registry, row)
     listed = _listed(row, aliases)
@@ -132,14 +134,17 @@ def _listed(row: RegisteredVersion, aliases: tuple[Alias, ...]) -> Listed:
     )
 
 
-def _default_version(
-    model: str, aliases: tuple[Alias, ...], rows: tuple[RegisteredVersion, ...]
-) -> int:
+def _unknown(registry: Registry, model: str) -> NotFoundError:
+    return NotFoundError(f"nothing of '{model}' was pushed; {nearest(model, registry.models())}")
+
+
+def _default_version(registry: Registry, model: str, aliases: tuple[Alias, ...]) -> int:
     live = next((alias.version for alias in aliases if alias.name == LIVE), None)
     if live is not None:
         return live
+    rows = registry.versions(model)
     if not rows:
-        raise NotFoundError(f"nothing of '{model}' was pushed: bascule push puts it there")
+        raise _unknown(registry, model)
     return rows[-1].version
 
 

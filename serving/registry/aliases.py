@@ -6,6 +6,7 @@ from serving.errors import NotFoundError
 from serving.ids import VersionKey, alias_name, model_name, version_key
 from serving.registry import audit, catalog
 from serving.registry.catalog import Alias, RegisteredVersion
+from serving.registry.nearest import nearest
 from serving.registry.store import Registry
 
 
@@ -74,7 +75,8 @@ def named_version(registry: Registry, text: str) -> VersionKey:
         if alias.name == name:
             return VersionKey(model, alias.version)
     if model not in registry.models():
-        raise NotFoundError(f"no model '{model}' is in the registry: bascule list shows all")
+        there = nearest(model, registry.models())
+        raise NotFoundError(f"no model '{model}' is in the registry: {there}")
     has = ", ".join(f"@{alias.name}" for alias in known) or "none"
     raise NotFoundError(f"'{model}' has no alias '{name}'; it has: {has}")
 
@@ -90,5 +92,8 @@ def stored_version(registry: Registry, key: VersionKey) -> RegisteredVersion:
         if row.version == key.version:
             return row
     numbers = ", ".join(str(row.version) for row in found)
-    has = f"'{key.model}' has {numbers}" if numbers else f"nothing of '{key.model}' was pushed"
+    if numbers:
+        has = f"'{key.model}' has {numbers}"
+    else:
+        has = f"nothing of '{key.model}' was pushed; {nearest(key.model, registry.models())}"
     raise NotFoundError(f"{key} is not in the registry: {has}")

@@ -222,4 +222,6 @@ def _problem(error: Exception) -> str:
         return " ".join(str(error).split())[:300]
     first: Any = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "contract"
+    if first["type"] == "model_type":
+        return f"{field}: a mapping of names to values is expected"
     return f"{field}: {first['msg']}"

@@ -66,6 +66,27 @@ def test_status_is_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(capsys.readouterr().out)["live"] == {"m": 1}
 
 
+@pytest.mark.usefixtures("instance")
+def test_watching_needs_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe the status comes again and again, with `--json` a line each, until Ctrl-C."""
+    looks: list[float] = []
+
+    def slept(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) % 2 == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("serving.cli.operate.time.sleep", slept)
+
+    assert run("status", "--watch") == 0
+    assert capsys.readouterr().out.count("4711") == 2
+    assert run("status", "--watch", "--json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["live"] for line in lines] == [{"m": 1}, {"m": 1}]
+
+
 def test_promote_says_what_was_done(
     instance: FakeInstance, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,9 +213,13 @@ def test_a_model_that_does_not_load_is_not_packed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"]
 
 
-@pytest.mark.usefixtures("instance")
-def test_doctor_sees_the_instance(capsys: pytest.CaptureFixture[str]) -> None:
-    """The doctor names what the running instance cannot serve."""
+def test_doctor_sees_the_instance(
+    instance: FakeInstance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The doctor names what it cannot serve; what was unloaded, as after a rollout, is well."""
+    unloaded = replace(FAILED, version=3, reason="unloaded")
+    instance.status = replace(instance.status, versions=(READY, FAILED, unloaded))
+
     run("doctor", "--json")
 
     found = json.loads(capsys.readouterr().out)

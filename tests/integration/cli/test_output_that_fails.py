@@ -33,8 +33,8 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, arguments: list[str]) -> No
 
     assert done.returncode == 1
     assert done.stderr == (
-        "bascule: what this prints cannot be written: No space left on device: free space there, "
-        "or raise the limit, and run it again\n"
+        "bascule: what this prints cannot be written: No space left on device: free space, "
+        "or raise the limit, and try again\n"
     )
 
 
@@ -48,5 +48,10 @@ def test_a_reader_that_has_left_is_no_news(tmp_path: Path, arguments: list[str])
 
 
 def test_nobody_need_listen(tmp_path: Path) -> None:
-    """A supervisor may start it without stdout and stderr."""
-    assert command(tmp_path, ["config"], ">&- 2>&-").returncode == 0
+    """A supervisor may start it without stdin, stdout and stderr."""
+    assert command(tmp_path, ["config"], "<&- >&- 2>&-").returncode == 0
+
+    done = command(tmp_path, ["labels", "post", "m", "-"], "<&-")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "a JSON list of labels is expected" in done.stderr

@@ -165,8 +165,9 @@ def test_a_model_that_refuses_made_up_inputs_is_packed_without_samples(
 
 def test_what_was_said_is_in_the_manifest(tmp_path: Path) -> None:
     """Lineage, profiles, licence and notes come from flags, and card, contract, reference."""
-    for name in ("card.txt", "inputs.yaml", "ref.json"):
+    for name in ("card.txt", "ref.json"):
         (tmp_path / name).write_text(name)
+    (tmp_path / "inputs.yaml").write_text("contract: 1\nstatus: draft\ninputs: {x: {min: 0}}\n")
     sha = "a" * 64
     manifest = packed(
         tmp_path,

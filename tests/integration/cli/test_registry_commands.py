@@ -68,7 +68,7 @@ def test_an_unknown_model_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "m:7 is not in the registry: 'm' has 1, 2" in said
     assert "'m' has no alias 'old'; it has: @live" in said
     assert "no model 'nothing' is in the registry, and no instance runs" in said
-    assert "no model 'nothing' is in the registry: bascule list shows all" in said
+    assert "no model 'nothing' is in the registry: there are m" in said
 
 
 @pytest.mark.usefixtures("home")

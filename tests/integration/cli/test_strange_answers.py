@@ -91,3 +91,44 @@ def test_who_is_no_inference_server_is_told(
     sentence = said(capsys, "predict", "m", "--generate", "--url", web_page)
 
     assert f"what answers at {web_page} does not speak the Open Inference Protocol" in sentence
+
+
+@pytest.mark.parametrize(
+    ("index_status", "told"), [(200, "'iri' is unknown; did you mean iris?"), (404, "unknown")]
+)
+def test_the_model_that_was_meant_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    index_status: int,
+    told: str,
+) -> None:
+    """By the server's index; one that has none has its own words."""
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._reply(404, b'{"error": "\'iri\' is unknown"}')
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._reply(index_status, b'[{"name": "iris", "version": "1"}]')
+
+        def _reply(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
+            """Say nothing."""
+
+    monkeypatch.setenv("BASCULE_HOME", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"127.0.0.1:{server.server_port}"
+        sentence = said(capsys, "predict", "iri", "--generate", "--url", url)
+        server.shutdown()
+        thread.join()
+
+    assert sentence.endswith(told)

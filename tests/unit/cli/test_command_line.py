@@ -154,3 +154,21 @@ def test_ctrl_c_is_told_by_the_exit_status_alone(
     monkeypatch.setattr("serving.cli.main.import_module", interrupted)
 
     assert run(capsys, "loadtest", "m") == (130, "", "")
+
+
+def test_ctrl_c_while_a_class_is_made_is_ctrl_c(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11 has another error of it; any other RuntimeError stays what it is."""
+
+    def interrupted(_: str) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    def broken(_: str) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("serving.cli.main.import_module", interrupted)
+    assert run(capsys, "loadtest", "m") == (130, "", "")
+    monkeypatch.setattr("serving.cli.main.import_module", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(("loadtest", "m"))

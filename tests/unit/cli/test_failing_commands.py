@@ -134,3 +134,28 @@ def test_a_machine_without_a_temporary_folder_is_told_what_to_set(
     (tmp_path / "m.onnx").write_bytes(b"")
 
     assert "set TMPDIR" in failed(capsys, 1, "push", str(tmp_path / "m.onnx"))
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A file in its place, as a disk that is read-only, is one sentence with the path."""
+    file = tmp_path / "file"
+    file.touch()
+
+    text = failed(capsys, 1, "keys", "new", "ann", "--output", str(file / "keys"))
+
+    assert text == f"{file / 'keys'}: Not a directory"
+
+
+def test_a_contract_that_is_none_is_not_packed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No worker would take such a version: it is told before the model is run."""
+    (tmp_path / "contract.yaml").write_text("sl,sw\n1,2\n")
+    given = ("--contract", str(tmp_path / "contract.yaml"), "--output", str(tmp_path / "made"))
+
+    text = failed(capsys, 1, "pack", "m.onnx", "--name", "m", "--version", "1", *given)
+
+    assert text.endswith("contract.yaml: contract: a mapping of names to values is expected")
+    assert not (tmp_path / "made").exists()

@@ -1,0 +1,24 @@
+"""What there is, said to somebody who named what there is not."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+SHOWN: Final = 10
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the name that was perhaps meant, else the first ones that there are.
+
+    Args:
+        name: What was named.
+        known: What there is.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    if not names:
+        return "nothing is there yet (bascule push)"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"there are {', '.join(names[:SHOWN])}{more}"
