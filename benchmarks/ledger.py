@@ -15,7 +15,7 @@ from serving.cli.load.ledger import Ledger
 from serving.cli.load.question import Question
 from serving.cli.load.truth import Steps, Truth
 from serving.cli.predict_tensors import NamedTensor
-from serving.settings import host_port
+from serving.host_port import host_port
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -38,8 +38,8 @@ from serving.cli.load.clients import Load, record
 from serving.cli.load.ledger import Heading, Ledger, heading, write_ledger
 from serving.cli.load.rollout_flips import rollout_flips
 from serving.edge.control import RolloutReport
+from serving.host_port import host_port
 from serving.registry.rollouts.record import ENDED, RolloutState
-from serving.settings import host_port
 
 SMALL_BYTES: Final = 1_000
 LARGE_BYTES: Final = 1_000_000

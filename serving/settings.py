@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtimes.errors import InvalidArgumentError
+from serving.host_port import HostPort, host_port
 
 # Set by Bascule for the processes that it starts; never read as a setting.
 INTERNAL_VARIABLES: Final = frozenset({"BASCULE_INSTANCE"})
@@ -26,32 +27,6 @@ SERVICE_LINK: Final = re.compile(  # what Kubernetes tells containers of Service
     r"|PORT(_\d+_[A-Z]+)?=[a-z]+://.*|PORT_\d+_[A-Z]+_(PROTO|PORT|ADDR)=.*)"
 )
 MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of a unix socket, less its end mark
-
-
-@dataclass(frozen=True, slots=True)
-class HostPort:
-    """An address to listen on."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """Print as it is written on the command line."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def host_port(text: str) -> HostPort:
-    """Parse `HOST:PORT` or `[IPV6]:PORT`.
-
-    Raises:
-        InvalidArgumentError: It is not of that form.
-    """
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise InvalidArgumentError(f"'{text}' is no address: write HOST:PORT, as in 127.0.0.1:8000")
-    return HostPort(host, int(port))
 
 
 def _checked_address(text: str) -> str:

@@ -9,7 +9,8 @@ import typer
 from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient
 from serving.errors import NotReadyError
-from serving.settings import HostPort, host_port, inherited_environment, load_settings
+from serving.host_port import HostPort, host_port
+from serving.settings import inherited_environment, load_settings
 
 Url = Annotated[
     str | None,

@@ -16,7 +16,8 @@ from runtimes.memory import cgroup_limit_bytes, free_memory_bytes
 from runtimes.threads import available_cpus
 from serving.cli.finding import Finding
 from serving.cli.render import size_text
-from serving.settings import HostPort, Settings
+from serving.host_port import HostPort
+from serving.settings import Settings
 
 PYTHONS: Final = ((3, 11), (3, 14))
 """The first version that works, and the first that has not been tried."""

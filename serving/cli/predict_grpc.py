@@ -14,7 +14,7 @@ from serving.cli.predict_http import (
 )
 from serving.cli.predict_tensors import NamedTensor
 from serving.errors import NotReadyError
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 NO_LIMIT = -1

@@ -15,8 +15,8 @@ from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import BasculeError, EngineError
 from serving.cli.predict_tensors import NamedTensor
 from serving.errors import NotReadyError
+from serving.host_port import HostPort
 from serving.registry.nearest import nearest
-from serving.settings import HostPort
 from serving.wire.tensors import decode_strings, encode_strings, raw_bytes
 
 T = TypeVar("T")

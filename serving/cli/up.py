@@ -94,17 +94,21 @@ def up(  # noqa: PLR0913  one parameter for each flag
         trace_file=trace_file,
         prediction_log=prediction_log,
     )
+    record = _started(settings, address, with_dashboard=not no_dashboard)
+    status = asyncio.run(_settled(settings))
+    _print_result(settings, record, status)
+
+
+def _started(settings: Settings, address: str, *, with_dashboard: bool) -> RayInstance:
     refuse_running(settings)
     with sole_start(settings):
         refuse_taken_ports(settings)
         try:
-            record = start_instance(
-                settings, address=address, with_dashboard=not no_dashboard, tell=typer.echo
+            return start_instance(
+                settings, address=address, with_dashboard=with_dashboard, tell=typer.echo
             )
         except OSError as error:  # a full disk; what was started has been ended again
             raise unusable_home(settings, error) from error
-    status = asyncio.run(_settled(settings))
-    _print_result(settings, record, status)
 
 
 def down() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.edge.haproxy_log import AccessLog
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 ADMIN_SOCKET: Final = "haproxy.sock"
 HTTP_SOCKET: Final = "http.sock"

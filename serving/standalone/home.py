@@ -12,7 +12,8 @@ import msgspec
 import psutil
 
 from serving.errors import AlreadyExistsError, NotReadyError
-from serving.settings import HostPort, Settings
+from serving.host_port import HostPort
+from serving.settings import Settings
 
 LOCK_FILE: Final = "instance.lock"
 RECORD_FILE: Final = "instance.json"

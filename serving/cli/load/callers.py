@@ -19,7 +19,7 @@ from serving.cli.predict_http import (
     refusal_text,
 )
 from serving.errors import NotReadyError
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 OK: Final = 200
 

@@ -13,8 +13,8 @@ from serving.cli.load.grpc_callers import GrpcCaller, StreamCaller
 from serving.cli.load.ledger import Entry, Ledger, Outcome
 from serving.cli.load.question import Question
 from serving.cli.load.truth import Steps, Truth, Verdict
+from serving.host_port import HostPort
 from serving.ids import version_number
-from serving.settings import HostPort
 
 AFTER_FAILURE_S: Final = 0.01  # a refused connection must not turn into a busy loop
 FIRST_SEQUENCE: Final = 1 << 40  # far from the ids of other callers

@@ -11,7 +11,7 @@ from protos.generated import open_inference_pb2 as pb
 from serving.cli.load.question import Question
 from serving.cli.predict_grpc import METHOD, infer_request, read_prediction
 from serving.cli.predict_http import Prediction, RefusedPredictionError
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 STREAM_METHOD: Final = "/inference.GRPCInferenceService/ModelStreamInfer"
 OPTIONS: Final = (

@@ -10,7 +10,7 @@ from serving.cli.load.question import Question, sized_tensors
 from serving.cli.load.truth import Steps, Tolerance, Truth
 from serving.cli.predict_http import HttpClient, Metadata
 from serving.cli.predict_tensors import NamedTensor, read_text, tensors_from_json
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 
 def described(http: HostPort, model: str, limit_s: float) -> Metadata:

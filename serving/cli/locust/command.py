@@ -20,8 +20,8 @@ from serving.cli.progress import Progress
 from serving.cli.render import console
 from serving.cli.result_file import check_places, write_result
 from serving.cli.rollout_options import seconds
+from serving.host_port import HostPort, host_port
 from serving.ids import model_name
-from serving.settings import HostPort, host_port
 
 
 def locust(  # noqa: PLR0913  one parameter for each flag

@@ -10,7 +10,7 @@ import msgspec
 from runtimes.contract import TensorSpec
 from serving.cli.locust.shapes import Shape, Stage, stages
 from serving.cli.predict_tensors import NamedTensor, made_up_tensors, tensors_from_json
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 
 class Transport(StrEnum):

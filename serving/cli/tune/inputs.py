@@ -11,8 +11,8 @@ from serving.cli.given_samples import given_samples
 from serving.cli.predict_http import Body, HttpClient, infer_body
 from serving.cli.predict_tensors import NamedTensor, made_up_tensors
 from serving.cli.tune.subject import Subject
+from serving.host_port import HostPort
 from serving.registry.bundles.golden_samples import samples_of, specs_of
-from serving.settings import HostPort
 
 METADATA_LIMIT_S = 10.0
 

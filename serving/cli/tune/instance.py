@@ -13,8 +13,9 @@ from runtimes.errors import BasculeError
 from serving.cli.admin_client import AdminClient
 from serving.edge.control import ClusterStatus
 from serving.errors import NotReadyError
+from serving.host_port import HostPort
 from serving.registry.version import VersionState
-from serving.settings import HostPort, inherited_environment
+from serving.settings import inherited_environment
 from serving.supervise import Child, ChildSpec, clean_environment
 
 LOOK_S: Final = 0.05

@@ -7,7 +7,7 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.listeners import listeners
-from serving.settings import HostPort
+from serving.host_port import HostPort
 from tests.fakes.admin_server import FakeInstance, empty_status, running
 
 DEFAULT_HTTP, DEFAULT_GRPC = HostPort("127.0.0.1", 8000), HostPort("127.0.0.1", 8001)

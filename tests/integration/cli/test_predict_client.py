@@ -12,7 +12,7 @@ from runtimes.datatypes import Datatype
 from serving.cli.predict_http import HttpClient, RefusedPredictionError
 from serving.cli.predict_tensors import NamedTensor
 from serving.errors import NotReadyError
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 LARGE = NamedTensor(name="x", datatype=Datatype.FP32, array=np.zeros((1, 1 << 24), np.float32))
 BODY = b'{"error":"too large"}'

@@ -10,7 +10,7 @@ from serving.edge.haproxy_config import config_text, layout_digest
 from serving.edge.haproxy_errorfiles import error_files
 from serving.edge.haproxy_layout import EdgeLayout, slot_names
 from serving.edge.haproxy_log import AccessLog
-from serving.settings import HostPort
+from serving.host_port import HostPort
 
 LAYOUT = EdgeLayout(
     http=HostPort("127.0.0.1", 8000),
