@@ -94,21 +94,10 @@ def up(  # noqa: PLR0913  one parameter for each flag
         trace_file=trace_file,
         prediction_log=prediction_log,
     )
+    refuse_running(settings)
     record = _started(settings, address, with_dashboard=not no_dashboard)
     status = asyncio.run(_settled(settings))
     _print_result(settings, record, status)
-
-
-def _started(settings: Settings, address: str, *, with_dashboard: bool) -> RayInstance:
-    refuse_running(settings)
-    with sole_start(settings):
-        refuse_taken_ports(settings)
-        try:
-            return start_instance(
-                settings, address=address, with_dashboard=with_dashboard, tell=typer.echo
-            )
-        except OSError as error:  # a full disk; what was started has been ended again
-            raise unusable_home(settings, error) from error
 
 
 def down() -> None:
@@ -119,6 +108,18 @@ def down() -> None:
         typer.echo(f"no instance on Ray runs in {settings.home}")
     else:
         typer.echo(f"the instance in {settings.home} has ended")
+
+
+def _started(settings: Settings, address: str, *, with_dashboard: bool) -> RayInstance:
+    """Start Ray, controller and edges, unless somebody else does in this home."""
+    with sole_start(settings):
+        refuse_taken_ports(settings)
+        try:
+            return start_instance(
+                settings, address=address, with_dashboard=with_dashboard, tell=typer.echo
+            )
+        except OSError as error:  # a full disk; what was started has been ended again
+            raise unusable_home(settings, error) from error
 
 
 async def _settled(settings: Settings) -> _Status:
