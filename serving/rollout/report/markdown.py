@@ -8,6 +8,8 @@ from serving.rollout.report.page import Block, Items, Page, Paragraph, Plot, Tab
 
 SPECIAL: Final = re.compile(r"[\\`*_{}\[\]|~$]|:(?=//)")
 """What may mean something inside a line; `<`, `>` and `&` become entities."""
+BLOCK_MARK: Final = re.compile(r"^(\d*)([-+#=.)])")
+"""What may make a line something else than a paragraph, at its beginning."""
 MOST_POINTS: Final = 24
 BAR: Final = 30
 
@@ -23,10 +25,15 @@ def escaped(text: str) -> str:
     return "<br>".join(SPECIAL.sub(r"\\\g<0>", line).strip() for line in plain.split("\n"))
 
 
+def _paragraph(text: str) -> str:
+    """Return a text that stands for itself as a line of its own."""
+    return BLOCK_MARK.sub(r"\1\\\2", escaped(text))
+
+
 def _lines(page: Page) -> Iterator[str]:
     yield f"# {escaped(page.title)}"
     yield ""
-    yield escaped(page.lead)
+    yield _paragraph(page.lead)
     for section in page.sections:
         yield ""
         yield f"## {escaped(section.title)}"
@@ -38,9 +45,9 @@ def _lines(page: Page) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Paragraph():
-            yield escaped(block.text)
+            yield _paragraph(block.text)
         case Items():
-            yield from (f"- {escaped(text)}" for text in block.texts)
+            yield from (f"- {_paragraph(text)}" for text in block.texts)
         case Table():
             yield from _table(block)
         case Plot():
@@ -49,7 +56,7 @@ def _block(block: Block) -> Iterator[str]:
 
 def _table(table: Table) -> Iterator[str]:
     if table.caption:
-        yield escaped(table.caption)
+        yield _paragraph(table.caption)
         yield ""
     if not table.rows:
         yield "(none)"
@@ -64,7 +71,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _plot(plot: Plot) -> Iterator[str]:
-    yield escaped(f"{plot.title} ({plot.unit}), by seconds since the start")
+    yield _paragraph(f"{plot.title} ({plot.unit}), by seconds since the start")
     top = max((point.y for one in plot.series for point in one.points), default=0.0)
     yield ""
     if not top:

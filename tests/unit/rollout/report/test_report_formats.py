@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -83,11 +83,17 @@ def one_cell(text: str) -> Page:
 
 
 @given(strangers)
+@example("---")
+@example("1. one")
+@example("12) twelve")
+@example("+ plus")
+@example("# head")
+@example("- dash")
 def test_markdown_shows_strangers_words_as_they_are(text: str) -> None:
     """A cell has the same letters after any reader made HTML of it, and no element is theirs."""
     seen = Seen(rendered(markdown(one_cell(text))))
     assert [words(cell) for cell in seen.cells] == [words(text), ["end"]]
-    assert seen.tags <= ALLOWED
+    assert seen.tags <= ALLOWED - {"ul", "li"}  # this page has no list
     assert seen.attributes <= {"style"}
 
 
