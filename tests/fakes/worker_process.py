@@ -51,7 +51,11 @@ class RawClient:
         self.socket.settimeout(PATIENCE_S)
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.connect(address)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
         self._file: BinaryIO = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:

@@ -386,7 +386,9 @@ def test_calls_are_taken_when_the_first_apply_is_done(tmp_path: Path) -> None:
     )
     try:
         worker = WorkerProcess(process, control, 0)
-        wait_until(control.exists, "the control channel")
+        # It is bound before it listens: for a moment it is there and refuses.
+        absent = (FileNotFoundError, ConnectionRefusedError)
+        until(worker.state, "the control channel answers", excused=absent)
         assert worker.state()["ready"] is False
         assert not calls.exists()
         worker.apply(version(tmp_path, "tiny", models.tiny(), max_batch_rows=8))
