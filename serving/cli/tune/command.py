@@ -1,6 +1,5 @@
 """`bascule tune`: find out how a model is run best on this node, and keep it with its evidence."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from rich.text import Text
 from runtimes.errors import BasculeError, InvalidArgumentError
 from runtimes.threads import available_cpus
 from serving.cli.admin_client import AdminClient
+from serving.cli.ending import run_unwinding
 from serving.cli.json_flag import Json
 from serving.cli.passphrase import Passphrase, read_passphrase
 from serving.cli.progress import Progress
@@ -97,7 +97,7 @@ def tune(  # noqa: PLR0913  one parameter for each flag
     _check_ends(subject, settings, report, wanted=write)
     where = where_now(subject.bundle.manifest.format if subject.bundle else "")
     with Progress() as progress:
-        found = asyncio.run(Tuner(order, progress.say).run())
+        found = run_unwinding(Tuner(order, progress.say).run())
     files = evidence(found, where)
     _show(found, as_json=as_json)
     try:
