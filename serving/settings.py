@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtimes.errors import InvalidArgumentError
+from serving.errors import NotReadyError
 from serving.host_port import HostPort, host_port
 
 # Set by Bascule for the processes that it starts; never read as a setting.
@@ -320,6 +321,13 @@ def load_settings(**flags: object) -> Settings:
             f"{MAX_SOCKET_PATH_BYTES} bytes): choose a shorter path"
         )
     return settings
+
+
+def unusable_home(settings: Settings, error: OSError) -> NotReadyError:
+    """Say that a home cannot be written to, and why."""
+    return NotReadyError(
+        f"BASCULE_HOME {settings.home} cannot be used: {error.strerror}; choose another"
+    )
 
 
 def _can_send_spans() -> bool:

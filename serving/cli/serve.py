@@ -11,9 +11,8 @@ import typer
 from runtimes.errors import InvalidArgumentError
 from serving.cluster.lifecycle import refuse_second_instance
 from serving.logs import configure_logs
-from serving.settings import Settings, load_settings
+from serving.settings import Settings, load_settings, unusable_home
 from serving.standalone.app import run_instance
-from serving.standalone.home import unusable_home
 
 LOG_FILE = "bascule.log"
 

@@ -14,8 +14,8 @@ from serving.edge.control import VersionRecord
 from serving.errors import NotReadyError
 from serving.local_http import LocalHttp
 from serving.registry.version import VersionState
-from serving.settings import Settings, load_settings
-from serving.standalone.home import refuse_running, refuse_taken_ports, unusable_home
+from serving.settings import Settings, load_settings, unusable_home
+from serving.standalone.home import refuse_running, refuse_taken_ports
 
 READY_LIMIT_S: Final = 600.0
 LOOK_S: Final = 0.25

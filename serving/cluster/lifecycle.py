@@ -26,7 +26,7 @@ from serving.cluster.ray_process import (
     write_record,
 )
 from serving.errors import AlreadyExistsError, NotReadyError
-from serving.settings import Settings
+from serving.settings import Settings, unusable_home
 
 DEPLOY_LIMIT_S: Final = 180.0
 SHUTDOWN_LIMIT_S: Final = 30.0
@@ -63,9 +63,7 @@ def sole_start(settings: Settings) -> Iterator[None]:
     try:
         file = (settings.run_dir / START_LOCK).open("ab")
     except OSError as error:
-        raise NotReadyError(
-            f"BASCULE_HOME {settings.home} cannot be used: {error.strerror}; choose another"
-        ) from error
+        raise unusable_home(settings, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

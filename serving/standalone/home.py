@@ -13,7 +13,7 @@ import psutil
 
 from serving.errors import AlreadyExistsError, NotReadyError
 from serving.host_port import HostPort
-from serving.settings import Settings
+from serving.settings import Settings, unusable_home
 
 LOCK_FILE: Final = "instance.lock"
 RECORD_FILE: Final = "instance.json"
@@ -84,13 +84,6 @@ def refuse_taken_ports(settings: Settings) -> None:
         problem = _problem(address)
         if problem:
             raise NotReadyError(f"{problem}: choose another with --{flag} HOST:PORT")
-
-
-def unusable_home(settings: Settings, error: OSError) -> NotReadyError:
-    """Say that a home cannot be written to, and why."""
-    return NotReadyError(
-        f"BASCULE_HOME {settings.home} cannot be used: {error.strerror}; choose another"
-    )
 
 
 def _lock(settings: Settings) -> BinaryIO:

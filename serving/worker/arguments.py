@@ -8,24 +8,12 @@ from pathlib import Path
 
 from runtimes.catalogue import format_of
 from runtimes.errors import BasculeError
+from serving.host_port import HostPort
 from serving.monitor.drift_order import DriftOrder
 from serving.monitor.drift_order import decode_order as decode_drift
 from serving.predictions.order import LogOrder, decode_order
 from serving.registry.version import ServingPolicy, VersionSpec
 from serving.worker.span_order import SpanOrder
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A TCP address to listen on."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """Print as it is written on the command line."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +24,7 @@ class Arguments:
     control: Path | None
     """Its own socket for the control channel; calls are taken after the first apply then."""
     socket: Path | None
-    tcp: Address | None
+    tcp: HostPort | None
     parent: int | None
     recorder: Path | None
     regions: Path | None
@@ -169,12 +157,12 @@ def _version(path: Path, policy: ServingPolicy) -> VersionSpec:
     return bundle_version(path, device=policy.device, threads=policy.threads)
 
 
-def _address(text: str) -> Address:
+def _address(text: str) -> HostPort:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or int(port) >= 2**16:
         raise argparse.ArgumentTypeError(f"'{text}' is no address: write HOST:PORT")
-    return Address(host, int(port))
+    return HostPort(host, int(port))
 
 
 def _log_order(text: str) -> LogOrder:
@@ -191,5 +179,5 @@ def _drift_order(text: str) -> DriftOrder:
         raise argparse.ArgumentTypeError(error.message) from error
 
 
-def _local_port(text: str) -> Address:
+def _local_port(text: str) -> HostPort:
     return _address(f"127.0.0.1:{text}")

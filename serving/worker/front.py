@@ -12,8 +12,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from runtimes.errors import InvalidArgumentError
+from serving.host_port import HostPort
 from serving.niceness import end_niceness
-from serving.worker.arguments import Address, Arguments
+from serving.worker.arguments import Arguments
 from serving.worker.exchange import Desk
 from serving.worker.hosting import Hosting
 from serving.worker.listener import AsgiApp, InferProtocol
@@ -153,7 +154,7 @@ def _unix_socket(path: Path) -> socket.socket:
     return opened
 
 
-def _tcp_socket(address: Address) -> socket.socket:
+def _tcp_socket(address: HostPort) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     opened = socket.socket(family)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -72,12 +72,8 @@ def test_lives_that_end_count_and_so_do_silent_ones() -> None:
     assert evidence.call_count() == 108
 
 
-def test_a_candidate_that_fails_is_a_breach_and_stays_one() -> None:
-    """Also for a controller that was started again: what was seen is kept with the change."""
-    evidence = Evidence(rollout_in(RolloutState.CANARY))
-    evidence.see(Look(at_s=0, lives=lives()))
-    evidence.see(Look(at_s=1, lives=lives(old=100, new=50, new_faults=50)))
-    assert evidence.verdict().ruling is Ruling.BREACH
+def started_again(evidence: Evidence) -> Evidence:
+    """What the next controller has, from what this one kept with a change."""
     kept = Transition(
         number=5,
         at_utc=BEGAN,
@@ -87,7 +83,16 @@ def test_a_candidate_that_fails_is_a_breach_and_stays_one() -> None:
         reason="",
         evidence=evidence.kept(RolloutState.CANARY),
     )
-    again = Evidence(rollout_in(RolloutState.CANARY), (kept,))
+    return Evidence(rollout_in(RolloutState.CANARY), (kept,))
+
+
+def test_a_candidate_that_fails_is_a_breach_and_stays_one() -> None:
+    """Also for a controller that was started again: what was seen is kept with the change."""
+    evidence = Evidence(rollout_in(RolloutState.CANARY))
+    evidence.see(Look(at_s=0, lives=lives()))
+    evidence.see(Look(at_s=1, lives=lives(old=100, new=50, new_faults=50)))
+    assert evidence.verdict().ruling is Ruling.BREACH
+    again = started_again(evidence)
     assert again.verdict().reason == evidence.verdict().reason
 
 
@@ -202,17 +207,8 @@ def test_ends_of_workers_that_were_kept_count_on() -> None:
     evidence.see(Look(at_s=0, lives=lives(), workers=(worker,)))
     evidence.see(Look(at_s=1, lives=lives(new=20), workers=(died,)))
     assert evidence.verdict().ruling is Ruling.ENOUGH
-    kept = Transition(
-        number=5,
-        at_utc=BEGAN,
-        state=RolloutState.CANARY,
-        step=0,
-        who="engine",
-        reason="",
-        evidence=evidence.kept(RolloutState.CANARY),
-    )
 
-    again = Evidence(rollout_in(RolloutState.CANARY), (kept,))
+    again = started_again(evidence)
     again.see(Look(at_s=2, lives=lives(new=20), workers=(died,)))
     again.see(Look(at_s=3, lives=lives(new=40), workers=(died,)))
     assert again.verdict().ruling is Ruling.ENOUGH
