@@ -55,14 +55,17 @@ def outlook_behind(
 
     Args:
         call: It does not wait yet.
-        rows_before: Rows of its own kind, which fill batches before its own.
+        rows_before: Rows of its own kind: those that find no room beside it run before it.
         max_rows: Rows of a batch at most; 0: every call runs alone.
         costs: What runs cost.
         free_at_ns: When the runtime can begin with what waits.
     """
     full_rows = max_rows or 1
-    full_ns = costs.expected_ns(call.stack_key, full_rows)
-    begin_ns = free_at_ns + rows_before // full_rows * full_ns
+    earlier_rows = max(0, rows_before + min(call.rows, full_rows) - full_rows)
+    full_count, rest_rows = divmod(earlier_rows, full_rows)  # of rows, that costs least
+    begin_ns = free_at_ns + full_count * costs.expected_ns(call.stack_key, full_rows)
+    if rest_rows:
+        begin_ns += costs.expected_ns(call.stack_key, rest_rows)
     return Outlook(begin_ns, begin_ns + costs.expected_ns(call.stack_key, call.rows))
 
 

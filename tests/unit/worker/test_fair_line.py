@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
@@ -188,8 +188,18 @@ TRAFFIC = st.lists(
     max_size=30,
 )
 
+UNFILLED = [
+    (gap_ms, Arrival(at_ms=0, rows=rows, span_ms=span_ms, client=client, priority=1))
+    for gap_ms, rows, span_ms, client in (
+        (0, 1, 0.0, "a"), (1, 3, 0.0, "a"), (0, 1, 0.5, "a"),
+        (0, 1, 0.0, "a"), (1, 2, 0.0, "b"), (0, 1, 10.5, "a"),
+    )
+]  # fmt: skip
+"""The batch before the last call's has no call that fits its last row."""
+
 
 @given(TRAFFIC, st.integers(1, 10))
+@example(UNFILLED, 4)
 def test_no_client_is_refused_who_would_have_been_in_time(
     drawn: list[tuple[int, Arrival]], fixed_ms: int
 ) -> None:
