@@ -66,7 +66,9 @@ class FakeWorker:
     last_exit: str = ""
     crashed_on: VersionKey | None = None
 
-    def observed(self, busy: Mapping[VersionKey, float] = NOBODY_BUSY) -> WorkerState:
+    def observed(
+        self, busy: Mapping[VersionKey, float] = NOBODY_BUSY, age_s: float = 60.0
+    ) -> WorkerState:
         """Describe it as a supervisor does, which has known for long how busy versions keep it."""
         return WorkerState(
             address=WorkerAddress(self.name, "here", f"/run/{self.name}.sock"),
@@ -80,7 +82,7 @@ class FakeWorker:
             vitals=tuple(
                 VersionVitals(
                     traffic=TrafficCounters(
-                        model=key.model, version=key.version, began_ns=1, age_s=60.0
+                        model=key.model, version=key.version, began_ns=1, age_s=age_s
                     ),
                     busy=busy[key],
                 )
@@ -100,6 +102,7 @@ class FakeCluster:
         self.broken: set[str] = set()
         self.slow: set[VersionKey] = set()
         self.busy: dict[VersionKey, float] = {}
+        self.age_s = 60.0
         """How much of a worker's time each version takes, wherever it is."""
         self.noticed: dict[VersionKey, tuple[Finding, ...]] = {}
         self.routes = RouteTable()
@@ -146,7 +149,7 @@ class FakeCluster:
     def observe(self) -> Mapping[str, Sequence[WorkerState]]:
         """Describe all workers."""
         return {
-            pool: [worker.observed(self.busy) for worker in workers]
+            pool: [worker.observed(self.busy, self.age_s) for worker in workers]
             for pool, workers in self.pools.items()
         }
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.edge.routes import RouteTable, VersionRoute, WorkerAddress
@@ -13,13 +13,14 @@ from serving.ids import VersionKey
 from serving.monitor.traffic import TrafficCounters
 from serving.monitor.vitals import VersionVitals
 from serving.registry.version import Isolation, ServingPolicy
-from serving.rollout.crowding import BESIDE, CROWDED, LEAST_GAIN, relieved
+from serving.rollout.crowding import BESIDE, CROWDED, FORGIVEN_S, LEAST_GAIN, relieved
 from serving.rollout.memory import Limits, Memory
 from serving.rollout.placement import place
 from serving.rollout.ports import WorkerState
 from tests.fakes.cluster import version_spec
 from tests.fakes.world import World, wanted
 
+ROUNDING = 1e-9
 LIMITS = Limits(shared_pool_versions=100, pool_slots=32, scaled_workers=4)
 
 
@@ -190,10 +191,13 @@ def test_a_worker_that_took_versions_over_is_relieved_by_a_new_one() -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@example([0.5, 0.5, 0.375, 0.375, 0.375, 0.3])  # one worker may give only after it has stayed
 @given(st.lists(st.floats(0, 0.5), min_size=1, max_size=12))
 def test_moving_ends_and_leaves_no_gain_behind(shares: list[float]) -> None:
     """Whatever versions take, they come to rest, and no crowded worker could be relieved by one."""
     world = crowd(*shares)
+    world.settle()
+    world.cluster.age_s = FORGIVEN_S  # whoever took versions over may give them away again
     world.settle()
     found = busy_pools(world)
     assert sum(found.values()) == pytest.approx(sum(shares))
@@ -204,4 +208,6 @@ def test_moving_ends_and_leaves_no_gain_behind(shares: list[float]) -> None:
     least = min((rooms[pool] for pool in rooms if pool != crowded), default=1.0)
     guests = [share for key, share in world.cluster.busy.items() if world.pool(key) == crowded]
     after = [max(rooms[crowded] - share, least + share) for share in guests]
-    assert rooms[crowded] <= CROWDED or all(rooms[crowded] - one < LEAST_GAIN for one in after)
+    assert rooms[crowded] <= CROWDED or all(
+        rooms[crowded] - one < LEAST_GAIN + ROUNDING for one in after
+    )
