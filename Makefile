@@ -8,7 +8,7 @@ E2E := $(wildcard tests/e2e)
 BESIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 CODE := serving runtimes protos benchmarks tests
 
-.PHONY: help install demo test test-long test-gpu check format protos docs bench bench-gpu clean
+.PHONY: help install demo test test-long test-gpu explore check format protos docs bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test-long: $(INSTALLED) ## the tests that take minutes each
 
 test-gpu: $(INSTALLED) ## the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest tests/gpu -m gpu
+
+explore: $(INSTALLED) ## the property tests, with a thousand new examples each: another thousand every time
+	$(BIN)/python -m pytest tests/unit tests/integration -m "hypothesis and not long and not gpu" --hypothesis-profile=explore $(BESIDE)
 
 check: $(INSTALLED) ## lint, format, types, layers, generated code
 	$(BIN)/ruff check $(CODE)
