@@ -19,9 +19,12 @@ from urllib.parse import quote
 from serving.edge.haproxy_config import SERVER_OPTIONS
 from serving.edge.haproxy_layout import (
     ASLEEP,
+    INFER_PART,
     LIVE_MAP,
+    MODELS_PART,
     NOTHING_READY,
     VERSIONS_MAP,
+    VERSIONS_PART,
     WAITING,
     slot_names,
 )
@@ -140,19 +143,19 @@ def wanted_state(
     return HaproxyState(
         servers=servers,
         versions={
-            f"{map_key(key.model)}/{key.version}": _target(table, slots, key)
-            for key in table.versions
+            infer_path(key.model, key.version): _target(table, slots, key) for key in table.versions
         },
         live={
-            map_key(model): _live_target(table, slots, model, route)
+            infer_path(model): _live_target(table, slots, model, route)
             for model, route in table.live.items()
         },
     )
 
 
-def map_key(model: str) -> str:
-    """Write a name as HAProxy's `url_enc` does."""
-    return quote(model, safe="")
+def infer_path(model: str, version: int | None = None) -> str:
+    """Return a map's key: the path of a call over HTTP, its name as HAProxy's `url_enc` writes."""
+    named = "" if version is None else f"{VERSIONS_PART}{version}"
+    return f"{MODELS_PART}{quote(model, safe='')}{named}{INFER_PART}"
 
 
 def arrivals(

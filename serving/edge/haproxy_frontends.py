@@ -5,7 +5,7 @@ A call's way through it::
     path, or fields 1 and 2 of the gRPC message
       │ name, percent-encoded (`txn.m`)      version, without leading zeros (`txn.v`)
       ▼
-    versions.map  "model/version"  or  live.map  "model"
+    versions.map  "/v2/models/MODEL/versions/VERSION/infer"  or  live.map  "/v2/models/MODEL/infer"
       │ SLOT|VERSION  or  SLOT|VERSION|SHARE|SLOT|VERSION[|HEADER] (live, and a candidate's share)
       ▼
     header bascule-version: VERSION,  backend SLOT
@@ -15,6 +15,9 @@ ready, and `none|none` a model without a ready version. `asleep|3` is a version 
 when it is called: the front desk lets its calls wait, and sends them in again. Keys are
 percent-encoded because HAProxy's maps split at blanks, and its `url_enc` writes exactly what
 `urllib.parse.quote(name, safe="")` writes.
+
+Keys are paths because nearly all calls over HTTP have just such a path: they are looked up as they
+come, and taken apart only if that finds nothing, or a candidate that may have them.
 
 Every reply that HAProxy makes itself is JSON on HTTP and a header-only reply with `grpc-status` on
 gRPC: that is why each protocol has its own frontend. Either port takes both protocols all the same;
@@ -30,10 +33,13 @@ from serving.edge.haproxy_errorfiles import http_faults
 from serving.edge.haproxy_layout import (
     ASLEEP,
     HTTP_SOCKET,
+    INFER_PART,
     LIVE_MAP,
+    MODELS_PART,
     NOTHING_READY,
     RELAY_SOCKET,
     VERSIONS_MAP,
+    VERSIONS_PART,
     EdgeLayout,
     indented,
 )
@@ -51,6 +57,10 @@ GRPC_METHOD: Final = "^/[A-Za-z0-9_.]+/[A-Za-z0-9_]+$"
 GRPC_FRAME_BYTES: Final = 5
 GRPC_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 GRPC_STREAMS: Final = "/(ModelStreamInfer|Watch|ServerReflectionInfo)$"
+LIVE_KEY: Final = f"str({MODELS_PART}),concat(,txn.m,{INFER_PART})"
+VERSION_KEY: Final = (
+    f"str({MODELS_PART}),concat(,txn.m,{VERSIONS_PART}),concat(,txn.v,{INFER_PART})"
+)
 GRPC_SIZE: Final = "req.body,bytes(1,4),be2dec(,4)"
 WAIT_FOR_BODY: Final = "    http-request wait-for-body time 30s if infer"
 """A call is passed on when it is there, or fills the buffer: only then can it be sent again."""
@@ -76,7 +86,8 @@ def http_frontend(layout: EdgeLayout) -> str:
 
     http-request {exiting} if draining
     http-request {json_reply(Code.PAYLOAD_TOO_LARGE, large)} if too_large
-    http-request set-var(txn.infer) bool(true) if {{ path_end /infer }} infer_path
+{_usual_calls()}
+    http-request set-var(txn.infer) bool(true) if {{ path_end {INFER_PART} }} infer_path
     http-request {refuse_method} if infer !METH_POST
 {WAIT_FOR_BODY}
     # Where the name cannot be decoded, the second one changes nothing.
@@ -93,6 +104,26 @@ def http_frontend(layout: EdgeLayout) -> str:
     use_backend through_grpc if {{ path_beg {GRPC_PREFIXES} }} {GRPC_CONTENT}
     default_backend front_desk
 """
+
+
+def _usual_calls() -> str:
+    """Send calls on whose path is a key of a map: half the cost of the way below."""
+    return f"""    acl usual var(txn.r) -m beg s
+    acl shared var(txn.r),field(3,|) -m found
+    http-request set-var(txn.r) path,map({LIVE_MAP}) if METH_POST
+    http-request set-var(txn.r) path,map({VERSIONS_MAP}) if METH_POST !has_entry
+    http-request wait-for-body time 30s if usual
+    http-request set-var(txn.slot) var(txn.r),field(1,|) if usual !shared
+{indented(_passing())}"""
+
+
+def _passing() -> tuple[str, ...]:
+    """Pass a call on whose slot is known."""
+    return (
+        f"http-request set-header {VERSION_HEADER} %[var(txn.r),field(2,|)] if routed",
+        f"http-request del-header {HANDED_ON_HEADER} if routed  # workers say that to each other",
+        "http-request allow if routed",
+    )
 
 
 def grpc_frontend(layout: EdgeLayout) -> str:
@@ -183,7 +214,7 @@ def _acls() -> str:
     return f"""    acl draining var(proc.draining) -m bool
     acl infer var(txn.infer) -m bool
     acl versioned var(txn.v) -m found
-    acl known_model var(txn.m),map({LIVE_MAP}) -m found
+    acl known_model {LIVE_KEY},map({LIVE_MAP}) -m found
     acl has_entry var(txn.r) -m found
     acl nothing_ready var(txn.r) -m str {NOTHING_READY}
     acl routed var(txn.slot) -m beg s
@@ -203,8 +234,8 @@ def _routing(sticky_headers: Iterable[str], *of_asleep: str) -> str:
         for header in sticky_headers
     )
     return f"""    http-request set-var(txn.v) var(txn.v),regsub(^0+,) if {{ var(txn.v) -m beg 0 }}
-    http-request set-var(txn.r) var(txn.m),concat(/,txn.v),map({VERSIONS_MAP}) if infer versioned
-    http-request set-var(txn.r) var(txn.m),map({LIVE_MAP}) if infer !versioned
+    http-request set-var(txn.r) {VERSION_KEY},map({VERSIONS_MAP}) if infer versioned
+    http-request set-var(txn.r) {LIVE_KEY},map({LIVE_MAP}) if infer !versioned
     http-request set-var(txn.share) var(txn.r),field(3,|)
     acl has_candidate var(txn.share) -m found
     acl has_key var(txn.key) -m len 1:
@@ -216,11 +247,11 @@ def _routing(sticky_headers: Iterable[str], *of_asleep: str) -> str:
     http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_candidate !has_key candidate_wins up
     http-request set-var(txn.r) var(txn.r),field(4,|,0) if has_key key_wins up
     http-request set-var(txn.slot) var(txn.r),field(1,|)
-    http-request set-header {VERSION_HEADER} %[var(txn.r),field(2,|)] if routed or asleep
-    http-request del-header {HANDED_ON_HEADER} if routed  # workers say that to each other
+{indented(_passing())}
+    http-request set-header {VERSION_HEADER} %[var(txn.r),field(2,|)] if asleep
     http-request set-header {MODEL_HEADER} %[var(txn.m)] if asleep
 {indented(of_asleep)}
-    http-request allow if routed or asleep"""
+    http-request allow if asleep"""
 
 
 @dataclass(frozen=True, slots=True)

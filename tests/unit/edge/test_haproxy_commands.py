@@ -14,7 +14,7 @@ from serving.edge.haproxy_commands import (
     arrivals,
     assign_slots,
     departures,
-    map_key,
+    infer_path,
     pools_of,
     routings,
     wanted_state,
@@ -66,8 +66,12 @@ def test_a_version_asleep_is_the_front_desks() -> None:
         live={"m": LiveRoute(1, 2, 500), "n": LiveRoute(2)},
     )
     state = wanted_state(table, {"p1": "s0001", "p2": "s0002"}, "here")
-    assert state.versions == {"m/1": "s0001|1", "m/2": "asleep|2", "n/2": "asleep|2"}
-    assert state.live == {"m": "s0001|1", "n": "asleep|2"}
+    assert state.versions == {
+        "/v2/models/m/versions/1/infer": "s0001|1",
+        "/v2/models/m/versions/2/infer": "asleep|2",
+        "/v2/models/n/versions/2/infer": "asleep|2",
+    }
+    assert state.live == {"/v2/models/m/infer": "s0001|1", "/v2/models/n/infer": "asleep|2"}
 
 
 def slot_pools(state: HaproxyState) -> Mapping[str, set[str]]:
@@ -150,7 +154,8 @@ def test_a_flip_is_one_command() -> None:
     slots = {"p1": "s0000", "p2": "s0001"}
     one = wanted_state(RouteTable(1, pools, versions, {"m": LiveRoute(1)}), slots, "here")
     two = wanted_state(RouteTable(2, pools, versions, {"m": LiveRoute(2)}), slots, "here")
-    assert [batch.text for batch in routings(one, two)] == ["set map live.map m s0001|2"]
+    flip = "set map live.map /v2/models/m/infer s0001|2"
+    assert [batch.text for batch in routings(one, two)] == [flip]
 
 
 def test_too_few_slots_is_an_error_that_names_the_setting() -> None:
@@ -167,7 +172,7 @@ def test_a_candidate_that_cannot_answer_gets_nothing() -> None:
         versions={VersionKey("m", 1): VersionRoute("p1"), VersionKey("m", 2): VersionRoute(None)},
         live={"m": LiveRoute(1, candidate=2, candidate_share=5_000)},
     )
-    assert wanted_state(table, {"p1": "s0000"}, "here").live == {"m": "s0000|1"}
+    assert wanted_state(table, {"p1": "s0000"}, "here").live == {"/v2/models/m/infer": "s0000|1"}
 
 
 def test_workers_elsewhere_are_reached_by_tcp_or_not_at_all() -> None:
@@ -220,6 +225,7 @@ def test_large_changes_travel_in_small_batches() -> None:
 @given(name=st.from_regex(MODEL_NAME, fullmatch=True))
 def test_a_maps_key_has_no_character_that_the_api_would_split_at(name: str) -> None:
     """Any model name is one word, and can be told from any other."""
-    key = map_key(name)
-    assert unquote(key) == name
-    assert not set(key) & set(" ;\\|/\n\t#<")
+    for key in (infer_path(name), infer_path(name, 3)):
+        _, _, _, word, *_ = key.split("/")
+        assert unquote(word) == name
+        assert not set(key) & set(" ;\\|\n\t#<")
