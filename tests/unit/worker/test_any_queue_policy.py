@@ -48,19 +48,16 @@ class DrawnCosts(RunCosts):
 
 
 class SlowModel(DoublingModel):
-    """Time passes while it runs; a batch must be of one kind and within its rows."""
+    """Time passes while it runs."""
 
     def __init__(self, run_ns: int) -> None:
         super().__init__()
         self.run_ns = run_ns
         self.bench: Bench | None = None
-        self.kinds: dict[float, str] = {}
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """Run a batch."""
         assert self.bench is not None
-        assert len(feeds[0]) <= MAX_ROWS
-        assert len({self.kinds[value] for value in feeds[0].ravel().tolist()}) == 1
         self.bench.loop.now_ns += self.run_ns
         return super().run(feeds)
 
@@ -135,8 +132,7 @@ class AnyQueue(RuleBasedStateMachine):
         )
         self.model.bench = self.bench
         self.asked_count = 0
-        self.waiting: list[HeldCall] = []
-        """Accepted, and not answered as far as is known."""
+        self.kinds: dict[float, str] = {}
         self.accepted: list[HeldCall] = []
         self.refused: list[HeldCall] = []
         self.begun: set[HeldCall] = set()
@@ -165,7 +161,7 @@ class AnyQueue(RuleBasedStateMachine):
         """A client calls."""
         self.asked_count += 1
         value = float(-self.asked_count if is_bad else self.asked_count)
-        self.model.kinds[value] = kind
+        self.kinds[value] = kind
         deadline_ns = self.bench.loop.now_ns + int(span_s * NS_PER_S)
         call = HeldCall(
             *[value] * rows,
@@ -221,7 +217,9 @@ class AnyQueue(RuleBasedStateMachine):
         """Time passes: what waited too long was told so, and what was not will not be."""
         self.bench.loop.pass_time(seconds)
         over_ns = self.bench.loop.now_ns - 2 * int(MIN_TIMER_S * NS_PER_S)
-        self.begun.update(call for call in self.open() if 0 < call.deadline_ns <= over_ns)
+        late = [call for call in self.open() if 0 < call.deadline_ns <= over_ns]
+        assert self.bench.executor.jobs or self.bench.executor.results or not late
+        self.begun.update(late)
 
     @invariant()
     def nobody_hears_twice(self) -> None:
@@ -236,6 +234,13 @@ class AnyQueue(RuleBasedStateMachine):
             if call in self.begun:
                 assert not isinstance(call.error, QueueTimeoutError | DeadlineError)
         assert not any(call.answer_count for call in self.refused)
+
+    @invariant()
+    def batches_are_of_one_kind(self) -> None:
+        """And within their rows."""
+        for batch in self.model.batches:
+            assert len(batch) <= MAX_ROWS
+            assert len({self.kinds[value] for value in batch}) == 1
 
     @invariant()
     def what_waits_is_counted(self) -> None:
@@ -260,7 +265,7 @@ class AnyQueue(RuleBasedStateMachine):
         ran = list(dict.fromkeys(value for batch in self.model.batches for value in batch))
         assert not {call_values(call)[0] for call in self.refused} & set(ran)
         for kind in KINDS if self.policy.keeps_order else "":
-            came = [abs(value) for value in ran if self.model.kinds[value] == kind]
+            came = [abs(value) for value in ran if self.kinds[value] == kind]
             assert came == sorted(came)
 
 
