@@ -2,8 +2,8 @@
 
 Order of a pass: pools are started and added to, then the snapshot is published, then pools end.
 What makes a swing free of gaps is one rule: *a pool hosts what belongs to it and what any table in
-force routes to it*. So a version enters its new pool before its route changes, and leaves the old
-one in the pass after every edge has acknowledged that change.
+force routes to it*, and the steps of such an ensemble. So a version enters its new pool before its
+route changes, and leaves the old one in the pass after every edge has acknowledged that change.
 """
 
 from collections.abc import Mapping
@@ -102,12 +102,27 @@ def _pools(memory: Memory, desired: Desired) -> dict[str, Pool]:
                 hosting[route.pool][key] = memory.pools[route.pool].versions[key]
     for key, pool in memory.placement.items():
         hosting[pool][key] = desired.versions[key]
+    for pool, hosted in hosting.items():
+        _keep_steps(hosted, memory.pools[pool].versions)
     return {
         pool: known
         if _is_same(known.versions, hosting[pool])
         else replace(known, versions=hosting[pool])
         for pool, known in memory.pools.items()
     }
+
+
+def _keep_steps(
+    hosted: dict[VersionKey, VersionSpec], before: Mapping[VersionKey, VersionSpec]
+) -> None:
+    """Keep what ensembles run: routes of their steps may have moved on before theirs."""
+    steps = [step for spec in hosted.values() for step in spec.policy.ensemble]
+    while steps:
+        step = steps.pop()
+        key = VersionKey(step.model, step.version)
+        if key in before and key not in hosted:
+            hosted[key] = before[key]
+            steps.extend(before[key].policy.ensemble)
 
 
 def _is_same(

@@ -9,7 +9,8 @@ Declarative: `want` says what shall be hosted, `run` works towards it one versio
 
 Unloading ends the intake first, waits for what was accepted, and then gives the memory back.
 Ensembles are loaded after the versions that they use and unloaded before them; whenever one of
-these is replaced, so is the ensemble, at once. One file, because all of this is one state.
+these is replaced, so is the ensemble, at once; one that it is about to use no more stays until it
+does not. One file, because all of this is one state.
 """
 
 import asyncio
@@ -142,7 +143,7 @@ class Hosting:
 
     async def _step(self) -> bool:
         """Do the next thing; False: there is none. What goes, goes first, for its memory."""
-        gone = self._lines.keys() - self._wanted.keys()
+        gone = [key for key in self._lines if key not in self._wanted and not self._is_in_use(key)]
         if gone:
             await self._unload(first_to_unload(gone, self._loaded))
             return True
@@ -158,6 +159,14 @@ class Hosting:
             key = first_to_load(ensembles, self._loaded)
             await self._load_ensemble(ensembles[key], self._loaded.get(key))
         return bool(ensembles)
+
+    def _is_in_use(self, key: VersionKey) -> bool:
+        """Whether a loaded ensemble runs a version until the form that is to come takes over."""
+        return any(
+            self._is_in_use(user)
+            or (user in self._wanted and self._is_pending(user, self._wanted[user]))
+            for user in users_of(key, self._loaded)
+        )
 
     def _is_pending(self, key: VersionKey, spec: VersionSpec) -> bool:
         here = self._loaded.get(key)

@@ -123,6 +123,14 @@ class FakeCluster:
         assert wanted, "a pool without versions must be stopped"
         routed = {k for k, route in self.routes.versions.items() if route.pool == spec.pool}
         assert routed <= wanted.keys(), f"{spec.pool} drops versions that are routed to it"
+        steps = {
+            VersionKey(step.model, step.version)
+            for key in routed
+            for step in wanted[key].policy.ensemble
+        }
+        assert steps <= wanted.keys(), (
+            f"{spec.pool} drops steps of an ensemble that is routed to it"
+        )
         workers = self.pools.setdefault(spec.pool, [])
         staying = [worker for worker in workers if worker.state != "draining"]
         for _ in range(spec.replica_count - len(staying)):

@@ -58,14 +58,14 @@ class World:
         for spec in actions.ensure:
             self.cluster.ensure(spec)
         if actions.snapshot is not None:
-            self.refuse_gaps(before, actions.snapshot)
+            self.refuse_gaps(link.desired, before, actions.snapshot)
             self.edges.obey(actions.snapshot)
             self.memory = replace(self.memory, in_force=(actions.snapshot.routes,))
         for pool in actions.stop:
             self.cluster.stop(pool)
         return actions
 
-    def refuse_gaps(self, before: Snapshot, after: Snapshot) -> None:
+    def refuse_gaps(self, desired: Desired, before: Snapshot, after: Snapshot) -> None:
         """A wanted version that was READY and still is must not lose its route."""
         observed = self.cluster.observe()
         for key, route in before.routes.versions.items():
@@ -73,7 +73,7 @@ class World:
                 key in w.versions and w.versions[key].state is VersionState.READY
                 for w in observed[route.pool]
             )
-            if is_served and key in self.desired.versions:
+            if is_served and key in desired.versions:
                 assert after.routes.versions[key].pool is not None, f"{key} lost its route"
 
     def settle(self) -> None:

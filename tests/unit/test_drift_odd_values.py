@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
@@ -51,7 +51,6 @@ def counted(columns: list[Column], feature: str, statistic: str) -> int:
 
 
 @given(ANY_ROWS)
-@settings(max_examples=60, deadline=None)
 def test_any_values_are_judged(rows: list[tuple[float, bytes]]) -> None:
     """Whatever floats and bytes come, rows are encoded and judged, and odd ones counted."""
     columns = rows_of(rows)
@@ -65,7 +64,6 @@ def test_any_values_are_judged(rows: list[tuple[float, bytes]]) -> None:
 
 
 @given(ANY_ROWS, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
 def test_replicas_add_up_to_one(rows: list[tuple[float, bytes]], random: object) -> None:
     """Rows dealt to three replicas, added in any order, are bit for bit those of one."""
     columns = rows_of(rows)

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.monitor.drift.block_sums import BLOCK_ROWS, BlockSums
@@ -39,7 +39,6 @@ def codec_of(values: FloatArray) -> NumberCodec:
 
 @given(st.lists(COLUMN, min_size=1, max_size=4), COLUMN)
 @example([[1e300, MOST], [1e300, -MOST], [-MOST, MOST]], [0.0])
-@settings(max_examples=200, deadline=None)
 def test_columns_are_searched_together_as_one_by_one(
     learnt_from: list[list[float]], numbers: list[float]
 ) -> None:
@@ -66,7 +65,6 @@ def test_many_numbers_are_found(spread: float) -> None:
 
 
 @given(st.integers(1, 3 * BLOCK_ROWS), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
 def test_sums_are_those_of_rows(rows: int, seed: int) -> None:
     """Sums over blocks are, bit for bit, what their rows say one by one."""
     columns = drawn_columns(seed, rows)
@@ -87,7 +85,6 @@ def test_sums_are_those_of_rows(rows: int, seed: int) -> None:
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=60), st.booleans())
-@settings(max_examples=60, deadline=None)
 def test_windows_do_not_depend_on_portions(portions: list[int], is_even: bool) -> None:  # noqa: FBT001
     """Blocks pushed in portions have the windows that all of them have together."""
     rng = np.random.default_rng(sum(portions))

@@ -122,7 +122,8 @@ def waits(book: OutboxBook, receivers: tuple[Receiver, ...]) -> bool:
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples // 10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     fates=st.lists(st.sampled_from(Fate), max_size=12),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as over_grpc
 import tritonclient.http as over_http
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.utils import np_to_triton_dtype
 
@@ -77,7 +77,6 @@ SIZES = st.lists(
 BUCKETS = st.sets(st.integers(1, 20), min_size=1, max_size=4).map(sorted)
 
 
-@settings(max_examples=60, deadline=None)
 @given(SIZES, BUCKETS)
 def test_each_call_gets_what_it_gets_alone(
     engine: LoadedModel, sizes: list[tuple[int, int, int]], buckets: list[int]

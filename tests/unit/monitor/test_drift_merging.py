@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.monitor.drift.alarm_book import AlarmBook
@@ -57,7 +57,6 @@ def _sums(blocks: Sequence[TimedBlock]) -> list[tuple[int, list[int], list[int]]
     return [(one.rows, one.components.tolist(), one.bins.tolist()) for one in sums]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     owners=st.lists(st.integers(0, 4), min_size=20, max_size=20),
     order=st.permutations(range(5)),
@@ -79,7 +78,6 @@ def test_whoever_saw_a_block_the_merged_stream_is_that_of_one_worker(
     assert merged.take(shuffled) == []
 
 
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_sums_are_whole_however_reports_come_in(data: st.DataObject) -> None:
     """Prefixes, late ones, gaps and repeats: once all was heard, the sum is that of all rows."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import BasculeError, InvalidArgumentError
@@ -240,7 +240,6 @@ def outcome(content: bytes, folder: Path) -> str:
         return bundle.digest if bundle.signers else "unsigned"
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     position=st.integers(0, 1 << 20),
     value=st.integers(1, 255),
@@ -256,7 +255,6 @@ def test_a_changed_byte_gives_the_bundle_or_nothing(
     assert outcome(bytes(changed), sound.folder) in {"", sound.digest}
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     name=st.text(st.characters(codec="utf-8"), max_size=30),
     kind=st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, b"7", b"x", b"L"]),

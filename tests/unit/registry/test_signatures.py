@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
@@ -189,7 +189,6 @@ def changed(content: bytes, change: str, position: int, value: int) -> bytes:
     return before + middle[change] + (b"" if change == "cut" else after)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     contents=st.lists(st.binary(max_size=300), min_size=1, max_size=4),
     which=st.integers(0, 5),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.edge.routes import RouteTable, VersionRoute, WorkerAddress
@@ -149,7 +149,6 @@ class Saturated:
         return WorkerState(address=address, pool=pool, pid=1, state="ready", vitals=vitals)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(2, 8), st.integers(2, 4), st.randoms(use_true_random=False))
 def test_saturated_workers_do_not_give_versions_to_each_other_for_ever(
     count: int, workers: int, random: Random
@@ -190,7 +189,6 @@ def test_a_worker_that_took_versions_over_is_relieved_by_a_new_one() -> None:
     assert set(world.memory.placement.values()) == {"s1", "s2", "s3"}
 
 
-@settings(max_examples=100, deadline=None)
 @example([0.5, 0.5, 0.375, 0.375, 0.375, 0.3])  # one worker may give only after it has stayed
 @given(st.lists(st.floats(0, 0.5), min_size=1, max_size=12))
 def test_moving_ends_and_leaves_no_gain_behind(shares: list[float]) -> None:

@@ -5,7 +5,6 @@ from typing import Self
 
 import pytest
 
-from serving.edge.control import Snapshot
 from serving.ids import VersionKey
 from serving.registry.ensemble import LATEST, EnsembleStep
 from serving.registry.repository import ModelScan
@@ -48,9 +47,6 @@ class World(PlainWorld):
     """A controller around a fake cluster, asked about ensembles."""
 
     limits: Limits = USUAL
-
-    def refuse_gaps(self, before: Snapshot, after: Snapshot) -> None:
-        """Nothing to refuse: an ensemble that is wanted and ready loses its route with a model."""
 
     def settled(self) -> Self:
         """Step until nothing happens any more."""

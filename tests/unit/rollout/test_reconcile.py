@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.findings import Severity
@@ -292,7 +292,6 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(events=st.lists(EVENTS, max_size=25), slow=st.sets(st.sampled_from(KEYS)))
 def test_it_reaches_the_goal_and_rests(
     events: list[list[VersionSpec] | str], slow: set[VersionKey]

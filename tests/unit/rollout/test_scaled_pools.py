@@ -48,7 +48,7 @@ class ScaledWorld(World):
         for spec in actions.ensure:
             self.cluster.ensure(spec)
         if actions.snapshot is not None:
-            self.refuse_gaps(self.snapshot, actions.snapshot)
+            self.refuse_gaps(self.desired, self.snapshot, actions.snapshot)
             self.edges.obey(actions.snapshot)
             self.memory = replace(self.memory, in_force=(actions.snapshot.routes,))
         for pool in actions.stop:

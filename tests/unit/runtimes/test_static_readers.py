@@ -25,9 +25,7 @@ from runtimes.pickle_scan import foreign_imports, saved_flags
 from runtimes.protobuf_slim import KEPT_BYTES, slim
 from tests.fakes import archives, models
 
-quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = (models.tiny(), models.slow(), b"PK\x03\x04", b"\x80\x04")
 
 

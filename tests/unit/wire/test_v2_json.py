@@ -5,7 +5,7 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient import http as http_client
 
@@ -44,7 +44,6 @@ def same(left: Array, right: Array) -> bool:
     return left.shape == right.shape and left.tobytes() == right.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
 @given(tensors())
 def test_binary_round_trip(array: Array) -> None:
     """Every datatype, shape and value survives binary mode bit for bit, also on a cache hit."""
@@ -61,7 +60,6 @@ def test_binary_round_trip(array: Array) -> None:
         assert same(read(reply).as_numpy("y"), array)
 
 
-@settings(max_examples=60, deadline=None)
 @given(tensors(JSON_TYPES))
 def test_json_round_trip(array: Array) -> None:
     """Every datatype with a JSON form survives JSON mode: NaN as NaN, 64-bit integers exactly."""
@@ -193,7 +191,6 @@ def test_a_number_beside_a_bare_word_must_fit_its_datatype(datatype: str, number
 
 
 @given(st.floats(width=64, allow_nan=False, allow_infinity=False))
-@settings(max_examples=100, deadline=None)
 def test_numbers_are_read_exactly(value: float) -> None:
     """A JSON number becomes the nearest FP64, in exponent notation and as a long integer."""
     codec = V2JsonCodec(identity(Datatype.FP64, 1))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import InferResult, service_pb2
 
@@ -63,7 +63,6 @@ def expected_reply(call: InferCall, outputs: list[Array]) -> bytes:
     return reply.SerializeToString()
 
 
-@settings(max_examples=60, deadline=None)
 @given(tensors(), st.sampled_from(["", "id-1", "größe"]))
 def test_raw_round_trip(array: Array, request_id: str) -> None:
     """Raw tensors of every datatype come through, and replies are protobuf's own bytes."""
@@ -81,7 +80,6 @@ def test_raw_round_trip(array: Array, request_id: str) -> None:
         assert call.id == request_id
 
 
-@settings(max_examples=60, deadline=None)
 @given(tensors(JSON_TYPES))
 def test_typed_contents(array: Array) -> None:
     """Typed contents of every datatype that has a field mean the same as raw ones."""
@@ -203,7 +201,6 @@ def test_parameters_of_every_kind() -> None:
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(tensors(), min_size=1, max_size=3), st.lists(tensors(), min_size=1, max_size=3))
 def test_remembered_frames_never_mix_requests_up(one: list[Array], two: list[Array]) -> None:
     """A codec that has seen other requests of any form decodes as a fresh one does."""

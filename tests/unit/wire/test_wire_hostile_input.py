@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
@@ -68,7 +68,6 @@ def _is_sound(value: Any, shape: tuple[int, ...] | None, wanted: TensorSpec) -> 
     return len(value) == prod(shape) * DTYPES[wanted.datatype].itemsize
 
 
-@settings(max_examples=150, deadline=None)
 @given(models, mutations(tensors().map(_json_seed)), st.none() | st.integers(-3, 200))
 def test_spoilt_json_requests(model: CallSpec, body: bytes, length: int | None) -> None:
     """A spoilt JSON request is run if it still makes sense, else refused as the client's error."""
@@ -77,7 +76,6 @@ def test_spoilt_json_requests(model: CallSpec, body: bytes, length: int | None) 
         assert outcome(lambda: codec.decode_request(body, length), model) in FINE
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     models,
     mutations(tensors().map(lambda array: proto_request({"x": array}, "r").SerializeToString())),
@@ -89,7 +87,6 @@ def test_spoilt_proto_requests(model: CallSpec, message: bytes) -> None:
         assert outcome(lambda: codec.decode_request(message), model) in FINE
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=64))
 def test_random_bytes(data: bytes) -> None:
     """Random bytes raise nothing outside the tree, wherever they are put in."""
@@ -124,7 +121,6 @@ members = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     models,
     st.fixed_dictionaries(

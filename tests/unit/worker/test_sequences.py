@@ -128,7 +128,7 @@ class AnyTraffic(RuleBasedStateMachine):
 
 
 TestAnyTraffic = AnyTraffic.TestCase
-TestAnyTraffic.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestAnyTraffic.settings = settings(stateful_step_count=40)
 
 
 def test_a_sequence_begins_with_start() -> None:

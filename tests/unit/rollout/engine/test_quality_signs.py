@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import InvalidArgumentError
@@ -232,7 +232,6 @@ def test_a_limit_of_nothing_is_refused() -> None:
         require_sound(Plan(guardrails=Guardrails(violation_share=0)))
 
 
-@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.3), st.floats(0.05, 0.9))
 def test_a_watch_is_read_as_it_was_written(seed: int, rate: float, share: float) -> None:
     """In the middle of everything; and however windows cut calls, nothing fails."""
