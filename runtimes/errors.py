@@ -38,6 +38,7 @@ class Code(StrEnum):
     NOT_READY = "not_ready"
     DRAINING = "draining"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    REQUEST_TIMEOUT = "request_timeout"
 
 
 class BasculeError(Exception):

@@ -16,7 +16,8 @@
     ├── NotReadyError          not_ready: the version exists and cannot answer yet
     ├── DrainingError          draining: the process is on its way out
     ├── CancelledCallError     cancelled: the client left
-    └── DeadlineError          deadline_exceeded: late in the queue is late
+    ├── DeadlineError          deadline_exceeded: late in the queue is late
+    └── SlowRequestError       request_timeout: the request was not whole in time
 """
 
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ WIRE: Final[MappingProxyType[Code, WireStatus]] = MappingProxyType(
         Code.NOT_READY: WireStatus(http=503, grpc=14, retry=True),
         Code.DRAINING: WireStatus(http=503, grpc=14, retry=True),
         Code.DEADLINE_EXCEEDED: WireStatus(http=504, grpc=4),
+        Code.REQUEST_TIMEOUT: WireStatus(http=408, grpc=4),
     }
 )
 
@@ -147,3 +149,9 @@ class DeadlineError(BasculeError):
     """The caller's deadline passed before its call ran."""
 
     code = Code.DEADLINE_EXCEEDED
+
+
+class SlowRequestError(BasculeError):
+    """The request was not whole when its time had passed."""
+
+    code = Code.REQUEST_TIMEOUT

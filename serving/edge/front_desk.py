@@ -309,6 +309,8 @@ def _failure(error: BasculeError, **more: object) -> Response:
     reply = _json({"error": error.message, **more}, status=wire.http)
     if wire.retry:
         reply.headers["retry-after"] = "1"
+    if error.code is Code.REQUEST_TIMEOUT:
+        reply.headers["connection"] = "close"  # the rest would be read for ever
     return reply
 
 

@@ -1,6 +1,5 @@
 """Answers `generate`: sends the flat JSON into the edge again as an infer call."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -48,6 +47,7 @@ class GenerateRelay:
             InvalidArgumentError: The body does not fit the inputs.
             QueueFullError: Too many are in flight.
             NotReadyError: The edge does not answer.
+            UnsupportedError: The answer is too much for it.
         """
         body = msgspec.json.encode(into_infer(asked, inputs))
         if self._call_count >= MAX_CALLS:
@@ -62,9 +62,7 @@ class GenerateRelay:
             self._call_count -= 1
         if reply.status != 200:  # noqa: PLR2004  HTTP's OK
             return reply
-        # The standard library's parser knows NaN and the infinities, as replies write them.
-        flat = from_infer(json.loads(reply.body))
-        return LocalReply(200, json.dumps(flat, separators=(",", ":")).encode())
+        return LocalReply(200, from_infer(reply.body))
 
     async def _sent(self, target: str, body: bytes, headers: Mapping[str, str]) -> LocalReply:
         async with LocalHttp(str(self._edge)) as edge:

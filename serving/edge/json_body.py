@@ -2,21 +2,30 @@
 
 Calls that carry tensors or files may have `MAX_BODY_BYTES`, or the instance's own limit if that is
 lower, all others `SMALL_BODY_BYTES`, and all that are being read `MAX_BODIES_BYTES` together, so
-that many slow senders cost no more than that. A size that was announced, HAProxy has compared with
-the instance's limit; one that comes in chunks is measured here.
+that many slow senders cost no more than that; one that is not whole after `BODY_S` is refused. A
+size that was announced, HAProxy has compared with the instance's limit; one that comes in chunks is
+measured here.
 """
 
+import asyncio
 from typing import Final
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from runtimes.errors import InvalidArgumentError
-from serving.errors import CancelledCallError, PayloadTooLargeError, QueueFullError
+from serving.errors import (
+    CancelledCallError,
+    PayloadTooLargeError,
+    QueueFullError,
+    SlowRequestError,
+)
 
 MAX_BODY_BYTES: Final = 64 << 20
 SMALL_BODY_BYTES: Final = 1 << 20
 MAX_BODIES_BYTES: Final = 256 << 20
+BODY_S: Final = 120.0
+"""The largest body by a line of 5 Mbit/s takes 107 s."""
 MAX_DEPTH: Final = 100
 MAX_VALUES: Final = 1 << 20
 """Each becomes an object of up to some hundred bytes, and the loop stands still meanwhile."""
@@ -28,14 +37,20 @@ class BodyReader:
     """Reads bodies, as long as all that are being read fit together."""
 
     def __init__(
-        self, max_bytes: int = MAX_BODIES_BYTES, *, max_body_bytes: int = MAX_BODY_BYTES
+        self,
+        max_bytes: int = MAX_BODIES_BYTES,
+        *,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        limit_s: float = BODY_S,
     ) -> None:
         """Begin with none.
 
         Args:
             max_bytes: What all may have together.
             max_body_bytes: The instance's limit of one.
+            limit_s: The time that one may take.
         """
+        self._limit_s = limit_s
         self._max_bytes = max_bytes
         self.max_body_bytes = min(max_body_bytes, MAX_BODY_BYTES)
         self._used_bytes = 0
@@ -47,18 +62,22 @@ class BodyReader:
             InvalidArgumentError: It is compressed.
             PayloadTooLargeError: It is over the limit of one body.
             QueueFullError: All bodies together are over theirs.
+            SlowRequestError: It is not whole in time.
             CancelledCallError: Its client left: nobody reads the answer.
         """
         if request.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
             raise InvalidArgumentError(PACKED)
         body = bytearray()
         try:
-            async for chunk in request.stream():
-                body += chunk
-                self._used_bytes += len(chunk)
-                self._check(len(body), min(limit_bytes, self.max_body_bytes))
+            async with asyncio.timeout(self._limit_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._used_bytes += len(chunk)
+                    self._check(len(body), min(limit_bytes, self.max_body_bytes))
         except ClientDisconnect as error:
             raise CancelledCallError(LEFT) from error
+        except TimeoutError as error:
+            raise too_slow(self._limit_s, f"{len(body)} bytes of its body came") from error
         finally:
             self._used_bytes -= len(body)
         return body
@@ -75,6 +94,14 @@ class BodyReader:
             )
 
 
+def too_slow(limit_s: float, what_came: str) -> SlowRequestError:
+    """Say that a request was not whole in time."""
+    return SlowRequestError(
+        f"the request did not arrive within {limit_s:g} s, {what_came}: call again, and send it "
+        "without a pause"
+    )
+
+
 async def json_object(
     reader: BodyReader, request: Request, limit_bytes: int = SMALL_BODY_BYTES
 ) -> dict[str, object]:
@@ -84,6 +111,7 @@ async def json_object(
         InvalidArgumentError: It is compressed, not JSON, no object, or nested too deeply.
         PayloadTooLargeError: It is over the limit of one body.
         QueueFullError: All bodies together are over theirs.
+        SlowRequestError: It is not whole in time.
         CancelledCallError: Its client left.
     """
     body = await reader.read(request, limit_bytes)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from runtimes.errors import InvalidArgumentError
 from serving.clock import utc_s
+from serving.collector_pause import paused_collector
 from serving.edge.admin_api import call_with_body, who_asked
 from serving.edge.admin_openapi import AdminCall, Words
 from serving.edge.data_alarms import data_alarms
@@ -141,7 +142,7 @@ class _Calls:
     async def _ask(self, work: Callable[[], T]) -> T:
         required_store(self._desk)
         async with self._lock:
-            return await asyncio.to_thread(work)
+            return await asyncio.to_thread(_uncollected, work)
 
     def _wanted(self, request: Request) -> Wanted:
         version = request.query_params.get("version")
@@ -151,6 +152,11 @@ class _Calls:
         )
         source = request.query_params.get("source")
         return Wanted(predictions=predictions, source=source, grace_s=self._grace_s)
+
+
+def _uncollected(work: Callable[[], T]) -> T:
+    with paused_collector():
+        return work()
 
 
 def _limit(request: Request) -> int:

@@ -26,7 +26,7 @@ from serving.edge.grpc_relay import InferRelay
 from serving.edge.message_room import MessageRoom
 from serving.edge.unary_calls import STATUS
 from serving.errors import WIRE, DrainingError
-from serving.wire.proto_sequence import SequenceName, sequence_of
+from serving.wire.proto_sequence import SequenceName, id_of, sequence_of
 from serving.wire.protobuf import delimited
 
 MAX_CALLS: Final = 64
@@ -243,13 +243,6 @@ def _failure_of(error: BasculeError) -> Failure:
 
 
 def _failed(request: bytes, failure: Failure) -> Answer:
-    answer = pb.ModelInferResponse(id=_id_of(request)).SerializeToString() + FINAL_RESPONSE
+    answer = pb.ModelInferResponse(id=id_of(request)).SerializeToString() + FINAL_RESPONSE
     message = delimited(1, failure.text.encode()) + delimited(2, answer)
     return Answer(message=message, failure=failure)
-
-
-def _id_of(request: bytes) -> str:
-    try:
-        return str(pb.ModelInferRequest.FromString(request).id)
-    except Exception:  # noqa: BLE001  protobuf's decoder: the message is none
-        return ""

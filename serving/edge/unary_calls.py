@@ -7,12 +7,14 @@ may follow the first one is left unread, whatever the size of that: it could be 
 nobody has announced it. HAProxy refuses the second messages that it sees.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
 
 from runtimes.errors import BasculeError, InvalidArgumentError
+from serving.edge.json_body import BODY_S, too_slow
 from serving.edge.message_room import SIZE_HEADER, SMALL_BYTES, MessageRoom
 from serving.errors import WIRE, NoRoomError
 from serving.wire import refusals
@@ -24,7 +26,11 @@ STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def unary_method(
-    call: Call, room: MessageRoom, serialize: Callable[[Any], bytes] | None = None
+    call: Call,
+    room: MessageRoom,
+    serialize: Callable[[Any], bytes] | None = None,
+    *,
+    limit_s: float = BODY_S,
 ) -> grpc.RpcMethodHandler:
     """Build the handler of a unary method.
 
@@ -32,18 +38,31 @@ def unary_method(
         call: Takes the message's bytes and the call's context, gives the reply.
         room: Where large messages are counted.
         serialize: Makes bytes of the reply; None if it is bytes.
+        limit_s: The time that a message may take: while it comes it has its room.
     """
+
+    async def first(messages: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ANN401  grpc ships no types
+        try:
+            async with asyncio.timeout(limit_s):
+                message = await anext(aiter(messages), None)
+        except TimeoutError:
+            what_came = f"it announced a message of {announced_bytes(context)} bytes"
+            await _refuse(context, too_slow(limit_s, what_came))
+            raise  # not reached: a refusal raises
+        if message is None:
+            await _refuse(context, NO_MESSAGE)
+        return message or b""
 
     async def answer(messages: AsyncIterator[bytes], context: Any) -> Any:  # noqa: ANN401  grpc ships no types
         size_bytes = announced_bytes(context)
         if size_bytes <= SMALL_BYTES:
-            return await call(await _first(messages, context), context)
+            return await call(await first(messages, context), context)
         try:
             room.take(size_bytes)
         except NoRoomError as error:
             await _refuse(context, error)
         try:
-            return await call(await _first(messages, context), context)
+            return await call(await first(messages, context), context)
         finally:
             room.give(size_bytes)
 
@@ -54,13 +73,6 @@ def announced_bytes(context: Any) -> int:  # noqa: ANN401  as above
     """Return the size of a call's first message, as HAProxy read it; 0: it did not."""
     values = [value for key, value in context.invocation_metadata() or () if key == SIZE_HEADER]
     return int(values[0]) if values and values[0].isdigit() else 0
-
-
-async def _first(messages: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ANN401  as above
-    first = await anext(aiter(messages), None)
-    if first is None:
-        await _refuse(context, NO_MESSAGE)
-    return first or b""
 
 
 async def _refuse(context: Any, error: BasculeError) -> None:  # noqa: ANN401  as above

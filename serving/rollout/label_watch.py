@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from serving.clock import Clock
+from serving.collector_pause import paused_collector
 from serving.ids import VersionKey
 from serving.monitor.labels.drop import DropState
 from serving.monitor.labels.performance import Cut
@@ -93,7 +94,7 @@ class LabelWatch:
         while True:
             began_s = self._clock.monotonic_s()
             try:
-                await asyncio.to_thread(self.look)
+                await asyncio.to_thread(self._look_uncollected)
             except Exception as error:  # noqa: BLE001  process edge: what serves must not end for it
                 log.warning("labels_not_judged", reason=str(error)[:200])
             worked_s = self._clock.monotonic_s() - began_s
@@ -120,6 +121,10 @@ class LabelWatch:
             live=_counted(live_requests.requests, since_s),
             live_ever=_counted(live_requests.requests, 0.0),
         )
+
+    def _look_uncollected(self) -> None:
+        with paused_collector():
+            self.look()
 
     def look(self) -> None:
         """Judge all versions that have labels, if there are new ones; tell of those that dropped.

@@ -14,6 +14,7 @@ import structlog
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
 from serving.monitor.quality.verdict import Verdict
+from serving.monitor.statistics import FailureReason
 from serving.wire.call import InferCall
 from serving.worker.admission import NS_PER_S, draining_error
 from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
@@ -25,6 +26,7 @@ from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate
 from serving.worker.queued import QueuedCall
 from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
+from serving.worker.unsent import UnsentReplies
 
 Buffer = bytes | memoryview
 Headers = dict[bytes, bytes]
@@ -51,6 +53,7 @@ class Desk:
         "now_ns",
         "open_count",
         "targets",
+        "unsent",
     )
 
     def __init__(  # noqa: PLR0913  the parts of the process, built in one place
@@ -73,7 +76,8 @@ class Desk:
             now_ns: Nanoseconds, monotonic.
             max_body_bytes: The largest body that is read.
             max_inflated_bytes: What a compressed body may become.
-            max_bodies_bytes: What all bodies that are being received may have.
+            max_bodies_bytes: What all bodies that are being received may have, and as much again
+                all replies that wait for clients who read slowly.
         """
         self.targets = targets
         self.handover = handover
@@ -83,6 +87,7 @@ class Desk:
         self.max_inflated_bytes = min(max_inflated_bytes, max_body_bytes)
         self.body_room = BodyRoom(max_bodies_bytes)
         self.heads = KnownHeads(max_body_bytes)
+        self.unsent = UnsentReplies(loop, max_bodies_bytes)
         self.is_draining = False
         self.failed: Callable[[Exchange, BasculeError], None] | None = None
         """Hears of calls that failed; None: nobody, which costs a failure one test."""
@@ -226,6 +231,13 @@ class Exchange(QueuedCall):
             self.desk.failed(self, error)
         self._send((self._failure(error),))
 
+    def withdraw(self, error: BasculeError) -> None:
+        """Put an error in the place of a reply: that the call ran is counted elsewhere."""
+        self.reply = (self._failure(error),)
+        if self.loaded is not None:
+            waited_ns = self.desk.now_ns() - self.enqueued_ns
+            self.loaded.statistics.count_failure(FailureReason.REJECTED, waited_ns, error)
+
     def drop_body(self) -> None:
         """Forget what has come of the body."""
         if self.body is not None:
@@ -351,15 +363,11 @@ class Exchange(QueuedCall):
             self.loaded = loaded
             self._enter(body, quality.settle(call, judged.result()))
 
-        future.add_done_callback(lambda judged: self._go_on(settle, judged))
+        future.add_done_callback(lambda judged: self._go_on(lambda: settle(judged)))
 
-    def _go_on(
-        self,
-        settle: "Callable[[asyncio.Future[Verdict | None]], None]",
-        judged: "asyncio.Future[Verdict | None]",
-    ) -> None:
+    def _go_on(self, step: Callable[[], None]) -> None:
         try:
-            settle(judged)
+            step()
         except BasculeError as error:
             self.fail(error)
         except Exception:  # process edge, as in `start`
@@ -382,14 +390,8 @@ class Exchange(QueuedCall):
             return
         if isinstance(failure, BasculeError):
             self.fail(failure)
-            return
-        try:
-            self._enter(future.result())
-        except BasculeError as error:
-            self.fail(error)
-        except Exception:  # process edge, as in `start`
-            log.exception("call_failed", **call_fields(self))
-            self.fail(EngineError("internal error; the worker's log has it"))
+        else:
+            self._go_on(lambda: self._enter(future.result()))
 
     def _send(self, reply: Sequence[Buffer]) -> None:
         if self.reply is None and not self.is_gone:

@@ -13,7 +13,7 @@ It is one class because uvicorn's protocol is one: parser callbacks and line sha
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import httptools
@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.wire import http1
-from serving.worker.exchange import Desk, Exchange
+from serving.worker.exchange import Buffer, Desk, Exchange
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
 from serving.worker.known_heads import KnownHead
@@ -86,6 +86,7 @@ class InferProtocol(HttpToolsProtocol):
                 self._desk.open_count -= 1
         self._line.clear()
         self._parked.clear()
+        self._desk.unsent.end(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -186,9 +187,15 @@ class InferProtocol(HttpToolsProtocol):
         if self._parked:
             self._unpark()
 
+    def pause_writing(self) -> None:
+        """Count what waits for the client to read."""
+        super().pause_writing()
+        self._desk.unsent.begin(self.transport)
+
     def resume_writing(self) -> None:
         """Go on with parked calls: the client has read what it was sent."""
         super().resume_writing()
+        self._desk.unsent.end(self.transport)
         if self._parked:
             self._unpark()
 
@@ -292,7 +299,7 @@ class InferProtocol(HttpToolsProtocol):
         if len(parts) == 1:
             transport.write(parts[0])
         else:
-            transport.writelines(parts)  # no copy of a large tensor into a joined reply
+            self._write_large(exchange, parts)
         exchange.is_written = True
         if exchange.is_complete:  # else it was refused, and never in flight
             self._in_flight_count -= 1
@@ -305,6 +312,14 @@ class InferProtocol(HttpToolsProtocol):
         else:
             self.loop.call_later(LINGER_S, transport.close)
         return False
+
+    def _write_large(self, exchange: Exchange, parts: Sequence[Buffer]) -> None:
+        """Write a reply without copying its tensors, unless too much waits for slow clients."""
+        refusal = self._desk.unsent.refusal(parts)
+        if refusal is not None:
+            exchange.withdraw(refusal)
+            parts = exchange.reply or ()
+        self.transport.writelines(parts)
 
     def _unpark(self) -> None:
         """Start parked calls while the client reads; then read on.

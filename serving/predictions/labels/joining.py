@@ -1,5 +1,6 @@
 """Joins labels with the predictions that they are about."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -144,6 +145,7 @@ def join_labels(
             except InvalidArgumentError as error:
                 troubles[key] = error.message
     known = {(key.prediction_id, key.row) for key in table.keys()}  # noqa: SIM118  no mapping
+    table.empty()
     return ModelLabels(
         model=model,
         joined=tuple(_once(joined)),
@@ -176,6 +178,11 @@ class _Said:
     table: LabelTable
     reviews: Reviews
     wanted: Wanted
+
+    def tells(self, prediction_id: str, row: int, names: Iterable[str]) -> bool:
+        """Return whether there is a label, without asking which: anybody may post a million."""
+        cells = (CellKey(prediction_id, row, name) for name in names)
+        return any(self.table.is_said(cell, self.wanted.source) for cell in cells)
 
 
 class _Unknown:
@@ -266,7 +273,11 @@ def _held(
     """Yield the label that holds for each row, whichever of the output's names it came under."""
     names = ("", *sorted(target.names))
     for prediction_id, rows in zip(answers.ids, answers.row_counts, strict=True):
-        for row in said.table.rows_of(prediction_id):
+        labelled = said.table.rows_of(prediction_id)
+        there = bisect_left(labelled, rows)
+        if beyond := sum(said.tells(prediction_id, row, names) for row in labelled[there:]):
+            problems["labels of rows that the request had not"] += beyond
+        for row in labelled[:there]:
             found = [
                 (held, CellKey(prediction_id, row, name))
                 for name in names
@@ -276,7 +287,7 @@ def _held(
                 continue
             # At one time the one that was posted last holds, whichever name it has.
             held, cell = max(found, key=_newness)
-            why = _unusable(held, cell, key, rows, said.reviews)
+            why = _unusable(held, cell, key, said.reviews)
             if why:
                 problems[why] += 1
             else:
@@ -288,9 +299,7 @@ def _newness(each: tuple[Held, CellKey]) -> tuple[int, int]:
     return label.time_ns, label.posted_ns
 
 
-def _unusable(held: Held, cell: CellKey, key: VersionKey, rows: int, reviews: Reviews) -> str:
-    if cell.row >= rows:
-        return "labels of rows that the request had not"
+def _unusable(held: Held, cell: CellKey, key: VersionKey, reviews: Reviews) -> str:
     if held.label.version not in {None, key.version}:
         return "labels posted for another version"
     review = reviews.of(cell, as_class(held.label.value))

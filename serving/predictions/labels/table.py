@@ -120,6 +120,17 @@ class LabelTable:
         """Return which rows of a prediction have a label."""
         return sorted(self._rows.get(prediction_id, ()))
 
+    def is_said(self, key: CellKey, source: str | None = None) -> bool:
+        """Return whether a cell has a label: of this source; None: of any."""
+        there = self._said.get(key)
+        return there is not None and bool(there.of(source))
+
+    def empty(self) -> None:
+        """Forget everything, cell by cell: at the end of a large dictionary all threads wait."""
+        while self._said:
+            self._said.popitem()
+        self._rows.clear()
+
     def held(self, key: CellKey, source: str | None = None) -> Held | None:
         """Return the label that holds for a cell.
 

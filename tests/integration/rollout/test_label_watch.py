@@ -1,5 +1,7 @@
 """The controller's look at labels: what it tells, once, and what it counts for rollouts."""
 
+import asyncio
+import gc
 import json
 from pathlib import Path
 
@@ -326,3 +328,26 @@ def test_a_reference_of_another_form_judges_on(tmp_path: Path) -> None:
     kept = '{"m:1:": {"row_count": 300, "bad_count": 7, "posted_until_s": 1.0}}'
     (tmp_path / "labels" / "references.json").write_text(kept)
     assert LabelBook(str(tmp_path)).kept.references().keys() == {"m:1:"}
+
+
+def test_a_look_keeps_nobody_waiting_for_the_garbage_collector(tmp_path: Path) -> None:
+    """It makes millions of objects, and the process stands still while they are looked through."""
+    seen: list[bool] = []
+
+    class Noting(LabelWatch):
+        def look(self) -> None:
+            seen.append(gc.isenabled())
+            loop.call_soon_threadsafe(looked.set)
+
+    async def until_looked(watch: LabelWatch) -> None:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(watch.run())
+            await looked.wait()
+            running.cancel()
+
+    log = LabelledLog(tmp_path / "log", [scores_spec(2)])
+    with Registry(tmp_path / "home") as registry, asyncio.Runner() as runner:
+        loop, looked = runner.get_loop(), asyncio.Event()
+        book = LabelBook(str(log.folder))
+        runner.run(until_looked(Noting(book, registry, SystemClock(), 3600.0)))
+    assert seen == [False]

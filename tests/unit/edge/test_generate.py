@@ -1,7 +1,9 @@
 """Flat JSON to an infer call and back."""
 
 import contextlib
+import json
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from runtimes.errors import InvalidArgumentError
-from serving.edge.generate import fitting_shape, from_infer, into_infer
+from runtimes.errors import InvalidArgumentError, UnsupportedError
+from serving.edge.generate import MAX_LOOSE_BYTES, fitting_shape, from_infer, into_infer
 
 TEXT = TensorSpec(name="text", datatype=Datatype.BYTES, shape=(-1, 1))
 
@@ -59,13 +61,46 @@ def test_a_reply_is_flat() -> None:
             {"name": "b", "datatype": "INT32", "shape": [1, 2], "data": [1, 2]},
         ],
     }
-    assert from_infer(reply) == {
+    assert json.loads(from_infer(json.dumps(reply).encode())) == {
         "model_name": "m",
         "model_version": "1",
         "took": 2,
         "a": "hello",
         "b": [1, 2],
     }
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "answer"),
+    [
+        (b"[0.10,1e3]", b"[2]", b"[0.10,1e3]"),
+        (b"[0.10]", b"[1,1]", b"0.10"),
+        (b"[]", b"[0]", b"[]"),
+        (b'["NaN, [so] to say"]', b"[1]", b'"NaN, [so] to say"'),
+        (b"[NaN,-Infinity]", b"[2]", b"[NaN,-Infinity]"),
+        (b"[Infinity]", b"[1]", b"Infinity"),
+    ],
+)
+def test_elements_stand_as_they_were(data: bytes, shape: bytes, answer: bytes) -> None:
+    """Also those that have no JSON; and what only looks like one of them."""
+    reply = b'{"id":"7","model_name":"m","model_version":"1","outputs":[{"name":"y",'
+    reply += b'"datatype":"FP32","shape":%b,"data":%b}]}' % (shape, data)
+    flat = b'{"id":"7","model_name":"m","model_version":"1","y":%b}' % answer
+    assert from_infer(reply) == flat
+
+
+def test_elements_are_not_read_one_by_one() -> None:
+    """A long list makes no objects, however long it is; with a NaN in it, it would have to."""
+    count = MAX_LOOSE_BYTES
+    reply = b'{"outputs":[{"name":"y","shape":[%d],"data":[%b1]}]}' % (count, b"1," * (count - 1))
+    tracemalloc.start()
+    try:
+        assert from_infer(reply).endswith(b"1,1]}")
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(reply)
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(UnsupportedError, match="has NaN or Infinity"):
+        from_infer(reply.replace(b"1]", b"NaN]"))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from runtimes.errors import InvalidArgumentError
 from serving.edge.admin_api import admin_app
 from serving.edge.front_desk import front_desk_app
 from serving.edge.json_body import MAX_VALUES, SMALL_BODY_BYTES, BodyReader, json_object
+from serving.errors import SlowRequestError
 from tests.fakes.control import FakeControl
 from tests.fakes.front_desk import desk_parts
 
@@ -143,3 +144,18 @@ def test_a_compressed_body_is_refused_before_it_is_read(path: str) -> None:
     asyncio.run(app(scope, receive, send))
     assert sent[0]["status"] == 400
     assert b"content-encoding" in sent[1]["body"]
+
+
+@pytest.mark.parametrize("path", [INDEX, LOAD])
+def test_a_body_that_is_not_whole_in_time_is_refused(path: str) -> None:
+    """The refusal says how much came, and its room is there for the next one."""
+    reader = BodyReader(4, limit_s=0.001)
+    messages: list[Message] = [{"type": "http.request", "body": b"abcd", "more_body": True}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await asyncio.Future()
+
+    with pytest.raises(SlowRequestError, match=r"within 0\.001 s, 4 bytes of its body came"):
+        asyncio.run(reader.read(Request(scope_of(path), receive), 4))
+    messages.append({"type": "http.request", "body": b"efgh"})
+    assert asyncio.run(reader.read(Request(scope_of(path), receive), 4)) == b"efgh"

@@ -62,3 +62,21 @@ def test_a_call_without_a_message_is_refused(size_bytes: int) -> None:
     """It is told that there is to be one."""
     with pytest.raises(AbortedError, match=refusals.NO_MESSAGE):
         answered(size_bytes)
+
+
+def test_a_message_that_is_not_whole_in_time_is_refused() -> None:
+    """Whoever announces much and sends nothing has the room of others for a while only."""
+    room = MessageRoom(SMALL_BYTES + 1)
+
+    async def silence() -> AsyncIterator[bytes]:
+        await asyncio.Future()
+        yield b""
+
+    async def unasked(message: bytes, context: object) -> bytes:
+        raise AssertionError((message, context))
+
+    method = unary_method(unasked, room, limit_s=0.001)
+    announced = f"within 0.001 s, it announced a message of {SMALL_BYTES + 1} bytes"
+    with pytest.raises(AbortedError, match=announced):
+        asyncio.run(method.stream_unary(silence(), Context(SMALL_BYTES + 1)))
+    assert room.used_bytes == 0

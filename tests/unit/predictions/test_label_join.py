@@ -13,6 +13,7 @@ from serving.monitor.labels.performance import Cut
 from serving.predictions.labels.book import LabelBook, LabelStatus, Performance
 from serving.predictions.labels.joining import Wanted
 from serving.predictions.labels.reviews import Review
+from serving.predictions.labels.table import CellKey, Held, LabelTable
 from serving.predictions.reading import Filter
 from serving.registry.policies.label_policy import LabelPolicy
 from tests.fakes.labelled_log import LabelledLog, class_spec, number_spec, scores_spec
@@ -215,3 +216,25 @@ def test_what_could_mean_several_outputs_is_not_guessed(
 
     assert "label_output" in vague.troubles["1"]
     assert [(one.version, one.output) for one in clear.versions] == [(2, "b")]
+
+
+def test_labels_of_rows_that_a_request_had_not_are_only_counted(
+    log_with: Callable[..., LabelledLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever posts a million of them for one prediction has nobody look at which of them hold."""
+    log = log_with(scores_spec(3))
+    named = log.log({"p": THREE})
+    for row in range(8):
+        log.label(named, 1, row=row)
+    asked: list[CellKey] = []
+    held = LabelTable.held
+
+    def noted(table: LabelTable, key: CellKey, source: str | None = None) -> Held | None:
+        asked.append(key)
+        return held(table, key, source)
+
+    monkeypatch.setattr(LabelTable, "held", noted)
+    version = status(log).versions[0]
+    assert version.labelled_rows == len(THREE)
+    assert version.problems == {"labels of rows that the request had not": 8 - len(THREE)}
+    assert {key.row for key in asked} == {0, 1, 2}

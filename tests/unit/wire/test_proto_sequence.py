@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.generated import open_inference_pb2 as pb
-from serving.wire.proto_sequence import SequenceName, sequence_of
+from serving.wire.proto_sequence import SequenceName, id_of, sequence_of
+from serving.wire.protobuf import MAX_FIELDS
 
 IDS = st.one_of(st.integers(1, 2**63 - 1), st.text(min_size=1).filter(lambda t: t.isprintable()))
 
@@ -38,3 +39,21 @@ def test_bytes_that_are_no_message_belong_to_no_sequence_or_to_one(raw: bytes) -
     """Nothing that a client sends raises here."""
     found = sequence_of(raw)
     assert found is None or found.sequence
+
+
+def test_an_id_is_read_wherever_it_stands() -> None:
+    """The last one counts, as everywhere in protobuf; without one it is empty."""
+    named = pb.ModelInferRequest(model_name="m", id="a")
+    named.inputs.add(name="x")
+    assert id_of(named.SerializeToString()) == "a"
+    later = pb.ModelInferRequest(id="b")
+    assert id_of(named.SerializeToString() + later.SerializeToString()) == "b"
+    assert id_of(pb.ModelInferRequest(model_name="m").SerializeToString()) == ""
+    assert id_of(b"\xff") == ""
+
+
+def test_an_id_is_not_looked_for_in_endless_messages() -> None:
+    """Millions of empty inputs took seconds and gigabytes of whoever relays the refusal."""
+    named = pb.ModelInferRequest(id="a").SerializeToString()
+    endless = b"\x2a\x00" * MAX_FIELDS
+    assert (id_of(named + endless), id_of(endless + named)) == ("a", "")
