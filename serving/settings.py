@@ -193,6 +193,10 @@ class _Environment(BaseSettings):
         "off", description="which requests HAProxy logs as JSON, in logs/haproxy.log of the home"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
+    log_to_stderr: bool = Field(
+        False,  # noqa: FBT003  a default
+        description="bascule serve copies the logs of all its processes to standard error",
+    )
 
     def to_settings(self) -> "Settings":
         """Return the inner record."""
@@ -239,6 +243,7 @@ class Settings:
     environment_look_s: float = 10.0
     trace_file: Path | None = None
     access_log: Literal["off", "errors", "all"] = "off"
+    log_to_stderr: bool = False
     otlp_endpoint: str = ""
     otlp_share: float = 0.01
     events_file: Path | None = None
