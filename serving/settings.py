@@ -4,7 +4,6 @@ Order: flag > environment > default. An unknown `BASCULE_*` variable is an error
 nearest known one, so that a typo cannot silently do nothing.
 """
 
-import difflib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.misspelling import did_you_mean
 from serving.errors import NotReadyError
 from serving.host_port import HostPort, host_port
 
@@ -388,6 +388,5 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     for variable, value in environment.items():
         is_link = SERVICE_LINK.fullmatch(f"{variable}={value}")
         if variable.startswith("BASCULE_") and variable not in known and not is_link:
-            near = difflib.get_close_matches(variable, known, n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(variable, known, "; ")
             raise InvalidArgumentError(f"unknown setting {variable}{hint}")
