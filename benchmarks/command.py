@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from benchmarks.report import RESULTS, ResultsError
-from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.ending import INTERRUPTED, unwind_when_told
 
 NO_PLACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """A disk that takes no more."""
 
 
 def run_main(main: Callable[[], int]) -> NoReturn:
-    """Run a program to its end; after Ctrl-C or SIGTERM nothing that it started is left."""
-    unwind_at_sigterm()
+    """Run a program to its end; when it is told to end, nothing that it started is left."""
+    unwind_when_told()
     for stream in (sys.stdout, sys.stderr):
         # What is found out in an hour is not lost to a terminal that knows no µ.
         if isinstance(stream, io.TextIOWrapper):

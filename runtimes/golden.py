@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from runtimes.bounded_file import read_bounded
 from runtimes.contract import Array, LoadedModel, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
@@ -210,12 +211,7 @@ def replay(
 
 def _file_bytes(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InvalidArgumentError(
-                f"{path.name}: {size} bytes are too many for a sample, at most {MAX_FILE_BYTES}"
-            )
-        return path.read_bytes()
+        return read_bounded(path, MAX_FILE_BYTES)
     except OSError as error:
         raise InvalidArgumentError(f"{path.name} cannot be read: {error.strerror}") from error
 

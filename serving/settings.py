@@ -4,7 +4,6 @@ Order: flag > environment > default. An unknown `BASCULE_*` variable is an error
 nearest known one, so that a typo cannot silently do nothing.
 """
 
-import difflib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.misspelling import did_you_mean
 from serving.errors import NotReadyError
 from serving.host_port import HostPort, host_port
 
@@ -193,6 +193,10 @@ class _Environment(BaseSettings):
         "off", description="which requests HAProxy logs as JSON, in logs/haproxy.log of the home"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="logs")
+    log_to_stderr: bool = Field(
+        False,  # noqa: FBT003  a default
+        description="bascule serve copies the logs of all its processes to standard error",
+    )
 
     def to_settings(self) -> "Settings":
         """Return the inner record."""
@@ -239,6 +243,7 @@ class Settings:
     environment_look_s: float = 10.0
     trace_file: Path | None = None
     access_log: Literal["off", "errors", "all"] = "off"
+    log_to_stderr: bool = False
     otlp_endpoint: str = ""
     otlp_share: float = 0.01
     events_file: Path | None = None
@@ -383,6 +388,5 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     for variable, value in environment.items():
         is_link = SERVICE_LINK.fullmatch(f"{variable}={value}")
         if variable.startswith("BASCULE_") and variable not in known and not is_link:
-            near = difflib.get_close_matches(variable, known, n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(variable, known, "; ")
             raise InvalidArgumentError(f"unknown setting {variable}{hint}")

@@ -7,11 +7,11 @@ Model and configuration are compared by the very function that a worker uses
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 
 from runtimes.contract import TensorSpec
 from runtimes.errors import ModelLoadError
 from runtimes.findings import Finding, Severity
+from runtimes.misspelling import did_you_mean
 from runtimes.model_facts import OnnxModel
 from runtimes.preflight.catalogue import Evidence, found
 from runtimes.preflight.subject import Claims, Subject
@@ -155,8 +155,7 @@ def _nearest(message: str, specs: tuple[TensorSpec, ...]) -> str:
     found_name = re.search(r"lists (?:input|output) '([^']*)', which", message)
     if found_name is None:
         return ""
-    near = get_close_matches(found_name[1], [spec.name for spec in specs], n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    return did_you_mean(found_name[1], [spec.name for spec in specs], "; ")
 
 
 def check_timeout(subject: Subject) -> Iterator[Finding]:

@@ -1,11 +1,11 @@
 """Pure: does a version's data contract suit its model, and is its data not too old?"""
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import Final
 
 from runtimes.contract import TensorSpec
 from runtimes.findings import Finding, Severity
+from runtimes.misspelling import did_you_mean
 from runtimes.preflight.catalogue import Evidence, found
 from runtimes.preflight.subject import Age, Contract, ContractTensor, Subject
 
@@ -46,8 +46,7 @@ def _tensors(
     for one in listed if known else ():
         spec = known.get(one.name)
         if spec is None:
-            near = get_close_matches(one.name, known, n=1)
-            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            hint = did_you_mean(one.name, known, "; ")
             yield _differs(
                 one.name,
                 f"the contract is about {role} '{one.name}', and the model has none{hint}",

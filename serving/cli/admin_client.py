@@ -35,8 +35,16 @@ class RefusedCallError(BasculeError):
     """The instance refused a call; the message is its own."""
 
 
+class SilentInstanceError(BasculeError):
+    """An instance runs and does not answer in time: it may be busy, or hang."""
+
+
 class AdminClient:
-    """A client of one admin socket; each call has its own connection."""
+    """A client of one admin socket; each call has its own connection.
+
+    Any call raises `SilentInstanceError` where an instance does not answer in time: unlike where
+    none runs, calls may go to what it serves, and what it was asked for may be done yet.
+    """
 
     def __init__(self, admin_socket: Path) -> None:
         """Remember the socket; nothing is connected yet."""
@@ -48,6 +56,8 @@ class AdminClient:
             self.status_bytes()
         except NotReadyError:
             return False
+        except SilentInstanceError:
+            return True
         return True
 
     def status(self) -> "ClusterStatus":
@@ -75,7 +85,7 @@ class AdminClient:
         Its repository too, unless the mode is none.
 
         Raises:
-            NotReadyError: No instance runs, or it took too long.
+            NotReadyError: No instance runs.
             RefusedCallError: The instance could not do it.
         """
         self._call("POST", "/v1/sync", {}, CHANGE_LIMIT_S)
@@ -84,7 +94,7 @@ class AdminClient:
         """Make a version live; return the route revision that every edge acknowledged.
 
         Raises:
-            NotReadyError: No instance runs, or it took too long.
+            NotReadyError: No instance runs.
             RefusedCallError: The version does not exist, is not ready, or would break callers.
         """
         path = f"/v1/models/{quote(model, safe='')}/promote"
@@ -97,7 +107,7 @@ class AdminClient:
         """Unload one version, or all of a model (None).
 
         Raises:
-            NotReadyError: No instance runs, or it took too long.
+            NotReadyError: No instance runs.
             RefusedCallError: Nothing of that name is loaded.
         """
         path = f"/v1/models/{quote(model, safe='')}/retire"
@@ -107,7 +117,7 @@ class AdminClient:
         """Begin a rollout; the body is `serving.edge.rollout_body.RolloutBody` as JSON.
 
         Raises:
-            NotReadyError: No instance runs, or it took too long.
+            NotReadyError: No instance runs.
             RefusedCallError: The version does not exist, or another rollout is under way.
         """
         reply = self._call("POST", f"{_model(model)}/rollout", body, CHANGE_LIMIT_S)
@@ -127,7 +137,7 @@ class AdminClient:
         """Pause, resume, skip a step of, or abort the rollout of a model.
 
         Raises:
-            NotReadyError: No instance runs, or it took too long.
+            NotReadyError: No instance runs.
             RefusedCallError: There is none, or the order makes no sense now.
         """
         path = f"{_model(model)}/rollout/{order}"
@@ -138,7 +148,7 @@ class AdminClient:
         """Give all traffic to the version before; return when every edge does.
 
         Raises:
-            NotReadyError: No instance runs, or it took too long.
+            NotReadyError: No instance runs.
             RefusedCallError: There is no version before, or it cannot serve.
         """
         path = f"{_model(model)}/rollback"
@@ -276,9 +286,10 @@ class AdminClient:
             response = connection.getresponse()
             reply = response.read()
         except TimeoutError as error:
-            raise NotReadyError(
+            raise SilentInstanceError(
                 f"the instance at {self._socket} did not answer {method} {path} within "
-                f"{limit_s:.0f} s: look at bascule status and its logs"
+                f"{limit_s:.0f} s: try again, and see {self._socket.parents[1] / 'logs'}; if it "
+                "stays so, end it and start it again"
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise NotReadyError(

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from runtimes.errors import BasculeError
-from serving.cli.admin_client import AdminClient
+from serving.cli.admin_client import AdminClient, SilentInstanceError
 from serving.cli.finding import Finding, Level
 from serving.cli.machine import (
     check_cpus,
@@ -129,7 +129,12 @@ def check_instance(
         else:
             yield Finding.ok("instance", "none runs on this home")
         return
-    status = client.status()
+    try:
+        status = client.status()
+    except SilentInstanceError as error:
+        said, _, remedy = error.message.rpartition(": ")
+        yield Finding.error("instance", said, remedy)
+        return
     away = [item for item in status.versions if item.state is VersionState.UNAVAILABLE]
     for item in away:
         if item.reason == UNLOADED:  # somebody, or a rollout, said so

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from runtimes.bounded_file import read_bounded
 from runtimes.errors import InvalidArgumentError
 from serving.cli.data_rows import SUFFIXES, Columns, read_columns
 from serving.cli.drift_live import ShownByDefault, ack, show
@@ -19,7 +20,7 @@ from serving.monitor.drift.latch import Latch
 from serving.monitor.drift.learning import Tensor, learn_tensors
 from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.severity import cap_of
-from serving.monitor.drift.storage import from_bytes, to_bytes
+from serving.monitor.drift.storage import MAX_BYTES, from_bytes, to_bytes
 from serving.registry.bundles.bundle import read_bundle
 
 PORTION_ROWS: Final = 1024
@@ -147,7 +148,7 @@ def read_profile(place: Path) -> Profile:
             given = {spec.name for spec in manifest.outputs}
             return learn_tensors(_told_apart(read_columns(file), given), is_ordered=False)
     try:
-        return from_bytes(file.read_bytes())
+        return from_bytes(read_bounded(file, MAX_BYTES))
     except OSError as error:
         raise InvalidArgumentError(f"{file} cannot be read: {error.strerror}") from error
 

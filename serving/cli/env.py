@@ -58,7 +58,13 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    target: Annotated[str, typer.Argument(metavar="[BUNDLE|MODEL:VERSION|FACTS.json|here]")] = HERE,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="[BUNDLE|MODEL:VERSION|FACTS.json|here]",
+            help="Whose environment: a version's, a node's by its facts, or this node's.",
+        ),
+    ] = HERE,
     *,
     as_json: Json = False,
 ) -> None:

@@ -1,6 +1,5 @@
 """`bascule facts` and `bascule profiles`: what a node is, which profiles it fits."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.text import Text
 from runtimes.errors import InvalidArgumentError
 from runtimes.facts import GpuFacts, NodeFacts, OnnxRuntimeFacts, TorchFacts
 from runtimes.facts_json import facts_json, plain
+from runtimes.misspelling import did_you_mean
 from runtimes.node_probe import Engine, probe
 from runtimes.profile import GIB, NEWEST_CAPABILITY, SHIPPED, HardwareProfile
 from runtimes.profile_fit import Misfit, Requirement, misfits
@@ -82,11 +82,8 @@ def profiles(
     """
     known = read_profiles(load_settings().home / "profiles")
     if name is not None and name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise NotFoundError(
-            f"no hardware profile '{name}': "
-            + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
-        )
+        hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+        raise NotFoundError(f"no hardware profile '{name}'; {hint}")
     node = probe() if facts_file is None else read_facts(facts_file)
     chosen = known if name is None else {name: known[name]}
     missed = {one: misfits(profile, node) for one, profile in chosen.items()}

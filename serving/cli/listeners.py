@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.admin_client import AdminClient
+from serving.cli.admin_client import AdminClient, SilentInstanceError
 from serving.errors import NotReadyError
 from serving.host_port import HostPort, host_port
 from serving.settings import inherited_environment, load_settings
@@ -71,7 +71,7 @@ def listeners(
 def _running(client: AdminClient) -> dict[str, HostPort]:
     try:
         found = msgspec.json.decode(client.status_bytes(), type=_Told)
-    except (NotReadyError, msgspec.MsgspecError):  # nobody, or one that tells nothing of it
+    except (NotReadyError, SilentInstanceError, msgspec.MsgspecError):  # nobody who tells it
         return {}
     return {"http": host_port(found.http), "grpc": host_port(found.grpc)}
 

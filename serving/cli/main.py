@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from runtimes.errors import BasculeError
-from serving.cli.ending import INTERRUPTED, unwind_at_sigterm
+from serving.cli.ending import INTERRUPTED, unwind_when_told
 from serving.cli.first_process import go_on_in_a_child
 from serving.cli.output import UNWRITABLE, discard_output, prepare_output
 from serving.cli.shown_text import shown
@@ -128,7 +128,7 @@ def _own_the_process() -> None:
     """Set what the whole process has one of."""
     if os.getpid() == 1:
         go_on_in_a_child()
-    unwind_at_sigterm()
+    unwind_when_told()
 
 
 def _run(given: Sequence[str]) -> None:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import InvalidArgumentError
 from serving.cli.json_flag import Json
 from serving.cli.render import console, print_json
 from serving.cli.tables import plain_table
 from serving.monitor.alerting.rules_file import alerts
-from serving.monitor.alerting.slo import DEFAULT, Slo, read_slo
+from serving.monitor.alerting.slo import DEFAULT, MAX_SLO_BYTES, Slo, read_slo
 from serving.monitor.metric_list import all_metrics, haproxy_metrics, metrics_page
 from serving.monitor.monitoring_files import board_files, prometheus_files
 
@@ -90,7 +91,7 @@ def _promised(path: Path | None) -> Slo:
     if path is None:
         return DEFAULT
     try:
-        return read_slo(path.read_text(encoding="utf-8"))
+        return read_slo(read_bounded_text(path, MAX_SLO_BYTES))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
 

@@ -19,7 +19,6 @@
 What is not said is as in `bascule rollout start`.
 """
 
-import difflib
 import re
 import reprlib
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtimes.errors import BasculeError, InvalidArgumentError
+from runtimes.misspelling import did_you_mean
 from serving.cli.rollout_options import STANDARD_BAKE, PlanWords, plan_body
 from serving.edge.rollout_body import MAX_STEPS, GuardrailsBody, RolloutBody
 from serving.errors import NotFoundError
@@ -178,9 +178,7 @@ def _one_problem(found: Mapping[str, Any]) -> str:
         return f"{field} is missing"
     if found["type"] == "extra_forbidden":
         names = (*_Wanted.model_fields, *GuardrailsBody.model_fields, *_File.model_fields)
-        near = difflib.get_close_matches(place[-1], names, n=1)
-        hint = f": did you mean {near[0]}?" if near else ""
-        return f"{field} is no field{hint}"
+        return f"{field} is no field{did_you_mean(place[-1], names, '; ')}"
     expected = found["msg"].removeprefix("Input ").removeprefix("should be ")
     if found["type"] == "model_type":
         expected = "a mapping of names to values"

@@ -10,10 +10,11 @@ from typing import Annotated, Final
 
 import typer
 
+from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import InvalidArgumentError
 from runtimes.tolerance import Tolerance, tolerance
 from serving.registry.bundles.manifest import Lineage
-from serving.registry.model_config.parsing import says_max_batch
+from serving.registry.model_config.parsing import MAX_CONFIG_CHARACTERS, says_max_batch
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Config = Annotated[
@@ -93,7 +94,7 @@ def config_text(path: Path | None, max_batch_size: int | None) -> str:
         InvalidArgumentError: The file cannot be read, or says max_batch_size itself.
     """
     try:
-        text = path.read_text(encoding="utf-8") if path is not None else ""
+        text = read_bounded_text(path, MAX_CONFIG_CHARACTERS) if path is not None else ""
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
     if max_batch_size is None:

@@ -10,11 +10,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from runtimes.bounded_file import read_bounded_text
 from runtimes.contract import Array, TensorSpec
 from runtimes.datatypes import DTYPES, Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.cli.fitting import fitted
 
+MAX_TEXT_BYTES: Final = 256 << 20
+"""Of a file of calls or of labels: more than that is brought in parts."""
 SEED: Final = 20_240_229
 """Made-up values are the same each time, so that two answers can be compared."""
 
@@ -85,15 +88,24 @@ def read_text(place: str) -> str:
     """Return the text of a file, or of stdin for `-`.
 
     Raises:
-        InvalidArgumentError: It cannot be read.
+        InvalidArgumentError: It cannot be read, or is too large.
     """
     if place == "-":
-        return sys.stdin.read()
+        return _stdin()
     try:
-        return Path(place).read_text(encoding="utf-8-sig")
+        return read_bounded_text(Path(place), MAX_TEXT_BYTES, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         hint = ": write JSON into a file, or into - (stdin)" if place.lstrip()[:1] in "{[" else ""
         raise InvalidArgumentError(f"{place} cannot be read: {error}{hint}") from error
+
+
+def _stdin() -> str:
+    text = sys.stdin.read(MAX_TEXT_BYTES + 1)
+    if len(text) > MAX_TEXT_BYTES:
+        raise InvalidArgumentError(
+            f"standard input has more than {MAX_TEXT_BYTES} characters: bring less at once"
+        )
+    return text
 
 
 class _ProtocolInput(msgspec.Struct, frozen=True):
@@ -148,6 +160,10 @@ def _load(path: Path) -> Array:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise InvalidArgumentError(
+            f"{path} says that it holds more than fits into memory: write less into a file"
+        ) from error
     except (ValueError, EOFError) as error:
         raise InvalidArgumentError(
             f"{path} is no .npy file of numbers or text (pickled objects are never read)"

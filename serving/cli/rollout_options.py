@@ -1,6 +1,5 @@
 """The words of `bascule rollout start`, read into the body of the admin call."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -9,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.misspelling import did_you_mean
 from serving.registry.rollouts.plan import OFF, Guardrails, QualityTest, Strategy
 
 DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
@@ -150,10 +150,9 @@ def _limit(text: str) -> tuple[str, float]:
 def _guard(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     if name not in GUARDRAILS:
-        near = difflib.get_close_matches(name, GUARDRAILS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         raise InvalidArgumentError(
-            f"--guard {name!r}: {hint}one of {', '.join(GUARDRAILS)} is expected"
+            f"--guard {name!r}: one of {', '.join(GUARDRAILS)} is expected"
+            f"{did_you_mean(name, GUARDRAILS, '; ')}"
         )
     kind = GUARDRAILS[name]
     if name in OFF and value.lower() == "off":

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
+import structlog
 import typer
 
 from runtimes.errors import InvalidArgumentError
@@ -13,6 +14,10 @@ from serving.cluster.lifecycle import refuse_second_instance
 from serving.logs import configure_logs
 from serving.settings import Settings, load_settings, unusable_home
 from serving.standalone.app import run_instance
+from serving.standalone.log_copying import copied_logs
+from serving.standalone.progress import Tell
+
+log = structlog.get_logger(__name__)
 
 LOG_FILE = "bascule.log"
 
@@ -98,9 +103,19 @@ def serve(  # noqa: PLR0913  one parameter for each flag
     )
     _refuse_contradictions(settings)
     refuse_second_instance(settings)
-    with _log_stream(settings) as stream:
+    with _log_stream(settings) as stream, _shown_logs(settings) as tell:
         configure_logs(settings.log_level, stream)
-        asyncio.run(run_instance(settings, models or (), _tell))
+        asyncio.run(run_instance(settings, models or (), tell))
+
+
+@contextmanager
+def _shown_logs(settings: Settings) -> Iterator[Tell]:
+    """Have logs shown on standard error if they shall be, and then nothing else beside them."""
+    if not settings.log_to_stderr:
+        yield _tell
+        return
+    with copied_logs(settings.log_dir):
+        yield _log_line
 
 
 @contextmanager
@@ -129,6 +144,11 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"--load-model is for --model-control-mode explicit, got {mode}: in this mode every "
             "model of the repository is loaded"
         )
+
+
+def _log_line(line: str) -> None:
+    """Say a line as one of the log."""
+    log.info(line)
 
 
 def _tell(line: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from serving.cluster.gcs_check import is_cluster
 from serving.cluster.instance_processes import end_instance, processes_of
 from serving.cluster.messenger import Messenger
 from serving.cluster.names import ending_mark
@@ -96,10 +97,10 @@ def start_instance(
     Raises:
         BasculeError: It did not start; everything that was started has been ended again.
     """
-    if address and not is_answering(address):
+    if address and not is_cluster(address):
         raise NotReadyError(
-            f"no Ray cluster answers at {address}: give the HOST:PORT of its head (GCS), "
-            "or leave --address out to start a local one"
+            f"no Ray cluster answers at {address}: give the HOST:PORT of its head's GCS (port 6379 "
+            "unless it was started with another one), or leave --address out to start a local one"
         )
     instance = str(uuid.uuid4())
     record = RayInstance(instance=instance, address=address, is_ours=not address)
@@ -144,8 +145,10 @@ def end_instance_of(settings: Settings) -> int | None:
 
 def _can_end_in_order(record: RayInstance) -> bool:
     """Whether Ray can still be spoken to: a program that joins it needs GCS and this raylet."""
-    if not record.address or not is_answering(record.address):
+    if not record.address:
         return False
-    return not record.is_ours or any(
+    if not record.is_ours:
+        return is_cluster(record.address)
+    return is_answering(record.address) and any(
         process.name() == "raylet" for process in processes_of(record.instance)
     )

@@ -1,8 +1,9 @@
 """What there is, said to somebody who named what there is not."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Final
+
+from runtimes.misspelling import did_you_mean
 
 SHOWN: Final = 10
 
@@ -15,9 +16,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: What there is.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    if meant := did_you_mean(name, names):
+        return meant
     if not names:
         return "nothing is there yet (bascule push)"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

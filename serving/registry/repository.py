@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
+from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import model_name
@@ -31,7 +32,12 @@ from serving.registry.formats import (
     format_of_plain_file,
 )
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
-from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
+from serving.registry.model_config.parsing import (
+    MAX_CONFIG_CHARACTERS,
+    ModelConfiguration,
+    VersionChoice,
+    parse_config,
+)
 from serving.registry.repository_files import (
     RepositoryFile,
     digest_of_files,
@@ -210,7 +216,7 @@ class Repository:
 
     def _parsed(self, path: Path, model: str) -> ModelConfiguration | BasculeError:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_bounded_text(path, MAX_CONFIG_CHARACTERS)
             return parse_config(text, model=model, source=str(path), gpu=self._gpu)
         except BasculeError as error:
             return error.with_traceback(None)

@@ -1,10 +1,10 @@
 """Who may waive what: waivers are granted and ended here, each with an event in the audit log."""
 
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.misspelling import did_you_mean
 from runtimes.preflight.catalogue import CATALOGUE
 from runtimes.preflight.waivers import Waiver
 from serving.errors import NotFoundError
@@ -57,9 +57,8 @@ def end(
 def _require_waivable(code: str) -> None:
     entry = CATALOGUE.get(code)
     if entry is None:
-        near = get_close_matches(code.upper(), CATALOGUE, n=1)
-        hint = f": did you mean {near[0]}?" if near else ""
-        raise NotFoundError(f"there is no code '{code}'{hint} (bascule preflight --codes)")
+        hint = did_you_mean(code.upper(), CATALOGUE) or "bascule preflight --codes lists them"
+        raise NotFoundError(f"there is no code '{code}'; {hint}")
     if not entry.is_waivable:
         raise InvalidArgumentError(
             f"{code} ({entry.title}) cannot be waived: mend what it finds (bascule preflight)"

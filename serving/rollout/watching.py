@@ -1,10 +1,10 @@
 """Watches over what is served, and over the watching: alarms, and the self-test that they ring."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import structlog
 
+from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import InvalidArgumentError
 from serving.clock import Clock
 from serving.errors import NotFoundError
@@ -14,7 +14,14 @@ from serving.ids import VersionKey
 from serving.monitor.alarms.latch import StandingAlarm
 from serving.monitor.alarms.service_signs import Promise
 from serving.monitor.alarms.silence import Heard
-from serving.monitor.alerting.slo import DEFAULT, Slo, availability_of, latency_of, read_slo
+from serving.monitor.alerting.slo import (
+    DEFAULT,
+    MAX_SLO_BYTES,
+    Slo,
+    availability_of,
+    latency_of,
+    read_slo,
+)
 from serving.monitor.selftest.trial import SelfTest
 from serving.monitor.selftest.version_trials import Tried
 from serving.registry.announcing.drift_book import DriftBook
@@ -133,7 +140,7 @@ def slo_of(settings: Settings) -> Slo:
     """
     file = settings.slo_file or settings.home / "slo.yaml"
     try:
-        return read_slo(Path(file).read_text(encoding="utf-8"))
+        return read_slo(read_bounded_text(file, MAX_SLO_BYTES))
     except FileNotFoundError:
         if settings.slo_file is None:
             return DEFAULT

@@ -59,7 +59,7 @@ class _Parts:
 
 
 async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends everything at once.
+    """Serve until SIGTERM, SIGINT or a hangup; a second one of the first two ends all at once.
 
     Args:
         settings: The instance's settings.
@@ -197,19 +197,26 @@ def _sources(
 def _stop_event(tell: Tell) -> asyncio.Event:
     """Return an event that the first signal sets; a second signal ends the process at once.
 
-    Its children die with it: that is what the kernel promises them.
+    Its children die with it: that is what the kernel promises them. A second hangup says nothing
+    new: of a terminal that closes, the shell and the kernel may both tell.
     """
     stop = asyncio.Event()
+
+    def begin() -> None:
+        if not stop.is_set():
+            stop.set()
+            tell("stopping: calls in flight are finished first; once more to stop at once")
 
     def on_signal() -> None:
         if stop.is_set():
             os._exit(1)
-        stop.set()
-        tell("stopping: calls in flight are finished first; once more to stop at once")
+        begin()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks for none
+        loop.add_signal_handler(signal.SIGHUP, begin)
     return stop
 
 

@@ -23,7 +23,7 @@ def aged(days: int) -> Age:
 
 CONTRACT_CASES = {
     "a contract about another input": Case(
-        "BP-D01", contracted(inputs=(ContractTensor(name="inptu"),)), "did you mean 'input'?"
+        "BP-D01", contracted(inputs=(ContractTensor(name="inptu"),)), "did you mean input?"
     ),
     "a contract of another datatype": Case(
         "BP-D01",

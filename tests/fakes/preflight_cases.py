@@ -291,7 +291,7 @@ CASES = {
         ),
     ),
     "an input's name": Case(
-        "BP-C01", configured(inputs=tensor("inptu", Datatype.FP32, 16)), "did you mean 'input'?"
+        "BP-C01", configured(inputs=tensor("inptu", Datatype.FP32, 16)), "did you mean input?"
     ),
     "an input's datatype": Case(
         "BP-C01",

@@ -81,6 +81,7 @@ def test_an_image_listens_where_it_says(kind: str, monkeypatch: pytest.MonkeyPat
     said = dict(instructions(kind))
 
     assert given.keys() <= VARIABLES
+    assert settings.log_to_stderr  # where `docker logs` and `kubectl logs` look
     ports = [settings.http.port, settings.grpc.port, settings.metrics.port]
     assert said["EXPOSE"].split() == [str(port) for port in ports]
     assert f"http://127.0.0.1:{ports[0]}/v2/health/live" in said["HEALTHCHECK"]

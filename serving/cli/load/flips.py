@@ -13,11 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from runtimes.bounded_file import read_bounded
 from runtimes.errors import InvalidArgumentError
 from serving.cli.load.ledger import Entry, Heading
+
+MAX_FLIPS_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,7 @@ def read_flips(path: Path, head: Heading) -> tuple[Flip, ...]:
         InvalidArgumentError: The file cannot be read, or a line is no flip.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bounded(path, MAX_FLIPS_BYTES).splitlines()
     except OSError as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
     found = []

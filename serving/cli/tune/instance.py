@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from runtimes.errors import BasculeError
-from serving.cli.admin_client import AdminClient
+from serving.cli.admin_client import AdminClient, SilentInstanceError
 from serving.edge.control import ClusterStatus
 from serving.errors import NotReadyError
 from serving.host_port import HostPort
@@ -92,7 +92,7 @@ async def _until_ready(child: Child, home: Path) -> None:
             raise TrialError(f"the trial's instance ended ({child.ended.text}): {said}")
         try:
             status = await asyncio.to_thread(_status, home)
-        except NotReadyError:
+        except (NotReadyError, SilentInstanceError):
             status = None
         if status is not None:
             failed = [one for one in status.versions if one.state is VersionState.UNAVAILABLE]

@@ -58,6 +58,7 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT: Final = Slo()
+MAX_SLO_BYTES: Final = 1 << 20
 
 
 def read_slo(text: str) -> Slo:

@@ -1,12 +1,12 @@
 """Pure: what is wrong with rules of Prometheus."""
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from runtimes.errors import InvalidArgumentError
 from runtimes.findings import Finding, Severity
+from runtimes.misspelling import did_you_mean
 from serving.monitor.lint.catalogue import found
 from serving.monitor.lint.firing import firing_of
 from serving.monitor.lint.promql import Selector, Token, selectors_of, tokens_of
@@ -68,8 +68,8 @@ class RuleChecks:
         if not name.startswith(OURS) or name in self._recorded:
             return
         if spec is None:
-            near = difflib.get_close_matches(name, [*self._series, *self._recorded], n=1)
-            hint = f"did you mean {near[0]}?" if near else "bascule metrics list names all"
+            there = [*self._series, *self._recorded]
+            hint = did_you_mean(name, there) or "bascule metrics list names all"
             yield found("ML11", rule.subject, f"no metric is called {name}", hint)
             return
         yield from _of_labels(rule, one, spec)

@@ -7,7 +7,6 @@ what was asked. What clients see of it is `completion`'s.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Final
 
 from google.protobuf import text_format
@@ -15,6 +14,7 @@ from google.protobuf import text_format
 from protos.generated import model_config_pb2 as pb
 from runtimes.contract import TensorSpec
 from runtimes.errors import InvalidArgumentError, UnsupportedError
+from runtimes.misspelling import did_you_mean
 from serving.registry.formats import format_of_backend
 from serving.registry.model_config.details import (
     MAX_THREADS,
@@ -112,7 +112,8 @@ def read_message(text: str, source: str) -> pb.ModelConfig:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         detail = re.sub(r"^\d+:\d+ : ", "", str(error))
-        detail += _nearest(detail)
+        if hint := _nearest(detail):
+            detail = detail.removesuffix(".") + hint
         place = f"line {error.GetLine()}" if error.GetLine() else "at its end"
         raise InvalidArgumentError(
             f"{source}, {place}: no model configuration in protobuf text: {detail}"
@@ -130,8 +131,7 @@ def _nearest(detail: str) -> str:
     if unknown is None:
         return ""
     fields = pb.DESCRIPTOR.pool.FindMessageTypeByName(unknown[1]).fields_by_name
-    near = get_close_matches(unknown[2], fields, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+    return did_you_mean(unknown[2], fields, "; ")
 
 
 def _configuration(

@@ -14,7 +14,6 @@ Other fields: min_cpus, cpu_flags, min_memory, max_compute_capability, min_drive
 precision (fp32 or tf32), gpu_arena.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +31,7 @@ from pydantic import (
 )
 
 from runtimes.errors import InvalidArgumentError
+from runtimes.misspelling import did_you_mean
 from runtimes.profile import NEWEST_CAPABILITY, SHIPPED, HardwareProfile, Precision
 from serving.registry.yaml_text import read_yaml
 
@@ -203,9 +203,9 @@ def _first_problem(error: ValidationError) -> str:
     place = [str(part) for part in first["loc"] if part != "[key]"]
     field = ".".join(place) or "profiles"
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _Profile.model_fields, n=1)
-        known = f"did you mean {near[0]}?" if near else "known: " + ", ".join(_Profile.model_fields)
-        return f"{field}: a profile has no such field; {known}"
+        names = _Profile.model_fields
+        hint = did_you_mean(place[-1], names) or f"there are {', '.join(names)}"
+        return f"{field}: a profile has no such field; {hint}"
     if first["type"] == "missing":
         return f"{field}: is missing"
     said = first["msg"].removeprefix("Value error, ")

@@ -30,11 +30,11 @@ run_main(main)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_who_is_ended_early_leaves_nothing(
     number: signal.Signals, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The instance ends with its benchmark, and its home goes: by Ctrl-C and by SIGTERM."""
+    """The instance ends with its benchmark, and its home goes: by Ctrl-C, SIGTERM and a hangup."""
     scratch = tmp_path_factory.mktemp("t")
     write_model(tmp_path, tiny_graph().folder("tiny", 64))
     with subprocess.Popen(
@@ -45,7 +45,7 @@ def test_who_is_ended_early_leaves_nothing(
         text=True,
         env=inherited_environment() | {"TMPDIR": str(scratch)},
         # Who runs the tests in the background may ignore the signal, and children inherit that.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),  # noqa: PLW1509  no threads
     ) as process:
         assert process.stdout is not None
         home = Path(process.stdout.readline().strip())

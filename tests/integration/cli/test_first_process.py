@@ -115,7 +115,7 @@ def test_the_command_stays_behind_only_as_process_1(
     monkeypatch.setattr(sys, "argv", ["bascule", "--version"])
     monkeypatch.setattr(os, "getpid", lambda: pid)
     monkeypatch.setattr(entry, "go_on_in_a_child", lambda: forked.append(pid))
-    monkeypatch.setattr(entry, "unwind_at_sigterm", lambda: None)
+    monkeypatch.setattr(entry, "unwind_when_told", lambda: None)
 
     with pytest.raises(SystemExit) as ended:
         entry.main()

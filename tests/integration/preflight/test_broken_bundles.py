@@ -189,7 +189,7 @@ CASES = {
     "an input's name": Case(
         "BP-C01",
         lambda f: bundle(f, config=BATCH + 'input {name: "xx" data_type: TYPE_FP32 dims: 16}'),
-        "did you mean 'x'?",
+        "did you mean x?",
     ),
     "an input's datatype": Case(
         "BP-C01",

@@ -12,7 +12,7 @@ from benchmarks.report import ResultsError, keep, write
 
 @pytest.fixture(autouse=True)
 def _own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.command.unwind_at_sigterm", lambda: None)
+    monkeypatch.setattr("benchmarks.command.unwind_when_told", lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_file_becomes_what_the_command_line_would_say() -> None:
     [
         ("m: {version: two}", "models.m.version: 'two' came, a valid integer is expected"),
         ("m: {strategy: canary}", "models.m.version is missing"),
-        ("m: {version: 2, strategi: ab}", "models.m.strategi is no field: did you mean strategy?"),
+        ("m: {version: 2, strategi: ab}", "models.m.strategi is no field; did you mean strategy?"),
         ("m: {version: 2, strategy: canry}", "models.m.strategy: 'canry' came, 'blue-green'"),
         ("m: {version: 2, steps: [50%]}", "models.m: steps: a blue-green rollout has none"),
         ("m: {version: 2, bake: soon}", "models.m: --bake 'soon': how long as 90s"),

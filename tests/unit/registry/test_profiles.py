@@ -84,7 +84,7 @@ def test_without_a_folder_there_are_the_shipped_ones(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("a: {device: cpu, min_cpu: 2}", "a.min_cpu: a profile has no such field.*min_cpus"),
-        ("a: {device: cpu, colour: 2}", "a.colour: a profile has no such field.*known: desc"),
+        ("a: {device: cpu, colour: 2}", "a.colour: a profile has no such field.*there are desc"),
         ("a: {min_cpus: 2}", "a.device: is missing"),
         ("a: {device: tpu}", "a.device: .*'cpu' or 'cuda', got 'tpu'"),
         ("a: {device: cpu, min_memory: 16 GiBi}", "a.min_memory: a size is a number with one of"),

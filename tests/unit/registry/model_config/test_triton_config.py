@@ -243,8 +243,8 @@ def test_no_text_raises_outside_the_tree(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("max_batchsize: 8", " Did you mean max_batch_size?"),
-        ('input { nam: "x" }', " Did you mean name?"),
+        ("max_batchsize: 8", 'named "max_batchsize"; did you mean max_batch_size?'),
+        ('input { nam: "x" }', 'named "nam"; did you mean name?'),
         ("nothing_like_it: 1", 'no field named "nothing_like_it".'),
     ],
 )
