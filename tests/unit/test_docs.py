@@ -16,6 +16,7 @@ from serving.cli.drift_live import ShownByDefault
 from serving.cli.main import WORDS, build_app
 from serving.registry.bundles.manifest import Manifest
 from serving.registry.model_config.ignored import ACTING_FIELDS, ACTING_PARAMETERS
+from serving.registry.model_config.refusals import UNSERVED_FIELDS, UNSERVED_TENSOR_FIELDS
 from tests.fakes.shown_commands import shown_commands
 
 ROOT: Final = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ TOLD: Final = {
     if name != "CHANGELOG.md"  # it tells of what is no more, too
 }
 COMMANDS: Final = sorted(TYPED | TOLD)
+UNSERVED: Final = {**UNSERVED_FIELDS, **UNSERVED_TENSOR_FIELDS}
 LINKS: Final = sorted(
     {
         (name, target)
@@ -75,9 +77,9 @@ def test_the_comparison_is_the_last_one() -> None:
     assert comparison("# Page\n\n* CPU\n\n## A\n\n|t|\n\n## B\n|u|\n") == "* CPU\n\n|t|\n"
 
 
-@pytest.mark.parametrize("name", sorted(ACTING_FIELDS | ACTING_PARAMETERS))
+@pytest.mark.parametrize("name", sorted({*ACTING_FIELDS, *ACTING_PARAMETERS, *UNSERVED}))
 def test_every_field_of_a_configuration_is_explained(name: str) -> None:
-    """CONFIG.md names each field and parameter of `config.pbtxt` that acts."""
+    """CONFIG.md names each field and parameter of `config.pbtxt` that acts, or is refused."""
     assert f"`{name}`" in TEXT["CONFIG.md"]
 
 
