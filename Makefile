@@ -52,8 +52,9 @@ format: $(INSTALLED) ## rewrite the code as `make check` wants it
 protos: $(INSTALLED) ## make the stubs in protos/generated again
 	$(BIN)/python -m protos.generate
 
-docs: $(INSTALLED) ## write what is made of the code: settings, schemas, metrics
+docs: $(INSTALLED) ## write what is made of the code and of reports: settings, schemas, metrics, tables
 	$(BIN)/python -m benchmarks.settings_table
+	$(BIN)/python -m benchmarks.comparison_table
 	$(BIN)/python -m benchmarks.bundle_schema
 	$(BIN)/python -m benchmarks.monitoring_files
 

@@ -1,4 +1,4 @@
-"""Write the table of settings into the README, from the settings themselves.
+"""Write the table of settings into CONFIG.md, from the settings themselves.
 
 python -m benchmarks.settings_table
 """
@@ -9,14 +9,14 @@ from typing import Final
 
 from serving.settings import described_settings
 
-README: Final = Path(__file__).parents[1] / "README.md"
+PAGE: Final = Path(__file__).parents[1] / "CONFIG.md"
 START: Final = "<!-- settings: made by `make docs` -->\n"
 END: Final = "<!-- end of settings -->\n"
 
 
-def with_table(readme: str) -> str:
-    """Return the README's text with the current table."""
-    before, _, rest = readme.partition(START)
+def with_table(page: str) -> str:
+    """Return the page's text with the current table."""
+    before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}{table()}{END}{after}"
 
@@ -35,8 +35,8 @@ def _default(text: str) -> str:
 
 
 def main() -> int:
-    """Rewrite the README."""
-    README.write_text(with_table(README.read_text()))
+    """Rewrite the page."""
+    PAGE.write_text(with_table(PAGE.read_text()))
     return 0
 
 

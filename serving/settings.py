@@ -372,7 +372,7 @@ def inherited_environment() -> dict[str, str]:
 
 
 def described_settings() -> tuple[tuple[str, str, str], ...]:
-    """(variable, default, meaning) of every setting: the README's table is made from it."""
+    """(variable, default, meaning) of every setting: CONFIG.md's table is made from it."""
     return tuple(
         (f"BASCULE_{name.upper()}", _shown(described.default), described.description or "")
         for name, described in _Environment.model_fields.items()

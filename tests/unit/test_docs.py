@@ -9,23 +9,41 @@ import pytest
 import typer.main
 
 from benchmarks.bundle_schema import CONTRACT_SCHEMA, SCHEMA, contract_schema_text, schema_text
+from benchmarks.comparison_table import REPORT, comparison, with_comparison
 from benchmarks.monitoring_files import made_files
-from benchmarks.settings_table import with_table
+from benchmarks.settings_table import table, with_table
+from serving.cli.drift_live import ShownByDefault
 from serving.cli.main import WORDS, build_app
 from serving.registry.bundles.manifest import Manifest
+from serving.registry.model_config.ignored import ACTING_FIELDS, ACTING_PARAMETERS
+from serving.registry.model_config.refusals import UNSERVED_FIELDS, UNSERVED_TENSOR_FIELDS
+from tests.fakes.shown_commands import shown_commands
 
 ROOT: Final = Path(__file__).parents[2]
-DOCUMENTS: Final = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "ARCHITECTURE.md",
-    "BUNDLE.md",
-    "CHANGELOG.md",
-)
-TEXT: Final = {name: (ROOT / name).read_text() for name in DOCUMENTS}
-BLOCKS: Final = "".join(re.findall(r"```bash\n(.*?)```", TEXT["README.md"], re.DOTALL))
-COMMANDS: Final = tuple(
-    line.partition("#")[0].strip() for line in BLOCKS.splitlines() if line.startswith("bascule ")
+TEXT: Final = {path.name: path.read_text() for path in sorted(ROOT.glob("*.md"))}
+BLOCK: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+TYPED: Final = {
+    line.strip()
+    for text in TEXT.values()
+    for shown in shown_commands(text)
+    for line in shown.text.splitlines()
+    if line.startswith("bascule ")
+}
+TOLD: Final = {
+    " ".join(code.split()).replace("\\|", "|")
+    for name, text in TEXT.items()
+    for code in re.findall(r"`(bascule [^`]+)`", BLOCK.sub("", text))
+    if name != "CHANGELOG.md"  # it tells of what is no more, too
+}
+COMMANDS: Final = sorted(TYPED | TOLD)
+UNSERVED: Final = {**UNSERVED_FIELDS, **UNSERVED_TENSOR_FIELDS}
+LINKS: Final = sorted(
+    {
+        (name, target)
+        for name, text in TEXT.items()
+        for target in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", text))
+        if "://" not in target
+    }
 )
 TARGETS: Final = sorted(
     set(re.findall(r"(?:`|^)make ([a-z-]+)", "\n".join(TEXT.values()), re.MULTILINE))
@@ -34,9 +52,35 @@ FILE: Final = r"`((?:serving|runtimes|protos|benchmarks|tests|deploy|\.ci)/[\w./
 FILES: Final = sorted(set(re.findall(FILE, "".join(TEXT.values()))))
 
 
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives a document's headings."""
+    found: dict[str, int] = {}
+    names = set()
+    for heading in re.findall(r"^#+ (.+)$", BLOCK.sub("", text), re.MULTILINE):
+        words = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+        names.add(f"{name}-{found[name]}" if name in found else name)
+        found[name] = found.get(name, 0) + 1
+    return names
+
+
 def test_the_table_of_settings_is_current() -> None:
-    """The README's table is the one that the settings give: run `make docs`."""
-    assert TEXT["README.md"] == with_table(TEXT["README.md"])
+    """CONFIG.md's table is the one that the settings give: run `make docs`."""
+    assert TEXT["CONFIG.md"] == with_table(TEXT["CONFIG.md"])
+    assert table() in TEXT["CONFIG.md"]
+
+
+def test_the_comparison_is_the_last_one() -> None:
+    """The README's table beside other servers is that of the report: run `make docs`."""
+    assert TEXT["README.md"] == with_comparison(TEXT["README.md"])
+    assert comparison(REPORT.read_text()) in TEXT["README.md"]
+    assert comparison("# Page\n\n* CPU\n\n## A\n\n|t|\n\n## B\n|u|\n") == "* CPU\n\n|t|\n"
+
+
+@pytest.mark.parametrize("name", sorted({*ACTING_FIELDS, *ACTING_PARAMETERS, *UNSERVED}))
+def test_every_field_of_a_configuration_is_explained(name: str) -> None:
+    """CONFIG.md names each field and parameter of `config.pbtxt` that acts, or is refused."""
+    assert f"`{name}`" in TEXT["CONFIG.md"]
 
 
 def test_the_schema_of_bundles_is_current() -> None:
@@ -61,18 +105,40 @@ def test_every_field_of_a_manifest_is_explained(field: str) -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_have_the_flags_that_are_shown(line: str) -> None:
-    """Every flag in a `bascule` line of the README is one of that command."""
-    _, word, *arguments = shlex.split(line)
-    group: Any = typer.main.get_command(build_app([word]))
+    """Every flag in a `bascule` line, and in a sentence, is one of that command."""
+    words = shlex.split(line, comments=True)[1:]
+    command: Any = typer.main.get_command(build_app(words[:1]))
+    while words and words[0] in getattr(command, "commands", ()):
+        command = command.commands[words.pop(0)]
+    if isinstance(command, ShownByDefault):
+        command = command.commands["show"]
 
-    known = {flag for parameter in group.commands[word].params for flag in parameter.opts}
+    known = {flag for parameter in command.params for flag in parameter.opts}
 
-    assert [text for text in arguments if text.startswith("-") and text not in known] == []
+    assert not hasattr(command, "commands") or not words or re.search("[|…]", words[0])
+    assert [text for text in words if re.match("--?[a-z]", text) and text not in known] == []
 
 
 def test_every_command_is_in_the_overview() -> None:
-    """The README tells of each command."""
-    assert [word for word in WORDS if f"`bascule {word}" not in TEXT["README.md"]] == []
+    """The guide tells of each command."""
+    assert [word for word in WORDS if f"`bascule {word}" not in TEXT["GUIDE.md"]] == []
+
+
+@pytest.mark.parametrize(("name", "target"), LINKS)
+def test_links_lead_somewhere(name: str, target: str) -> None:
+    """A link of a document leads to a file that is there, and to one of its headings."""
+    file, _, anchor = target.partition("#")
+    path = ROOT / (file or name)
+
+    assert path.exists()
+    assert not anchor or anchor in anchors(path.read_text())
+
+
+def test_headings_have_the_anchors_of_github() -> None:
+    """An anchor is the heading in small letters: blanks are hyphens, marks are gone."""
+    text = "# A `b.c`: d-e\n```\n# f\n```\n## [G](h) i\n## A b.c d-e\n## Same\n## Same\n"
+
+    assert anchors(text) == {"a-bc-d-e", "g-i", "a-bc-d-e-1", "same", "same-1"}
 
 
 @pytest.mark.parametrize("target", TARGETS)
