@@ -10,9 +10,17 @@ BLOCK: Final = re.compile(r"^```(bash|console)\n(.*?)^```$", re.DOTALL | re.MULT
 PROMPT: Final = "$ "
 CUT: Final = "…"
 STATUS: Final = re.compile(r"# exit status (\d)")
-MASKED: Final = re.compile(r"(…)|([0-9a-f]{8,}[0-9a-f-]*)|(\d[\d,.:]*)|(\s+)|(\broot\b)")
-"""What may be otherwise in the next run: what was cut, digests, numbers, blanks, who runs it."""
-MASKS: Final = (".*", r"[0-9a-f-]+", r"[\d,.:]+", r"\s+", r"\S+")
+UNIT: Final = r"(?:\s?(?:[µm]?s|[kMG]?B)\b)?"
+MASKS: Final = (
+    ("…", ".*"),  # what was cut
+    (r"[0-9a-f]{8,}[0-9a-f-]*", "[0-9a-f-]+"),  # digests and ids
+    (rf"\d[\d,.:]*{UNIT}", rf"[\d,.:]+{UNIT}"),  # numbers, times, sizes
+    (r"\s+", r"\s+"),  # columns are as wide as what they hold
+    (r"\b[sd](?=\d)", "[sd]"),  # pools: what runs slowly here gets its own
+    (r"\broot\b", r"\S+"),  # who runs it
+)
+"""What may be otherwise in the next run, and how that looks."""
+MASKED: Final = re.compile("|".join(f"({shown})" for shown, _ in MASKS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +73,6 @@ def _is_whole(command: str) -> bool:
 def _pattern(line: str) -> str:
     parts, end = [], 0
     for found in MASKED.finditer(line):
-        parts += [re.escape(line[end : found.start()]), MASKS[(found.lastindex or 1) - 1]]
+        parts += [re.escape(line[end : found.start()]), MASKS[(found.lastindex or 1) - 1][1]]
         end = found.end()
     return "".join([*parts, re.escape(line[end:])])
