@@ -26,6 +26,17 @@ def host_port(text: str) -> HostPort:
     """
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 2**16:
+    is_name = bool(host) and not any(sign.isspace() or sign == "/" for sign in host)
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+    if not colon or not is_name or not is_port:
         raise InvalidArgumentError(f"'{text}' is no address: write HOST:PORT, as in 127.0.0.1:8000")
     return HostPort(host, int(port))
+
+
+def of_url(text: str) -> HostPort:
+    """Parse an address, or a URL of HTTP that says no more than one.
+
+    Raises:
+        InvalidArgumentError: It is neither.
+    """
+    return host_port(text.removeprefix("http://").removesuffix("/"))

@@ -304,8 +304,9 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        said = first["msg"].removeprefix("Value error, ")
         raise InvalidArgumentError(
-            f"setting '{name}': {first['msg']}, got {str(first['input'])[:80]!r} "
+            f"setting '{name}': {said}, got {str(first['input'])[:80]!r} "
             f"(flag --{name.replace('_', '-')} or BASCULE_{name.upper()})"
         ) from error
     if settings.otlp_endpoint and not _can_send_spans():

@@ -9,7 +9,7 @@ import typer
 from runtimes.errors import InvalidArgumentError
 from serving.cli.admin_client import AdminClient, SilentInstanceError
 from serving.errors import NotReadyError
-from serving.host_port import HostPort, host_port
+from serving.host_port import HostPort, host_port, of_url
 from serving.settings import inherited_environment, load_settings
 
 Url = Annotated[
@@ -54,9 +54,14 @@ def listeners(
         raise InvalidArgumentError(
             f"--url {url} is another server: say with --grpc-url HOST:PORT where it takes gRPC"
         )
+    if grpc_url and not url and "BASCULE_HTTP" not in inherited_environment():
+        raise InvalidArgumentError(
+            f"--grpc-url {grpc_url} is another server: say with --url HOST:PORT where it takes "
+            "HTTP, which tells what its models take"
+        )
     settings = load_settings()
     given = {"http": url, "grpc": grpc_url}
-    told = {name: host_port(text) for name, text in given.items() if text}
+    told = {name: of_url(text) for name, text in given.items() if text}
     unsaid = [
         name
         for name in given

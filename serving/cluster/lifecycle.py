@@ -128,19 +128,25 @@ def end_instance_of(settings: Settings) -> int | None:
     record = read_record(settings)
     if record is None:
         return None
-    if _can_end_in_order(record):
-        try:
-            ending_mark(settings).touch()
-        except OSError as error:  # a full disk: replicas take leave one by one, which takes longer
-            log.warning("ending_not_marked", reason=str(error))
-        try:
-            with Messenger("down", settings, record) as messenger:
-                messenger.run(record, settings.drain_s + SHUTDOWN_LIMIT_S)
-        except NotReadyError as error:
-            log.warning("orderly_end_failed", reason=error.message)
-    count = end_instance(record.instance, grace_s=GRACE_S)
-    remove_run_files(settings, record)
+    try:
+        if _can_end_in_order(record):
+            _end_in_order(settings, record)
+    finally:  # also when that cannot be told: a terminal that was closed takes no line
+        count = end_instance(record.instance, grace_s=GRACE_S)
+        remove_run_files(settings, record)
     return count
+
+
+def _end_in_order(settings: Settings, record: RayInstance) -> None:
+    try:
+        ending_mark(settings).touch()
+    except OSError as error:  # a full disk: replicas take leave one by one, which takes longer
+        log.warning("ending_not_marked", reason=str(error))
+    try:
+        with Messenger("down", settings, record) as messenger:
+            messenger.run(record, settings.drain_s + SHUTDOWN_LIMIT_S)
+    except NotReadyError as error:
+        log.warning("orderly_end_failed", reason=error.message)
 
 
 def _can_end_in_order(record: RayInstance) -> bool:

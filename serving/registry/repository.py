@@ -155,7 +155,10 @@ class Repository:
             with os.scandir(self._root) as entries:
                 found = [item for item in entries if item.name[0] != "." and is_folder(item)]
         except FileNotFoundError as error:
-            raise NotFoundError(f"model repository {self._root} does not exist") from error
+            raise NotFoundError(
+                f"model repository {self._root} does not exist: name a folder of models by "
+                "--model-repository or BASCULE_MODEL_REPOSITORY"
+            ) from error
         except OSError as error:
             raise InvalidArgumentError(
                 f"model repository {self._root} cannot be read: {error.strerror}"

@@ -20,7 +20,7 @@ from serving.cli.progress import Progress
 from serving.cli.render import console
 from serving.cli.result_file import check_places, write_result
 from serving.cli.rollout_options import seconds
-from serving.host_port import HostPort, host_port
+from serving.host_port import HostPort, host_port, of_url
 from serving.ids import model_name
 
 
@@ -91,7 +91,7 @@ def addresses(
         return here.http, here.grpc
     if host.startswith("https:"):
         raise InvalidArgumentError(f"--url {host}: only http:// is spoken")
-    http_at = host_port(host.removeprefix("http://").rstrip("/"))
+    http_at = of_url(host)
     if grpc is not None:
         return http_at, host_port(grpc)
     if transport is not Transport.HTTP:

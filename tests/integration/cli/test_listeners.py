@@ -7,7 +7,7 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError
 from serving.cli.listeners import listeners
-from serving.host_port import HostPort
+from serving.host_port import HostPort, of_url
 from tests.fakes.admin_server import FakeInstance, empty_status, running
 
 DEFAULT_HTTP, DEFAULT_GRPC = HostPort("127.0.0.1", 8000), HostPort("127.0.0.1", 8001)
@@ -64,9 +64,27 @@ def test_two_servers_are_never_asked_as_one() -> None:
     """A server that was named by one listener is not asked on this home's other one."""
     with pytest.raises(InvalidArgumentError, match="say with --grpc-url"):
         listeners("h:1", is_grpc_asked=True)
+    with pytest.raises(InvalidArgumentError, match="say with --url HOST:PORT where it takes HTTP"):
+        listeners(None, "h:2", is_grpc_asked=True)
     at = listeners("h:1", "h:2", is_grpc_asked=True)
 
     assert (at.http.port, at.grpc.port) == (1, 2)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("text", ["http://[::1]:70", "http://[::1]:70/", "[::1]:70"])
+def test_a_server_may_be_named_by_its_url(text: str) -> None:
+    """As it is printed, and pasted: the scheme was taken for a part of the host's name."""
+    assert listeners(text).http == HostPort("::1", 70)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://h:1", "h:1/v2", "http://h", "a b:1", "h:\u00b2", "h:65536", ":1", ""]
+)
+def test_what_is_no_address_is_told(text: str) -> None:
+    """With the form that is expected."""
+    with pytest.raises(InvalidArgumentError, match=r"is no address: write HOST:PORT"):
+        of_url(text)
 
 
 def test_an_instance_of_another_version_is_called_all_the_same(

@@ -99,6 +99,19 @@ def test_a_mistyped_setting_is_named(
     assert "did you mean BASCULE_HTTP?" in err
 
 
+def test_a_setting_that_cannot_be_is_told_in_our_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came, what is expected, and where it is said; nothing of the library that read it."""
+    monkeypatch.setenv("BASCULE_HTTP", "http://h:1")
+
+    status, _, err = run(capsys, "config")
+
+    assert status == 1
+    assert err.startswith("bascule: setting 'http': 'http://h:1' is no address: write HOST:PORT")
+    assert "BASCULE_HTTP" in err
+
+
 def test_config_says_where_a_value_is_from(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

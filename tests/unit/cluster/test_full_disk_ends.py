@@ -1,5 +1,6 @@
 """An instance on Ray whose home is on a full disk ends all the same, and a start is refused."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -69,6 +70,42 @@ def test_what_cannot_be_marked_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     finally:
         process.kill()
         process.wait()
+
+
+class Mute:
+    """A log that is on a terminal which was closed."""
+
+    def warning(self, event: str, **said: object) -> None:
+        """Refuse the line."""
+        raise OSError(errno.EIO, "Input/output error", f"{event} {said}")
+
+
+class Refused(Errands):
+    """Ray does not end it."""
+
+    def run(self, record: RayInstance, limit_s: float) -> None:
+        """Fail."""
+        raise NotReadyError(f"{record.address} said no within {limit_s} s")
+
+
+def test_what_cannot_be_told_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who closed the terminal of a start is left with a Ray that runs."""
+    settings = load_settings(home=tmp_path)
+    record = RayInstance(instance=f"test-mute-{os.getpid()}", address="127.0.0.1:1")
+    write_record(settings, record)
+    monkeypatch.setattr(lifecycle, "_can_end_in_order", lambda _: True)
+    monkeypatch.setattr(lifecycle, "Messenger", Refused)
+    monkeypatch.setattr(lifecycle, "log", Mute())
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], env={MARK: record.instance}
+    ) as process:
+        try:
+            with pytest.raises(OSError, match="Input/output error"):
+                end_instance_of(settings)
+            assert not processes_of(record.instance)
+            assert not record_path(settings).exists()
+        finally:
+            process.kill()
 
 
 def test_what_an_errand_said_is_kept_if_there_is_room(tmp_path: Path) -> None:
