@@ -102,6 +102,26 @@ def fields(  # noqa: C901, PLR0912  the hot loop
     raise ProtobufError(f"too many fields in one request before byte {at}")
 
 
+def refuse_many_fields(message: bytes, path: tuple[int, ...] = ()) -> None:
+    """Refuse a message of very many fields before an object is made of each.
+
+    Args:
+        message: Of a call that no codec of ours reads.
+        path: Numbers of fields, from the outside in, whose messages are walked as well.
+
+    Raises:
+        ProtobufError: It has over `MAX_FIELDS`, or is malformed.
+    """
+    view, budget = memoryview(message), budget_of()
+    inner = [(0, len(view))]
+    for asked in (*path, None):
+        outer, inner = inner, []
+        for begin, limit in outer:
+            for number, wire, start, end in fields(view, begin, limit, budget):
+                if number == asked and wire == BYTES:
+                    inner.append((start, end))
+
+
 def _fixed_bytes(wire: int, at: int) -> int:
     size = _FIXED_BYTES.get(wire)
     if size is None:
