@@ -113,13 +113,14 @@ def refuse_many_fields(message: bytes, path: tuple[int, ...] = ()) -> None:
         ProtobufError: It has over `MAX_FIELDS`, or is malformed.
     """
     view, budget = memoryview(message), budget_of()
-    inner = [(0, len(view))]
-    for asked in (*path, None):
-        outer, inner = inner, []
-        for begin, limit in outer:
-            for number, wire, start, end in fields(view, begin, limit, budget):
-                if number == asked and wire == BYTES:
-                    inner.append((start, end))
+    messages = [(0, len(view))]
+    for inner in (*path, None):
+        messages = [
+            (start, end)
+            for begin, limit in messages
+            for number, wire, start, end in fields(view, begin, limit, budget)
+            if number == inner and wire == BYTES
+        ]
 
 
 def _fixed_bytes(wire: int, at: int) -> int:
