@@ -21,6 +21,7 @@ from serving.edge import grpc_health, grpc_reflection, lookup
 from serving.edge.desk import PROTOCOL_VERSION, Desk
 from serving.edge.grpc_regions import region_calls
 from serving.edge.grpc_relay import InferRelay
+from serving.edge.json_body import SMALL_BODY_BYTES
 from serving.edge.message_room import MessageRoom
 from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.relay_channels import RelayChannels
@@ -31,10 +32,13 @@ from serving.errors import WIRE
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.model_config.completion import config_message
 from serving.wire import coding
+from serving.wire.protobuf import refuse_many_fields
 
 log = structlog.get_logger(__name__)
 
 SERVICE: Final = "inference.GRPCInferenceService"
+LOAD: Final = "RepositoryModelLoad"
+"""May bring files; messages of all others have the size that their bodies have over HTTP."""
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -50,6 +54,9 @@ MAX_CALLS: Final = MAX_STREAMS + 1024
 MAX_SMALL_BYTES: Final = 4 << 20  # inflated size of everything but infer calls
 
 CHOICE: Final = "parameter_choice"
+
+FILES: Final = (3, 2)
+"""Numbers of the fields with a load's parameters, and with what each says."""
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 
@@ -106,9 +113,15 @@ def _handlers(desk: Desk, relay: InferRelay) -> tuple[Any, ...]:
     answers, streams = _Answers(desk), StreamLimit()
     unary = {
         name: unary_method(
-            _answered(name, _parsed(getattr(pb, f"{name}Request").FromString, call)),
+            _answered(
+                name,
+                _parsed(
+                    getattr(pb, f"{name}Request").FromString, call, FILES if name == LOAD else ()
+                ),
+            ),
             relay.room,
             getattr(pb, f"{name}Response").SerializeToString,
+            max_bytes=None if name == LOAD else SMALL_BODY_BYTES,
         )
         for name, call in answers.calls().items()
     }
@@ -136,7 +149,12 @@ def _health(desk: Desk, room: MessageRoom, streams: StreamLimit) -> dict[str, ob
     parse = HealthCheckRequest.FromString
     write = HealthCheckResponse.SerializeToString
     return {
-        "Check": unary_method(_answered("Check", _parsed(parse, health.check)), room, write),
+        "Check": unary_method(
+            _answered("Check", _parsed(parse, health.check)),
+            room,
+            write,
+            max_bytes=SMALL_BODY_BYTES,
+        ),
         "Watch": grpc.stream_stream_rpc_method_handler(
             streams.yielding(health.watch), response_serializer=write
         ),
@@ -160,7 +178,7 @@ class _Answers:
             "ModelConfig": self.model_config,
             "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
-            "RepositoryModelLoad": self.load,
+            LOAD: self.load,
             "RepositoryModelUnload": self.unload,
             "TraceSetting": self.trace,
             "LogSettings": self.logging,
@@ -283,13 +301,14 @@ def _answered(name: str, call: Call) -> Call:
     return answer
 
 
-def _parsed(parse: Callable[[bytes], object], call: Call) -> Call:
+def _parsed(parse: Callable[[bytes], object], call: Call, path: tuple[int, ...] = ()) -> Call:
     """Inflate and read a message within `_answered`: a bad one is the client's mistake."""
 
     async def answer(request: bytes, context: object) -> object:
         packing = coding.packing_of(request)
         if packing is not None:
             request = coding.inflate(request, packing, MAX_SMALL_BYTES)
+        refuse_many_fields(request, path)
         try:
             message = parse(request)
         except DecodeError as error:

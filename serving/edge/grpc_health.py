@@ -9,7 +9,9 @@ from google.protobuf.message import DecodeError
 
 from protos.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving.edge.desk import Desk
-from serving.errors import NotFoundError
+from serving.edge.json_body import SMALL_BODY_BYTES
+from serving.edge.unary_calls import STATUS, too_large
+from serving.errors import WIRE, NotFoundError
 
 NAME: Final = "grpc.health.v1.Health"
 LOOK_S: Final = 0.25
@@ -45,8 +47,12 @@ class Health:
         It takes a stream, of which it reads the first message: grpc waits for ever for the message
         of a call that is half-closed without one.
         """
+        request = await anext(aiter(requests), None)
+        if request is not None and len(request) > SMALL_BODY_BYTES:
+            large = too_large(len(request), SMALL_BODY_BYTES)
+            await context.abort(STATUS[WIRE[large.code].grpc], large.message)
+            return
         try:
-            request = await anext(aiter(requests), None)
             service = None if request is None else HealthCheckRequest.FromString(request).service
         except DecodeError:
             service = None

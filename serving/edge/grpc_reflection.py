@@ -13,7 +13,7 @@ from protos.descriptors import POOL
 from protos.generated import health_pb2, open_inference_pb2, reflection_pb2
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.edge.drain import Drain
-from serving.edge.unary_calls import STATUS
+from serving.edge.unary_calls import STATUS, too_large
 from serving.errors import WIRE
 from serving.wire import coding
 
@@ -83,6 +83,8 @@ def _parsed(request: bytes) -> Question:
     packing = coding.packing_of(request)
     if packing is not None:
         request = coding.inflate(request, packing, MAX_QUESTION_BYTES)
+    if len(request) > MAX_QUESTION_BYTES:
+        raise too_large(len(request), MAX_QUESTION_BYTES)
     try:
         return Question.FromString(request)
     except DecodeError as error:

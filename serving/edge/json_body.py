@@ -117,10 +117,11 @@ async def json_object(
     body = await reader.read(request, limit_bytes)
     if not body.strip():
         return {}
-    if (comma_count := body.count(b",")) > MAX_VALUES:
+    value_count = sum(body.count(sign) for sign in (b",", b"[", b"{"))  # lists may have lists alone
+    if value_count > MAX_VALUES:
         raise InvalidArgumentError(
-            f"the request's JSON has {comma_count} commas, the maximum is {MAX_VALUES}: send large "
-            "tensors to /infer as binary data"
+            f"the request's JSON has {value_count} commas and brackets, the maximum is "
+            f"{MAX_VALUES}: send large tensors to /infer as binary data"
         )
     try:
         parsed = msgspec.json.decode(body)

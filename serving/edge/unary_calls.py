@@ -16,7 +16,7 @@ import grpc
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.edge.json_body import BODY_S, too_slow
 from serving.edge.message_room import SIZE_HEADER, SMALL_BYTES, MessageRoom
-from serving.errors import WIRE, NoRoomError
+from serving.errors import WIRE, NoRoomError, PayloadTooLargeError
 from serving.wire import refusals
 
 Call = Callable[[Any, Any], Awaitable[Any]]
@@ -30,6 +30,7 @@ def unary_method(
     room: MessageRoom,
     serialize: Callable[[Any], bytes] | None = None,
     *,
+    max_bytes: int | None = None,
     limit_s: float = BODY_S,
 ) -> grpc.RpcMethodHandler:
     """Build the handler of a unary method.
@@ -38,6 +39,7 @@ def unary_method(
         call: Takes the message's bytes and the call's context, gives the reply.
         room: Where large messages are counted.
         serialize: Makes bytes of the reply; None if it is bytes.
+        max_bytes: The largest message; None: any that the server receives.
         limit_s: The time that a message may take: while it comes it has its room.
     """
 
@@ -55,6 +57,8 @@ def unary_method(
 
     async def answer(messages: AsyncIterator[bytes], context: Any) -> Any:  # noqa: ANN401  grpc ships no types
         size_bytes = announced_bytes(context)
+        if max_bytes is not None and size_bytes > max_bytes:
+            await _refuse(context, too_large(size_bytes, max_bytes))
         if size_bytes <= SMALL_BYTES:
             return await call(await first(messages, context), context)
         try:
@@ -73,6 +77,13 @@ def announced_bytes(context: Any) -> int:  # noqa: ANN401  as above
     """Return the size of a call's first message, as HAProxy read it; 0: it did not."""
     values = [value for key, value in context.invocation_metadata() or () if key == SIZE_HEADER]
     return int(values[0]) if values and values[0].isdigit() else 0
+
+
+def too_large(size_bytes: int, max_bytes: int) -> PayloadTooLargeError:
+    """Say that a message is over the limit of its call."""
+    return PayloadTooLargeError(
+        f"Received message larger than max ({size_bytes} vs. {max_bytes}): send less"
+    )
 
 
 async def _refuse(context: Any, error: BasculeError) -> None:  # noqa: ANN401  as above

@@ -81,14 +81,14 @@ def tensor_from_json(raw: msgspec.Raw, given: GivenInput, *, model: str) -> Tens
         flat = elements.decoder.decode(raw)
     except msgspec.ValidationError:
         try:
-            flat = _typed(_flattened(orjson.loads(bytes(raw))), elements, given)
+            flat = _typed(_flattened(orjson.loads(bytes(raw)), given), elements, given)
         except orjson.JSONDecodeError as error:
             raise _unreadable(error, given) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unreadable(error, given) from error
     array = _to_array(flat, given, model=model)
     if array.dtype.kind == "f" and not (np.abs(array) < _EXACT_BELOW).all():
-        exact = _flattened(orjson.loads(bytes(raw)))
+        exact = _flattened(orjson.loads(bytes(raw)), given)
         array = _to_array(_typed(exact, elements, given), given, model=model)
     return _checked_range(array, given, finite=True)
 
@@ -99,7 +99,7 @@ def tensor_from_values(tree: object, given: GivenInput, *, model: str) -> Tensor
     Returns and raises the same as `tensor_from_json`.
     """
     elements = _readable(given)
-    flat = _typed(_flattened(tree), elements, given)
+    flat = _typed(_flattened(tree, given), elements, given)
     array = _to_array(flat, given, model=model)
     if given.datatype is Datatype.FP32 and np.isinf(array).sum() > np.isinf(flat).sum():
         raise _out_of_range(given)
@@ -123,6 +123,20 @@ def _refuse_surplus(raw: bytes, given: GivenInput) -> None:
             "Unable to parse 'data': Shape does not match true shape of 'data' field: input "
             f"'{given.name}' has {least} elements or more, but its shape needs {count}"
         )
+    if given.datatype is not Datatype.BYTES and raw.count(b"[") > _most_lists(given):
+        raise _too_many_lists(given)
+
+
+def _most_lists(given: GivenInput) -> int:
+    """Return how many lists its elements can need, and some: each could be in one of its own."""
+    return MAX_DEPTH + element_count(given.shape, given.name) * (len(given.shape) + 1)
+
+
+def _too_many_lists(given: GivenInput) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"Unable to parse 'data': input '{given.name}' has over {_most_lists(given)} lists, more "
+        f"than elements of shape {list(given.shape)} need: send 'data' flat"
+    )
 
 
 def _readable(given: GivenInput) -> _Elements:
@@ -154,14 +168,11 @@ def _typed(flat: list[Any], elements: _Elements, given: GivenInput) -> list[Any]
     return typed
 
 
-def _flattened(tree: object) -> list[Any]:
+def _flattened(tree: object, given: GivenInput) -> list[Any]:
     """Flatten nested lists in order, without recursion."""
-    if not isinstance(tree, list):
-        raise InvalidArgumentError(
-            "Unable to parse 'data': attempt to access JSON non-array as array"
-        )
     flat: list[Any] = []
-    stack = [iter(tree)]
+    stack = [iter(_list(tree))]
+    left = _most_lists(given)
     while stack:
         for item in stack[-1]:
             if not isinstance(item, list):
@@ -169,13 +180,24 @@ def _flattened(tree: object) -> list[Any]:
             elif len(stack) == MAX_DEPTH:
                 raise nesting_error()
             elif list in set(map(type, item)):
+                left -= 1
                 stack.append(iter(item))
                 break
             else:
                 flat += item  # an innermost list, as most are
         else:
             stack.pop()
+        if not left:
+            raise _too_many_lists(given)
     return flat
+
+
+def _list(tree: object) -> list[Any]:
+    if not isinstance(tree, list):
+        raise InvalidArgumentError(
+            "Unable to parse 'data': attempt to access JSON non-array as array"
+        )
+    return tree
 
 
 def _to_array(flat: list[Any], given: GivenInput, *, model: str) -> Array:

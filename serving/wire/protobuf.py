@@ -102,6 +102,27 @@ def fields(  # noqa: C901, PLR0912  the hot loop
     raise ProtobufError(f"too many fields in one request before byte {at}")
 
 
+def refuse_many_fields(message: bytes, path: tuple[int, ...] = ()) -> None:
+    """Refuse a message of very many fields before an object is made of each.
+
+    Args:
+        message: Of a call that no codec of ours reads.
+        path: Numbers of fields, from the outside in, whose messages are walked as well.
+
+    Raises:
+        ProtobufError: It has over `MAX_FIELDS`, or is malformed.
+    """
+    view, budget = memoryview(message), budget_of()
+    messages = [(0, len(view))]
+    for inner in (*path, None):
+        messages = [
+            (start, end)
+            for begin, limit in messages
+            for number, wire, start, end in fields(view, begin, limit, budget)
+            if number == inner and wire == BYTES
+        ]
+
+
 def _fixed_bytes(wire: int, at: int) -> int:
     size = _FIXED_BYTES.get(wire)
     if size is None:

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from serving.edge.haproxy_config import BUFFER_BYTES
+from serving.edge.json_body import SMALL_BODY_BYTES
 from serving.edge.message_room import MAX_MESSAGES_BYTES
 from tests.fakes.waiting import PATIENCE_S
 from tests.integration.edge.bench import Bench, fresh_edge
@@ -88,9 +89,9 @@ async def announced(size_bytes: int, may_end: asyncio.Event) -> AsyncIterator[by
     await may_end.wait()
 
 
-async def config_status(bench: Bench, body: bytes | AsyncIterator[bytes]) -> str:
-    """Ask for a configuration; return the status."""
-    url = f"http://{bench.settings.http}/inference.GRPCInferenceService/ModelConfig"
+async def load_status(bench: Bench, body: bytes | AsyncIterator[bytes]) -> str:
+    """Ask for a load, which may be large; return the status."""
+    url = f"http://{bench.settings.http}/inference.GRPCInferenceService/RepositoryModelLoad"
     headers = {"content-type": "application/grpc", "te": "trailers"}
     async with bench.http.post(url, data=body, headers=headers) as reply:
         return reply.headers["grpc-status"]
@@ -104,18 +105,60 @@ def test_announced_messages_have_room_before_they_are_read() -> None:
 
     async def hold(bench: Bench) -> None:
         """Announce all of it, again if a large one was in there first."""
-        while await config_status(bench, announced(MAX_MESSAGES_BYTES, asyncio.Event())) == full:
+        while await load_status(bench, announced(MAX_MESSAGES_BYTES, asyncio.Event())) == full:
             pass
 
     async def run() -> str:
         async with fresh_edge() as bench, asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
             holder = group.create_task(hold(bench))
-            while await config_status(bench, large) != full:
+            while await load_status(bench, large) != full:
                 pass
-            small = await config_status(bench, b"\0\0\0\0\1\xff")
+            small = await load_status(bench, b"\0\0\0\0\1\xff")
             holder.cancel()
-            while await config_status(bench, large) != read:
+            while await load_status(bench, large) != read:
                 pass
             return small
 
     assert asyncio.run(run()) == read
+
+
+@pytest.mark.parametrize("method", ["LogSettings", "RepositoryModelUnload", "ModelMetadata"])
+def test_a_call_without_files_has_no_large_message(method: str) -> None:
+    """60 MB of empty settings took ten seconds of the front desk, and gigabytes."""
+
+    async def run() -> None:
+        async with (
+            fresh_edge() as bench,
+            grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel,
+        ):
+            call = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+            with pytest.raises(grpc.aio.AioRpcError, match=rf"vs\. {SMALL_BODY_BYTES}\)") as caught:
+                await call(b"\x0a\x00" * SMALL_BODY_BYTES)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_a_question_of_a_stream_is_small(method: str) -> None:
+    """Nobody announces the size of a stream's message: it is not decoded when it has come."""
+
+    async def run() -> None:
+        async with (
+            fresh_edge() as bench,
+            grpc.aio.insecure_channel(str(bench.settings.grpc)) as channel,
+        ):
+            call = channel.stream_stream(f"/{method}")(iter([b"\x0a\x00" * SMALL_BODY_BYTES]))
+            with pytest.raises(
+                grpc.aio.AioRpcError, match="Received message larger than max"
+            ) as caught:
+                await call.read()
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    asyncio.run(run())

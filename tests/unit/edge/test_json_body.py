@@ -74,9 +74,16 @@ def test_a_body_of_unknown_size_ends_at_its_limit(
     assert taken <= most_bytes + len(CHUNK)
 
 
-def test_json_of_too_many_values_is_refused_before_they_are_made() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"other":[' + b"1," * MAX_VALUES + b"1,1]}", id="numbers"),
+        pytest.param(b"[[[[[[[[]]]]]]]]" * (MAX_VALUES // 8) + b"[]", id="lists of lists"),
+        pytest.param(b'{"a":{"b":{}}}' * (MAX_VALUES // 3) + b"{}{}", id="objects"),
+    ],
+)
+def test_json_of_too_many_values_is_refused_before_they_are_made(body: bytes) -> None:
     """The loop makes them all at once, and nobody else is answered meanwhile."""
-    body = b'{"other":[' + b"1," * MAX_VALUES + b"1,1]}"
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body}
@@ -84,7 +91,7 @@ def test_json_of_too_many_values_is_refused_before_they_are_made() -> None:
     async def scenario() -> None:
         await json_object(BodyReader(), Request(scope_of(LOAD), receive), len(body))
 
-    with pytest.raises(InvalidArgumentError, match=f"commas, the maximum is {MAX_VALUES}"):
+    with pytest.raises(InvalidArgumentError, match=f"and brackets, the maximum is {MAX_VALUES}"):
         asyncio.run(scenario())
 
 

@@ -80,3 +80,21 @@ def test_a_message_that_is_not_whole_in_time_is_refused() -> None:
     with pytest.raises(AbortedError, match=announced):
         asyncio.run(method.stream_unary(silence(), Context(SMALL_BYTES + 1)))
     assert room.used_bytes == 0
+
+
+def test_a_message_over_its_calls_limit_is_not_read() -> None:
+    """It is refused by its announced size: to read and decode it costs everybody else time."""
+    left = [b"a"]
+
+    async def sent() -> AsyncIterator[bytes]:
+        yield left.pop()
+
+    async def size_of(message: bytes, context: object) -> int:
+        del context
+        return len(message)
+
+    method = unary_method(size_of, MessageRoom(), max_bytes=SMALL_BYTES)
+    with pytest.raises(AbortedError, match=rf"\({SMALL_BYTES + 1} vs\. {SMALL_BYTES}\)"):
+        asyncio.run(method.stream_unary(sent(), Context(SMALL_BYTES + 1)))
+    assert left
+    assert asyncio.run(method.stream_unary(sent(), Context(SMALL_BYTES))) == 1

@@ -10,7 +10,7 @@ from runtimes.datatypes import Datatype
 from runtimes.errors import InvalidArgumentError
 from serving.wire.proto_contents import MAX_UNPACKED
 from serving.wire.proto_sequence import sequence_of
-from serving.wire.protobuf import MAX_FIELDS, delimited, varint
+from serving.wire.protobuf import MAX_FIELDS, delimited, refuse_many_fields, varint
 from serving.wire.v2_proto import V2ProtoCodec, read_target
 from tests.fakes.call_specs import identity
 
@@ -86,3 +86,25 @@ def test_large_requests_of_the_usual_form_are_read() -> None:
     )
     with pytest.raises(InvalidArgumentError, match="expected 1 inputs but got 4096 inputs"):
         V2ProtoCodec(identity(Datatype.FP32, 1)).decode_request(message + b"\x3a\0" * 4096)
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        pytest.param(NAME * (MAX_FIELDS + 1), (), id="outside"),
+        pytest.param(delimited(3, NAMES) * (MAX_FIELDS // 1000 + 1), (3,), id="within"),
+        pytest.param(delimited(3, delimited(2, TRUE * MAX_FIELDS)), (3, 2), id="deeper"),
+    ],
+)
+def test_calls_that_no_codec_of_ours_reads_have_the_same_limit(
+    message: bytes, path: tuple[int, ...]
+) -> None:
+    """Each field would become an object of the front desk's."""
+    with pytest.raises(InvalidArgumentError, match="too many fields in one request"):
+        refuse_many_fields(message, path)
+
+
+def test_what_a_field_brings_is_not_counted() -> None:
+    """A file may have any bytes, also such as could be fields."""
+    file = delimited(2, delimited(4, TRUE * MAX_FIELDS))
+    refuse_many_fields(delimited(2, b"m") + delimited(3, NAME + file), (3, 2))

@@ -146,3 +146,29 @@ def test_what_fits_is_read(is_nested: bool) -> None:  # noqa: FBT001  a case
     assert len(request) > LARGE_BYTES
     call = V2JsonCodec(FREE).decode_request(request, None)
     assert call.shapes == ((len(values),),)
+
+
+@pytest.mark.parametrize(
+    ("model", "datatype", "last"),
+    [
+        pytest.param(FREE, "FP32", b"1", id="numbers"),
+        pytest.param(TEXTS, "BYTES", b'"a"', id="texts"),
+    ],
+)
+def test_lists_of_lists_of_nothing_are_refused(model: CallSpec, datatype: str, last: bytes) -> None:
+    """As many commas as the shape has elements let 63 MB of brackets keep a worker for 14 s."""
+    count = LARGE_BYTES // 100
+    empty = b"[" * 90 + b"]" * 90 + b","
+    shape = f"[{count + 1}]"
+    request = body(empty * count, shape=shape, datatype=datatype, last=last)
+    with pytest.raises(InvalidArgumentError, match="lists, more than elements of shape"):
+        V2JsonCodec(model).decode_request(request, None)
+
+
+def test_each_element_may_have_a_list_of_its_own() -> None:
+    """However deep the shape is: all of its dimensions may be lists."""
+    count = LARGE_BYTES // 4
+    model = identity(Datatype.FP32, 3)
+    request = body(b"[[1]]," * count, shape=f"[{count + 1},1,1]", last=b"[[1]]")
+    call = V2JsonCodec(model).decode_request(request, None)
+    assert call.shapes == ((count + 1, 1, 1),)
