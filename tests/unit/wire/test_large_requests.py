@@ -156,7 +156,7 @@ def test_what_fits_is_read(is_nested: bool) -> None:  # noqa: FBT001  a case
     ],
 )
 def test_lists_of_lists_of_nothing_are_refused(model: CallSpec, datatype: str, last: bytes) -> None:
-    """As many commas as the shape has elements let 63 MB of brackets keep a worker for 14 s."""
+    """As many commas as the shape has elements let 9 MB of brackets keep a worker for 2 s."""
     count = LARGE_BYTES // 100
     empty = b"[" * 90 + b"]" * 90 + b","
     shape = f"[{count + 1}]"
