@@ -17,13 +17,13 @@ from serving.monitor.quality.verdict import Verdict
 from serving.monitor.statistics import FailureReason
 from serving.wire.call import InferCall
 from serving.worker.admission import NS_PER_S, draining_error
-from serving.worker.body import BodyRoom, GatheredBody, SizedBody, open_body
+from serving.worker.body import MAX_BODIES_BYTES, BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
 from serving.worker.known_heads import KnownHeads
 from serving.worker.loaded import LoadedVersion
 from serving.worker.log_fields import call_fields
 from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate
-from serving.worker.queued import QueuedCall
+from serving.worker.queued import Line, QueuedCall
 from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
 from serving.worker.unsent import UnsentReplies
@@ -32,7 +32,6 @@ Buffer = bytes | memoryview
 Headers = dict[bytes, bytes]
 
 MAX_INFLATED_BYTES: Final = 64 << 20
-MAX_BODIES_BYTES: Final = 2 << 30
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +84,7 @@ class Desk:
         self.now_ns = now_ns
         self.max_body_bytes = max_body_bytes
         self.max_inflated_bytes = min(max_inflated_bytes, max_body_bytes)
-        self.body_room = BodyRoom(max_bodies_bytes)
+        self.body_room = BodyRoom(max_bodies_bytes, now_ns)
         self.heads = KnownHeads(max_body_bytes)
         self.unsent = UnsentReplies(loop, max_bodies_bytes)
         self.is_draining = False
@@ -102,13 +101,6 @@ class Mirroring(Protocol):
 
     def offer(self, exchange: "Exchange", request: RawRequest, outputs: Sequence[Array]) -> None:
         """Take a call whose reply was written, with one array for each output of the model."""
-
-
-class Line(Protocol):
-    """The connection, as an exchange sees it."""
-
-    def flush(self) -> None:
-        """Write the replies that are next in order."""
 
 
 class Exchange(QueuedCall):
@@ -167,6 +159,7 @@ class Exchange(QueuedCall):
             header_bytes=header_bytes,
             max_bytes=self.desk.max_body_bytes,
             room=self.desk.body_room,
+            sender=self,
         )
 
     def start(self) -> None:
@@ -175,9 +168,8 @@ class Exchange(QueuedCall):
         self.body = None
         if self.is_gone or gathered is None:
             return
-        held_bytes = gathered.held_bytes
-        if held_bytes:
-            self.desk.body_room.give(held_bytes)
+        if gathered.held_bytes:
+            gathered.release()
         self._begin(gathered)
 
     def take(self, body: bytes) -> None:
@@ -231,6 +223,12 @@ class Exchange(QueuedCall):
             self.desk.failed(self, error)
         self._send((self._failure(error),))
 
+    def refuse(self, error: BasculeError) -> None:
+        """Answer before the body was read; the connection ends, as the rest is not wanted."""
+        self.drop_body()
+        self.keep_alive = False
+        self.fail(error)
+
     def withdraw(self, error: BasculeError) -> None:
         """Put an error in the place of a reply: that the call ran is counted elsewhere."""
         self.reply = (self._failure(error),)
@@ -241,7 +239,7 @@ class Exchange(QueuedCall):
     def drop_body(self) -> None:
         """Forget what has come of the body."""
         if self.body is not None:
-            self.desk.body_room.give(self.body.held_bytes)
+            self.body.release()
             self.body = None
 
     def cancel(self) -> None:

@@ -138,7 +138,7 @@ class InferProtocol(HttpToolsProtocol):
         try:
             exchange.open_body()
         except BasculeError as error:
-            self._refuse(exchange, error)
+            exchange.refuse(error)
             return
         if exchange.headers.get(b"expect", b"").lower() == CONTINUES and self._line[0] is exchange:
             self.transport.write(CONTINUE)
@@ -152,7 +152,7 @@ class InferProtocol(HttpToolsProtocol):
             try:
                 exchange.body.add(body)
             except BasculeError as error:
-                self._refuse(exchange, error)
+                exchange.refuse(error)
 
     def on_message_complete(self) -> None:
         """Start the current request's call, unless the client reads too slowly."""
@@ -256,7 +256,7 @@ class InferProtocol(HttpToolsProtocol):
         """End the connection, after the replies of what came before: no call gets another's."""
         last = self._line[-1] if self._line else None
         if self._exchange is not None:
-            self._refuse(self._exchange, refusal)
+            self._exchange.refuse(refusal)
         elif last is not None and not (isinstance(last, AsgiTurn) and last.cycle.more_body):
             self.shutdown()
         else:
@@ -283,12 +283,6 @@ class InferProtocol(HttpToolsProtocol):
             self._running = turn
             self._unset_keepalive_if_required()
             super()._start_asgi_task(turn.cycle, turn.app)
-
-    def _refuse(self, exchange: Exchange, error: BasculeError) -> None:
-        """Answer before the body was read; the connection ends, as the rest is not wanted."""
-        exchange.drop_body()
-        exchange.keep_alive = False
-        exchange.fail(error)
 
     def _write(self, exchange: Exchange) -> bool:
         """Write one reply; say whether the line may go on."""

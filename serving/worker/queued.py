@@ -6,7 +6,7 @@ The listener's exchanges are the real ones: they know the connection, and how to
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError
@@ -103,6 +103,13 @@ class QueuedCall(ABC):
     @abstractmethod
     def fail(self, error: BasculeError) -> None:
         """Take the reason why there is no result."""
+
+
+class Line(Protocol):
+    """The connection, as an exchange sees it."""
+
+    def flush(self) -> None:
+        """Write the replies that are next in order."""
 
 
 class QueueBytes:

@@ -9,12 +9,20 @@ from hypothesis import strategies as st
 
 from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
-from runtimes.errors import Code
-from serving.errors import PayloadTooLargeError, QueueFullError
+from runtimes.errors import BasculeError, Code
+from serving.errors import PayloadTooLargeError, QueueFullError, SlowRequestError
 from serving.ids import VersionKey
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits, refusal
-from serving.worker.body import ALIGNMENT_BYTES, SMALL_BYTES, BodyRoom, open_body
+from serving.worker.body import (
+    ALIGNMENT_BYTES,
+    NS_PER_S,
+    SLOW_S,
+    SMALL_BYTES,
+    Body,
+    BodyRoom,
+    open_body,
+)
 from serving.worker.recorder import LOOP_SLOT, FlightRecorder, suspects, version_tag
 from serving.worker.run_costs import INLINE_NS, RunCosts
 from serving.worker.stacking import OutputRowsError, Stacker
@@ -22,6 +30,20 @@ from tests.fakes.batching import HeldCall
 
 KEY = VersionKey("model", 3)
 ROOM = BodyRoom(1 << 30)
+
+
+class Refusals(list[BasculeError]):
+    """What a sender was told; the body that is refused is released, as an exchange does."""
+
+    body: Body
+
+    def refuse(self, error: BasculeError) -> None:
+        """Hear why the body is not wanted."""
+        self.append(error)
+        self.body.release()
+
+
+SENDER = Refusals()
 TEXT = TensorSpec(name="s", datatype=Datatype.BYTES, shape=(-1, 1))
 NUMBER = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 1))
 
@@ -29,7 +51,7 @@ NUMBER = TensorSpec(name="x", datatype=Datatype.FP32, shape=(-1, 1))
 @given(st.lists(st.binary(max_size=60), max_size=30))
 def test_a_body_of_unknown_size_is_the_sum_of_its_pieces(pieces: list[bytes]) -> None:
     """Any split of the bytes gives the same body."""
-    body = open_body(None, header_bytes=0, max_bytes=1 << 20, room=ROOM)
+    body = open_body(None, header_bytes=0, max_bytes=1 << 20, room=ROOM, sender=SENDER)
     for piece in pieces:
         body.add(piece)
     assert bytes(body.whole()) == b"".join(pieces)
@@ -37,7 +59,7 @@ def test_a_body_of_unknown_size_is_the_sum_of_its_pieces(pieces: list[bytes]) ->
 
 def test_tiny_pieces_are_joined_now_and_then() -> None:
     """Thousands of one-byte chunks make one body."""
-    body = open_body(None, header_bytes=0, max_bytes=1 << 20, room=ROOM)
+    body = open_body(None, header_bytes=0, max_bytes=1 << 20, room=ROOM, sender=SENDER)
     for place in range(5000):
         body.add(bytes([place % 251]))
     assert bytes(body.whole()) == bytes(place % 251 for place in range(5000))
@@ -47,7 +69,9 @@ def test_tiny_pieces_are_joined_now_and_then() -> None:
 def test_tensors_of_a_large_body_are_aligned(header_bytes: int, piece_count: int) -> None:
     """Whatever the header's size, the first tensor starts at a multiple of 64 bytes."""
     content = np.random.default_rng(header_bytes).bytes(SMALL_BYTES + 1)
-    body = open_body(len(content), header_bytes=header_bytes, max_bytes=1 << 20, room=ROOM)
+    body = open_body(
+        len(content), header_bytes=header_bytes, max_bytes=1 << 20, room=ROOM, sender=SENDER
+    )
     step = len(content) // piece_count + 1
     for start in range(0, len(content), step):
         body.add(content[start : start + step])
@@ -62,22 +86,53 @@ def test_an_announced_size_over_the_limit_takes_no_memory() -> None:
     """The refusal names both numbers and the setting."""
     limit = 2 * SMALL_BYTES
     with pytest.raises(PayloadTooLargeError, match=rf"least {limit + 1} bytes .* {limit} bytes"):
-        open_body(limit + 1, header_bytes=0, max_bytes=limit, room=ROOM)
+        open_body(limit + 1, header_bytes=0, max_bytes=limit, room=ROOM, sender=SENDER)
 
 
 @pytest.mark.parametrize("size_bytes", [None, 4 * SMALL_BYTES], ids=["chunked", "announced"])
 def test_large_bodies_share_a_room(size_bytes: int | None) -> None:
     """What has come counts, once it is more than a small body; one piece too many is refused."""
     room = BodyRoom(3 * SMALL_BYTES)
-    body = open_body(size_bytes, header_bytes=0, max_bytes=1 << 20, room=room)
+    body = open_body(size_bytes, header_bytes=0, max_bytes=1 << 20, room=room, sender=SENDER)
     assert room.used_bytes == 0
     for _ in range(3):
         body.add(bytes(SMALL_BYTES))
     assert room.used_bytes == body.held_bytes == 3 * SMALL_BYTES
     with pytest.raises(QueueFullError, match=rf"{3 * SMALL_BYTES} of {3 * SMALL_BYTES} bytes"):
         body.add(b"x")
-    room.give(body.held_bytes)
+    body.release()
     assert room.used_bytes == 0
+
+
+@pytest.mark.parametrize("size_bytes", [None, 4 * SMALL_BYTES], ids=["chunked", "announced"])
+def test_bodies_that_trickle_in_keep_nobody_out(size_bytes: int | None) -> None:
+    """Where there is no room, those that had their time go, the oldest first, and no others."""
+    now_ns = 0
+    room = BodyRoom(6 * SMALL_BYTES, lambda: now_ns)
+
+    def opened() -> Refusals:
+        sender = Refusals()
+        sender.body = open_body(
+            size_bytes, header_bytes=0, max_bytes=1 << 20, room=room, sender=sender
+        )
+        sender.body.add(bytes(2 * SMALL_BYTES))
+        return sender
+
+    first, second = opened(), opened()
+    now_ns = 2 * NS_PER_S
+    third = opened()
+    now_ns = SLOW_S * NS_PER_S
+    fourth = opened()
+    assert room.used_bytes == 6 * SMALL_BYTES
+    assert [type(error) for error in first] == [SlowRequestError]
+    assert f"not whole after {SLOW_S} s, {2 * SMALL_BYTES} bytes of its body" in first[0].message
+    with pytest.raises(SlowRequestError):
+        second.body.add(b"x")
+    second.body.release()
+    opened()
+    with pytest.raises(QueueFullError):
+        opened()
+    assert not any((second, third, fourth))
 
 
 def test_a_single_call_is_not_copied() -> None:
