@@ -27,6 +27,7 @@ from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
 from serving.edge.http_regions import region_routes
 from serving.edge.json_body import MAX_BODY_BYTES, BodyReader, json_object
 from serving.edge.label_routes import label_routes
+from serving.edge.local_server import refuse_unread
 from serving.edge.openapi import openapi_document
 from serving.edge.protocol_settings import TraceValue
 from serving.edge.shared_ask import SharedAsk
@@ -288,12 +289,14 @@ def _index_entry(entry: lookup.IndexEntry) -> Mapping[str, str]:
 def _answered(endpoint: Endpoint) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
-            return await endpoint(request)
+            response = await endpoint(request)
+            refuse_unread(request.scope, response.body)
         except BasculeError as error:
             return _failure(error)
         except Exception:
             log.exception("front_desk_failed", path=request.url.path)
             return _json({"error": "internal error"}, status=WIRE[Code.INTERNAL].http)
+        return response
 
     return answer
 

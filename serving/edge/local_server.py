@@ -5,16 +5,19 @@ import contextlib
 import pwd
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from runtimes.errors import InvalidArgumentError
 from serving.edge.departure import SCOPE_KEY, Departure
+from serving.unsent import UnsentReplies
 from serving.wire import http1
 
 BACKLOG: Final = 4096
@@ -22,6 +25,14 @@ BACKLOG: Final = 4096
 GRACE_S: Final = 5
 # HAProxy keeps idle connections for a minute; the side that listens must be the more patient one.
 KEEP_ALIVE_S: Final = 3600
+MAX_UNSENT_BYTES: Final = 256 << 20
+"""Of replies that clients do not read; with more, large ones are refused."""
+PATIENT_BYTES: Final = 64 << 20
+"""While fewer wait, clients may rest as long as they like."""
+SMALL_BYTES: Final = 64 << 10
+"""Replies of such a size are always sent."""
+UNSENT_KEY: Final = "bascule.unsent"
+"""Where a request's scope has what waits for clients of its server."""
 CREDENTIALS: Final = struct.Struct("3i")
 """The kernel's `ucred`: process, user, group."""
 
@@ -36,7 +47,6 @@ class LocalServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=_LocalProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -51,6 +61,10 @@ class LocalServer:
 
     async def run(self) -> None:
         """Answer until `stop` is called; connections then have a few seconds to finish."""
+        loop = asyncio.get_running_loop()
+        unsent = UnsentReplies(loop, MAX_UNSENT_BYTES, patient_bytes=PATIENT_BYTES)
+        protocol: Any = partial(_LocalProtocol, unsent)  # declared as a class, only called
+        self._server.config.http = protocol
         await self._server.serve(sockets=[self._socket])
         self._path.unlink(missing_ok=True)
 
@@ -62,6 +76,18 @@ class LocalServer:
 class _LocalProtocol(HttpToolsProtocol):
     """Answers with JSON what is no HTTP request, too; the client's host is the name of its user."""
 
+    def __init__(
+        self,
+        unsent: UnsentReplies,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Prepare for a connection; take its server's count of what clients do not read."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._unsent = unsent
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Ask the kernel who connected."""
         super().connection_made(transport)
@@ -71,17 +97,47 @@ class _LocalProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is done for the client alone."""
         self._departure.begin()
+        self._unsent.end(self.transport)
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
-        """Let the request know when its client leaves."""
+        """Let the request know when its client leaves, and what waits for others."""
         super().on_headers_complete()
         self.scope[SCOPE_KEY] = self._departure  # type: ignore[typeddict-unknown-key]  # our own
+        self.scope[UNSENT_KEY] = self._unsent  # type: ignore[typeddict-unknown-key]  # our own
+
+    def pause_writing(self) -> None:
+        """Count what waits for the client to read."""
+        super().pause_writing()
+        self._unsent.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        """Count it no longer."""
+        super().resume_writing()
+        self._unsent.end(self.transport)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and end the connection."""
         self.transport.write(http1.error_reply(InvalidArgumentError(msg), close=True))
         self.transport.close()
+
+
+def refuse_unread(scope: Mapping[str, Any], reply: bytes | memoryview) -> None:
+    """Refuse a large reply where too much waits for clients that do not read.
+
+    Args:
+        scope: The request's; without a local server's count, nothing is refused.
+        reply: Its body.
+
+    Raises:
+        QueueFullError: There is no room for it.
+    """
+    unsent = scope.get(UNSENT_KEY)
+    if not isinstance(unsent, UnsentReplies) or len(reply) <= SMALL_BYTES:
+        return
+    refusal = unsent.refusal((reply,))
+    if refusal is not None:
+        raise refusal
 
 
 class _Server(uvicorn.Server):

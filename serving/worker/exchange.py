@@ -15,6 +15,7 @@ from runtimes.contract import Array
 from runtimes.errors import BasculeError, EngineError
 from serving.monitor.quality.verdict import Verdict
 from serving.monitor.statistics import FailureReason
+from serving.unsent import UnsentReplies
 from serving.wire.call import InferCall
 from serving.worker.admission import NS_PER_S, draining_error
 from serving.worker.body import MAX_BODIES_BYTES, BodyRoom, GatheredBody, SizedBody, open_body
@@ -26,7 +27,6 @@ from serving.worker.quality_gate import MAX_JUDGED_INLINE_BYTES, QualityGate
 from serving.worker.queued import Line, QueuedCall
 from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
-from serving.worker.unsent import UnsentReplies
 
 Buffer = bytes | memoryview
 Headers = dict[bytes, bytes]

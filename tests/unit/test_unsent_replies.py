@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from serving.worker.unsent import LOOK_S, PATIENT_BYTES, STALL_S, UnsentReplies
+from serving.unsent import LOOK_S, PATIENT_BYTES, STALL_S, UnsentReplies
 
 MAX_BYTES = 2 * PATIENT_BYTES
 

@@ -14,7 +14,7 @@ import structlog
 from serving.errors import QueueFullError
 
 PATIENT_BYTES: Final = 256 << 20
-"""While less waits, clients may rest as long as they like."""
+"""A worker's: while less waits, clients may rest as long as they like."""
 STALL_S: Final = 30.0
 LOOK_S: Final = 5.0
 
@@ -29,12 +29,25 @@ class _Seen(NamedTuple):
 
 
 class UnsentReplies:
-    """Those of all connections of the process. Belongs to its loop."""
+    """Those of all connections of one listener. Belongs to its loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_bytes: int) -> None:
-        """Begin with none."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        max_bytes: int,
+        *,
+        patient_bytes: int = PATIENT_BYTES,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            loop: The listener's.
+            max_bytes: With more, large replies are refused.
+            patient_bytes: With more, connections that stand still are ended.
+        """
         self._loop = loop
         self._max_bytes = max_bytes
+        self._patient_bytes = patient_bytes
         self._held: dict[asyncio.Transport, _Seen] = {}
         self._is_looking = False
 
@@ -70,7 +83,7 @@ class UnsentReplies:
             since_s = now_s if size_bytes < seen.size_bytes else seen.since_s
             self._held[transport] = _Seen(size_bytes, since_s)
             sizes += size_bytes
-        if sizes > PATIENT_BYTES:
+        if sizes > self._patient_bytes:
             self._end_stalled(now_s)
         self._is_looking = bool(self._held)
         if self._is_looking:
