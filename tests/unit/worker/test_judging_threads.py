@@ -13,7 +13,7 @@ from serving.ids import VersionKey
 from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.verdict import Verdict
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.version import VersionSpec
 from serving.wire.call import CallSpec, InferCall
