@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from serving.errors import PayloadTooLargeError, QueueFullError
-
-Buffer = bytes | memoryview
+from serving.wire.tensors import Buffer
 
 SMALL_BYTES: Final = 1 << 16
 ALIGNMENT_BYTES: Final = 64

@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 import structlog
 
 from serving.errors import QueueFullError
+from serving.wire.tensors import Buffer
 
 PATIENT_BYTES: Final = 256 << 20
 """While less waits, clients may rest as long as they like."""
 STALL_S: Final = 30.0
 LOOK_S: Final = 5.0
 
-Buffer = bytes | memoryview
 
 log = structlog.get_logger(__name__)
 
@@ -64,13 +64,13 @@ class UnsentReplies:
 
     def _look(self) -> None:
         """End connections that stand still, while much waits; look again while anything does."""
-        now_s, sizes = self._loop.time(), 0
+        now_s, unsent_bytes = self._loop.time(), 0
         for transport, seen in self._held.items():
             size_bytes = transport.get_write_buffer_size()
             since_s = now_s if size_bytes < seen.size_bytes else seen.since_s
             self._held[transport] = _Seen(size_bytes, since_s)
-            sizes += size_bytes
-        if sizes > PATIENT_BYTES:
+            unsent_bytes += size_bytes
+        if unsent_bytes > PATIENT_BYTES:
             self._end_stalled(now_s)
         self._is_looking = bool(self._held)
         if self._is_looking:
