@@ -18,7 +18,6 @@ PATIENT_BYTES: Final = 256 << 20
 STALL_S: Final = 30.0
 LOOK_S: Final = 5.0
 
-Buffer = bytes | memoryview
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +61,7 @@ class UnsentReplies:
         """Forget a connection: it takes bytes again, or is lost."""
         self._held.pop(transport, None)
 
-    def refusal(self, reply: Sequence[Buffer]) -> QueueFullError | None:
+    def refusal(self, reply: Sequence[bytes | memoryview]) -> QueueFullError | None:
         """Return why there is no room for a large reply; None: there is."""
         if not self._held:
             return None
@@ -77,13 +76,13 @@ class UnsentReplies:
 
     def _look(self) -> None:
         """End connections that stand still, while much waits; look again while anything does."""
-        now_s, sizes = self._loop.time(), 0
+        now_s, unsent_bytes = self._loop.time(), 0
         for transport, seen in self._held.items():
             size_bytes = transport.get_write_buffer_size()
             since_s = now_s if size_bytes < seen.size_bytes else seen.since_s
             self._held[transport] = _Seen(size_bytes, since_s)
-            sizes += size_bytes
-        if sizes > self._patient_bytes:
+            unsent_bytes += size_bytes
+        if unsent_bytes > self._patient_bytes:
             self._end_stalled(now_s)
         self._is_looking = bool(self._held)
         if self._is_looking:

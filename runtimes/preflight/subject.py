@@ -130,8 +130,6 @@ class Placement:
     """In order of preference: the first that the node fits is used."""
     activation_bytes: int | None = None
     """Estimated peak of one batch on the device; None: not estimated."""
-    activation_note: str = ""
-    """What the estimate supposes, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from typing import Annotated, Final
 
 import typer
 
-from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import InvalidArgumentError
 from runtimes.tolerance import Tolerance, tolerance
 from serving.registry.bundles.manifest import Lineage
-from serving.registry.model_config.parsing import MAX_CONFIG_CHARACTERS, says_max_batch
+from serving.registry.model_config.config_file import read_config
+from serving.registry.model_config.parsing import says_max_batch
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Config = Annotated[
@@ -94,8 +94,8 @@ def config_text(path: Path | None, max_batch_size: int | None) -> str:
         InvalidArgumentError: The file cannot be read, or says max_batch_size itself.
     """
     try:
-        text = read_bounded_text(path, MAX_CONFIG_CHARACTERS) if path is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_config(path) if path is not None else ""
+    except OSError as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
     if max_batch_size is None:
         return text

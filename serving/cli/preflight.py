@@ -256,9 +256,7 @@ def _with_memory(found: Target) -> Subject:
     from runtimes.onnx_memory import estimate_activations  # noqa: PLC0415  imports onnx
 
     guess = estimate_activations(file, subject.claims.configured.max_batch_rows or 1)
-    placement = replace(
-        subject.placement, activation_bytes=guess.peak_bytes, activation_note=guess.note
-    )
+    placement = replace(subject.placement, activation_bytes=guess.peak_bytes)
     return replace(subject, placement=placement)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from runtimes.errors import InvalidArgumentError
-from serving.cli.admin_client import AdminClient, RefusedCallError
+from serving.cli.admin_client import AdminClient, RefusedCallError, SilentInstanceError
 from serving.cli.json_flag import Json
 from serving.edge.control import PageForm
 from serving.errors import NotReadyError
@@ -67,8 +67,8 @@ def _page(number: int, form: PageForm) -> str:
 
     with opened() as registry:
         if RolloutBook(registry).one(number).state not in ENDED:
-            # No instance, or one of an older Bascule: the catalog has all but the last moments.
-            with suppress(NotReadyError, RefusedCallError):
+            # None, one that hangs or an older one: the catalog has all but the last moments.
+            with suppress(NotReadyError, SilentInstanceError, RefusedCallError):
                 return AdminClient(load_settings().admin_socket).rollout_page(number, form)
         return _from_catalog(registry, number, form)
 

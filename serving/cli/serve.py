@@ -3,13 +3,25 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Annotated, TextIO
 
 import structlog
 import typer
 
 from runtimes.errors import InvalidArgumentError
+from serving.cli.instance_options import (
+    AllowLoadOverrides,
+    CacheSizeBytes,
+    Grpc,
+    Http,
+    LoadModel,
+    Metrics,
+    ModelControlMode,
+    ModelRepository,
+    PredictionLog,
+    SystemSharedMemory,
+    TraceFile,
+)
 from serving.cluster.lifecycle import refuse_second_instance
 from serving.logs import configure_logs
 from serving.settings import Settings, load_settings, unusable_home
@@ -21,21 +33,9 @@ log = structlog.get_logger(__name__)
 
 LOG_FILE = "bascule.log"
 
-SystemSharedMemory = Annotated[
-    bool | None,
-    typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
-]
 CudaSharedMemory = Annotated[
     bool | None,
     typer.Option(help="Clients on this machine may share memory of its NVIDIA GPUs."),
-]
-
-
-TraceFile = Annotated[
-    Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
-]
-PredictionLog = Annotated[
-    str | None, typer.Option(help="Predictions are logged here: a folder or an fsspec URL.")
 ]
 
 
@@ -57,30 +57,14 @@ def serve(  # noqa: PLR0913  one parameter for each flag
         ),
     ] = None,
     *,
-    model_repository: Annotated[
-        Path | None, typer.Option(help="Folder of models in Triton's layout.")
-    ] = None,
-    http: Annotated[str | None, typer.Option(help="HTTP listener, HOST:PORT.")] = None,
-    grpc: Annotated[str | None, typer.Option(help="gRPC listener, HOST:PORT.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Metrics listener, HOST:PORT.")] = None,
-    cache_size_bytes: Annotated[
-        int | None, typer.Option(help="Bound of each worker's response cache; 0: none.")
-    ] = None,
-    model_control_mode: Annotated[
-        str | None,
-        typer.Option(help="Of the repository: none (all, read once at start), explicit, poll."),
-    ] = None,
-    load_model: Annotated[
-        list[str] | None,
-        typer.Option(help="Explicit mode: load at start; may be repeated; * is all."),
-    ] = None,
-    allow_load_overrides: Annotated[
-        bool | None,
-        typer.Option(
-            "--allow-load-overrides",
-            help="Explicit mode: load requests may bring a configuration and files.",
-        ),
-    ] = None,
+    model_repository: ModelRepository = None,
+    http: Http = None,
+    grpc: Grpc = None,
+    metrics: Metrics = None,
+    cache_size_bytes: CacheSizeBytes = None,
+    model_control_mode: ModelControlMode = None,
+    load_model: LoadModel = None,
+    allow_load_overrides: AllowLoadOverrides = None,
     system_shared_memory: SystemSharedMemory = None,
     cuda_shared_memory: CudaSharedMemory = None,
     trace_file: TraceFile = None,

@@ -2,12 +2,24 @@
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import typer
 
+from serving.cli.instance_options import (
+    AllowLoadOverrides,
+    CacheSizeBytes,
+    Grpc,
+    Http,
+    LoadModel,
+    Metrics,
+    ModelControlMode,
+    ModelRepository,
+    PredictionLog,
+    SystemSharedMemory,
+    TraceFile,
+)
 from serving.cluster.lifecycle import end_instance_of, sole_start, start_instance
 from serving.cluster.ray_process import RayInstance
 from serving.edge.control import VersionRecord
@@ -28,14 +40,6 @@ class _Status(msgspec.Struct, frozen=True):
     versions: tuple[VersionRecord, ...]
 
 
-TraceFile = Annotated[
-    Path | None, typer.Option(help="Calls are traced here when trace settings ask for it.")
-]
-PredictionLog = Annotated[
-    str | None, typer.Option(help="Predictions are logged here: a folder or an fsspec URL.")
-]
-
-
 def register(app: typer.Typer) -> None:
     """Add the two commands."""
     app.command(epilog="Example: bascule up --model-repository models --no-dashboard")(up)
@@ -44,33 +48,15 @@ def register(app: typer.Typer) -> None:
 
 def up(  # noqa: PLR0913  one parameter for each flag
     *,
-    model_repository: Annotated[
-        Path | None, typer.Option(help="Folder of models in Triton's layout.")
-    ] = None,
-    http: Annotated[str | None, typer.Option(help="HTTP listener, HOST:PORT.")] = None,
-    grpc: Annotated[str | None, typer.Option(help="gRPC listener, HOST:PORT.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Metrics listener, HOST:PORT.")] = None,
-    cache_size_bytes: Annotated[
-        int | None, typer.Option(help="Bound of each worker's response cache; 0: none.")
-    ] = None,
-    model_control_mode: Annotated[
-        str | None,
-        typer.Option(help="Of the repository: none (all, read once at start), explicit, poll."),
-    ] = None,
-    load_model: Annotated[
-        list[str] | None, typer.Option(help="Explicit mode: load at start; may be repeated.")
-    ] = None,
-    allow_load_overrides: Annotated[
-        bool | None,
-        typer.Option(
-            "--allow-load-overrides",
-            help="Explicit mode: load requests may bring a configuration and files.",
-        ),
-    ] = None,
-    system_shared_memory: Annotated[
-        bool | None,
-        typer.Option(help="Clients may share memory (BASCULE_SHARED_MEMORY_PREFIXES says which)."),
-    ] = None,
+    model_repository: ModelRepository = None,
+    http: Http = None,
+    grpc: Grpc = None,
+    metrics: Metrics = None,
+    cache_size_bytes: CacheSizeBytes = None,
+    model_control_mode: ModelControlMode = None,
+    load_model: LoadModel = None,
+    allow_load_overrides: AllowLoadOverrides = None,
+    system_shared_memory: SystemSharedMemory = None,
     trace_file: TraceFile = None,
     prediction_log: PredictionLog = None,
     address: Annotated[

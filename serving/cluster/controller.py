@@ -29,7 +29,7 @@ from serving.cluster.pool_board import PoolBoard, PoolOrder
 from serving.cluster.recall import RoutesFile, accepted_versions, remembered
 from serving.cluster.records import portable_snapshot, portable_status
 from serving.cluster.serve_apps import ServePoolApps
-from serving.cluster.standing import has_started
+from serving.cluster.standing import end_starting
 from serving.edge.control import (
     ANONYMOUS,
     Asked,
@@ -86,7 +86,7 @@ class ControllerReplica:
         """Open the boards at once, so that replicas and edges can report; the rest follows."""
         settings = instance.settings
         log_to_file(settings, "controller")
-        has_started(instance)
+        end_starting(instance)
         self._settings = settings
         self._lock = _hold_home(settings)
         clock = SystemClock()

@@ -24,7 +24,7 @@ from serving.cluster.heartbeat import beating
 from serving.cluster.names import CONTROLLER_APP, Instance, ending_mark
 from serving.cluster.records import portable_facts
 from serving.cluster.remote_control import RemoteControl, answered
-from serving.cluster.standing import answers_callers
+from serving.cluster.standing import stand_with_workers
 from serving.edge.control import EdgeStatus
 from serving.edge.edge import Edge
 from serving.edge.node_gpus import shared_gpus
@@ -47,7 +47,7 @@ class EdgeReplica:
     async def __init__(self, instance: Instance) -> None:  # type: ignore[misc]  # Serve awaits it
         """Open the ports; they are open when this returns."""
         log_to_file(instance.settings, "edge")
-        answers_callers(instance)
+        stand_with_workers(instance)
         self._instance = instance
         self._is_open = asyncio.Event()
         self._is_stopping = False

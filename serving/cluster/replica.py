@@ -26,7 +26,7 @@ from serving.cluster.pool_board import PoolOrder
 from serving.cluster.records import portable_worker
 from serving.cluster.remote_control import answered
 from serving.cluster.reserved_port import reserve_port
-from serving.cluster.standing import has_started
+from serving.cluster.standing import end_starting
 from serving.cluster.worker_calls import call_worker
 from serving.cluster.worker_launch import worker_launch
 from serving.errors import NotReadyError
@@ -89,7 +89,7 @@ class PoolReplica:
         self._calls = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self._socket))
         self._controller = serve.get_app_handle(CONTROLLER_APP)
         self._background = Background()
-        has_started(instance)
+        end_starting(instance)
         self._background.start(self._host.run, self._report, self._follow, watch.run)
 
     async def infer(

@@ -9,13 +9,13 @@ from serving.cluster.names import Instance
 from serving.niceness import end_niceness, leave_session
 
 
-def has_started(instance: Instance) -> None:
+def end_starting(instance: Instance) -> None:
     """End this actor's own niceness: it has been imported."""
     if instance.owns_cluster:
         end_niceness()
 
 
-def answers_callers(instance: Instance) -> None:
+def stand_with_workers(instance: Instance) -> None:
     """Let this actor compute like HAProxy and the workers, for the front desk is in it."""
     if instance.owns_cluster:
         leave_session()

@@ -62,7 +62,7 @@ VERSION_KEY: Final = (
     f"str({MODELS_PART}),concat(,txn.m,{VERSIONS_PART}),concat(,txn.v,{INFER_PART})"
 )
 GRPC_SIZE: Final = "req.body,bytes(1,4),be2dec(,4)"
-WAIT_FOR_BODY: Final = "    http-request wait-for-body time 30s if infer"
+WAIT_FOR_BODY: Final = "http-request wait-for-body time 30s"
 """A call is passed on when it is there, or fills the buffer: only then can it be sent again."""
 
 
@@ -89,7 +89,7 @@ def http_frontend(layout: EdgeLayout) -> str:
 {_usual_calls()}
     http-request set-var(txn.infer) bool(true) if {{ path_end {INFER_PART} }} infer_path
     http-request {refuse_method} if infer !METH_POST
-{WAIT_FOR_BODY}
+    {WAIT_FOR_BODY} if infer
     # Where the name cannot be decoded, the second one changes nothing.
     http-request set-var(txn.m) path,field(4,/) if infer
     http-request set-var(txn.m) path,field(4,/),url_dec,url_enc if infer
@@ -112,7 +112,7 @@ def _usual_calls() -> str:
     acl shared var(txn.r),field(3,|) -m found
     http-request set-var(txn.r) path,map({LIVE_MAP}) if METH_POST
     http-request set-var(txn.r) path,map({VERSIONS_MAP}) if METH_POST !has_entry
-    http-request wait-for-body time 30s if usual
+    {WAIT_FOR_BODY} if usual
     http-request set-var(txn.slot) var(txn.r),field(1,|) if usual !shared
 {indented(_passing())}"""
 
@@ -156,7 +156,7 @@ def grpc_frontend(layout: EdgeLayout) -> str:
     http-request set-var(txn.infer) bool(true) if METH_POST {{ path {GRPC_INFER} }}
 {_grpc_guards()}
     # `protobuf` reads a message that the buffer cuts off, `ungrpc` does not.
-{WAIT_FOR_BODY}
+    {WAIT_FOR_BODY} if infer
     http-request {grpc_reply(Code.INVALID_ARGUMENT, refusals.NO_MESSAGE)} if infer no_message
     http-request {grpc_reply(Code.PAYLOAD_TOO_LARGE, large)} if infer too_large
     http-request set-var(txn.flag) req.body,bytes(0,1),hex if infer
@@ -205,7 +205,7 @@ def _grpc_guards() -> str:
     # It makes room for a message before it reads it, by the size that a unary call announces.
     acl is_stream path -m reg {GRPC_STREAMS}
     http-request del-header {SIZE_HEADER} if !infer
-    http-request wait-for-body time 30s if !infer is_grpc !is_stream
+    {WAIT_FOR_BODY} if !infer is_grpc !is_stream
     http-request set-var(txn.size) {GRPC_SIZE} if !infer is_grpc !is_stream !no_message
     http-request set-header {SIZE_HEADER} %[var(txn.size)] if {{ var(txn.size) -m found }}"""
 

@@ -1,4 +1,4 @@
-"""Pure: what the log keeps of a prediction, and of who answered it.
+"""What the log keeps of a prediction, and of who answered it. Pure but for `with_files`.
 
 A segment stands for itself: before the first prediction of a loaded version comes its `Source`, by
 whose number predictions refer to it. Predictions of one batch follow each other, in the order of

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import BasculeError, InvalidArgumentError, UnsupportedError
 from serving.errors import NotFoundError
 from serving.ids import model_name
@@ -31,13 +30,9 @@ from serving.registry.formats import (
     format_named,
     format_of_plain_file,
 )
+from serving.registry.model_config.config_file import read_config
 from serving.registry.model_config.ensembles import FORMAT as ENSEMBLE
-from serving.registry.model_config.parsing import (
-    MAX_CONFIG_CHARACTERS,
-    ModelConfiguration,
-    VersionChoice,
-    parse_config,
-)
+from serving.registry.model_config.parsing import ModelConfiguration, VersionChoice, parse_config
 from serving.registry.repository_files import (
     RepositoryFile,
     digest_of_files,
@@ -211,7 +206,7 @@ class Repository:
         except FileNotFoundError:
             self._configs.pop(model, None)
             return parse_config("", model=model, gpu=self._gpu)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
         if isinstance(known.result, BasculeError):
             raise known.result
@@ -219,8 +214,7 @@ class Repository:
 
     def _parsed(self, path: Path, model: str) -> ModelConfiguration | BasculeError:
         try:
-            text = read_bounded_text(path, MAX_CONFIG_CHARACTERS)
-            return parse_config(text, model=model, source=str(path), gpu=self._gpu)
+            return parse_config(read_config(path), model=model, source=str(path), gpu=self._gpu)
         except BasculeError as error:
             return error.with_traceback(None)
 

@@ -34,7 +34,7 @@ from serving.rollout.memory import Limits
 from serving.rollout.ports import WorkerState
 from serving.rollout.version_news import VersionNews
 from serving.rollout.watching import Watching
-from serving.rollout.way_back import OF_REGISTRY, archived, is_the_registrys, taken_out
+from serving.rollout.way_back import OF_REGISTRY, archived, served_from_registry, taken_out
 from serving.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -256,7 +256,7 @@ class Controller(RolloutOperations):
         wanted = self.loop.desired.versions.values()
         found = [one for one in wanted if one.model == model and one.origin.startswith(OF_REGISTRY)]
         if found:
-            raise InvalidArgumentError(is_the_registrys(model, [one.version for one in found]))
+            raise InvalidArgumentError(served_from_registry(model, [one.version for one in found]))
 
     async def _refuse_unloaded(self, key: VersionKey) -> None:
         """Say of a version that somebody took out of service what brings it back."""

@@ -21,7 +21,7 @@ def control_is_off(mode: str) -> str:
     return f"{CONTROL_IS_OFF}: the mode is {mode}; start with --model-control-mode explicit"
 
 
-def is_the_registrys(model: str, versions: Iterable[int]) -> str:
+def served_from_registry(model: str, versions: Iterable[int]) -> str:
     """Say that clients load and unload a repository's models only."""
     listed = ", ".join(f"{model}:{version}" for version in sorted(versions))
     return (

@@ -10,9 +10,8 @@ import orjson
 from runtimes.errors import BasculeError, Code
 from serving.errors import WIRE, QueueTimeoutError
 from serving.wire.error_text import error_text
+from serving.wire.tensors import Buffer
 from serving.wire.v2_json import JsonReply
-
-Buffer = bytes | memoryview
 
 JOIN_BYTES: Final = 1 << 16  # below, one joined buffer is cheaper than a gathered write
 MAX_STARTS: Final = 256  # sizes come again: looking one up takes half as long as writing it

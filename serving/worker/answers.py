@@ -7,7 +7,8 @@ import structlog
 
 from runtimes.errors import BasculeError, EngineError
 from serving.errors import DeadlineError
-from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
+from serving.monitor.statistics import NO_PHASES, FailureReason, Phases
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.worker.batch_count import BatchCounter
 from serving.worker.executor import Ran, Screen
 from serving.worker.log_fields import call_fields

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.worker.executor import Ran
 from serving.worker.tap import Observer
 from serving.worker.tracing import Moments, TraceSlot

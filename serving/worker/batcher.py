@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from runtimes.errors import BasculeError
-from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
+from serving.monitor.statistics import FailureReason, Phases
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.worker.admission import (
     NS_PER_S,
     QueueLimits,
@@ -346,10 +347,8 @@ class Batcher:
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
         self._next_deadline_ns = deadline_ns
-        delay_s = (deadline_ns - self._now_ns()) / NS_PER_S
-        self._deadline_timer = self._loop.call_later(
-            max(delay_s, MIN_TIMER_S), self._on_deadline_timer
-        )
+        delay_s = max((deadline_ns - self._now_ns()) / NS_PER_S, MIN_TIMER_S)
+        self._deadline_timer = self._loop.call_later(delay_s, self._on_deadline_timer)
 
     def _on_deadline_timer(self) -> None:
         self._expire(self._now_ns())

@@ -15,8 +15,7 @@ import numpy as np
 
 from runtimes.errors import BasculeError
 from serving.errors import PayloadTooLargeError, QueueFullError, SlowRequestError
-
-Buffer = bytes | memoryview
+from serving.wire.tensors import Buffer
 
 MAX_BODIES_BYTES: Final = 2 << 30
 SMALL_BYTES: Final = 1 << 16

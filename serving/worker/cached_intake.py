@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError
-from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
+from serving.monitor.statistics import FailureReason, Phases
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.worker.intake import Intake
 from serving.worker.queued import QueuedCall
 from serving.worker.response_cache import CacheKey, ResponseCache, call_digest

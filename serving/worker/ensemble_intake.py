@@ -10,7 +10,8 @@ from typing import Final
 
 from runtimes.contract import Array
 from runtimes.errors import BasculeError, Code
-from serving.monitor.statistics import NO_PHASES, FailureReason, Phases, StatisticsRecorder
+from serving.monitor.statistics import NO_PHASES, FailureReason, Phases
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.worker.ensemble_flow import BoundStep, Flow
 from serving.worker.ensemble_plan import EnsemblePlan
 from serving.worker.executor import Look

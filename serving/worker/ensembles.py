@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from runtimes.errors import ModelLoadError
 from serving.ids import VersionKey
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.ensemble import LATEST, EnsembleStep, step_name
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec

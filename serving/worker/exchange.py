@@ -17,6 +17,7 @@ from serving.monitor.quality.verdict import Verdict
 from serving.monitor.statistics import FailureReason
 from serving.unsent import UnsentReplies
 from serving.wire.call import InferCall
+from serving.wire.tensors import Buffer
 from serving.worker.admission import NS_PER_S, draining_error
 from serving.worker.body import MAX_BODIES_BYTES, BodyRoom, GatheredBody, SizedBody, open_body
 from serving.worker.handover import HANDED_ON, Handover, UnknownStepError
@@ -28,7 +29,6 @@ from serving.worker.queued import Line, QueuedCall
 from serving.worker.shadow.message import RawRequest
 from serving.worker.targets import PathTarget, Targets
 
-Buffer = bytes | memoryview
 Headers = dict[bytes, bytes]
 
 MAX_INFLATED_BYTES: Final = 64 << 20

@@ -8,9 +8,10 @@ from serving.monitor.stages import GRPC
 from serving.wire import coding, grpc_frame
 from serving.wire.call import InferCall
 from serving.wire.prediction_id import header, named_proto
+from serving.wire.tensors import Buffer
 from serving.wire.v2_proto import read_target
 from serving.worker.admission import NS_PER_S
-from serving.worker.exchange import Buffer, Exchange
+from serving.worker.exchange import Exchange
 from serving.worker.targets import GRPC_INFER
 
 

@@ -27,9 +27,8 @@ import structlog
 from runtimes.errors import BasculeError
 from serving.errors import NotFoundError, QueueFullError
 from serving.wire.peer_table import HANDED_ON_HEADER, PeerTable, SequencePeer
+from serving.wire.tensors import Buffer
 from serving.worker.sequence_stacking import SequenceId
-
-Buffer = bytes | memoryview
 
 HANDED_ON: Final = HANDED_ON_HEADER.encode()
 NOT_HERE: Final = b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: 0\r\n\r\n"

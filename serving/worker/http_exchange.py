@@ -12,8 +12,9 @@ from runtimes.errors import BasculeError, EngineError
 from serving.wire import coding, http1
 from serving.wire.call import InferCall
 from serving.wire.prediction_id import named_json
+from serving.wire.tensors import Buffer
 from serving.wire.v2_json import JsonReply, header_length
-from serving.worker.exchange import Buffer, Exchange
+from serving.worker.exchange import Exchange
 
 log = structlog.get_logger(__name__)
 

@@ -23,7 +23,8 @@ from uvicorn.server import ServerState
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.wire import http1
-from serving.worker.exchange import Buffer, Desk, Exchange
+from serving.wire.tensors import Buffer
+from serving.worker.exchange import Desk, Exchange
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
 from serving.worker.known_heads import KnownHead

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
 from runtimes.contract import LoadedModel, Looping
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.wire.call import CallSpec
 from serving.wire.regions import Regions

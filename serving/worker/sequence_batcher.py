@@ -13,7 +13,8 @@ from typing import Final
 
 from runtimes.errors import BasculeError, InvalidArgumentError
 from serving.errors import NotFoundError
-from serving.monitor.statistics import FailureReason, Phases, StatisticsRecorder
+from serving.monitor.statistics import FailureReason, Phases
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.policies.sequence_policy import SequencePolicy
 from serving.worker.admission import NS_PER_S, QueueLimits, expired_error, refusal
 from serving.worker.answers import refused_as

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from runtimes.contract import Array
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.version import ServedVersion, VersionSpec
 from serving.worker.executor import Ran
 from serving.worker.queued import QueuedCall

@@ -13,7 +13,8 @@ from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import BasculeError, EngineError
 from serving.ids import VersionKey
-from serving.monitor.statistics import StatisticsRecorder, VersionStatistics
+from serving.monitor.statistics import VersionStatistics
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.version import PriorityPolicy
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits

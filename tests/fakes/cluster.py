@@ -102,8 +102,9 @@ class FakeCluster:
         self.broken: set[str] = set()
         self.slow: set[VersionKey] = set()
         self.busy: dict[VersionKey, float] = {}
-        self.age_s = 60.0
         """How much of a worker's time each version takes, wherever it is."""
+        self.age_s = 60.0
+        """How long workers have had each of them."""
         self.noticed: dict[VersionKey, tuple[Finding, ...]] = {}
         self.routes = RouteTable()
         self.mirrors: list[Mirror] = []

@@ -9,7 +9,8 @@ from runtimes.contract import TensorSpec
 from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError
 from serving.ids import VersionKey
-from serving.monitor.statistics import StatisticsRecorder, VersionStatistics
+from serving.monitor.statistics import VersionStatistics
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.policies.sequence_policy import SequencePolicy, StateTensor
 from serving.wire.call import InferCall
 from serving.worker.admission import QueueLimits

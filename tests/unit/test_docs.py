@@ -22,6 +22,7 @@ from tests.fakes.shown_commands import shown_commands
 ROOT: Final = Path(__file__).parents[2]
 TEXT: Final = {path.name: path.read_text() for path in sorted(ROOT.glob("*.md"))}
 BLOCK: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+MAX_PAGE_LINES: Final = 200
 TYPED: Final = {
     line.strip()
     for text in TEXT.values()
@@ -75,6 +76,11 @@ def test_the_comparison_is_the_last_one() -> None:
     assert TEXT["README.md"] == with_comparison(TEXT["README.md"])
     assert comparison(REPORT.read_text()) in TEXT["README.md"]
     assert comparison("# Page\n\n* CPU\n\n## A\n\n|t|\n\n## B\n|u|\n") == "* CPU\n\n|t|\n"
+
+
+def test_the_house_is_shown_on_one_page() -> None:
+    """ARCHITECTURE.md has at most 200 lines: what is more belongs beside the code."""
+    assert TEXT["ARCHITECTURE.md"].count("\n") <= MAX_PAGE_LINES
 
 
 @pytest.mark.parametrize("name", sorted({*ACTING_FIELDS, *ACTING_PARAMETERS, *UNSERVED}))

@@ -47,6 +47,11 @@ BLOCKS: Final = (
     ast.Try,
     ast.Match,
 )
+PURE: Final = re.compile(r"\bPure\b[.:]")
+ACTING: Final = frozenset(
+    {"asyncio", "logging", "os", "pathlib", "random"}
+    | {"socket", "structlog", "subprocess", "threading", "time"}
+)
 every_file = pytest.mark.parametrize("path", FILES, ids=str)
 every_test_file = pytest.mark.parametrize(
     "path", [path for path in FILES if path.name.startswith("test_")], ids=str
@@ -73,6 +78,20 @@ def nesting(node: ast.AST) -> int:
 def parse(path: Path) -> ast.Module:
     """The syntax tree of one of our files."""
     return ast.parse((ROOT / path).read_text(), str(path))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the modules that a file imports; paths without a disk behind them are texts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.names[0].name != "PurePosixPath":
+            yield node.module or ""
+
+
+def is_called_pure(path: Path) -> bool:
+    """Whether a module's docstring says that it is pure."""
+    return PURE.search(ast.get_docstring(parse(path)) or "") is not None
 
 
 @every_file
@@ -147,6 +166,14 @@ def test_test_files_have_names_of_their_own() -> None:
     names = [path.name for path in FILES if path.name.startswith("test_")]
 
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if is_called_pure(path)], ids=str)
+def test_what_is_called_pure_imports_nothing_that_acts(path: Path) -> None:
+    """A module that calls itself pure has no clock, chance, log, thread, process or socket."""
+    names = {name.partition(".")[0] for name in imported(parse(path))}
+
+    assert names & ACTING == set()
 
 
 def test_every_code_is_on_both_wires() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtimes.bounded_file import read_bounded_text
 from runtimes.errors import InvalidArgumentError, UnsupportedError
 from serving.cli.exporting import source_bundle
 from serving.errors import NotFoundError
@@ -16,7 +15,8 @@ from serving.registry.bundles.bundle import Bundle
 from serving.registry.bundles.manifest import MANIFEST_FILE
 from serving.registry.bundles.revising import Revision, revise
 from serving.registry.formats import format_named
-from serving.registry.model_config.parsing import MAX_CONFIG_CHARACTERS, parse_config
+from serving.registry.model_config.config_file import read_config
+from serving.registry.model_config.parsing import parse_config
 from serving.registry.model_config.scheduling import Scheduling, with_scheduling
 from serving.registry.repository import CONFIG_FILE
 from serving.registry.version import ServingPolicy
@@ -108,7 +108,7 @@ def _of_folder(path: Path, *, gpu: bool) -> Subject:
             f"{path} is no bundle (it holds no {MANIFEST_FILE}) and no model's folder (no 1/…)"
         )
     file = folder / CONFIG_FILE
-    config = read_bounded_text(file, MAX_CONFIG_CHARACTERS) if file.exists() else ""
+    config = read_config(file) if file.exists() else ""
     policy = parse_config(config, model=folder.name, source=str(file), gpu=gpu).policy
     return Subject(
         model=folder.name,

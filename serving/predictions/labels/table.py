@@ -43,13 +43,12 @@ class Label(NamedTuple):
     """One label of a history."""
 
     time_ns: int
+    """When the truth was known: where its client said nothing of that, when it was posted."""
     posted_ns: int
     value: float | str
     weight: float
     source: str
     version: int | None
-    has_time: bool
-    """Whether the client said when the truth was known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +77,9 @@ class _Said:
     def add(self, cell: Cell, posted_ns: int, version: int | None) -> None:
         value, weight, source, time_ns = cell.value, cell.weight, cell.source, cell.time_ns
         if not time_ns:
-            self.plain.append(Label(posted_ns, posted_ns, value, weight, source, version, False))  # noqa: FBT003  has_time
+            self.plain.append(Label(posted_ns, posted_ns, value, weight, source, version))
             return
-        label = Label(time_ns, posted_ns, value, weight, source, version, True)  # noqa: FBT003  has_time
+        label = Label(time_ns, posted_ns, value, weight, source, version)
         same = (source, time_ns, value, weight)
         before = self.timed.get(same)
         self.timed[same] = label if before is None else min(before, label, key=_posted)

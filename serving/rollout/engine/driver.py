@@ -14,8 +14,7 @@ import structlog
 
 from runtimes.errors import BasculeError
 from serving.clock import Clock
-from serving.edge.control import Asked, Snapshot
-from serving.edge.routes import LiveRoute
+from serving.edge.control import Asked
 from serving.errors import DrainingError, NotFoundError
 from serving.ids import VersionKey
 from serving.registry.aliases import Author
@@ -30,6 +29,7 @@ from serving.rollout.engine.kept import as_loaded, foreseen
 from serving.rollout.engine.label_signs import LabelCounts
 from serving.rollout.engine.machine import Readiness, Sight, next_change, ordered
 from serving.rollout.engine.mirrors import compared_by, mirror_of
+from serving.rollout.engine.served import has_sequences, is_obeyed, is_ready, live_of
 from serving.rollout.interface_break import broken_by
 from serving.rollout.label_watch import LabelWatch
 from serving.rollout.loop import ControlLoop
@@ -346,7 +346,7 @@ class RolloutDriver:
             is_old_ready=old is None or is_ready(self._loop, VersionKey(rollout.model, old)),
             is_obeyed=is_obeyed(snapshot, rollout),
             has_sequences=any(
-                _has_sequences(snapshot, VersionKey(rollout.model, number))
+                has_sequences(snapshot, VersionKey(rollout.model, number))
                 for number in (rollout.to_version, old or 0)
             ),
             old_sequence_count=self._loop.sequence_count(VersionKey(rollout.model, old))
@@ -370,28 +370,3 @@ class RolloutDriver:
 def pause_s(rollout: Rollout) -> float:
     """Return how long to wait before the next look: people approve, and edges hurry."""
     return NEWS_S if rollout.state is RolloutState.PENDING else LOOK_S
-
-
-def live_of(loop: ControlLoop, model: str) -> int | None:
-    """Return what shall be live: the pin, also while it is away; else what the routes say."""
-    pinned = loop.desired.pinned_live.get(model)
-    route = loop.snapshot.routes.live.get(model)
-    return pinned or (None if route is None else route.version)
-
-
-def is_ready(loop: ControlLoop, key: VersionKey) -> bool:
-    """Whether a version could answer more calls now."""
-    return loop.usable_state(key) is VersionState.READY
-
-
-def _has_sequences(snapshot: Snapshot, key: VersionKey) -> bool:
-    record = snapshot.versions.get(key)
-    return record is not None and record.served is not None and record.served.has_sequences
-
-
-def is_obeyed(snapshot: Snapshot, rollout: Rollout) -> bool:
-    """Whether the table that every edge acknowledged gives all calls to whom the state names."""
-    if rollout.live_version is None:
-        return True
-    route = snapshot.routes.live.get(rollout.model)
-    return route is not None and route == LiveRoute(rollout.live_version)

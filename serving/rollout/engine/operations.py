@@ -16,9 +16,10 @@ from serving.registry.rollouts.forecast import Forecast, Need
 from serving.registry.rollouts.plan import Plan, Strategy, require_sound
 from serving.registry.rollouts.record import ENDED, Order, Rollout, RolloutState, hindrance
 from serving.rollout.driven import Ports
-from serving.rollout.engine.driver import RolloutDriver, is_obeyed, is_ready, live_of
+from serving.rollout.engine.driver import RolloutDriver
 from serving.rollout.engine.forecasting import Known, forecast, need_of_row, need_of_spec
 from serving.rollout.engine.machine import no_shares
+from serving.rollout.engine.served import is_obeyed, is_ready, live_of
 from serving.rollout.engine.settling import quality_test, settled
 from serving.rollout.loop import ControlLoop
 from serving.rollout.report.writing import written

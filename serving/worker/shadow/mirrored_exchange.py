@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from runtimes.contract import Array
 from serving.wire.call import InferCall
 from serving.wire.grpc_frame import FRAME_BYTES
-from serving.worker.exchange import Buffer
+from serving.wire.tensors import Buffer
 from serving.worker.grpc_exchange import GrpcExchange
 from serving.worker.http_exchange import HttpExchange
 from serving.worker.shadow.message import RawRequest

@@ -9,6 +9,10 @@ import pytest
 from serving.cli import admin_client
 from serving.cli.admin_client import AdminClient, SilentInstanceError
 from serving.cli.main import main
+from serving.ids import VersionKey
+from serving.registry.aliases import Author
+from serving.registry.rollouts.book import RolloutBook
+from serving.registry.rollouts.plan import Plan
 from serving.registry.store import Registry
 from tests.fakes.bundles import make_bundle
 
@@ -61,3 +65,18 @@ def test_the_doctor_says_so_and_ends(home: Path, capsys: pytest.CaptureFixture[s
     said = " ".join(capsys.readouterr().out.split())
     assert f"{home}/run/admin.sock did not answer" in said
     assert "nobody answers there" not in said
+
+
+def test_a_rollout_under_way_is_reported_from_the_registry(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has all but the last moments, whoever asks why the instance hangs."""
+    with Registry(home) as registry:
+        for version in (1, 2):
+            bundle = make_bundle(tmp_path / str(version), version=version, content=b"%d" % version)
+            registry.push(bundle.folder, "ann")
+        RolloutBook(registry).begin(VersionKey("m", 2), 1, Plan(), Author(who="ann"))
+
+    assert run("rollout", "report", "1") == 0
+
+    assert "It is under way: PENDING" in capsys.readouterr().out

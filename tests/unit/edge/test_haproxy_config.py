@@ -104,6 +104,8 @@ def test_requests_are_not_logged_unless_that_is_wanted() -> None:
 def test_a_logged_request_is_a_line_of_json(access_log: AccessLog) -> None:
     """Whatever HAProxy puts into it: its numbers are bare, its texts quoted."""
     text = config_text(replace(LAYOUT, access_log=access_log), {})
-    for line in re.findall(r"log-format '(.*)'\n", text):
+    formats = re.findall(r"log-format '(.*)'\n", text)
+    assert len(formats) == 2
+    for line in formats:
         filled = re.sub(r"%(\[[^\]]*\]|\w+)(\.%ms)?", "7", line)
         assert json.loads(filled)["event"] == "request"

@@ -17,7 +17,8 @@ from serving.monitor.stages import (
     StageTimes,
     merged_stages,
 )
-from serving.monitor.statistics import StatisticsRecorder, VersionStatistics, merge_statistics
+from serving.monitor.statistics import VersionStatistics, merge_statistics
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.monitor.traffic_recorder import FLUSH_BATCHES, TrafficRecorder
 
 KEY = VersionKey("m", 1)

@@ -11,11 +11,11 @@ from serving.ids import VersionKey
 from serving.monitor.exposition import version_samples
 from serving.monitor.statistics import (
     FailureReason,
-    StatisticsRecorder,
     VersionStatistics,
     merge_by_gpu,
     merge_statistics,
 )
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.monitor.triton_statistics import triton_statistics
 
 EVENTS = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 3)), max_size=20)

@@ -11,7 +11,8 @@ from serving.errors import QueueFullError
 from serving.ids import VersionKey
 from serving.monitor.output_bins import NAN_BIN, output_bin
 from serving.monitor.stages import HTTP
-from serving.monitor.statistics import FailureReason, StatisticsRecorder
+from serving.monitor.statistics import FailureReason
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.monitor.traffic import TrafficCounters, latency_bucket
 from serving.monitor.traffic_recorder import FLUSH_BATCHES, MAX_UNREAD_ROWS, TrafficRecorder
 

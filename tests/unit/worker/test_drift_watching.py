@@ -21,7 +21,7 @@ from serving.monitor.drift.profile import Profile
 from serving.monitor.drift.storage import from_bytes, to_bytes
 from serving.monitor.drift.stream import read
 from serving.monitor.drift_order import DriftOrder
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.contracts.data_contract import DataContract, Watched
 from serving.registry.version import VersionSpec
 from serving.wire.call import InferCall

@@ -9,7 +9,7 @@ import pytest
 
 from runtimes.errors import InvalidArgumentError, ModelLoadError
 from serving.ids import VersionKey
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.contracts.data_contract import DataContract
 from serving.registry.version import ServingPolicy, VersionSpec

@@ -11,7 +11,8 @@ from runtimes.datatypes import Datatype
 from runtimes.errors import EngineError, InvalidArgumentError
 from serving.errors import QueueFullError, QueueTimeoutError
 from serving.ids import VersionKey
-from serving.monitor.statistics import FailureReason, StatisticsRecorder, VersionStatistics
+from serving.monitor.statistics import FailureReason, VersionStatistics
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.ensemble import EnsembleStep
 from serving.registry.version import ServedVersion
 from serving.wire.call import CallSpec

@@ -13,15 +13,16 @@ from serving.ids import VersionKey
 from serving.monitor.quality.judge import Judge
 from serving.monitor.quality.recorder import QualityRecorder
 from serving.monitor.quality.verdict import Verdict
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.registry.contracts.contract_file import parse_contract
 from serving.registry.version import VersionSpec
 from serving.wire.call import CallSpec, InferCall
 from serving.wire.input_checks import InputChecks
+from serving.wire.tensors import Buffer
 from serving.worker.ensemble_flow import BoundStep
 from serving.worker.ensemble_intake import EnsembleIntake
 from serving.worker.ensemble_plan import plan_ensemble
-from serving.worker.exchange import Buffer, Desk, Exchange
+from serving.worker.exchange import Desk, Exchange
 from serving.worker.executor import Ran, VersionRunner
 from serving.worker.handover import Handover
 from serving.worker.loaded import LoadedVersion

@@ -14,7 +14,7 @@ from runtimes.contract import Array
 from runtimes.datatypes import Datatype
 from serving.ids import VersionKey
 from serving.monitor.log_counts import LogTally
-from serving.monitor.statistics import StatisticsRecorder
+from serving.monitor.statistics_recorder import StatisticsRecorder
 from serving.predictions.folder import Bounds, SegmentFolder
 from serving.predictions.ids import PredictionIds
 from serving.predictions.order import LogOrder
