@@ -51,6 +51,9 @@ class ChildSpec:
     """A descriptor that it inherits, under the same number; None: the first three only."""
     niceness: int = 0
     """How far it stands back for others at first; it ends that itself, where users may do so."""
+    hears_sigterm: bool = True
+    """False for a program that would end by it at once: who signals every process of an instance,
+    as systemd may, means its supervisor. It begins with that signal ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +117,11 @@ class Child:
         """
         launch = (sys.executable, "-I", "-S", "-B", str(LAUNCHER))
         parent = str(os.getpid()) if spec.dies_with_parent else "-"
+        ignored = "-" if spec.hears_sigterm else str(int(signal.SIGTERM))
         try:
             with open_log(spec.log_file) as log:
                 process = subprocess.Popen(  # noqa: S603  our own programs only
-                    (*launch, parent, str(spec.niceness), *spec.argv),
+                    (*launch, parent, str(spec.niceness), ignored, *spec.argv),
                     env=dict(spec.env),
                     stdin=subprocess.PIPE if spec.dies_with_parent else subprocess.DEVNULL,
                     stdout=log,
@@ -153,15 +157,13 @@ class Child:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
 
-    async def stop(self, grace_s: float) -> Exit:
-        """Ask it to end (SIGTERM), wait, then make it end (SIGKILL)."""
-        self.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(grace_s):
-                return await self.wait()
-        except TimeoutError:
-            self.send_signal(signal.SIGKILL)
-            return await self.wait()
+    async def stop(self, grace_s: float, order: signal.Signals = signal.SIGTERM) -> Exit:
+        """Ask it to end (by a signal that it hears), wait, then make it end (SIGKILL)."""
+        self.send_signal(order)
+        # No timeout's: in a task that is being cancelled CPython 3.11 raises no TimeoutError.
+        await asyncio.wait((self._ended,), timeout=grace_s)
+        self.send_signal(signal.SIGKILL)
+        return await self.wait()
 
     def release(self) -> None:
         """Stop watching and leave the process alone: the next supervisor adopts it."""

@@ -1,10 +1,11 @@
 """Prepare a fresh process and become the real program. Standard library only; runs with `-I -S`.
 
-    supervise_launch.py PARENT NICENESS PROGRAM [ARGUMENT...]
+    supervise_launch.py PARENT NICENESS IGNORED PROGRAM [ARGUMENT...]
 
 PARENT is the supervisor's process id, or `-` for a program that shall outlive it. NICENESS is 0, or
-more for a program that sets it to 0 itself when it has prepared itself. Sheds what Ray's processes
-hand down: niceness, the out-of-memory killer's preference, blocked and ignored signals.
+more for a program that sets it to 0 itself when it has prepared itself. IGNORED is the number of a
+signal that the program shall not hear, or `-`. Sheds what Ray's processes hand down: niceness, the
+out-of-memory killer's preference, blocked and ignored signals.
 """
 
 import ctypes
@@ -18,13 +19,15 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Prepare, then exec."""
-    parent, niceness, *argv = sys.argv[1:]
+    parent, niceness, ignored, *argv = sys.argv[1:]
     if parent != "-":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != int(parent):  # it died before prctl took effect
             sys.exit("the supervisor has gone")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    if ignored != "-":
+        signal.signal(int(ignored), signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError):  # both need rights that not every user has
         os.setpriority(os.PRIO_PROCESS, 0, 0)

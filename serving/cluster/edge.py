@@ -35,7 +35,6 @@ from serving.supervise import Child
 POLL_S: Final = 2.0
 EXCHANGE_LIMIT_S: Final = 10.0
 RETRY_S: Final = 0.2
-END_LIMIT_S: Final = 2.0
 MANY_NODES: Final = 1000
 
 log = structlog.get_logger(__name__)
@@ -133,12 +132,7 @@ class EdgeReplica:
         child = Child.adopt("haproxy", haproxy_pid) if haproxy_pid else None
         if child is None:
             return
-        child.send_signal(signal.SIGUSR1)
-        try:
-            async with asyncio.timeout(self._instance.settings.drain_s):
-                await child.wait()
-        except TimeoutError:
-            await child.stop(END_LIMIT_S)
+        await child.stop(self._instance.settings.drain_s, signal.SIGUSR1)
 
 
 def living_nodes(context: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401, ARG001  Serve's signature

@@ -38,7 +38,6 @@ SPARE_CONNECTIONS: Final = 50
 LEAST_CONNECTIONS: Final = 100
 CLOSE_S: Final = 2.0
 """For clients' connections to end in order; one with a call that has no end is broken then."""
-STOP_S: Final = 2.0
 LOG_TAIL_BYTES: Final = 4_000
 
 
@@ -78,11 +77,7 @@ class HaproxyProcess:
         Connections that are idle are closed, and others with the answer to the call that they have
         just brought. Ended at once, it would leave such calls without any.
         """
-        self._child.send_signal(signal.SIGUSR1)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self._child.wait()
-        await self._child.stop(STOP_S)
+        await self._child.stop(CLOSE_S, signal.SIGUSR1)
 
     def release(self) -> None:
         """Leave it alone, to be adopted."""
@@ -100,7 +95,7 @@ async def adopt(spec: HaproxySpec) -> HaproxyProcess | None:
         return None
     if spec.outlives and found.description == f"bascule {layout_digest(spec.layout)}":
         return HaproxyProcess(found.child)
-    await found.child.stop(STOP_S)
+    await found.child.stop(0.0)
     return None
 
 
@@ -227,6 +222,7 @@ def _child_spec(spec: HaproxySpec) -> ChildSpec:
         env=spec.env,
         log_file=spec.log_file,
         dies_with_parent=not spec.outlives,
+        hears_sigterm=False,
     )
 
 

@@ -139,7 +139,7 @@ def _started(argv: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     """Start a program that dies with this process, in a folder that holds no modules."""
     parent, niceness = str(os.getpid()), str(os.getpriority(os.PRIO_PROCESS, 0))
     return subprocess.Popen(  # noqa: S603  our own programs only
-        (sys.executable, "-I", "-S", "-B", str(LAUNCHER), parent, niceness, *argv),
+        (sys.executable, "-I", "-S", "-B", str(LAUNCHER), parent, niceness, "-", *argv),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

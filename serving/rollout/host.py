@@ -44,6 +44,7 @@ from serving.rollout.vitals_link import VitalsLink
 from serving.rollout.worker_environment import EnvironmentOrder, worker_python
 from serving.supervise import Child, ChildSpec, RestartPolicy
 from serving.worker.control import ApplyRequest, HostedLine, WorkerReport
+from serving.worker.process import END_ORDER
 from serving.worker.recorder import suspects
 
 log = structlog.get_logger(__name__)
@@ -173,7 +174,7 @@ class WorkerHost:
                     await self._pause()
         finally:  # also when cancelled, because another part failed: nobody waits in vain
             if self._child is not None:
-                await self._child.stop(STOP_GRACE_S)
+                await self._child.stop(STOP_GRACE_S, END_ORDER)
             self._stopped.set()
 
     async def stop(self, drain_s: float) -> None:
@@ -373,7 +374,7 @@ class WorkerHost:
 
     async def _stop_when_wanted(self, child: Child) -> None:
         await self._stop_wanted.wait()
-        await child.stop(self._drain_s + STOP_GRACE_S)
+        await child.stop(self._drain_s + STOP_GRACE_S, END_ORDER)
 
     def _change(self, **changes: object) -> None:
         self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # names are ours

@@ -27,7 +27,6 @@ log = structlog.get_logger(__name__)
 ROOM: Final = " " * 4096
 """Where a copy writes its command line."""
 BACKLOG: Final = 1024
-STOP_GRACE_S: Final = 1.0
 LOOK_PAUSE_S: Final = 1.0
 
 
@@ -62,6 +61,7 @@ async def _live(settings: Settings, env: Mapping[str, str], listener: int) -> st
         env=env,
         log_file=settings.log_dir / "template.log",
         listener=listener,
+        hears_sigterm=False,
     )
     try:
         child = Child.start(first_start(spec, template_socket(settings)))
@@ -71,7 +71,7 @@ async def _live(settings: Settings, env: Mapping[str, str], listener: int) -> st
         return await _ending(child, template_socket(settings).exists)
     finally:
         if child.ended is None:
-            await child.stop(STOP_GRACE_S)
+            await child.stop(0.0)
 
 
 async def _ending(child: Child, is_trusted: Callable[[], bool]) -> str:

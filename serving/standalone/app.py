@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -46,6 +47,7 @@ from serving.standalone.gpus import visible_gpus
 from serving.standalone.home import refuse_taken_ports, sole_instance
 from serving.standalone.progress import Tell, tell_progress
 from serving.standalone.selection import select
+from serving.standalone.stop_orders import StopOrders
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,7 @@ class _Parts:
 
 
 async def run_instance(settings: Settings, models: Sequence[str], tell: Tell) -> None:
-    """Serve until SIGTERM, SIGINT or a hangup; a second one of the first two ends all at once.
+    """Serve until SIGTERM, SIGINT or a hangup; a later one of the first two ends all at once.
 
     Args:
         settings: The instance's settings.
@@ -195,28 +197,22 @@ def _sources(
 
 
 def _stop_event(tell: Tell) -> asyncio.Event:
-    """Return an event that the first signal sets; a second signal ends the process at once.
+    """Return an event that the first signal sets; a second order ends the process at once.
 
-    Its children die with it: that is what the kernel promises them. A second hangup says nothing
-    new: of a terminal that closes, the shell and the kernel may both tell.
+    Its children die with it: that is what the kernel promises them.
     """
     stop = asyncio.Event()
 
     def begin() -> None:
-        if not stop.is_set():
-            stop.set()
-            tell("stopping: calls in flight are finished first; once more to stop at once")
+        stop.set()
+        tell("stopping: calls in flight are finished first; once more to stop at once")
 
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(1)
-        begin()
-
+    orders = StopOrders(SystemClock(), begin, partial(os._exit, 1))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, orders.hear)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks for none
-        loop.add_signal_handler(signal.SIGHUP, begin)
+        loop.add_signal_handler(signal.SIGHUP, orders.hear_hangup)
     return stop
 
 

@@ -2,7 +2,8 @@
 
     python -m serving.worker --worker ID --socket PATH [--tcp HOST:PORT] [--parent PID] [FILE ...]
 
-Builds the parts, opens the sockets, serves until SIGTERM (or the end of its parent), drains, exits.
+Builds the parts, opens the sockets, serves until SIGTERM (with a parent: until its order, SIGUSR1,
+or its end), drains, exits.
 The order of the end: not ready, new calls refused → what waits and runs is finished, up to a limit
 → connections closed when their replies are written → exit status 0.
 """
@@ -124,7 +125,7 @@ async def serve(arguments: Arguments, recorder: FlightRecorder) -> bool:
         regions=regions,
         drift=watchers.drift,
     )
-    stop = stop_events(loop, watch_stdin=arguments.parent is not None)
+    stop = stop_events(loop, is_supervised=arguments.parent is not None)
     await front.open(app.asgi(), arguments)
     if regions is not None and arguments.regions is not None:
         regions.recall(arguments.regions)

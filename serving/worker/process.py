@@ -11,10 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 PR_SET_PDEATHSIG: Final = 1
 OOM_SCORE_FILE: Final = Path("/proc/self/oom_score_adj")
 STATM: Final = Path("/proc/self/statm")
 STDIN: Final = 0
+END_ORDER: Final = signal.SIGUSR1
+"""By which a supervisor ends its worker in order. Who signals every process of an instance means
+that supervisor, which has the worker's calls finished first."""
+
+log = structlog.get_logger(__name__)
 
 
 def shed_inheritance() -> None:
@@ -50,11 +57,23 @@ def rss_bytes() -> int:
     return int(STATM.read_text().split()[1]) * resource.getpagesize()
 
 
-def stop_events(loop: asyncio.AbstractEventLoop, *, watch_stdin: bool) -> asyncio.Event:
-    """Return an event that is set when this process shall stop."""
+def stop_events(loop: asyncio.AbstractEventLoop, *, is_supervised: bool) -> asyncio.Event:
+    """Return an event that is set when this process shall stop.
+
+    With a supervisor that is by its order, and by its end; by the signals of people without one.
+    """
     stop = asyncio.Event()
+    loop.add_signal_handler(END_ORDER, stop.set)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if watch_stdin:
+        if is_supervised:
+            loop.add_signal_handler(number, _tell_unheard, number)
+        else:
+            loop.add_signal_handler(number, stop.set)
+    if is_supervised:
         _watch_stdin(loop, stop.set)
     return stop
+
+
+def _tell_unheard(number: signal.Signals) -> None:
+    remedy = "its supervisor ends it; kill -9 has it started again"
+    log.warning("signal_ignored", signal=number.name, remedy=remedy)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,10 @@ components: [k8s/monitoring]
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not there")
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed"
+)
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd is not installed"
 )
 
 
@@ -86,6 +91,19 @@ def test_the_monitor_joins_an_overlay(tmp_path: Path) -> None:
     kinds = [one["kind"] for one in rendered(tmp_path)]
 
     assert sorted(kinds) == sorted([*(one["kind"] for one in plain()), "ServiceMonitor"])
+
+
+@needs_systemd
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    """No key that it does not know, no value that it cannot read: it would leave those out."""
+    unit = (ROOT / "deploy" / "bascule.service").read_text()
+    there = tmp_path / "bascule.service"
+    there.write_text(unit.replace("/opt/bascule/bin/bascule", sys.executable))
+
+    verify = ("systemd-analyze", "verify", "--man=no", there)
+    said = subprocess.run(verify, capture_output=True, text=True, check=False)
+
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 @needs_promtool

@@ -18,7 +18,6 @@ from serving.edge.control import Snapshot, VersionRecord
 from serving.edge.edge import FOLDER, LOCAL_NODE, Edge
 from serving.edge.haproxy_admin import AdminSocket
 from serving.edge.haproxy_layout import ADMIN_SOCKET
-from serving.edge.haproxy_process import STOP_S
 from serving.edge.routes import LiveRoute, RouteTable, VersionRoute, WorkerAddress
 from serving.errors import NotReadyError
 from serving.ids import VersionKey
@@ -213,4 +212,4 @@ async def _end_haproxy(folder: Path) -> None:
         facts = await AdminSocket(folder / ADMIN_SOCKET).information()
         child = Child.adopt("haproxy", int(facts["Pid"]))
         if child is not None:
-            await child.stop(STOP_S)
+            await child.stop(0.0)

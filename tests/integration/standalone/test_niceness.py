@@ -33,7 +33,7 @@ def said(code: str, *launch: str, is_session: bool = True) -> list[int]:
 
 def launched(how_far: int) -> tuple[str, ...]:
     """Return what starts a program that stands back."""
-    return (sys.executable, "-I", "-S", str(LAUNCHER), "-", str(how_far))
+    return (sys.executable, "-I", "-S", str(LAUNCHER), "-", str(how_far), "-")
 
 
 def test_a_session_stands_back_until_its_program_ends_that() -> None:

@@ -80,7 +80,7 @@ async def test_nobody_stands_back_for_ever(tmp_path: Path) -> None:
     program.write_text(refusing + launch)
     tell = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    argv = (sys.executable, str(program), "-", "7", sys.executable, "-c", tell)
+    argv = (sys.executable, str(program), "-", "7", "-", sys.executable, "-c", tell)
     done = subprocess.run(argv, capture_output=True, text=True, check=True)  # noqa: ASYNC221
     assert int(done.stdout) == before
 
@@ -100,6 +100,26 @@ async def test_stop_asks_then_insists(tmp_path: Path) -> None:
     child = Child.start(spec)
     await has_said(spec.log_file, "up")
     assert (await child.stop(0.05)).text == "killed by signal 9"
+
+
+async def test_whoever_is_cancelled_insists_too(tmp_path: Path) -> None:
+    """A supervisor that goes because another part failed leaves no stubborn child behind."""
+    spec = child_spec(tmp_path, STUBBORN)
+    child = Child.start(spec)
+    await has_said(spec.log_file, "up")
+
+    async def supervise() -> None:
+        try:
+            await child.wait()
+        finally:
+            await child.stop(0.05)
+
+    supervising = asyncio.ensure_future(supervise())
+    await asyncio.sleep(0)
+    supervising.cancel()
+    await asyncio.wait((supervising,))
+    assert child.ended is not None
+    assert child.ended.text == "killed by signal 9"
 
 
 async def test_an_adopted_process_is_watched_and_stopped() -> None:
