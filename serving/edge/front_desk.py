@@ -23,7 +23,7 @@ from serving.edge.call_relay import CallRelay
 from serving.edge.caller_headers import caller_headers
 from serving.edge.departure import departure_of
 from serving.edge.desk import PROTOCOL_VERSION, Desk
-from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event
+from serving.edge.generate_relay import EVENT_STREAM, GenerateRelay, as_event, infer_body
 from serving.edge.http_regions import region_routes
 from serving.edge.json_body import MAX_BODY_BYTES, BodyReader, json_object
 from serving.edge.label_routes import label_routes
@@ -229,12 +229,12 @@ class _HttpDesk:
 
     async def _generated(self, request: Request) -> LocalReply:
         found = lookup.ready_version(self._desk.snapshot, *_asked(request))
-        asked = await self._large_object(request)
+        # Of the parsed values nothing is kept while the call waits.
+        body = infer_body(await self._large_object(request), found.served.inputs)
         async with departure_of(request.scope).interrupts():
             return await self._generator.ask(
                 request.scope["raw_path"].decode("latin-1"),
-                asked,
-                found.served.inputs,
+                body,
                 headers=caller_headers(request.headers.items()),
             )
 
