@@ -114,6 +114,6 @@ def _show(out: Console, each: VersionDrift, most: int | None) -> None:
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidArgumentError(f"{file} cannot be written: {error.strerror}") from error

@@ -100,7 +100,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, encoding="utf-8")
             typer.echo(str(folder / name))
     except OSError as error:
         raise InvalidArgumentError(f"{folder} cannot be written: {error.strerror}") from error

@@ -154,7 +154,7 @@ def start_head(settings: Settings, instance: str, *, with_dashboard: bool) -> Ra
     command = _start_command(temp_dir, port, resources)
     _run_ray_start(command, environment, settings.log_dir / "ray_start.log")
     _end_client_server(instance)
-    address = (temp_dir / "ray_current_cluster").read_text().strip()
+    address = (temp_dir / "ray_current_cluster").read_text(encoding="utf-8").strip()
     record = RayInstance(
         instance=instance,
         address=address,
@@ -224,7 +224,7 @@ def _ensure_token(environment: Mapping[str, str]) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
-    path.write_text(uuid.uuid4().hex + uuid.uuid4().hex)
+    path.write_text(uuid.uuid4().hex + uuid.uuid4().hex, encoding="utf-8")
 
 
 def _port_for_dashboard() -> int:
@@ -297,7 +297,7 @@ def _run_ray_start(command: tuple[str, ...], environment: dict[str, str], log: P
     except subprocess.TimeoutExpired as error:
         raise NotReadyError(f"Ray did not start within {START_LIMIT_S:.0f} s: see {log}") from error
     if ended.returncode:
-        last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1]
         raise NotReadyError(f"Ray did not start: {last[:300]} (all of it in {log})")
 
 

@@ -140,7 +140,7 @@ def writing_files(folder: Path) -> Iterator[None]:
 def replace_text(path: Path, text: str) -> None:
     """Write a whole file so that a reader sees the old or the new one, never a part."""
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text)
+    fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
 
 
@@ -230,7 +230,7 @@ async def _background(spec: HaproxySpec, child: Child, log_size: int) -> Haproxy
     ending = await child.wait()
     if ending.returncode != 0:
         raise await _no_start(spec, ending, log_size)
-    pid = int((spec.folder / PID_FILE).read_text())
+    pid = int((spec.folder / PID_FILE).read_text(encoding="utf-8"))
     found = Child.adopt("haproxy", pid)
     if found is None:
         raise await _no_start(spec, Exit(None), log_size)

@@ -20,6 +20,7 @@ FILES: Final = tuple(
     for path in sorted((ROOT / folder).rglob("*.py"))
     if "generated" not in path.parts
 )
+SERVED: Final = ("serving", "runtimes")
 PROSE: Final = tuple(
     path.relative_to(ROOT)
     for pattern in ("*.md", "Makefile", "*.toml", "*.txt", ".ci/*", "deploy/**/*", "docs/**/*")
@@ -174,6 +175,22 @@ def test_what_is_called_pure_imports_nothing_that_acts(path: Path) -> None:
     names = {name.partition(".")[0] for name in imported(parse(path))}
 
     assert names & ACTING == set()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] in SERVED], ids=str)
+def test_texts_are_utf8_whatever_the_locale(path: Path) -> None:
+    """Who reads or writes a file's text names its encoding; the kernel's files have ASCII only."""
+    calls = (node for node in ast.walk(parse(path)) if isinstance(node, ast.Call))
+    silent = [
+        ast.unparse(call)
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"read_text", "write_text"}
+        and not ast.unparse(call.func.value).isupper()
+        and "encoding" not in {keyword.arg for keyword in call.keywords}
+    ]
+
+    assert silent == []
 
 
 def test_every_code_is_on_both_wires() -> None:

@@ -88,7 +88,8 @@ def _prepare(home: Path, profiles: Path) -> None:
 async def _until_ready(child: Child, home: Path) -> None:
     while True:
         if child.ended is not None:
-            said = (home / "serve.log").read_text(errors="replace")[-LOG_CHARACTERS:].strip()
+            said = (home / "serve.log").read_text(encoding="utf-8", errors="replace")
+            said = said[-LOG_CHARACTERS:].strip()
             raise TrialError(f"the trial's instance ended ({child.ended.text}): {said}")
         try:
             status = await asyncio.to_thread(_status, home)

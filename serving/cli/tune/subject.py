@@ -49,7 +49,7 @@ class Subject:
             shutil.copytree(self.folder, models / self.model)
             file = models / self.model / CONFIG_FILE
             file.unlink(missing_ok=True)
-            file.write_text(config)
+            file.write_text(config, encoding="utf-8")
             return ("--model-repository", str(models))
         manifest = self.bundle.manifest
         change = Revision(

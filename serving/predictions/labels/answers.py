@@ -102,6 +102,6 @@ def joined_tables(tables: Iterable[Table]) -> Table:
 
 def _lines(file: Path) -> tuple[str, ...]:
     try:
-        return tuple(file.read_text().splitlines())
+        return tuple(file.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError):
         return ()
