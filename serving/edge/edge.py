@@ -19,6 +19,7 @@ from serving.clock import Clock, SystemClock
 from serving.edge import haproxy_process, snapshot_file
 from serving.edge.admin_api import admin_app
 from serving.edge.alarm_calls import alarm_calls
+from serving.edge.bounded_logs import keep_bounded
 from serving.edge.call_relay import CallRelay
 from serving.edge.control import Control, EdgeStatus, Snapshot
 from serving.edge.desk import Desk
@@ -273,6 +274,7 @@ class Edge:
             self._spawn(self._desk.worker_settings.keep_telling()),
             self._spawn(self._peers.keep_telling()),
             self._spawn(self._labels.keep()),
+            self._spawn(keep_bounded(self._settings.log_dir)),
         ]
         self._grpc = FrontDeskGrpc(
             self._desk,

@@ -28,6 +28,7 @@ CONFIG: Final = "haproxy.cfg"
 PID_FILE: Final = "haproxy.pid"
 LEAST_VERSION: Final = "2.8"
 UNKNOWN_WORD: Final = "unknown keyword"
+FEW_FILES: Final = "Cannot raise FD limit"
 START_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.01
 MAX_CONNECTIONS: Final = 20_000
@@ -256,11 +257,21 @@ async def _no_start(spec: HaproxySpec, ending: Exit, log_size: int) -> EdgeError
         log.seek(log_size)
         words = log.read()[-LOG_TAIL_BYTES:].decode(errors="replace")
     alerts = [line for line in words.splitlines() if "[ALERT]" in line] or words.splitlines()
-    age = await _age(spec.binary) if UNKNOWN_WORD in words else ""
+    remedy = await _remedy(spec.binary, words)
     return EdgeError(
-        f"HAProxy does not start ({ending.text}): {age}{' / '.join(alerts)[:1000]}; its log is "
+        f"HAProxy does not start ({ending.text}): {remedy}{' / '.join(alerts)[:1000]}; its log is "
         f"{spec.log_file.name} in the log folder"
     )
+
+
+async def _remedy(binary: Path, words: str) -> str:
+    """Say what to do about what HAProxy says; empty if that is not known."""
+    if FEW_FILES in words:
+        return (
+            "it may not open enough files: allow 1024 or more (`ulimit -n`, systemd's LimitNOFILE, "
+            "Docker's --ulimit nofile); "
+        )
+    return await _age(binary) if UNKNOWN_WORD in words else ""
 
 
 async def _age(binary: Path) -> str:

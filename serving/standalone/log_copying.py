@@ -25,6 +25,8 @@ LAST_LINES_S: Final = 2.0
 MAX_LINE_BYTES: Final = 1 << 20
 """A longer line is copied in pieces."""
 STDERR: Final = 2
+NOTHING: Final = b"\0"
+"""What was dropped (`edge/bounded_logs.py`) before a reader who does not read was told of it."""
 IDLE_SLOT: Final = re.compile(rb"Proxy s\d+ stopped \(cumulated conns: FE: 0, BE: 0\)")
 """HAProxy says so of hundreds of slots as it ends: whoever asks why would see nothing else."""
 
@@ -137,10 +139,14 @@ class _FollowedLog:
             self._file.close()
 
     def _hand_over(self, lines: list[bytes], write: Callable[[bytes], None]) -> None:
-        told = (line for line in lines if line.strip() and not IDLE_SLOT.search(line))
-        copied = b"".join(as_json(self._path.stem, line) for line in told)
+        told = (line.lstrip(NOTHING) for line in lines)
+        copied = b"".join(as_json(self._path.stem, line) for line in told if _is_told(line))
         if copied:
             write(copied)
+
+
+def _is_told(line: bytes) -> bool:
+    return bool(line.strip()) and not IDLE_SLOT.search(line)
 
 
 def _copy(followed: FollowedLogs, has_ended: threading.Event) -> None:
