@@ -27,7 +27,7 @@ from serving.edge.protocol_settings import LogValue, TraceValue
 from serving.edge.relay_channels import RelayChannels
 from serving.edge.stream_limit import MAX_STREAMS, StreamLimit
 from serving.edge.stream_relay import StreamRelay
-from serving.edge.unary_calls import STATUS, unary_method
+from serving.edge.unary_calls import STATUS, refuse, unary_method
 from serving.errors import WIRE
 from serving.monitor.statistics import DurationSum, VersionStatistics
 from serving.registry.model_config.completion import config_message
@@ -292,7 +292,7 @@ def _answered(name: str, call: Call) -> Call:
         try:
             return await call(request, context)
         except BasculeError as error:
-            await context.abort(STATUS[WIRE[error.code].grpc], error.message)
+            await refuse(context, error)
         except Exception:
             log.exception("front_desk_failed", call=name)
             await context.abort(STATUS[WIRE[Code.INTERNAL].grpc], "internal error")

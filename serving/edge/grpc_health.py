@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from protos.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving.edge.desk import Desk
 from serving.edge.json_body import SMALL_BODY_BYTES
-from serving.edge.unary_calls import STATUS, too_large
-from serving.errors import WIRE, NotFoundError
+from serving.edge.unary_calls import refuse, too_large
+from serving.errors import NotFoundError
 
 NAME: Final = "grpc.health.v1.Health"
 LOOK_S: Final = 0.25
@@ -49,8 +49,7 @@ class Health:
         """
         request = await anext(aiter(requests), None)
         if request is not None and len(request) > SMALL_BODY_BYTES:
-            large = too_large(len(request), SMALL_BODY_BYTES)
-            await context.abort(STATUS[WIRE[large.code].grpc], large.message)
+            await refuse(context, too_large(len(request), SMALL_BODY_BYTES))
             return
         try:
             service = None if request is None else HealthCheckRequest.FromString(request).service

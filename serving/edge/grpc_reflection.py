@@ -13,7 +13,7 @@ from protos.descriptors import POOL
 from protos.generated import health_pb2, open_inference_pb2, reflection_pb2
 from runtimes.errors import BasculeError, Code, InvalidArgumentError
 from serving.edge.drain import Drain
-from serving.edge.unary_calls import STATUS, too_large
+from serving.edge.unary_calls import refuse, too_large
 from serving.errors import WIRE
 from serving.wire import coding
 
@@ -50,7 +50,7 @@ class Reflection:
                 async for request in requests:
                     await context.write(answer(_parsed(request)).SerializeToString())
         except BasculeError as error:
-            await context.abort(STATUS[WIRE[error.code].grpc], error.message)
+            await refuse(context, error)
             raise
 
 

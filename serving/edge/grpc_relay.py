@@ -22,8 +22,7 @@ from serving.edge.sleepers import (
     Sleepers,
     sleeper_of,
 )
-from serving.edge.unary_calls import STATUS
-from serving.errors import WIRE
+from serving.edge.unary_calls import refuse
 from serving.wire import coding
 from serving.wire.peer_table import HANDED_ON_HEADER
 
@@ -67,7 +66,7 @@ class InferRelay:
                 await self._sleepers.until_awake(sleeper)
                 reply = await self.call(request, context, sleeper)
         except BasculeError as error:
-            await context.abort(STATUS[WIRE[error.code].grpc], error.message)
+            await refuse(context, error)
             raise
         except grpc.aio.AioRpcError as error:
             await context.abort(error.code(), error.details() or "")

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from serving.edge.unary_calls import STATUS
-from serving.errors import WIRE, NoRoomError
+from serving.edge.unary_calls import refuse
+from serving.errors import NoRoomError
 
 MAX_STREAMS: Final = 1024
 
@@ -58,7 +58,7 @@ class StreamLimit:
                 f"{self._count} streams are open here, which is the maximum: end one, send more "
                 "calls by each, or send unary calls"
             )
-            await context.abort(STATUS[WIRE[error.code].grpc], error.message)
+            await refuse(context, error)
 
     @contextmanager
     def _place(self) -> Iterator[None]:

@@ -49,22 +49,22 @@ def unary_method(
                 message = await anext(aiter(messages), None)
         except TimeoutError:
             what_came = f"it announced a message of {announced_bytes(context)} bytes"
-            await _refuse(context, too_slow(limit_s, what_came))
+            await refuse(context, too_slow(limit_s, what_came))
             raise  # not reached: a refusal raises
         if message is None:
-            await _refuse(context, NO_MESSAGE)
+            await refuse(context, NO_MESSAGE)
         return message or b""
 
     async def answer(messages: AsyncIterator[bytes], context: Any) -> Any:  # noqa: ANN401  grpc ships no types
         size_bytes = announced_bytes(context)
         if max_bytes is not None and size_bytes > max_bytes:
-            await _refuse(context, too_large(size_bytes, max_bytes))
+            await refuse(context, too_large(size_bytes, max_bytes))
         if size_bytes <= SMALL_BYTES:
             return await call(await first(messages, context), context)
         try:
             room.take(size_bytes)
         except NoRoomError as error:
-            await _refuse(context, error)
+            await refuse(context, error)
         try:
             return await call(await first(messages, context), context)
         finally:
@@ -81,10 +81,9 @@ def announced_bytes(context: Any) -> int:  # noqa: ANN401  as above
 
 def too_large(size_bytes: int, max_bytes: int) -> PayloadTooLargeError:
     """Say that a message is over the limit of its call."""
-    return PayloadTooLargeError(
-        f"Received message larger than max ({size_bytes} vs. {max_bytes}): send less"
-    )
+    return PayloadTooLargeError(refusals.message_too_long(str(size_bytes), max_bytes))
 
 
-async def _refuse(context: Any, error: BasculeError) -> None:  # noqa: ANN401  as above
+async def refuse(context: Any, error: BasculeError) -> None:  # noqa: ANN401  as above
+    """End a call with what an error is over gRPC: raises, which only grpc itself catches."""
     await context.abort(STATUS[WIRE[error.code].grpc], error.message)

@@ -45,11 +45,13 @@ def version_below_one(version: str) -> str:
 
 
 def message_too_large(size_bytes: str, limit_bytes: int) -> str:
-    """A body that is longer than the limit."""
-    return (
-        f"Received message larger than max ({size_bytes} vs. {limit_bytes}): send less, or raise "
-        "BASCULE_MAX_REQUEST_BYTES"
-    )
+    """A body that is longer than the instance's limit."""
+    return f"{message_too_long(size_bytes, limit_bytes)}, or raise BASCULE_MAX_REQUEST_BYTES"
+
+
+def message_too_long(size_bytes: str, limit_bytes: int) -> str:
+    """A body that is longer than its call's own limit."""
+    return f"Received message larger than max ({size_bytes} vs. {limit_bytes}): send less"
 
 
 def invalid_timeout(text: str) -> str:
