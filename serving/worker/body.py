@@ -7,7 +7,6 @@ Bodies over 64 KiB share a room. Each may take its time while there is some; whe
 oldest are refused that had `SLOW_S`, so that those which trickle in keep nobody else out.
 """
 
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -16,13 +15,13 @@ import numpy as np
 from runtimes.errors import BasculeError
 from serving.errors import PayloadTooLargeError, QueueFullError, SlowRequestError
 from serving.wire.tensors import Buffer
+from serving.worker.admission import NS_PER_S
 
 MAX_BODIES_BYTES: Final = 2 << 30
 SMALL_BYTES: Final = 1 << 16
 ALIGNMENT_BYTES: Final = 64
 MAX_PARTS: Final = 1024  # a body of tiny chunks is joined now and then: an object costs 33 bytes
 SLOW_S: Final = 30
-NS_PER_S: Final = 1_000_000_000
 
 
 class Sender(Protocol):
@@ -40,7 +39,7 @@ class BodyRoom:
 
     __slots__ = ("_began_ns", "_now_ns", "max_bytes", "used_bytes")
 
-    def __init__(self, max_bytes: int, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, max_bytes: int, now_ns: Callable[[], int]) -> None:
         """Begin with none.
 
         Args:

@@ -29,7 +29,7 @@ from serving.worker.stacking import OutputRowsError, Stacker
 from tests.fakes.batching import HeldCall
 
 KEY = VersionKey("model", 3)
-ROOM = BodyRoom(1 << 30)
+ROOM = BodyRoom(1 << 30, lambda: 0)
 
 
 class Refusals(list[BasculeError]):
@@ -92,7 +92,7 @@ def test_an_announced_size_over_the_limit_takes_no_memory() -> None:
 @pytest.mark.parametrize("size_bytes", [None, 4 * SMALL_BYTES], ids=["chunked", "announced"])
 def test_large_bodies_share_a_room(size_bytes: int | None) -> None:
     """What has come counts, once it is more than a small body; one piece too many is refused."""
-    room = BodyRoom(3 * SMALL_BYTES)
+    room = BodyRoom(3 * SMALL_BYTES, lambda: 0)
     body = open_body(size_bytes, header_bytes=0, max_bytes=1 << 20, room=room, sender=SENDER)
     assert room.used_bytes == 0
     for _ in range(3):
