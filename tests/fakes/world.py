@@ -84,6 +84,18 @@ class World:
                 return
         pytest.fail("it never settles")
 
+    def happen(self, event: Desired | str) -> None:
+        """Let one event of a story happen: a wish, or a `pass`, an `advance` or a `crash`."""
+        if isinstance(event, Desired):
+            self.desired = event
+        elif event == "pass":
+            self.controller_pass()
+        elif event == "advance":
+            self.cluster.advance()
+        else:
+            for pool, workers in self.cluster.pools.items():
+                self.cluster.crash(pool, next(iter(workers[0].wanted)))
+
     def state(self, key: VersionKey) -> VersionState:
         """The state that the edges show."""
         return self.snapshot.versions[key].state

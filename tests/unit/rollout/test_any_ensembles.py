@@ -78,7 +78,7 @@ def test_no_ensemble_is_without_its_steps(events: list[Desired | str]) -> None:
     world = World(limits=LIMITS)
     world.cluster.broken = {"bad"}
     for event in events:
-        happen(world, event)
+        world.happen(event)
     world.settle()
     link = linked(world.desired, world.memory)
     for key, spec in link.desired.versions.items():
@@ -89,16 +89,3 @@ def test_no_ensemble_is_without_its_steps(events: list[Desired | str]) -> None:
         assert world.state(key) is VersionState.UNAVAILABLE
         assert world.snapshot.versions[key].reason
     assert world.controller_pass().is_empty
-
-
-def happen(world: World, event: Desired | str) -> None:
-    """Let one event of a story happen."""
-    if isinstance(event, Desired):
-        world.desired = event
-    elif event == "pass":
-        world.controller_pass()
-    elif event == "advance":
-        world.cluster.advance()
-    else:
-        for pool, workers in world.cluster.pools.items():
-            world.cluster.crash(pool, next(iter(workers[0].wanted)))

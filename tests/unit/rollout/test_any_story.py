@@ -64,6 +64,17 @@ class Story(World):
             self.cluster.stop(pool)
         return actions
 
+    def happen(self, event: Desired | str | set[int]) -> None:
+        """Let one event of a story happen: edges may refuse from now on, and `rounds` may pass."""
+        if isinstance(event, set):
+            self.refusing = event
+        elif event == "rounds":
+            for _ in range(8):
+                self.controller_pass()
+                self.cluster.advance()
+        else:
+            super().happen(event)
+
     def publish(self, desired: Desired, snapshot: Snapshot) -> bool:
         """Hand it to the edges; say whether all obey."""
         newest = self.memory.routes
@@ -211,7 +222,7 @@ def test_no_edge_is_led_astray(events: list[Desired | str | set[int]]) -> None:
     story = Story()
     story.cluster.broken = {"bad"}
     for event in events:
-        happen(story, event)
+        story.happen(event)
     story.refusing.clear()
     story.settle()
     for key, spec in story.desired.versions.items():
@@ -220,22 +231,3 @@ def test_no_edge_is_led_astray(events: list[Desired | str | set[int]]) -> None:
         if not spec.policy.ensemble and spec.digest != "bad":
             assert known.state is VersionState.READY
     assert story.controller_pass().is_empty
-
-
-def happen(story: Story, event: Desired | str | set[int]) -> None:
-    """Let one event of a story happen."""
-    if isinstance(event, Desired):
-        story.desired = event
-    elif isinstance(event, set):
-        story.refusing = event
-    elif event == "pass":
-        story.controller_pass()
-    elif event == "advance":
-        story.cluster.advance()
-    elif event == "rounds":
-        for _ in range(8):
-            story.controller_pass()
-            story.cluster.advance()
-    else:
-        for pool, workers in story.cluster.pools.items():
-            story.cluster.crash(pool, next(iter(workers[0].wanted)))

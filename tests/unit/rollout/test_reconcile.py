@@ -10,8 +10,8 @@ from runtimes.findings import Severity
 from serving.edge.control import Snapshot
 from serving.edge.routes import LiveRoute
 from serving.ids import VersionKey
-from serving.registry.version import Isolation, ServingPolicy, VersionSpec, VersionState
-from serving.rollout.desired import Split
+from serving.registry.version import Isolation, ServingPolicy, VersionState
+from serving.rollout.desired import Desired, Split
 from serving.rollout.memory import Memory
 from serving.rollout.ports import HostedVersion
 from serving.rollout.reconcile import reconcile
@@ -287,36 +287,21 @@ SPECS = st.builds(
     st.sampled_from(list(Isolation)),
 )
 EVENTS = st.one_of(
-    st.lists(SPECS, max_size=4, unique_by=lambda spec: spec.key),
+    st.lists(SPECS, max_size=4, unique_by=lambda spec: spec.key).map(lambda specs: wanted(*specs)),
     st.sampled_from(["pass", "advance", "crash"]),
 )
 
 
 @given(events=st.lists(EVENTS, max_size=25), slow=st.sets(st.sampled_from(KEYS)))
-def test_it_reaches_the_goal_and_rests(
-    events: list[list[VersionSpec] | str], slow: set[VersionKey]
-) -> None:
+def test_it_reaches_the_goal_and_rests(events: list[Desired | str], slow: set[VersionKey]) -> None:
     """Whatever happens: no gap on the way, every good version READY in the end, then silence."""
     world = World()
     world.cluster.broken, world.cluster.slow = {"bad"}, slow
     for event in events:
-        happen(world, event)
+        world.happen(event)
     world.settle()
     for key, spec in world.desired.versions.items():
         assert world.state(key) is VersionState.READY or spec.digest == "bad"
     hosted = {key for pool in world.cluster.pools.values() for w in pool for key in w.hosted}
     assert hosted <= world.desired.versions.keys()
     assert world.controller_pass().is_empty
-
-
-def happen(world: World, event: list[VersionSpec] | str) -> None:
-    """Let one event of a story happen."""
-    if isinstance(event, list):
-        world.desired = wanted(*event)
-    elif event == "pass":
-        world.controller_pass()
-    elif event == "advance":
-        world.cluster.advance()
-    else:
-        for pool, workers in world.cluster.pools.items():
-            world.cluster.crash(pool, next(iter(workers[0].wanted)))

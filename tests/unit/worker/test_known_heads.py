@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.instructions.in_process import CountingTransport, InProcessWorker
+from benchmarks.instructions.in_process import InProcessWorker
 from benchmarks.loads import Request
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import tiny_graph
 from serving.worker.known_heads import LAST_CHUNK, MAX_HEADS, SELDOM, KnownHeads
+from tests.fakes.keeping_transport import KeepingTransport
 
 LIMIT_BYTES = 4096
 PATH = b"/v2/models/tiny/infer"
@@ -94,19 +95,6 @@ def test_heads_that_never_come_again_are_kept_seldom() -> None:
     assert any(ask(-1) for _ in range(SELDOM + 1))
 
 
-class Sink(CountingTransport):
-    """A client that keeps all that it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Keep it."""
-        super().write(data)
-        self.written += data
-
-
 def posted(path: str, body: bytes, *lines: str, length: int | None = None) -> bytes:
     """Write a request; `length` None: the body's, -1: chunked."""
     size = len(body) if length is None else length
@@ -161,7 +149,7 @@ class Bench:
 
         async def run() -> tuple[bytes, bool]:
             (connection,) = self._worker.connect(1)
-            protocol, sink = connection.protocol, Sink()
+            protocol, sink = connection.protocol, KeepingTransport()
             protocol.connection_made(sink)
             self._worker.desk.heads = heads
             for piece in pieces:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.instructions.in_process import CountingTransport, InProcessWorker
+from benchmarks.instructions.in_process import InProcessWorker
 from benchmarks.models.layout import write_model
 from benchmarks.models.small import tiny_graph
 from serving.worker.body import NS_PER_S, SLOW_S, SMALL_BYTES, BodyRoom
+from tests.fakes.keeping_transport import KeepingTransport
 
 PATH = "/v2/models/tiny/infer"
 GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
@@ -33,19 +34,6 @@ SLOW = {
 }
 
 
-class Client(CountingTransport):
-    """Keeps all that it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Keep it."""
-        super().write(data)
-        self.written += data
-
-
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_body_that_trickles_in_makes_room_for_a_call(tmp_path: Path, kind: str) -> None:
     """While it has time, others are refused; then it is, and what more comes is dropped."""
@@ -57,7 +45,7 @@ def test_a_body_that_trickles_in_makes_room_for_a_call(tmp_path: Path, kind: str
         worker = InProcessWorker(asyncio.get_running_loop())
         (loaded,) = worker.host(tmp_path)
         room = worker.desk.body_room = BodyRoom(SIZE_BYTES, lambda: now_ns)
-        clients = Client(), Client(), Client()
+        clients = KeepingTransport(), KeepingTransport(), KeepingTransport()
         slow, early, late = (connection.protocol for connection in worker.connect(3))
         for protocol, client in zip((slow, early, late), clients, strict=True):
             protocol.connection_made(client)
